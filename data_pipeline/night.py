@@ -1,0 +1,209 @@
+"""The vocabulary: what a night of polysomnography is made of, and the names everything else uses.
+
+Units stand in names: `rate_hz`, `onset_s`, `amplitude_uv`. Time is seconds from the first sample of the
+recording. An *epoch* is a 30-second scoring epoch (AASM manual, chapter II), never a pass over data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntFlag, StrEnum
+
+import numpy as np
+
+EPOCH_S = 30
+
+STAGES = ("W", "N1", "N2", "N3", "REM")
+"""Stage names; a stage's code is its place here (0–4)."""
+UNKNOWN_STAGE = -1
+"""Code of an epoch that nobody scored, or whose score means nothing (movement time, `?`)."""
+
+
+class Modality(StrEnum):
+    """The six kinds of signal. The order is the order of tokens in the model."""
+
+    EEG = "EEG"
+    EOG = "EOG"
+    EMG = "EMG"
+    ECG = "ECG"
+    RESP = "RESP"
+    SPO2 = "SPO2"
+
+
+RATE_HZ = {
+    Modality.EEG: 128,
+    Modality.EOG: 128,
+    Modality.EMG: 128,
+    Modality.ECG: 128,
+    Modality.RESP: 32,
+    Modality.SPO2: 1,
+}
+"""Canonical sampling rates after preparation; a second is a whole number of samples of each."""
+
+SLOTS = {
+    Modality.EEG: ("F3", "F4", "C3", "C4", "O1", "O2"),
+    Modality.EOG: ("E1", "E2"),
+    Modality.EMG: ("CHIN", "LEG_L", "LEG_R"),
+    Modality.ECG: ("ECG",),
+    Modality.RESP: ("THERMISTOR", "NASAL_PRESSURE", "THORAX", "ABDOMEN"),
+    Modality.SPO2: ("SPO2",),
+}
+"""Canonical channels. EEG and EOG slots mean that electrode against the opposite mastoid where both are there."""
+
+UNITS = {
+    Modality.EEG: "uV",
+    Modality.EOG: "uV",
+    Modality.EMG: "uV",
+    Modality.ECG: "uV",
+    Modality.RESP: "",  # belts and flow sensors are not calibrated across laboratories
+    Modality.SPO2: "%",
+}
+
+
+class EventKind(StrEnum):
+    """The events we score. Each has one definition, in the docstring of the code that detects or counts it."""
+
+    OBSTRUCTIVE_APNEA = "obstructive_apnea"
+    CENTRAL_APNEA = "central_apnea"
+    MIXED_APNEA = "mixed_apnea"
+    APNEA = "apnea"  # type not stated
+    HYPOPNEA = "hypopnea"
+    RERA = "rera"
+    DESATURATION = "desaturation"
+    AROUSAL = "arousal"
+    LIMB_MOVEMENT = "limb_movement"
+    SPINDLE = "spindle"
+    K_COMPLEX = "k_complex"
+    ARTIFACT = "artifact"
+
+
+APNEAS = frozenset(
+    {EventKind.OBSTRUCTIVE_APNEA, EventKind.CENTRAL_APNEA, EventKind.MIXED_APNEA, EventKind.APNEA}
+)
+BREATHING_EVENTS = APNEAS | {EventKind.HYPOPNEA}
+"""The events that the AHI counts."""
+
+
+class Quality(IntFlag):
+    """What is wrong with one second of one channel; 0 is a usable second."""
+
+    GOOD = 0
+    GAP = 1  # no samples were recorded
+    FLAT = 2  # the signal does not move
+    CLIPPED = 4  # the amplifier or the file's range cut it
+    OUT_OF_RANGE = 8  # no body makes such values
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something with a beginning and a length.
+
+    Attributes:
+      kind: what it is.
+      onset_s: seconds from the first sample of the recording.
+      duration_s: length in seconds, >= 0.
+      source: the scorer's own word for it, kept for the record ("" when we made it).
+      rule: for a hypopnea, the desaturation rule it was scored by ("1A", "1B"; "" when unknown).
+    """
+
+    kind: EventKind
+    onset_s: float
+    duration_s: float
+    source: str = ""
+    rule: str = ""
+
+    @property
+    def end_s(self) -> float:
+        return self.onset_s + self.duration_s
+
+
+@dataclass(frozen=True)
+class Demographics:
+    """What DGCL needs of a person; None is unknown.
+
+    Attributes:
+      age_years: age at the recording; cohorts that censor at 90 give 90.
+      sex: "F" or "M".
+      bmi: body mass index, kg/m2.
+    """
+
+    age_years: float | None = None
+    sex: str | None = None
+    bmi: float | None = None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One canonical channel at its canonical rate.
+
+    Attributes:
+      slot: its name in `SLOTS[modality]`.
+      modality: its kind.
+      samples: (duration_s * RATE_HZ[modality],) float32 in `UNITS[modality]`.
+      quality: (duration_s,) uint8 of `Quality` flags, one a second.
+      label: the label(s) in the file, e.g. "EEG C3" or "C3 - M2".
+      reason: why this label was taken for this slot, for a person to read.
+      source_rate_hz: the rate in the file.
+    """
+
+    slot: str
+    modality: Modality
+    samples: np.ndarray
+    quality: np.ndarray
+    label: str
+    reason: str
+    source_rate_hz: float
+
+    @property
+    def rate_hz(self) -> int:
+        return RATE_HZ[self.modality]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A scorer's opinion of a night.
+
+    Attributes:
+      stages: (n_epochs,) int8 codes of `STAGES`, `UNKNOWN_STAGE` where unscored; epoch 0 starts at second 0.
+      events: sorted by onset.
+      scored: what the scorer looked for; an absent event means nothing unless its kind is in here.
+        Kinds of `EventKind` and the word "stages".
+    """
+
+    stages: np.ndarray
+    events: tuple[Event, ...] = ()
+    scored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Night:
+    """A recording made ready: canonical channels, and what is known about them and the person.
+
+    Attributes:
+      night_id: unique within a data set; no personal identifier.
+      subject_id: nights of one person share it; splits are made on it.
+      site: where it was recorded ("" when unknown).
+      duration_s: whole seconds of recording.
+      channels: at most one a slot, in the order of `SLOTS`.
+      scoring: None when nobody scored it.
+      demographics: what is known of the person.
+      notes: one sentence each for what a reader should know: channels refused, units mended, gaps, trims.
+    """
+
+    night_id: str
+    subject_id: str
+    site: str
+    duration_s: int
+    channels: tuple[Channel, ...]
+    scoring: Scoring | None = None
+    demographics: Demographics = field(default_factory=Demographics)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_epochs(self) -> int:
+        """Whole 30-second epochs; a shorter tail is not scored."""
+        return self.duration_s // EPOCH_S
+
+
+class RecordingError(Exception):
+    """A file or recording that cannot be used; the message names it, says what was expected and what to do."""
