@@ -1,0 +1,306 @@
+"""An experiment as one tree of frozen dataclasses, and the only way to read, change or write one.
+
+A field is read where it is used and nowhere else. `from_dict` and `override` refuse unknown names and wrong
+types and suggest the nearest name, because a misspelt option that is silently ignored costs a training run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.util
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_pipeline.night import SLOTS, Modality
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the field and says what was expected."""
+
+
+@dataclass(frozen=True)
+class ModalityConfig:
+    """How one modality becomes tokens.
+
+    Attributes:
+      slots: canonical channels the model looks at, a subset of `night.SLOTS`.
+      token_s: seconds in one token; a divisor of 30. Slow signals need fewer tokens.
+    """
+
+    slots: tuple[str, ...]
+    token_s: int
+
+
+@dataclass(frozen=True)
+class ModalitiesConfig:
+    """The six modalities in the order of their tokens."""
+
+    EEG: ModalityConfig = ModalityConfig(SLOTS[Modality.EEG], token_s=1)
+    EOG: ModalityConfig = ModalityConfig(SLOTS[Modality.EOG], token_s=2)
+    EMG: ModalityConfig = ModalityConfig(SLOTS[Modality.EMG], token_s=2)
+    ECG: ModalityConfig = ModalityConfig(SLOTS[Modality.ECG], token_s=5)
+    RESP: ModalityConfig = ModalityConfig(SLOTS[Modality.RESP], token_s=2)
+    SPO2: ModalityConfig = ModalityConfig(SLOTS[Modality.SPO2], token_s=5)
+
+    def __getitem__(self, modality: Modality) -> ModalityConfig:
+        return getattr(self, modality.value)
+
+
+@dataclass(frozen=True)
+class MicroConfig:
+    """The Micro-Encoder: private blocks per modality, then shared blocks with a mixture of experts."""
+
+    dim: int = 64
+    heads: int = 4
+    private_depth: int = 1
+    shared_depth: int = 2
+    experts: int = 4
+    top_k: int = 2
+    capacity: float = 1.5  # slots per expert in training, as a multiple of an even split; scoring drops nothing
+    mlp_ratio: int = 2  # hidden width of an MLP, or of one expert, over dim
+
+
+@dataclass(frozen=True)
+class MacroConfig:
+    """The Macro-Encoder: bidirectional SSD blocks with patch merging between levels."""
+
+    dim: int = 64
+    levels: int = 3
+    blocks_per_level: int = 1
+    merge: int = 2  # M of the paper, never published
+    state: int = 16  # N of Mamba-2
+    head_dim: int = 32
+    chunk: int = 64  # SSD chunk: 32-64 is best on CPU, 256 on TPU
+    seconds_dim: int = 48  # width of the dense path back to seconds
+    seconds_depth: int = 2
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the shape of a model's parameters; stored in a model folder."""
+
+    modalities: ModalitiesConfig = ModalitiesConfig()
+    micro: MicroConfig = MicroConfig()
+    macro: MacroConfig = MacroConfig()
+    projection_dim: int = 64  # of the contrastive heads
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A prepared folder and how often it is drawn from, relative to the others."""
+
+    folder: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a run reads.
+
+    Attributes:
+      shards: prepared folders, mixed by weight.
+      split: "train", "val" or "test".
+      nights: use only the first so many nights of the split, in manifest order; None is all of them.
+      prefetch_bytes: memory that read-ahead may take in each process.
+    """
+
+    shards: tuple[DataSource, ...] = ()
+    split: str = "train"
+    nights: int | None = None
+    prefetch_bytes: int = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with a warm-up and one of two schedules, counted in steps."""
+
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"  # or "wsd": warm-up, stable, linear decay over the last fifth
+    warmup_steps: int = 20
+    weight_decay: float = 0.05
+    b2: float = 0.98
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class MicroPretraining:
+    """Masked autoencoding of tokens plus leave-one-modality-out contrast, on single epochs."""
+
+    batch: int = 32  # epochs a step, over all devices
+    mask_ratio: float = 0.6
+    mask_block_s: float = 3.0  # tokens are masked in runs of about this length
+    drop_modality: float = 0.2  # chance that a modality is hidden whole
+    spectral_weight: float = 1.0
+    contrast_weight: float = 0.1
+    balance_weight: float = 0.01  # MoE load balance (Switch Transformer, eq. 4)
+    router_z_weight: float = 0.001  # (ST-MoE, eq. 5)
+    decoder_dim: int = 48
+
+
+@dataclass(frozen=True)
+class KernelConfig:
+    """DGCL: how alike two nights should be, by what is known of the two people.
+
+    Each factor has a weight and, for age and BMI, the bandwidth of its Gaussian kernel. The paper does not
+    publish these; a generation (10 years) and one WHO weight class (5 kg/m2) are our choice. `identity` is the
+    weight of the kernel that is 1 only for two views of the same night: with the others at 0 the
+    objective is NT-Xent (SimCLR).
+    """
+
+    age: float = 1.0
+    age_years: float = 10.0
+    bmi: float = 1.0
+    bmi_kg_m2: float = 5.0
+    sex: float = 0.5
+    identity: float = 1.0
+
+
+@dataclass(frozen=True)
+class MacroPretraining:
+    """Demographic-guided contrastive learning (DGCL) of whole nights over frozen micro tokens."""
+
+    batch: int = 16  # nights a step, over all devices; each gives two views
+    kernel: KernelConfig = KernelConfig()
+    temperature: float = 0.1
+    crop: float = 0.7  # shortest share of a night that a view keeps
+    drop_modality: float = 0.2
+    drop_epochs: float = 0.15
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """Heads, macro and (unless frozen) micro trained on scored windows of nights."""
+
+    batch: int = 4  # windows a step, over all devices
+    epochs: int = 30  # consecutive epochs in a window
+    freeze_micro: bool = True
+    stage_weight: float = 1.0
+    respiratory_weight: float = 1.0
+    arousal_weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run.
+
+    Attributes:
+      objective: what is learnt; its class decides which part of the model is trained.
+      init: a model folder to start from; None starts from random parameters.
+      steps: optimiser steps in all.
+      save_every: steps between checkpoints.
+    """
+
+    name: str
+    objective: MicroPretraining | MacroPretraining | Finetuning
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    init: str | None = None
+    steps: int = 100
+    save_every: int = 50
+    log_every: int = 1
+    seed: int = 0
+    tags: tuple[str, ...] = field(default=())
+
+
+def to_dict(config: Any) -> Any:
+    """Plain JSON types; a dataclass that stands for a choice (the objective) also names its class."""
+    if dataclasses.is_dataclass(config):
+        values = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return values
+    if isinstance(config, tuple | list):
+        return [to_dict(v) for v in config]
+    return config
+
+
+def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+    """The dataclass `cls` from plain values. Raises ConfigError on unknown names and wrong types."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or cls.__name__}: expected a group of fields, found {values!r}")
+    hints = typing.get_type_hints(cls)
+    for name in values:
+        if name not in hints:
+            raise ConfigError(_unknown(f"{where}.{name}".lstrip("."), name, hints))
+    return cls(**{k: _convert(hints[k], v, f"{where}.{k}".lstrip(".")) for k, v in values.items()})
+
+
+def override(config: Any, assignments: Sequence[str]) -> Any:
+    """`config` with `a.b=c` assignments applied in order; values are JSON, or bare words for strings."""
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment}: expected name=value, such as optimizer.learning_rate=3e-4")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        config = _replace(config, path.strip().split("."), value, path.strip())
+    return config
+
+
+def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
+    """The `get_config()` of an experiment file, with overrides applied."""
+    path = Path(path)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else "; experiments live in experiments/*.py"
+        raise ConfigError(f"{path}: no such experiment file{hint}")
+    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"{path}: an experiment file defines get_config() -> Experiment; this one does not")
+    return override(module.get_config(), assignments)
+
+
+def _replace(config, names, value, path):
+    head, *rest = names
+    hints = typing.get_type_hints(type(config))
+    if head not in hints:
+        raise ConfigError(_unknown(path, head, hints))
+    if rest:
+        child = getattr(config, head)
+        if not dataclasses.is_dataclass(child):
+            raise ConfigError(f"{path}: {head} has no fields of its own (it is {child!r})")
+        return dataclasses.replace(config, **{head: _replace(child, rest, value, path)})
+    return dataclasses.replace(config, **{head: _convert(hints[head], value, path)})
+
+
+def _unknown(path, name, known) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"{path}: no such field" + (
+        f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    )
+
+
+def _convert(hint, value, path):
+    """`value` as the type `hint`, or ConfigError."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        if any(value.__class__ is a for a in args if dataclasses.is_dataclass(a)):
+            return value
+        plain = [a for a in args if a is not type(None) and not dataclasses.is_dataclass(a)]
+        if not plain:
+            raise ConfigError(f"{path}: set its fields one by one, such as {path}.batch=8")
+        return _convert(plain[0], value, path)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path}: expected a list, found {value!r}")
+        return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(hint, value, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{path}: expected {hint.__name__}, found {value!r}")
+    return value

@@ -1,0 +1,141 @@
+"""The Macro-Encoder: a whole night of micro tokens -> one vector, and features of every epoch and second.
+
+Bidirectional SSD blocks read the night at full rate; M neighbours are merged into one between levels, so that the
+last level sees hours; the night's vector is pooled there; on the way back up each level is added to the finer one.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from data_pipeline.night import EPOCH_S, Modality
+from sleepmami_jax.config import ModelConfig
+from sleepmami_jax.models.micro import Layout, layout
+from sleepmami_jax.models.ssd import BidirectionalSSD
+from sleepmami_jax.models.transformer import MASKED
+
+
+def epoch_means(tokens: jax.Array, ok: jax.Array, where: Layout) -> tuple[jax.Array, jax.Array]:
+    """(..., L, D), (..., L) -> the mean token of each modality (..., M, D) and which are there (..., M)."""
+    means, present = [], []
+    for m in Modality:
+        part = slice(where.offset[m], where.offset[m] + where.tokens[m])
+        weight = ok[..., part].astype(tokens.dtype)
+        n = weight.sum(-1)
+        means.append((tokens[..., part, :] * weight[..., None]).sum(-2) / jnp.maximum(n, 1.0)[..., None])
+        present.append(n > 0)
+    return jnp.stack(means, -2), jnp.stack(present, -1)
+
+
+def masked_mean(x: jax.Array, ok: jax.Array, axis: int) -> jax.Array:
+    """The mean of x (..., D) over `axis` where ok (...) holds; 0 where nothing does."""
+    weight = ok.astype(x.dtype)[..., None]
+    return (x * weight).sum(axis) / jnp.maximum(weight.sum(axis), 1.0)
+
+
+class ModalityMerge(nnx.Module):
+    """A linear map per modality, then the mean of those that are there."""
+
+    def __init__(self, inputs: int, dim: int, *, rngs: nnx.Rngs):
+        self.maps = nnx.Dict({m.value: nnx.Linear(inputs, dim, rngs=rngs) for m in Modality})
+
+    def __call__(self, x: list[jax.Array], ok: jax.Array) -> jax.Array:  # M x (..., D), (..., M) -> (..., dim)
+        h = jnp.stack([self.maps[m.value](v) for m, v in zip(Modality, x, strict=True)], -2)
+        return masked_mean(h, ok, -2)
+
+
+class MacroEncoder(nnx.Module):
+    """See the module's docstring. `merge` neighbours become one between levels; a level's mask is any of them."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        c = config.macro
+        self.merge = c.merge
+        self.enter = ModalityMerge(config.micro.dim, c.dim, rngs=rngs)
+        self.levels = nnx.List(
+            nnx.List(
+                BidirectionalSSD(c.dim, c.state, c.head_dim, c.chunk, rngs=rngs)
+                for _ in range(c.blocks_per_level)
+            )
+            for _ in range(c.levels)
+        )
+        self.down = nnx.List(nnx.Linear(c.merge * c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
+        self.up = nnx.List(nnx.Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
+        self.norm = nnx.RMSNorm(c.dim, rngs=rngs)
+        self.pool = nnx.Linear(c.dim, 1, rngs=rngs)
+        self.vector = nnx.Linear(c.dim, c.dim, rngs=rngs)
+
+    @jax.named_scope("macro")
+    def __call__(
+        self,
+        x: jax.Array,  # (N, E, M, D) mean token of each modality in each epoch
+        present: jax.Array,  # (N, E, M) bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the night's vector (N, Dm) and the features of its epochs (N, E, Dm)."""
+        length = x.shape[1]
+        step = self.merge ** (len(self.levels) - 1)
+        pad = -length % step
+        x = jnp.pad(x, ((0, 0), (0, pad), (0, 0), (0, 0)))
+        present = jnp.pad(present, ((0, 0), (0, pad), (0, 0)))
+        ok = present.any(-1)
+        h = self.enter([x[..., i, :] for i in range(x.shape[-2])], present)
+
+        skips = []
+        for i, blocks in enumerate(self.levels):
+            for block in blocks:
+                h = block(h, ok)
+            if i < len(self.down):
+                skips.append(h)
+                n, e, d = h.shape
+                h = self.down[i]((h * ok[..., None]).reshape(n, e // self.merge, self.merge * d))
+                ok = ok.reshape(n, e // self.merge, self.merge).any(-1)
+
+        weight = jax.nn.softmax(jnp.where(ok, self.pool(h)[..., 0], MASKED), axis=-1) * ok
+        vector = self.vector((weight[..., None] * self.norm(h)).sum(1))
+
+        for skip, up in zip(reversed(skips), reversed(self.up), strict=True):
+            h = skip + up(jnp.repeat(h, self.merge, axis=1))
+        return vector, self.norm(h)[:, :length]
+
+
+class SecondsDecoder(nnx.Module):
+    """The dense path back to seconds: micro tokens of each second, the epoch they lie in, and their neighbours."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        c = config.macro
+        self.layout = layout(config.modalities)
+        self.enter = ModalityMerge(config.micro.dim, c.seconds_dim, rngs=rngs)
+        self.context = nnx.Linear(c.dim, c.seconds_dim, rngs=rngs)
+        self.blocks = nnx.List(
+            BidirectionalSSD(c.seconds_dim, c.state, c.head_dim, c.chunk, rngs=rngs)
+            for _ in range(c.seconds_depth)
+        )
+        self.norm = nnx.RMSNorm(c.seconds_dim, rngs=rngs)
+
+    @jax.named_scope("seconds")
+    def __call__(
+        self,
+        tokens: jax.Array,  # (N, E, L, D)
+        ok: jax.Array,  # (N, E, L)
+        epochs: jax.Array,  # (N, E, Dm)
+    ) -> jax.Array:  # (N, 30 E, Ds)
+        n, e = tokens.shape[:2]
+        where = self.layout
+        parts, there = [], []
+        for m in Modality:
+            span = slice(where.offset[m], where.offset[m] + where.tokens[m])
+            parts.append(self.enter.maps[m.value](tokens[:, :, span]))
+            there.append(ok[:, :, span])
+        total = jnp.zeros((n, e, EPOCH_S, parts[0].shape[-1]), parts[0].dtype)
+        count = jnp.zeros((n, e, EPOCH_S, 1), parts[0].dtype)
+        for m, part, mask in zip(Modality, parts, there, strict=True):
+            weight = mask[..., None].astype(part.dtype)
+            total = total + jnp.repeat(part * weight, where.token_s[m], axis=2)
+            count = count + jnp.repeat(weight, where.token_s[m], axis=2)
+        h = total / jnp.maximum(count, 1.0) + self.context(epochs)[:, :, None]
+        seen = (count[..., 0] > 0).reshape(n, e * EPOCH_S)
+        h = h.reshape(n, e * EPOCH_S, -1)
+        for block in self.blocks:
+            h = block(h, seen)
+        return self.norm(h)

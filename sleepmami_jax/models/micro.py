@@ -1,0 +1,163 @@
+"""The Micro-Encoder: one 30-second epoch of any non-empty set of channels -> tokens of a few seconds.
+
+Private blocks see one channel at a time (weights shared by a modality's channels), a learned pooling makes one
+sequence of each modality's channels, and shared blocks with a mixture of experts see all modalities together
+(SleepMaMi, section on the Micro-Encoder; sizes are ours). What is missing or unusable is masked, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from sleepmami_jax.config import ModalitiesConfig, ModelConfig
+from sleepmami_jax.models.moe import MixtureOfExperts
+from sleepmami_jax.models.tokenizer import Tokenizer
+from sleepmami_jax.models.transformer import MASKED, Block, Mlp
+
+
+class Layout(NamedTuple):
+    """Where each modality's tokens lie in the sequence of an epoch."""
+
+    tokens: dict[Modality, int]
+    token_s: dict[Modality, int]
+    offset: dict[Modality, int]
+    total: int
+
+    def modality_of_token(self) -> np.ndarray:
+        """(total,) index of each token's modality."""
+        return np.repeat(np.arange(len(self.tokens)), list(self.tokens.values()))
+
+
+def layout(modalities: ModalitiesConfig) -> Layout:
+    """The token layout of a configuration. Raises ValueError if `token_s` does not divide an epoch."""
+    token_s = {m: modalities[m].token_s for m in Modality}
+    for m, seconds in token_s.items():
+        if EPOCH_S % seconds:
+            raise ValueError(f"model.modalities.{m}.token_s={seconds} must divide an epoch of {EPOCH_S} s")
+    tokens = {m: EPOCH_S // s for m, s in token_s.items()}
+    ends = np.cumsum(list(tokens.values()))
+    offset = {m: int(e) - tokens[m] for m, e in zip(tokens, ends, strict=True)}
+    return Layout(tokens, token_s, offset, int(ends[-1]))
+
+
+class Tokens(NamedTuple):
+    """What the Micro-Encoder gives.
+
+    Attributes:
+      x: (B, L, D) tokens, the modalities one after another as `Layout` says.
+      ok: (B, L) bool, True where a token is there.
+      private: {modality: (B, K, D)} what each modality's private blocks saw, before any mixing.
+      private_ok: {modality: (B, K)} bool.
+      router: means over the shared blocks of the router's statistics.
+    """
+
+    x: jax.Array
+    ok: jax.Array
+    private: dict[Modality, jax.Array]
+    private_ok: dict[Modality, jax.Array]
+    router: dict[str, jax.Array]
+
+
+def patches(signal: jax.Array, usable: jax.Array, token_s: int) -> tuple[jax.Array, jax.Array]:
+    """(B, C, T), (B, C, 30) -> patches (B, C, n, P) and which are wholly usable (B, C, n)."""
+    b, c, _ = signal.shape
+    n = EPOCH_S // token_s
+    return signal.reshape(b, c, n, -1), usable.reshape(b, c, n, token_s).all(-1)
+
+
+def take_tokens(x: jax.Array, place: jax.Array) -> jax.Array:
+    """(B, C, n, ...) and (B, K) -> (B, C, K, ...): the chosen tokens of every channel."""
+    return jax.vmap(lambda row, p: row[:, p])(x, place)
+
+
+class ModalityEncoder(nnx.Module):
+    """The private part: channels of one modality -> one sequence of tokens."""
+
+    def __init__(self, modality: Modality, config: ModelConfig, *, rngs: nnx.Rngs):
+        micro, spec = config.micro, config.modalities[modality]
+        samples = spec.token_s * RATE_HZ[modality]
+        self.tokenizer = Tokenizer(samples, len(spec.slots), EPOCH_S // spec.token_s, micro.dim, rngs=rngs)
+        self.blocks = nnx.List(
+            Block(micro.dim, micro.heads, Mlp(micro.dim, micro.mlp_ratio * micro.dim, rngs=rngs), rngs=rngs)
+            for _ in range(micro.private_depth)
+        )
+        self.pool = nnx.Linear(micro.dim, 1, rngs=rngs)
+
+    def __call__(
+        self,
+        x: jax.Array,  # (B, C, K, P)
+        ok: jax.Array,  # (B, C, K)
+        place: jax.Array,  # (B, K)
+    ) -> tuple[jax.Array, jax.Array]:  # (B, K, D), (B, K)
+        b, c, k, _ = x.shape
+        h = self.tokenizer(x, place).reshape(b * c, k, -1)
+        for block in self.blocks:
+            h, _ = block(h, ok.reshape(b * c, k))
+        h = h.reshape(b, c, k, -1)
+        weight = jax.nn.softmax(jnp.where(ok, self.pool(h)[..., 0], MASKED), axis=1)  # over channels: a set
+        weight = jnp.where(ok, weight, 0.0)
+        return (weight[..., None] * h).sum(1), ok.any(1)
+
+
+class MicroEncoder(nnx.Module):
+    """Private encoders of the six modalities, then shared blocks over all of their tokens."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        micro = config.micro
+        self.layout = layout(config.modalities)
+        self.private = nnx.Dict({m.value: ModalityEncoder(m, config, rngs=rngs) for m in Modality})
+        self.modality = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(Modality), micro.dim)))
+        self.shared = nnx.List(
+            Block(
+                micro.dim,
+                micro.heads,
+                MixtureOfExperts(
+                    micro.dim,
+                    micro.mlp_ratio * micro.dim,
+                    micro.experts,
+                    micro.top_k,
+                    micro.capacity,
+                    rngs=rngs,
+                ),
+                rngs=rngs,
+            )
+            for _ in range(micro.shared_depth)
+        )
+        self.norm = nnx.RMSNorm(micro.dim, rngs=rngs)
+
+    @jax.named_scope("micro")
+    def __call__(
+        self,
+        batch: dict,  # {modality: {"signal": (B, C, T), "usable": (B, C, 30)}}
+        visible: dict[Modality, jax.Array] | None = None,  # {modality: (B, K)} tokens to encode; None is all
+        hidden: jax.Array | None = None,  # (B, M) bool, modalities hidden from the shared blocks
+        *,
+        exact: bool = True,
+    ) -> Tokens:
+        xs, oks, private, private_ok = [], [], {}, {}
+        for i, m in enumerate(Modality):
+            signal, usable = batch[m.value]["signal"], batch[m.value]["usable"]
+            x, ok = patches(signal, usable, self.layout.token_s[m])
+            if visible is None:
+                place = jnp.broadcast_to(jnp.arange(x.shape[2]), (x.shape[0], x.shape[2]))
+            else:
+                place = visible[m]
+                x, ok = take_tokens(x, place), take_tokens(ok, place)
+            h, there = self.private[m.value](x, ok, place)
+            private[m], private_ok[m] = h, there
+            xs.append(h + self.modality[...][i])
+            oks.append(there if hidden is None else there & ~hidden[:, i, None])
+        x, ok = jnp.concatenate(xs, 1), jnp.concatenate(oks, 1)
+        statistics = []
+        for block in self.shared:
+            x, router = block(x, ok, exact=exact)
+            statistics.append(router)
+        router = jax.tree.map(lambda *v: sum(v) / len(v), *statistics)
+        x = jnp.where(ok[..., None], self.norm(x), 0.0)
+        return Tokens(x, ok, private, private_ok, router)

@@ -1,0 +1,66 @@
+"""A mixture of experts: each token goes to its top-k experts (Shazeer et al. 2017; Switch Transformer 2021).
+
+Tokens are gathered into a fixed number of slots per expert, so that shapes are static and the experts run as one
+batched matmul. In training an expert takes `capacity` times an even share and drops the rest; with `exact` the
+slots hold every token, so nothing is dropped and no token's result depends on its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+_EXPERT_INIT = nnx.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=0)
+
+
+class MixtureOfExperts(nnx.Module):
+    """Experts are two-layer GELU MLPs; the router is float32."""
+
+    def __init__(self, dim: int, hidden: int, experts: int, top_k: int, capacity: float, *, rngs: nnx.Rngs):
+        if not 1 <= top_k <= experts:
+            raise ValueError(f"top_k must lie between 1 and experts={experts}, found {top_k}")
+        self.experts, self.top_k, self.capacity = experts, top_k, capacity
+        self.router = nnx.Linear(dim, experts, use_bias=False, rngs=rngs)
+        self.up = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, dim, hidden)))
+        self.down = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, hidden, dim)))
+
+    @jax.named_scope("moe")
+    def __call__(
+        self,
+        x: jax.Array,  # (T, D)
+        ok: jax.Array,  # (T,) bool; other tokens take no slot
+        *,
+        exact: bool = True,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns (T, D) and the router's statistics: `balance`, `z` losses and the `dropped` share."""
+        t, dim = x.shape
+        e, k = self.experts, self.top_k
+        logits = x.astype(jnp.float32) @ self.router.kernel[...].astype(jnp.float32)  # (T, E)
+        probs = jax.nn.softmax(logits, axis=-1)
+        gate, expert = jax.lax.top_k(probs, k)  # (T, K)
+        gate = gate / gate.sum(-1, keepdims=True)
+
+        slots = t if exact else min(t, math.ceil(self.capacity * t * k / e))
+        chosen = jnp.where(ok[:, None], expert, e).reshape(-1)  # (T*K,), e is nowhere
+        one_hot = jax.nn.one_hot(chosen, e, dtype=jnp.int32)  # (T*K, E)
+        place = (jnp.cumsum(one_hot, axis=0) * one_hot).sum(-1) - 1  # position in its expert's queue
+        kept = (chosen < e) & (place < slots)
+        slot = jnp.where(kept, chosen * slots + place, e * slots)
+        token = jnp.full(e * slots + 1, t, jnp.int32).at[slot].set(jnp.arange(t * k, dtype=jnp.int32) // k)
+
+        rows = jnp.concatenate([x, jnp.zeros((1, dim), x.dtype)])  # row t is the empty slot
+        h = rows[token[:-1]].reshape(e, slots, dim)
+        h = jax.nn.gelu(h @ self.up[...].astype(x.dtype)) @ self.down[...].astype(x.dtype)  # (E, slots, D)
+        h = jnp.concatenate([h.reshape(e * slots, dim), jnp.zeros((1, dim), h.dtype)])
+        y = (h[slot].reshape(t, k, dim) * (gate * kept.reshape(t, k))[..., None].astype(h.dtype)).sum(1)
+
+        there = ok.astype(jnp.float32)
+        n = jnp.maximum(there.sum(), 1.0)
+        load = jax.nn.one_hot(expert[:, 0], e).T @ there / n  # share of tokens whose first choice it is
+        importance = probs.T @ there / n
+        z = jax.nn.logsumexp(logits, axis=-1) ** 2 @ there / n
+        dropped = 1.0 - kept.sum() / (n * k)
+        return y, {"balance": e * (load * importance).sum(), "z": z, "dropped": dropped}

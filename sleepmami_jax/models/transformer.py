@@ -1,0 +1,70 @@
+"""A pre-norm transformer block over masked tokens.
+
+Linear layers and norms see tokens flattened to (B*L, D): the weight gradient is then one plain matmul, which
+XLA on CPU runs about 1.5x faster than the batched form.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sleepmami_jax.models.moe import MixtureOfExperts
+
+MASKED = -1e30  # finite, so that a row without any key stays finite (its output is masked later)
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention; masked keys get no weight."""
+
+    def __init__(self, dim: int, heads: int, *, rngs: nnx.Rngs):
+        self.heads = heads
+        self.qkv = nnx.Linear(dim, 3 * dim, use_bias=False, rngs=rngs)
+        self.out = nnx.Linear(dim, dim, use_bias=False, rngs=rngs)
+
+    def __call__(
+        self,
+        x: jax.Array,  # (B, L, D)
+        ok: jax.Array,  # (B, L) bool, False for tokens that are not there
+    ) -> jax.Array:  # (B, L, D)
+        b, length, dim = x.shape
+        qkv = self.qkv(x.reshape(b * length, dim)).reshape(b, length, 3, self.heads, dim // self.heads)
+        q, k, v = (qkv[:, :, i].swapaxes(1, 2) for i in range(3))  # (B, H, L, Dh)
+        scores = (q * q.shape[-1] ** -0.5) @ k.mT  # (B, H, L, L)
+        scores = jnp.where(ok[:, None, None, :], scores.astype(jnp.float32), MASKED)
+        y = jax.nn.softmax(scores, axis=-1).astype(v.dtype) @ v  # (B, H, L, Dh)
+        return self.out(y.swapaxes(1, 2).reshape(b * length, dim)).reshape(b, length, dim)
+
+
+class Mlp(nnx.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, dim: int, hidden: int, *, rngs: nnx.Rngs):
+        self.up = nnx.Linear(dim, hidden, rngs=rngs)
+        self.down = nnx.Linear(hidden, dim, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # (..., D) -> (..., D)
+        return self.down(jax.nn.gelu(self.up(x)))
+
+
+class Block(nnx.Module):
+    """Attention, then an MLP or a mixture of experts, each behind an RMS norm and a residual."""
+
+    def __init__(self, dim: int, heads: int, feedforward: Mlp | MixtureOfExperts, *, rngs: nnx.Rngs):
+        self.norm_attention = nnx.RMSNorm(dim, rngs=rngs)
+        self.attention = Attention(dim, heads, rngs=rngs)
+        self.norm_feedforward = nnx.RMSNorm(dim, rngs=rngs)
+        self.feedforward = feedforward
+
+    @jax.named_scope("block")
+    def __call__(self, x: jax.Array, ok: jax.Array, *, exact: bool = True) -> tuple[jax.Array, dict]:
+        """Returns tokens (B, L, D) and the router's statistics (empty for a plain MLP)."""
+        b, length, dim = x.shape
+        x = x + self.attention(self.norm_attention(x), ok)
+        flat = self.norm_feedforward(x).reshape(b * length, dim)
+        if isinstance(self.feedforward, MixtureOfExperts):
+            y, router = self.feedforward(flat, ok.reshape(-1), exact=exact)
+        else:
+            y, router = self.feedforward(flat), {}
+        return x + y.reshape(b, length, dim), router

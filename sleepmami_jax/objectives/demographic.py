@@ -1,0 +1,98 @@
+"""Demographic-Guided Contrastive Learning (DGCL): how alike two nights should be is how alike the two people are.
+
+    w_ij = sum_f lambda_f k_f(i, j) / sum_f lambda_f        over the factors known of both
+    L = - mean_i sum_{j != i} (w_ij / sum_{k != i} w_ik) log softmax_j (z_i . z_j / tau)
+
+Age and BMI have Gaussian kernels, sex an equality kernel, and the identity kernel joins the two views of a night,
+so that a night of which nothing is known still learns. With the identity alone this is NT-Xent (SimCLR, Chen et
+al. 2020). The paper gives the idea and not the formula; this one is of the family of y-aware InfoNCE (Dufumier
+et al. 2021).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from sleepmami_jax.config import KernelConfig
+from sleepmami_jax.models.transformer import MASKED
+from sleepmami_jax.objectives.reduce import gather, global_index, global_mean
+
+
+def similarity(people: dict[str, jax.Array], others: dict[str, jax.Array], same: jax.Array, kernel: KernelConfig):
+    """(A, B) how alike, in [0, 1].
+
+    Args:
+      people, others: `age_years`, `bmi`, `sex` and a `_known` bool of each, (A,) and (B,).
+      same: (A, B) bool, two views of one night.
+      kernel: weights and bandwidths.
+    """
+
+    def pairs(name):
+        known = people[f"{name}_known"][:, None] & others[f"{name}_known"][None, :]
+        return people[name][:, None] - others[name][None, :], known
+
+    total = kernel.identity * same.astype(jnp.float32)
+    weight = jnp.full(same.shape, kernel.identity, jnp.float32)
+    for name, strength, k in (
+        ("age_years", kernel.age, lambda d: jnp.exp(-0.5 * (d / kernel.age_years) ** 2)),
+        ("bmi", kernel.bmi, lambda d: jnp.exp(-0.5 * (d / kernel.bmi_kg_m2) ** 2)),
+        ("sex", kernel.sex, lambda d: (d == 0).astype(jnp.float32)),
+    ):
+        difference, known = pairs(name)
+        total = total + strength * jnp.where(known, k(difference), 0.0)
+        weight = weight + strength * known
+    return total / jnp.maximum(weight, 1e-6)
+
+
+def dgcl(
+    z: jax.Array,  # (2, N, P) unit vectors of two views of this device's nights
+    people: dict[str, jax.Array],  # demographics of the nights, (N,)
+    kernel: KernelConfig,
+    temperature: float,
+    axes,
+) -> tuple[jax.Array, jax.Array]:
+    """The loss over the global batch and the share of views whose nearest neighbour is the other view."""
+    n = z.shape[1]
+    everyone = jnp.concatenate([gather(z[0], axes), gather(z[1], axes)])  # (2G, P)
+    others = jax.tree.map(lambda v: jnp.tile(gather(v, axes), 2), people)
+    total = everyone.shape[0] // 2
+    own = global_index(n, axes)
+
+    def view(i):
+        logits = (z[i] @ everyone.T).astype(jnp.float32) / temperature  # (N, 2G)
+        itself = jnp.arange(2 * total)[None] == (own + i * total)[:, None]
+        logits = jnp.where(itself, MASKED, logits)
+        same = jnp.arange(2 * total)[None] % total == own[:, None]
+        target = jnp.where(itself, 0.0, similarity(people, others, same, kernel))
+        target = target / target.sum(-1, keepdims=True)
+        log_p = jax.nn.log_softmax(logits, -1)
+        loss = -(target * jnp.where(itself, 0.0, log_p)).sum(-1)
+        return loss, logits.argmax(-1) == own + (1 - i) * total
+
+    losses, found = zip(view(0), view(1), strict=True)
+    loss, _ = global_mean(jnp.stack(losses), jnp.ones((2, n)), axes)
+    accuracy, _ = global_mean(jnp.stack(found).astype(jnp.float32), jnp.ones((2, n)), axes)
+    return loss, accuracy
+
+
+def view_mask(key: jax.Array, present: jax.Array, crop: float, drop_modality: float, drop_epochs: float):
+    """(E, M) -> (E, M) bool: one random view of a night, as what of it may be seen.
+
+    A crop of consecutive epochs at least `crop` of the night long, without some epochs and some modalities; at least
+    one modality that the night has is kept.
+    """
+    crop_key, start_key, modality_key, stay_key, epoch_key = jax.random.split(key, 5)
+    epochs, modalities = present.shape
+    there = present.any(-1)
+    length = there.sum()
+    kept = jnp.ceil(length * jax.random.uniform(crop_key, minval=crop, maxval=1.0))
+    start = jnp.floor(jax.random.uniform(start_key) * (length - kept + 1))
+    place = jnp.cumsum(there) - 1  # among the night's epochs
+    inside = (place >= start) & (place < start + kept) & there
+    inside &= ~jax.random.bernoulli(epoch_key, drop_epochs, (epochs,))
+    dropped = jax.random.bernoulli(modality_key, drop_modality, (modalities,))
+    share = present.mean(0)
+    stays = jnp.argmax(share + 1e-3 * jax.random.uniform(stay_key, (modalities,)))
+    dropped = dropped.at[stays].set(False)
+    return present & inside[:, None] & ~dropped[None]

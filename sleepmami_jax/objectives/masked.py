@@ -1,0 +1,127 @@
+"""Masked autoencoding of micro tokens (He et al. 2022): encode the visible tokens only, rebuild the hidden ones.
+
+Runs of time and whole modalities are hidden. What is rebuilt is the patch of every channel, as samples and as log
+power in bands: a squared error on samples alone spends itself on slow, large waves and ignores spindles.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from sleepmami_jax.config import MicroPretraining, ModelConfig
+from sleepmami_jax.models.micro import Layout, Tokens, layout, patches
+from sleepmami_jax.models.tokenizer import log_spectrum, n_bands, time_code
+from sleepmami_jax.models.transformer import Block, Mlp
+from sleepmami_jax.objectives.reduce import global_mean
+
+
+def visible_tokens(where: Layout, mask_ratio: float) -> dict[Modality, int]:
+    """How many tokens of each modality stay visible; at least one."""
+    return {m: max(1, round((1 - mask_ratio) * n)) for m, n in where.tokens.items()}
+
+
+def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> dict[Modality, jax.Array]:
+    """(B,) keys -> {modality: (B, K)} sorted places of the tokens to encode; the rest is hidden in runs of time."""
+    keep = visible_tokens(where, config.mask_ratio)
+
+    def one(key, m):
+        n, run = where.tokens[m], max(1, round(config.mask_block_s / where.token_s[m]))
+        shift_key, run_key, tie_key = jax.random.split(key, 3)
+        shift = jax.random.randint(shift_key, (), 0, run)
+        score = jax.random.uniform(run_key, (n // run + 2,))[(jnp.arange(n) + shift) // run]
+        score = score + 1e-3 * jax.random.uniform(tie_key, (n,))
+        return jnp.sort(jnp.argsort(score)[: keep[m]])
+
+    return {m: jax.vmap(lambda k, i=i, m=m: one(jax.random.fold_in(k, i), m))(keys) for i, m in enumerate(Modality)}
+
+
+def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Array:
+    """(B,) keys, (B, M) -> (B, M) bool: modalities hidden whole. One that is present always stays."""
+
+    def one(key, there):
+        drop_key, stay_key = jax.random.split(key)
+        dropped = jax.random.bernoulli(drop_key, chance, there.shape)
+        stays = jnp.argmax(jnp.where(there, jax.random.uniform(stay_key, there.shape), -1.0))
+        return dropped.at[stays].set(False)
+
+    return jax.vmap(one)(keys, present)
+
+
+class MaskedDecoder(nnx.Module):
+    """One narrow block over all places, then per modality a map to patches, told apart by channel."""
+
+    def __init__(self, config: ModelConfig, dim: int, *, rngs: nnx.Rngs):
+        self.layout = layout(config.modalities)
+        heads = max(1, dim // 16)
+        self.enter = nnx.Linear(config.micro.dim, dim, rngs=rngs)
+        self.hidden_token = nnx.Param(0.02 * jax.random.normal(rngs.params(), (dim,)))
+        self.modality = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(Modality), dim)))
+        self.block = Block(dim, heads, Mlp(dim, 2 * dim, rngs=rngs), rngs=rngs)
+        self.slots = nnx.Dict(
+            {
+                m.value: nnx.Param(
+                    0.02 * jax.random.normal(rngs.params(), (len(config.modalities[m].slots), dim))
+                )
+                for m in Modality
+            }
+        )
+        self.mix = nnx.Dict({m.value: nnx.Linear(dim, dim, rngs=rngs) for m in Modality})
+        samples = {m: self.layout.token_s[m] * RATE_HZ[m] for m in Modality}
+        self.samples = nnx.Dict({m.value: nnx.Linear(dim, samples[m], rngs=rngs) for m in Modality})
+        self.bands = nnx.Dict({m.value: nnx.Linear(dim, n_bands(samples[m]), rngs=rngs) for m in Modality})
+
+    def __call__(
+        self,
+        tokens: Tokens,
+        visible: dict[Modality, jax.Array],  # {modality: (B, K)}
+        there: jax.Array,  # (B, L) bool, places where some channel was recorded
+    ) -> dict[Modality, tuple[jax.Array, jax.Array]]:
+        """Returns {modality: (patches (B, C, n, P), log band power (B, C, n, bands))}."""
+        where = self.layout
+        place = jnp.concatenate([visible[m] + where.offset[m] for m in Modality], 1)  # (B, K_total)
+        seen = jnp.where(tokens.ok[..., None], self.enter(tokens.x), self.hidden_token[...])
+        full = jnp.broadcast_to(self.hidden_token[...], (place.shape[0], where.total, seen.shape[-1]))
+        full = jax.vmap(lambda f, p, s: f.at[p].set(s))(full, place, seen)
+        times = jnp.concatenate([jnp.asarray(time_code(n, seen.shape[-1])) for n in where.tokens.values()])
+        full = full + times + self.modality[...][where.modality_of_token()]
+        h, _ = self.block(full, there)
+        rebuilt = {}
+        for m in Modality:
+            span = slice(where.offset[m], where.offset[m] + where.tokens[m])
+            channel = h[:, None, span] + self.slots[m.value][...][:, None, :]  # (B, C, n, D)
+            channel = jax.nn.gelu(self.mix[m.value](channel))
+            rebuilt[m] = self.samples[m.value](channel), self.bands[m.value](channel)
+        return rebuilt
+
+
+def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[jax.Array, jax.Array]:
+    """Mean Huber loss of samples and mean squared error of log band power, over hidden and recorded patches.
+
+    Every modality weighs the same, however many channels and tokens it has.
+    """
+    amplitude, spectral, count = 0.0, 0.0, 0.0
+    for i, m in enumerate(Modality):
+        target, ok = patches(batch[m.value]["signal"], batch[m.value]["usable"], where.token_s[m])
+        shown = jax.vmap(lambda v, n=where.tokens[m]: jnp.zeros(n, bool).at[v].set(True))(visible[m])
+        weight = ok & ~(shown & ~hidden[:, i, None])[:, None, :]  # (B, C, n)
+        samples, bands = rebuilt[m]
+        error = samples - target
+        huber = jnp.where(jnp.abs(error) < 1.0, 0.5 * error**2, jnp.abs(error) - 0.5).mean(-1)
+        log_error = jnp.square(bands - log_spectrum(target)).mean(-1)
+        a, n = global_mean(huber, weight, axes)
+        s, _ = global_mean(log_error, weight, axes)
+        amplitude, spectral, count = amplitude + a, spectral + s, count + (n > 0)
+    return amplitude / jnp.maximum(count, 1.0), spectral / jnp.maximum(count, 1.0)
+
+
+def places_there(batch, where: Layout) -> jax.Array:
+    """(B, L) bool: tokens for which some channel of their modality was recorded."""
+    there = []
+    for m in Modality:
+        usable = batch[m.value]["usable"]
+        b, c, _ = usable.shape
+        there.append(usable.reshape(b, c, EPOCH_S // where.token_s[m], -1).all(-1).any(1))
+    return jnp.concatenate(there, 1)
