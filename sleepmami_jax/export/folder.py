@@ -1,0 +1,121 @@
+"""A model folder: `config.json` and `model.safetensors`. The one form in which a model leaves a run.
+
+`config.json` says everything that scoring needs besides the weights: the shape of the model, the channels it looks
+at, the thresholds fitted on validation nights, and a card of what it was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from sleepmami_jax.config import ConfigError, ModelConfig, from_dict, to_dict
+from sleepmami_jax.models.sleepmami import Params, structure
+
+FORMAT, VERSION = "sleepmami-model", 1
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
+
+
+class ModelFolderError(ValueError):
+    """A model folder that cannot be used; names the file and says what is wrong."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model as it is stored.
+
+    Attributes:
+      config: its shape.
+      params: flat name -> float32 array.
+      thresholds: probability above which an event is called: `respiratory`, `arousal`; absent until fine-tuned.
+      card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, simulated).
+    """
+
+    config: ModelConfig
+    params: Params
+    thresholds: dict[str, float] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=lambda: {"training": []})
+
+    def digest(self) -> str:
+        """SHA-256 of the weights: names the embeddings made with them."""
+        return hashlib.sha256(_serialise(self.params)).hexdigest()
+
+
+def _serialise(params: Params) -> bytes:
+    return save({name: np.ascontiguousarray(jax.device_get(params[name])) for name in sorted(params)})
+
+
+def save_model(folder: ModelFolder, path: Path) -> None:
+    """Write a model folder; it appears whole or not at all, and replaces an older model at the same place."""
+    path = Path(path)
+    if path.exists() and not (path / "config.json").exists():
+        raise ModelFolderError(f"{path}: exists and is not a model folder; choose another place")
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    weights = _serialise(folder.params)
+    (temporary / "model.safetensors").write_bytes(weights)
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "use": RESEARCH_USE,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "model": to_dict(folder.config),
+        "thresholds": folder.thresholds,
+        "card": folder.card,
+    }
+    (temporary / "config.json").write_text(json.dumps(description, indent=1) + "\n")
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.rename(path)
+
+
+def load_model(path: Path | str) -> ModelFolder:
+    """Read a model folder. Raises ModelFolderError naming what is missing, damaged or of another version."""
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelFolderError(f"{path}: no such model folder; make one with `sleepmami demo` or `sleepmami export`")
+    for name in ("config.json", "model.safetensors"):
+        if not (path / name).is_file():
+            raise ModelFolderError(
+                f"{path}: {name} is missing; a model folder holds config.json and model.safetensors. "
+                "Copy the whole folder again, or export the run anew."
+            )
+    try:
+        described = json.loads((path / "config.json").read_text())
+        if described["format"] != FORMAT or described["version"] != VERSION:
+            raise ModelFolderError(
+                f"{path}/config.json: {described['format']} version {described['version']}; "
+                f"this program reads {FORMAT} version {VERSION}"
+            )
+        config = from_dict(ModelConfig, described["model"], "model")
+        thresholds, card = described["thresholds"], described["card"]
+        expected_sha = described["weights_sha256"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ConfigError) as error:
+        raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {error}") from error
+    weights = path / "model.safetensors"
+    try:
+        params = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise ModelFolderError(f"{weights} is damaged: {error}. Copy it again.") from error
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != expected_sha:
+        raise ModelFolderError(f"{weights} is not the file that config.json describes (checksum); copy both again")
+    expected = {name: tuple(leaf.shape) for name, leaf in structure(config)[1].items()}
+    found = {name: tuple(array.shape) for name, array in params.items()}
+    wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+    if wrong:
+        raise ModelFolderError(
+            f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]}: "
+            f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
+        )
+    return ModelFolder(config, params, thresholds, card)

@@ -1,0 +1,98 @@
+"""Checkpoints (Orbax v1): parameters, optimiser, step and the position in the data, saved together.
+
+Saves are asynchronous and appear whole or not at all. A restore compares what is stored with what is expected
+before it loads, because Orbax raises the same error for a damaged file as for another model; a damaged step is
+named and the one before it is used. It never starts anew on its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from orbax.checkpoint import v1 as ocp
+
+KEPT = 2
+
+
+class CheckpointError(RuntimeError):
+    """A run that cannot be resumed; says what differs or what is damaged."""
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._saver = ocp.training.Checkpointer(
+            folder,
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
+            cleanup_tmp_directories=True,
+        )
+        self._pending = None
+
+    def save(self, step: int, state: dict[str, Any], position: dict[str, Any]) -> None:
+        """Begin to save; waits for the save before it, whose failure is raised here."""
+        self.wait()
+        self._pending = self._saver.save_async(step, state, custom_metadata={"position": position}, force=True)
+
+    def wait(self) -> None:
+        """Until the last save is on disk."""
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def restore(self, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The newest whole checkpoint as `(state, position)`, or None if the run has none.
+
+        Args:
+          like: a state of the same shapes on the devices it should come back to.
+
+        Raises:
+          CheckpointError: the stored state is of another model, or every step is damaged.
+        """
+        steps = sorted((c.step for c in self._saver.checkpoints), reverse=True)
+        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        for step in steps:
+            metadata = self._saver.metadata(step)
+            _same_tree(_shapes(metadata.metadata), _shapes(like), step, self.folder)
+            try:
+                state = self._saver.load(step, abstract)
+            except Exception as error:  # noqa: BLE001 Orbax has no one class for a damaged file
+                logging.error("checkpoint %s/%d is damaged and is passed over: %s", self.folder, step, error)
+                continue
+            return state, metadata.custom_metadata["position"]
+        if steps:
+            raise CheckpointError(
+                f"{self.folder}: every checkpoint ({', '.join(map(str, steps))}) is damaged; restore the folder "
+                "from a copy, or start a new run in another workdir"
+            )
+        return None
+
+    def close(self) -> None:
+        """Waits for the last save."""
+        self.wait()
+        self._saver.close()
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _same_tree(stored, expected, step, folder) -> None:
+    differences = [f"{name} is missing from it" for name in sorted(expected.keys() - stored.keys())]
+    differences += [f"{name} is not in this model" for name in sorted(stored.keys() - expected.keys())]
+    differences += [
+        f"{name} has shape {stored[name]}, this model {expected[name]}"
+        for name in sorted(expected.keys() & stored.keys())
+        if stored[name] != expected[name]
+    ]
+    if differences:
+        shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
+        raise CheckpointError(
+            f"{folder}/{step} holds another model: {shown}. Use the run's own configuration, or another workdir."
+        )
