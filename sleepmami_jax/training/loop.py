@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from sleepmami_jax.config import ConfigError, Experiment, to_dict
@@ -138,7 +140,8 @@ def make_step(experiment: Experiment, phase: Phase, mesh) -> Callable:
         }
         return state, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    replicated = NamedSharding(mesh, P())
+    return jax.jit(step, donate_argnums=0, out_shardings=replicated)
 
 
 def _trained(phase: Phase, params):

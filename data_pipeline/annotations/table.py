@@ -1,0 +1,119 @@
+"""Scoring in a CSV or TSV file with a header row.
+
+Columns (upper or lower case; blanks, units and underscores may differ):
+
+- onset: `onset_s`, `onset`, `start`, `start_s`, `start_time`, in seconds from the first sample; required;
+- duration: `duration_s`, `duration`, `length`, `dur`, or an end: `end_s`, `end`, `stop`; may be absent;
+- what: `stage` for a hypnogram; `type`, `event`, `kind`, `description`, `annotation`, `text`, `name` or
+  `trial_type` for events, in which stages may occur too. Without any of these columns the file's name must
+  tell ("…_spindles_expert1.csv").
+
+Numbers in a stage column follow EDF+, NSRR and Profusion: 0 W, 1–3 N1–N3, 4 N3 (R&K), 5 REM, others unscored.
+A column with 4 and without 5 is refused, because cohorts differ in it: REM or R&K stage 4.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from pathlib import Path
+
+from data_pipeline.annotations.terms import kind_of, stage_of_column
+from data_pipeline.night import STAGES, RecordingError
+from data_pipeline.readers.recording import Annotation
+
+_ONSET = ("onset_s", "onset", "start_s", "start", "start_time", "recording_onset", "onset_sec", "start_sec")
+_DURATION = ("duration_s", "duration", "length", "length_s", "dur", "duration_sec")
+_END = ("end_s", "end", "stop_s", "stop", "end_time", "end_sec")
+_STAGE = ("stage", "sleep_stage", "stages")
+_EVENT = ("type", "event", "kind", "description", "annotation", "text", "name", "event_type", "trial_type")
+
+
+def read_table(path: Path) -> tuple[Annotation, ...]:
+    """The rows as annotations, sorted by onset; stages are spelled "Sleep stage N2".
+
+    Raises:
+      RecordingError: no header row, no onset column, nothing that says what a row is, a value that is not a
+        number, or stage codes with two meanings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: not a text table in UTF-8 ({error}). Save it as UTF-8 CSV.") from error
+    lines = text.splitlines()
+    if not lines:
+        raise RecordingError(
+            f"{path}: the file is empty, expected a header row such as onset_s,duration_s,type."
+        )
+    delimiter = max("\t;,", key=lines[0].count)
+    header, *rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in header]
+
+    def column(candidates: tuple[str, ...]) -> int | None:
+        return next((names.index(c) for c in candidates if c in names), None)
+
+    onset, duration, end = column(_ONSET), column(_DURATION), column(_END)
+    stage, event = column(_STAGE), column(_EVENT)
+    if onset is None:
+        raise RecordingError(f"{path}: no onset column among {header}, expected one of {', '.join(_ONSET)}.")
+    from_name = _kind_in_name(path) if stage is None and event is None else None
+    if stage is None and event is None and from_name is None:
+        raise RecordingError(
+            f"{path}: no column of {header} says what a row is, expected 'stage' or {', '.join(_EVENT)}."
+        )
+    if stage is not None:
+        _refuse_two_meanings(path, {row[stage].strip() for row in rows if len(row) > stage})
+
+    annotations = []
+    for line, row in enumerate(rows, start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) < len(header):
+            raise RecordingError(f"{path}, line {line}: {len(row)} cells, expected {len(header)}.")
+        onset_s = _seconds(path, line, header[onset], row[onset])
+        length_s = None
+        if duration is not None and row[duration].strip():
+            length_s = _seconds(path, line, header[duration], row[duration])
+        elif end is not None and row[end].strip():
+            length_s = _seconds(path, line, header[end], row[end]) - onset_s
+        if length_s is not None and length_s < 0:
+            raise RecordingError(f"{path}, line {line}: duration {length_s} s, expected 0 or more.")
+        if event is not None and row[event].strip():
+            annotations.append(Annotation(onset_s, length_s, row[event].strip()))
+        elif from_name is not None:
+            annotations.append(Annotation(onset_s, length_s, from_name))
+        if stage is not None:
+            annotations.append(Annotation(onset_s, length_s, _stage_text(row[stage])))
+    return tuple(sorted(annotations, key=lambda a: a.onset_s))
+
+
+def _stage_text(value: str) -> str:
+    code = stage_of_column(value)
+    if code is None:
+        return value.strip()  # not a stage: counted as an unknown term
+    return f"Sleep stage {STAGES[code] if code >= 0 else '?'}"
+
+
+def _kind_in_name(path: Path) -> str | None:
+    words = re.split(r"[^a-z]+", path.stem.lower().replace("k-complex", "kcomplex"))
+    kinds = {kind_of(word): word for word in words if len(word) > 3 and kind_of(word)}
+    return next(iter(kinds.values())) if len(kinds) == 1 else None
+
+
+def _refuse_two_meanings(path: Path, values: set[str]) -> None:
+    codes = {v.removesuffix(".0") for v in values}
+    if "4" in codes and "5" not in codes:
+        raise RecordingError(
+            f"{path}: stage code 4 without any 5 may be REM or R&K stage 4. Write names (W, N1, N2, N3, REM)."
+        )
+
+
+def _seconds(path: Path, line: int, name: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise RecordingError(f"{path}, line {line}: column '{name}' holds {cell!r}, expected seconds.")
+    return value

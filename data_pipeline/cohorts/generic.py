@@ -1,0 +1,154 @@
+"""Any folder of recordings: EDF or BDF files, scoring beside them by name, an optional `demographics.csv`.
+
+`demographics.csv` sits in the same folder as the recordings. Its first column that names a night is
+`night_id` (the file's name without its suffix) or `file` (the name with it); the others are optional:
+`subject_id`, `site`, `age_years`, `sex` (F or M), `bmi`, `split` (train, val or test). An empty cell is
+unknown.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipeline.cohorts import Source
+from data_pipeline.manifest import SPLITS
+from data_pipeline.night import Demographics
+
+RECORDING_SUFFIXES = (".edf", ".bdf", ".rec")
+SCORING_ENDINGS = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".xml",
+    "_hypnogram.csv",
+    "_hypnogram.tsv",
+    "_stages.csv",
+    "_events.csv",
+    "_annotations.csv",
+    "-hypnogram.edf",
+    "_hypnogram.edf",
+    "_annotations.edf",
+    "-nsrr.xml",
+    "-profusion.xml",
+)
+"""What may follow a recording's stem in the name of its scoring, in lower case."""
+DEMOGRAPHICS = "demographics.csv"
+_COLUMNS = {"night_id", "file", "subject_id", "site", "age_years", "sex", "bmi", "split"}
+
+
+def find_nights(inputs: Sequence[Path]) -> list[Source]:
+    """Every recording among the files given and under the folders given.
+
+    Scoring is a file beside the recording with the same stem and one of `SCORING_ENDINGS`, or, for Sleep-EDF,
+    the `*-Hypnogram.edf` that shares the first six characters of a `*-PSG.edf`. An EDF+ that holds
+    annotations only is never taken for a recording. A person is one night unless the table says otherwise.
+
+    Raises:
+      ValueError: an input that is not there or holds no recording, or a damaged demographics table.
+    """
+    recordings: set[Path] = set()
+    for given in map(Path, inputs):
+        if not given.exists():
+            raise ValueError(f"{given}: no such file or folder")
+        candidates = [given] if given.is_file() else given.rglob("*")
+        found = {path for path in candidates if path.suffix.lower() in RECORDING_SUFFIXES and path.is_file()}
+        found = {path for path in found if not _annotations_only(path)}
+        if not found:
+            raise ValueError(
+                f"{given}: no recording found; expected {', '.join(RECORDING_SUFFIXES)} with signals"
+            )
+        recordings |= found
+    sources = []
+    for folder in sorted({path.parent for path in recordings}):
+        here = sorted(path for path in folder.iterdir() if path.is_file())
+        table = _read_demographics(folder / DEMOGRAPHICS)
+        mine = sorted(path for path in recordings if path.parent == folder)
+        if table and not set(table) & {key for path in mine for key in (path.stem, path.name)}:
+            raise ValueError(
+                f"{folder / DEMOGRAPHICS}: none of its {len(table)} nights is a recording beside it (first: "
+                f"{next(iter(table))}, recording: {mine[0].name}); expected file names, suffix or not"
+            )
+        sources += [_source(path, here, table.get(path.name) or table.get(path.stem) or {}) for path in mine]
+    return sources
+
+
+def _source(recording: Path, here: list[Path], row: dict[str, str]) -> Source:
+    night_id = re.sub(r"[^A-Za-z0-9._-]+", "_", recording.stem).lstrip("._-") or "night"
+    return Source(
+        night_id=night_id,
+        subject_id=row.get("subject_id") or night_id,
+        site=row.get("site", ""),
+        recording=recording,
+        scoring=tuple(path for path in here if path != recording and _scores(path, recording)),
+        demographics=Demographics(
+            age_years=float(row["age_years"]) if row.get("age_years") else None,
+            sex=row.get("sex") or None,
+            bmi=float(row["bmi"]) if row.get("bmi") else None,
+        ),
+        split=row.get("split") or None,
+    )
+
+
+def _scores(path: Path, recording: Path) -> bool:
+    name, stem = path.name.lower(), recording.stem.lower()
+    if name == DEMOGRAPHICS:
+        return False
+    if name.startswith(stem) and name[len(stem) :] in SCORING_ENDINGS:
+        return not name.endswith(RECORDING_SUFFIXES) or _annotations_only(path)
+    sleep_edf = "-psg" in stem and len(stem) > 6 and name.endswith("-hypnogram.edf")
+    return sleep_edf and name[:6] == stem[:6]
+
+
+def _annotations_only(path: Path) -> bool:
+    """Whether an EDF+ or BDF+ holds no signal: every label in its header is an annotations label.
+
+    A header that cannot be read says nothing; the reader will refuse the file with its reason.
+    """
+    with path.open("rb") as file:
+        header = file.read(256)
+        digits = header[252:256].strip()
+        labels = file.read(16 * int(digits)) if digits.isdigit() else b""
+    names = {labels[start : start + 16].strip() for start in range(0, len(labels), 16)}
+    return bool(names) and names <= {b"EDF Annotations", b"BDF Annotations"}
+
+
+def _read_demographics(path: Path) -> dict[str, dict[str, str]]:
+    """Rows by the recording they speak of, cells stripped; {} when there is no table."""
+    if not path.is_file():
+        return {}
+    table: dict[str, dict[str, str]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = set(reader.fieldnames or ())
+        if not columns & {"night_id", "file"} or columns - _COLUMNS:
+            raise ValueError(
+                f"{path}: columns {sorted(columns)}; expected night_id or file, and any of {sorted(_COLUMNS)}"
+            )
+        for number, cells in enumerate(reader, start=2):
+            row = {key: (value or "").strip() for key, value in cells.items() if key is not None}
+            if None in cells:
+                raise ValueError(f"{path}, line {number}: more cells than columns")
+            key = row.get("night_id") or row.get("file")
+            if not key or key in table:
+                raise ValueError(
+                    f"{path}, line {number}: night {key!r} is {'there twice' if key else 'not named'}"
+                )
+            for column, expected in (("sex", ("F", "M")), ("split", SPLITS)):
+                if row.get(column) and row[column] not in expected:
+                    raise ValueError(
+                        f"{path}, line {number}: {column} {row[column]!r}; expected one of {expected}"
+                    )
+            for column, highest in (("age_years", 130), ("bmi", 150)):
+                if row.get(column) and not _is_number_up_to(row[column], highest):
+                    raise ValueError(
+                        f"{path}, line {number}: {column} {row[column]!r}; expected a number 0-{highest}"
+                    )
+            table[key] = row
+    return table
+
+
+def _is_number_up_to(text: str, highest: float) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", text) is not None and float(text) <= highest

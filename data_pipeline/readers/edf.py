@@ -1,0 +1,305 @@
+"""EDF, EDF+C, EDF+D, BDF and BDF+ at native rates.
+
+Kemp et al. 1992 (EDF), Kemp and Olivan 2003 (EDF+), https://www.edfplus.info/specs.
+
+edfio interprets the header. The samples are read here because edfio joins the blocks of an EDF+D file, loads
+a BDF file whole, and keeps every channel that was read; a night's channels pass through here one at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import edfio
+import numpy as np
+
+from data_pipeline.night import RecordingError
+from data_pipeline.readers.recording import Annotation, Recording, Signal
+
+_EDF_MAGIC = b"0       "
+_BDF_MAGIC = b"\xffBIOSEMI"
+_ANNOTATION_LABELS = ("EDF Annotations", "BDF Annotations")
+_TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
+"""A time-stamped annotation list: onset, duration, texts divided by 0x14 (EDF+ section 2.2.2)."""
+_LONGEST_S = 7 * 86400
+_JITTER_S = 0.002
+"""Time stamps of records may differ from the nominal by this much before it counts as a gap."""
+
+
+def is_edf(path: Path) -> bool:
+    """Whether the file begins as an EDF or BDF file. An empty one does too, so that it is named as empty."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    return start in (b"", _EDF_MAGIC, _BDF_MAGIC)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where things lie in the file. All but `columns` count bytes or records."""
+
+    header_bytes: int
+    record_bytes: int
+    sample_bytes: int
+    declared_records: int
+    record_s: Fraction
+    is_discontinuous: bool
+    start_clock: str | None
+    columns: tuple[slice, ...]  # bytes of each ordinary signal in a record
+    annotation_columns: tuple[slice, ...]
+
+
+def read_edf(path: Path) -> Recording:
+    """Opens an EDF or BDF file of any kind; an annotation-only file gives a recording without signals.
+
+    A file cut inside its data is read to its last whole record, with a note. EDF+D blocks stay at their
+    true time, the stretches between them are `gaps`.
+
+    Raises:
+      RecordingError: empty, truncated or damaged header, no data records, or more data than the header says.
+    """
+    layout, signals = _read_header(path)
+    n_records, notes = _count_records(path, layout)
+    records = np.memmap(
+        path, np.uint8, "r", offset=layout.header_bytes, shape=(n_records, layout.record_bytes)
+    )
+    starts_s = _record_starts(path, layout, records)
+    annotations = _read_annotations(layout, records)
+    ends_s = starts_s + float(layout.record_s)
+    duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
+    if duration_s > _LONGEST_S:
+        raise RecordingError(
+            f"{path}: by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
+            f"most {_LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
+        )
+    is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
+    gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
+    if gaps:
+        lost_s = sum(b - a for a, b in gaps)
+        notes.append(f"{len(gaps)} gap(s), {lost_s:g} s in all, in which nothing was recorded.")
+
+    def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
+        signal = signals[index]
+        rate_hz = float(signal.rate_hz)
+        first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
+        inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
+        if not inside.size:
+            return np.full(last - first, np.nan, np.float32)
+        wanted = slice(inside[0], inside[-1] + 1)
+        digital = _decode(records[wanted, layout.columns[index]], layout.sample_bytes)
+        physical = _calibrate(digital, signal)
+        # Each record goes to its own place; in a file without gaps that is one copy.
+        record_starts = np.round(starts_s[wanted] * rate_hz).astype(np.int64) - first
+        n = physical.shape[1]
+        if np.array_equal(record_starts, record_starts[0] + n * np.arange(len(record_starts))):
+            physical = physical.reshape(1, -1)
+            record_starts = record_starts[:1]
+        samples = np.full(last - first, np.nan, np.float32)
+        for begin, block in zip(record_starts, physical, strict=True):
+            lo, hi = max(begin, 0), min(begin + len(block), len(samples))
+            samples[lo:hi] = block[lo - begin : hi - begin]
+        return samples
+
+    return Recording(
+        path, duration_s, signals, annotations, gaps, layout.start_clock, tuple(notes), read_span
+    )
+
+
+def _read_header(path: Path) -> tuple[_Layout, tuple[Signal, ...]]:
+    with path.open("rb") as file:
+        fixed = file.read(256)
+        if not fixed:
+            raise RecordingError(f"{path}: the file is empty. Copy or export it again.")
+        if len(fixed) < 256:
+            raise RecordingError(
+                f"{path}: the header ends after {len(fixed)} bytes, expected at least 256. Copy it again."
+            )
+        n_signals = _number(path, fixed[252:256], "number of signals", int)
+        if n_signals < 1:
+            raise RecordingError(f"{path}: the header declares {n_signals} signals, expected at least 1.")
+        header = fixed + file.read(256 * n_signals)
+    header = header.replace(b"\0", b" ")  # some recorders pad with NUL instead of blanks
+    header_bytes = _number(path, fixed[184:192], "bytes in header record", int)
+    if header_bytes != 256 * (1 + n_signals):
+        raise RecordingError(
+            f"{path}: the header says it is {header_bytes} bytes long, but {n_signals} signals need "
+            f"{256 * (1 + n_signals)}. The header is damaged: export the recording again."
+        )
+    if len(header) < header_bytes:
+        raise RecordingError(
+            f"{path}: the header ends after {len(header)} of {header_bytes} bytes. Copy the file again."
+        )
+    record_s = _number(path, fixed[244:252], "duration of a data record", Fraction)
+    labels = [header[256 + 16 * i :][:16].decode("latin-1").strip() for i in range(n_signals)]
+    samples_at = 256 + 216 * n_signals
+    n_samples = [
+        _number(path, header[samples_at + 8 * i :][:8], f"samples in a record of '{labels[i]}'", int)
+        for i in range(n_signals)
+    ]
+    is_annotation = [label in _ANNOTATION_LABELS for label in labels]
+    if min(n_samples) < 0 or sum(n_samples) == 0:
+        raise RecordingError(f"{path}: a data record has no samples. The header is damaged.")
+    if record_s < 0 or (record_s == 0 and not all(is_annotation)):
+        raise RecordingError(
+            f"{path}: duration of a data record is {record_s} s, expected more than 0. The header is damaged."
+        )
+    is_bdf = fixed.startswith(_BDF_MAGIC)
+    sample_bytes = 3 if is_bdf else 2
+    ends = np.cumsum(n_samples) * sample_bytes
+    columns = [slice(int(end) - n * sample_bytes, int(end)) for n, end in zip(n_samples, ends, strict=True)]
+    layout = _Layout(
+        header_bytes=header_bytes,
+        record_bytes=int(ends[-1]),
+        sample_bytes=sample_bytes,
+        declared_records=_number(path, fixed[236:244], "number of data records", int),
+        record_s=record_s,
+        is_discontinuous=fixed[192:197] in (b"EDF+D", b"BDF+D"),
+        start_clock=_clock(fixed[176:184]),
+        columns=tuple(c for c, a in zip(columns, is_annotation, strict=True) if not a),
+        annotation_columns=tuple(c for c, a in zip(columns, is_annotation, strict=True) if a),
+    )
+    return layout, _parse_signals(path, header, is_bdf, record_s)
+
+
+def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) -> tuple[Signal, ...]:
+    read = edfio.read_bdf if is_bdf else edfio.read_edf
+    with warnings.catch_warnings():
+        # It is given the header alone, and says that the data are missing.
+        warnings.filterwarnings("ignore", message=".*header indicates.*")
+        edf = read(header, header_encoding="latin-1")
+    signals = []
+    for index, s in enumerate(edf.signals):
+        try:
+            ranges = (s.physical_min, s.physical_max), (s.digital_min, s.digital_max)
+        except ValueError as error:
+            raise RecordingError(
+                f"{path}: channel '{s.label}': physical or digital range is not a number ({error}). "
+                "The header is damaged: export the recording again."
+            ) from error
+        rate_hz = Fraction(s.samples_per_data_record) / record_s
+        signals.append(
+            Signal(
+                index,
+                s.label.strip(),
+                s.physical_dimension.strip(),
+                rate_hz,
+                *ranges,
+                s.transducer_type,
+                s.prefiltering,
+            )
+        )
+    return tuple(signals)
+
+
+def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
+    text = field.decode("latin-1").strip(" \0")
+    try:
+        return kind(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise RecordingError(
+            f"{path}: header field '{name}' holds {text!r}, expected a number. "
+            "The header is damaged: export the recording again."
+        ) from error
+
+
+def _clock(field: bytes) -> str | None:
+    match = re.fullmatch(rb"([ \d]\d)[.:]([ \d]\d)[.:]([ \d]\d)", field)
+    if match is None:
+        return None
+    hour, minute, second = (int(part) for part in match.groups())
+    return f"{hour:02}:{minute:02}:{second:02}" if hour < 24 and minute < 60 and second < 60 else None
+
+
+def _count_records(path: Path, layout: _Layout) -> tuple[int, list[str]]:
+    data_bytes = path.stat().st_size - layout.header_bytes
+    whole, rest = divmod(data_bytes, layout.record_bytes)
+    declared = layout.declared_records
+    if whole == 0 or declared == 0:
+        raise RecordingError(
+            f"{path}: it holds no whole data record ({data_bytes} bytes of data, a record has "
+            f"{layout.record_bytes}). Copy or export the recording again."
+        )
+    if declared == -1:
+        return whole, [
+            "The recording was never closed (number of records -1): read to its last whole record."
+        ]
+    if whole > declared or declared < -1:
+        raise RecordingError(
+            f"{path}: the header declares {declared} data records, but the file holds {whole}. "
+            "Header and data do not belong together: export the recording again."
+        )
+    if whole < declared:
+        return whole, [f"The file is cut: {whole} of {declared} data records are there."]
+    return whole, [f"{rest} byte(s) after the last data record were ignored."] if rest else []
+
+
+def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarray:
+    """(n_records,) float64 seconds at which each record begins, the first at 0."""
+    if not layout.is_discontinuous:
+        return np.arange(len(records)) * float(layout.record_s)
+    if not layout.annotation_columns:
+        raise RecordingError(
+            f"{path}: declared discontinuous (EDF+D), but it has no annotation channel that says when. "
+            "Export it as EDF+C."
+        )
+    stamps = [_TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
+    if None in stamps:
+        raise RecordingError(
+            f"{path}: data record {stamps.index(None)} has no time stamp, expected one in each record of "
+            "an EDF+D file. Export it again."
+        )
+    starts_s = np.array([float(stamp[1]) for stamp in stamps])
+    starts_s -= starts_s[0]
+    late_s = np.diff(starts_s) - float(layout.record_s)
+    if len(late_s) and late_s.min() < -_JITTER_S:
+        raise RecordingError(
+            f"{path}: data record {int(late_s.argmin()) + 1} begins before the one before it ends. "
+            "The time stamps are damaged: export it again."
+        )
+    return starts_s
+
+
+def _read_annotations(layout: _Layout, records: np.ndarray) -> tuple[Annotation, ...]:
+    found: list[Annotation] = []
+    offset_s = 0.0
+    for channel, column in enumerate(layout.annotation_columns):
+        raw = np.pad(records[:, column], ((0, 0), (0, 1))).tobytes()
+        for place, match in enumerate(_TAL.finditer(raw)):
+            onset_s, duration_s = float(match[1]), match[2] and float(match[2])
+            if channel == 0 and place == 0 and not match[3]:
+                # The first time stamp is the fraction of a second at which the first sample was taken.
+                offset_s = onset_s
+            found += [Annotation(onset_s, duration_s, _text(t)) for t in match[3].split(b"\x14") if t]
+    shifted = (Annotation(round(a.onset_s - offset_s, 9), a.duration_s, a.text) for a in found)
+    return tuple(sorted(shifted, key=lambda a: a.onset_s))
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8").strip("\0 ")
+    except UnicodeDecodeError:  # EDF+ demands UTF-8; older software writes Latin-1
+        return raw.decode("latin-1").strip("\0 ")
+
+
+def _decode(data: np.ndarray, sample_bytes: int) -> np.ndarray:
+    """(records, bytes) uint8 -> (records, samples) little-endian integers of 16 or 24 bits."""
+    data = np.ascontiguousarray(data)
+    if sample_bytes == 2:
+        return data.view("<i2")
+    parts = data.reshape(len(data), -1, 3)
+    wide = np.zeros((*parts.shape[:2], 4), np.uint8)
+    wide[..., 1:] = parts
+    return wide.view("<i4")[..., 0] >> 8  # the shift carries the sign
+
+
+def _calibrate(digital: np.ndarray, signal: Signal) -> np.ndarray:
+    if not signal.is_calibrated:
+        return digital.astype(np.float32)
+    (p_min, p_max), (d_min, d_max) = signal.physical_range, signal.digital_range
+    gain = (p_max - p_min) / (d_max - d_min)
+    physical = digital * np.float32(gain)
+    physical += np.float32(p_min - d_min * gain)
+    return physical

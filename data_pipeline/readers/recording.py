@@ -1,0 +1,97 @@
+"""A recording as the file has it: labels, units and rates untouched, time true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One channel's header.
+
+    Attributes:
+      index: place among the recording's ordinary signals; what `Recording.read` takes.
+      label: as written, outer blanks removed. Labels need not be unique.
+      unit: physical dimension as written ("uV", "MV", "").
+      rate_hz: samples a second, exact (499.5 Hz is 999/2).
+      physical_range: values of the smallest and largest digital value; inverted when polarity is.
+      digital_range: smallest and largest digital value.
+      transducer: sensor as written ("" when not stated).
+      prefiltering: filters of the recorder as written.
+    """
+
+    index: int
+    label: str
+    unit: str
+    rate_hz: Fraction
+    physical_range: tuple[float, float]
+    digital_range: tuple[int, int]
+    transducer: str = ""
+    prefiltering: str = ""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether digital values have a physical meaning: both ranges have a width."""
+        return (
+            self.digital_range[0] != self.digital_range[1]
+            and self.physical_range[0] != self.physical_range[1]
+        )
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A mark in time. `duration_s` is None where none is written; seconds count from the first sample."""
+
+    onset_s: float
+    duration_s: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An open recording. It keeps no name, birth date or calendar date of the person.
+
+    Attributes:
+      path: the file.
+      duration_s: from the first sample to the end of the last, gaps included.
+      signals: ordinary signals; annotation channels are not among them.
+      annotations: sorted by onset, also those past the end.
+      gaps: (start_s, stop_s) of stretches in which nothing was recorded, in order.
+      start_clock: time of day of the first sample, "22:31:05", or None.
+      notes: a sentence each for what a reader should know of the file.
+      read_span: `(index, start_s, stop_s) -> samples`, given by the format's reader.
+    """
+
+    path: Path
+    duration_s: float
+    signals: tuple[Signal, ...]
+    annotations: tuple[Annotation, ...]
+    gaps: tuple[tuple[float, float], ...]
+    start_clock: str | None
+    notes: tuple[str, ...]
+    read_span: Callable[[int, float, float], np.ndarray] = field(repr=False)
+
+    def read(self, index: int, start_s: float = 0.0, stop_s: float | None = None) -> np.ndarray:
+        """Samples of one signal on the true time axis.
+
+        Args:
+          index: `Signal.index`.
+          start_s, stop_s: span in seconds; None is the end. Sample k lies at k / rate_hz.
+        Returns:
+          (round(stop_s * rate) - round(start_s * rate),) float32 in the unit of the header, NaN in gaps.
+        Raises:
+          ValueError: no such index, or a span outside the recording.
+        """
+        stop_s = self.duration_s if stop_s is None else stop_s
+        if not 0 <= index < len(self.signals):
+            raise ValueError(f"{self.path}: no signal {index}; there are {len(self.signals)}, from 0.")
+        if not 0 <= start_s <= stop_s <= self.duration_s:
+            raise ValueError(
+                f"{self.path}: span {start_s}-{stop_s} s is not within the recording, 0-{self.duration_s} s."
+            )
+        return self.read_span(index, start_s, stop_s)

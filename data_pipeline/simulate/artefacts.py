@@ -1,0 +1,147 @@
+"""What goes wrong in a recording: movement, electrode pops, loose leads, sweat, a lost oximeter, mains.
+
+An artefact is drawn first, as a fact with channel and interval that the truth file keeps, and then put
+into signals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_pipeline.night import EPOCH_S, SLOTS, Modality
+from data_pipeline.simulate.hypnogram import W
+
+ELECTRIC = (Modality.EEG, Modality.EOG, Modality.EMG, Modality.ECG)
+MOVEMENTS_PER_WAKE_MIN, MOVEMENTS_PER_SLEEP_H = 0.25, 1.0  # assumed, 3–8 /h near wake
+MOVEMENT_S, MOVEMENT_UV = (3.0, 30.0), (80.0, 350.0)  # assumed, 3–45 s (IRLSSG 2021)
+POPS_PER_H, POP_UV, POP_DECAY_S = 0.3, (150.0, 800.0), (0.2, 1.0)  # per electrode; assumed, 0–5 /h
+LEAD_OFF_SHARE, LEAD_OFF_S = 0.03, (180.0, 1800.0)  # of channels a night; assumed, 1–5 %
+LEAD_OFF_MAINS_UV = (100.0, 800.0)  # a loose electrode picks up mains; assumed
+SWEAT_SHARE, SWEAT_S, SWEAT_UV = 0.15, (300.0, 2400.0), (40.0, 100.0)  # of nights; assumed
+SPO2_DROPOUT_SHARE, SPO2_DROPOUT_S = (0.003, 0.02), (5.0, 90.0)  # of the night; assumed, 0.5–3 %
+MAINS_UV = 1.5  # median on a good electrode; assumed, 0–30
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A fault with its place.
+
+    Attributes:
+      kind: "movement", "pop", "lead_off", "sweat", "dropout" or "mains".
+      slot: canonical channel, or "all" for a movement.
+      onset_s, duration_s: seconds; mains lasts the whole night.
+      amplitude: µV for the electric ones, the value read for a dropout (0 %).
+    """
+
+    kind: str
+    slot: str
+    onset_s: float
+    duration_s: float
+    amplitude: float
+
+
+def draw_artefacts(rng: np.random.Generator, stages: np.ndarray) -> list[Artefact]:
+    """Draws a night's artefacts, sorted by onset; `stages` is (n_epochs,) int8."""
+    n_seconds = len(stages) * EPOCH_S
+    found: list[Artefact] = []
+
+    def add(kind: str, slot: str, onset: float, duration: float, amplitude: float) -> None:
+        onset = min(max(0.0, onset), n_seconds - 1.0)
+        duration = min(duration, n_seconds - onset)
+        found.append(Artefact(kind, slot, round(onset, 2), round(duration, 2), round(amplitude, 2)))
+
+    wake = np.repeat(stages == W, EPOCH_S)
+    per_s = np.where(wake, MOVEMENTS_PER_WAKE_MIN / 60, MOVEMENTS_PER_SLEEP_H / 3600)
+    for second in np.flatnonzero(rng.random(n_seconds) < per_s):
+        # In sleep a movement is short, or the person would be awake.
+        longest = MOVEMENT_S[1] if wake[second] else 6.0
+        add("movement", "all", float(second), rng.uniform(MOVEMENT_S[0], longest), rng.uniform(*MOVEMENT_UV))
+    electric = [slot for modality in ELECTRIC for slot in SLOTS[modality]]
+    for slot in electric:
+        add("mains", slot, 0.0, float(n_seconds), MAINS_UV * rng.lognormal(0, 0.8))
+        if slot in (*SLOTS[Modality.EEG], *SLOTS[Modality.EOG]):
+            for onset in rng.uniform(0, n_seconds, rng.poisson(POPS_PER_H * n_seconds / 3600)):
+                add("pop", slot, onset, rng.uniform(*POP_DECAY_S) * 3, rng.uniform(*POP_UV))
+    for slot in electric + list(SLOTS[Modality.RESP]):
+        if rng.random() < LEAD_OFF_SHARE:
+            length = min(rng.uniform(*LEAD_OFF_S), n_seconds / 6)
+            strength = rng.uniform(*LEAD_OFF_MAINS_UV) if slot in electric and rng.random() < 0.5 else 0.0
+            add("lead_off", slot, rng.uniform(0, n_seconds - length), length, strength)
+    if rng.random() < SWEAT_SHARE:
+        length = min(rng.uniform(*SWEAT_S), n_seconds / 3)
+        onset, strength = rng.uniform(0, n_seconds - length), rng.uniform(*SWEAT_UV)
+        for slot in SLOTS[Modality.EEG]:
+            add("sweat", slot, onset, length, strength * rng.uniform(0.6, 1.2))
+    budget = rng.uniform(*SPO2_DROPOUT_SHARE) * n_seconds
+    while budget > 0:
+        length = float(rng.integers(*map(int, SPO2_DROPOUT_S)))
+        add("dropout", "SPO2", float(rng.integers(0, n_seconds)), length, 0.0)
+        budget -= length
+    return sorted(found, key=lambda artefact: (artefact.onset_s, artefact.kind, artefact.slot))
+
+
+def add_electric(
+    rng: np.random.Generator,
+    samples: np.ndarray,
+    slot: str,
+    artefacts: list[Artefact],
+    mains_hz: int,
+    rate_hz: int,
+) -> None:
+    """Puts the artefacts of one electric channel into `samples` ((n,) float32 µV), in place."""
+    second = np.arange(rate_hz, dtype=np.float32) / rate_hz
+    # Whole cycles fit into a second, so one second of mains repeats without a seam.
+    period = np.sin(2 * np.pi * mains_hz * second + rng.uniform(0, 2 * np.pi)).astype(np.float32)
+    for artefact in artefacts:
+        if artefact.slot not in (slot, "all"):
+            continue
+        start = round(artefact.onset_s * rate_hz)
+        part = samples[start : start + round(artefact.duration_s * rate_hz)]
+        t = np.arange(len(part), dtype=np.float32) / rate_hz
+        if artefact.kind == "mains":
+            whole = part[: len(part) // rate_hz * rate_hz].reshape(-1, rate_hz)
+            whole += artefact.amplitude * period
+        elif artefact.kind == "movement":
+            part += artefact.amplitude * rng.uniform(0.3, 1.0) * _movement(rng, len(part), rate_hz)
+        elif artefact.kind == "pop":
+            part += artefact.amplitude * rng.choice([-1, 1]) * np.exp(-3 * t / artefact.duration_s)
+        elif artefact.kind == "sweat":
+            wave = np.sin(2 * np.pi * 0.3 * t + 2 * np.sin(2 * np.pi * 0.05 * t))
+            part += artefact.amplitude * wave * np.minimum(1, np.minimum(t, t[::-1]) / 30)
+        elif artefact.kind == "lead_off":
+            part[:] = artefact.amplitude * np.resize(period, len(part))
+
+
+def _movement(rng: np.random.Generator, n: int, rate_hz: int) -> np.ndarray:
+    """(n,) float32 of about unit RMS: slow swings and muscle together."""
+    slow = np.interp(
+        np.arange(n),
+        np.linspace(0, n, max(3, 2 * n // rate_hz)),
+        rng.standard_normal(max(3, 2 * n // rate_hz)),
+    )
+    ramp = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.3 * rate_hz))
+    return ((0.8 * slow + 0.4 * rng.standard_normal(n)) * ramp).astype(np.float32)
+
+
+def add_to_breathing(
+    rng: np.random.Generator, samples: np.ndarray, slot: str, artefacts: list[Artefact], rate_hz: int
+) -> None:
+    """Puts movements and loose sensors into a flow or effort channel (n,), in place; a breath is 1."""
+    for artefact in artefacts:
+        if artefact.slot not in (slot, "all"):
+            continue
+        start = round(artefact.onset_s * rate_hz)
+        part = samples[start : start + round(artefact.duration_s * rate_hz)]
+        if artefact.kind == "movement":
+            part += 0.8 * _movement(rng, len(part), rate_hz)
+        elif artefact.kind == "lead_off":
+            part[:] = 0
+
+
+def add_to_spo2(samples: np.ndarray, artefacts: list[Artefact]) -> None:
+    """Sets the seconds when the oximeter lost the finger to 0; `samples` is (n_seconds,) %, in place."""
+    for artefact in artefacts:
+        if artefact.slot == "SPO2":
+            samples[int(artefact.onset_s) : int(artefact.onset_s + artefact.duration_s)] = artefact.amplitude

@@ -1,0 +1,163 @@
+"""A cohort of simulated nights: who sleeps where, in how many processes, and picking up where it stopped."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline.night import RecordingError
+from data_pipeline.simulate.artefacts import draw_artefacts
+from data_pipeline.simulate.events import draw_events
+from data_pipeline.simulate.hypnogram import draw_hypnogram
+from data_pipeline.simulate.person import Person, draw_person
+from data_pipeline.simulate.recording import record
+from data_pipeline.simulate.sites import SITES
+from data_pipeline.simulate.write import file_sha256, write_night, write_table
+
+HOURS_RANGE = (0.5, 14.0)
+SECOND_NIGHTS = {2: 0, 3: 1}
+"""Of ten nights, the third and fourth are second nights of the first and second person: one in four."""
+
+
+def simulate_cohort(
+    out: Path,
+    n_nights: int,
+    *,
+    site: str | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    hours: tuple[float, float] = (6.0, 9.0),
+    progress: Callable[[], None] | None = None,
+) -> list[Path]:
+    """Simulates nights as EDF+ files with annotations, demographics and truth.
+
+    A night depends on (seed, site, its number, hours) alone, so any number of workers writes the same
+    bytes and a longer cohort begins with the nights of a shorter one. Nights that are there already are kept.
+
+    Args:
+      out: folder to write; new, empty, or left by an earlier call with the same seed, site and hours.
+      n_nights: number of nights, at least 1.
+      site: "a", "b", or None for both in turn.
+      seed: not negative.
+      workers: processes; they are spawned, so a script that calls this needs the `__main__` guard.
+      hours: shortest and longest time in bed.
+      progress: called after each night, written or kept.
+
+    Returns:
+      Paths of the EDF+ files in order.
+
+    Raises:
+      ValueError: an argument outside its range.
+      RecordingError: the folder holds something else, or a night whose files do not match its truth.
+    """
+    if n_nights < 1 or workers < 1 or seed < 0:
+        raise ValueError(
+            f"n_nights ({n_nights}) and workers ({workers}) must be at least 1, seed ({seed}) at least 0"
+        )
+    if site is not None and site not in SITES:
+        raise ValueError(f"site is {site!r}; expected one of {sorted(SITES)}, or None for both in turn")
+    if not HOURS_RANGE[0] <= hours[0] <= hours[1] <= HOURS_RANGE[1]:
+        raise ValueError(f"hours is {hours}; expected (shortest, longest) within {HOURS_RANGE}")
+    out = Path(out)
+    requests = [
+        {
+            "seed": seed,
+            "site": site or sorted(SITES)[index % len(SITES)],
+            "index": index,
+            "hours": list(hours),
+        }
+        for index in range(n_nights)
+    ]
+    _refuse_strangers(out, requests)
+    (out / "truth").mkdir(parents=True, exist_ok=True)
+    waiting = [request for request in requests if not _is_whole(out, request)]
+    report = progress or (lambda: None)
+    for _ in range(n_nights - len(waiting)):
+        report()
+    if workers == 1:
+        for request in waiting:
+            simulate_night(out, request)
+            report()
+    elif waiting:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context) as pool:
+            for future in as_completed([pool.submit(simulate_night, out, request) for request in waiting]):
+                future.result()
+                report()
+    people = [(request, person_of(request)) for request in requests]
+    write_table(
+        out / "demographics.csv",
+        ("night_id", "subject_id", "site", "age_years", "sex", "bmi"),
+        [(night_id(r), p.subject_id, r["site"], p.age_years, p.sex, p.bmi) for r, p in people],
+    )
+    return [out / f"{night_id(request)}.edf" for request in requests]
+
+
+def night_id(request: dict) -> str:
+    return f"sim-{request['site']}-{request['index']:04d}"
+
+
+def person_of(request: dict) -> Person:
+    """The person of a night: the same for a first and a second night."""
+    index = request["index"]
+    first = index - index % 10 + SECOND_NIGHTS.get(index % 10, index % 10)
+    rng = np.random.default_rng([request["seed"], ord(request["site"]), first, 1])
+    return draw_person(rng, f"sim-{request['site']}-person-{first:04d}")
+
+
+def simulate_night(out: Path, request: dict) -> Path:
+    """Simulates and writes one night; `request` has seed, site, index and hours. Returns the EDF+ path."""
+    rng = np.random.default_rng([request["seed"], ord(request["site"]), request["index"], 0])
+    person, site = person_of(request), SITES[request["site"]]
+    stages = draw_hypnogram(rng, person, round(rng.uniform(*request["hours"]) * 120))
+    events = draw_events(rng, person, stages)
+    artefacts = draw_artefacts(rng, stages)
+    start = datetime.time(21 + int(rng.integers(0, 3)), int(rng.integers(0, 60)), int(rng.integers(0, 60)))
+    signals = record(rng, person, stages, events, artefacts, site)
+    return write_night(
+        out, night_id(request), request, person, stages, events, artefacts, site, signals, start
+    )
+
+
+def _refuse_strangers(out: Path, requests: list[dict]) -> None:
+    if not out.exists():
+        return
+    names = {"demographics.csv", "truth"}
+    for request in requests:
+        stem = night_id(request)
+        names |= {f"{stem}.edf", f"{stem}.json"}
+        if not SITES[request["site"]].embedded:
+            names.add(f"{stem}.csv")
+    names |= {f".{name}.part" for name in names}
+    strangers = sorted(
+        path.name for path in [*out.iterdir(), *(out / "truth").glob("*")] if path.name not in names
+    )
+    if strangers:
+        raise RecordingError(
+            f"{out}: holds {len(strangers)} file(s) that are not of this cohort, e.g. {strangers[0]}; "
+            "expected a new or empty folder, or the same cohort begun earlier: choose another folder"
+        )
+
+
+def _is_whole(out: Path, request: dict) -> bool:
+    """Whether a night is there already, exactly as this request would make it."""
+    path = out / "truth" / f"{night_id(request)}.json"
+    if not path.exists():
+        return False
+    truth = json.loads(path.read_text())
+    if truth["request"] != request:
+        raise RecordingError(
+            f"{path}: made by {truth['request']}, but this call asks for {request}; choose another folder"
+        )
+    for name, digest in truth["files"].items():
+        if not (out / name).exists() or file_sha256(out / name) != digest:
+            raise RecordingError(
+                f"{out / name}: missing or changed since it was made; delete {path} to make it again"
+            )
+    return True

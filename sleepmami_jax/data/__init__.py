@@ -1,0 +1,1 @@
+"""From prepared nights to arrays: what training, evaluation and scoring feed the model."""

@@ -1,0 +1,121 @@
+"""Random access to a prepared folder: any epochs of any night, by the manifest's order of nights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipeline.manifest import SPLITS, Manifest, NightEntry, read_manifest
+from data_pipeline.night import SLOTS, UNKNOWN_STAGE, Event
+from data_pipeline.records import Epoch, night_events, open_shard, read_epochs
+from sleepmami_jax.data.arrays import (
+    Slots,
+    demographics_arrays,
+    epochs_arrays,
+    usable_channels,
+)
+
+# Shared by the whole process, so that a `PreparedFolder` holds no file and can be sent to another process.
+# A reader that falls out is closed when its last user lets go.
+_reader = lru_cache(maxsize=256)(open_shard)
+
+
+@dataclass(frozen=True)
+class PreparedFolder:
+    """A prepared folder and its manifest.
+
+    Attributes:
+      folder: where the shards are.
+      manifest: its nights; a night's index is its place there.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path | str) -> PreparedFolder:
+        """Reads the manifest, not the shards. Raises ValueError as `read_manifest` does."""
+        return cls(Path(folder), read_manifest(Path(folder)))
+
+    def epochs(self, night: int, start: int, stop: int) -> list[Epoch]:
+        """Records [start, stop) of a night.
+
+        Raises:
+          ValueError: the shard is missing or damaged; it is named.
+        """
+        entry = self.manifest.nights[night]
+        path = self.folder / entry.shard
+        return read_epochs(_reader(path, entry.n_epochs), path, start, stop)
+
+    def events(self, night: int) -> tuple[Event, ...]:
+        """All events of a night, sorted by onset from its first sample; reads the whole shard."""
+        return night_events(self.epochs(night, 0, self.manifest.nights[night].n_epochs))
+
+    def arrays(
+        self,
+        night: int,
+        slots: Slots = SLOTS,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        length: int | None = None,
+    ) -> dict[str, Any]:
+        """A night, or epochs [start, stop) of it, as arrays; see `sleepmami_jax.data.arrays` for their
+        shapes.
+
+        `length` pads E; `bucket_length` gives a good one.
+        """
+        entry = self.manifest.nights[night]
+        epochs = self.epochs(night, start, entry.n_epochs if stop is None else stop)
+        arrays = epochs_arrays(epochs, entry.channels, slots, length=length)
+        return arrays | {"demographics": demographics_arrays(entry.demographics)}
+
+
+def chosen_nights(manifest: Manifest, split: str, limit: int | None = None) -> list[int]:
+    """Places in the manifest of the nights of a split, in its order, the first `limit` of them.
+
+    Raises:
+      ValueError: no such split, or none of its nights is there.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"data.split {split!r}: expected one of {SPLITS}")
+    nights = [index for index, entry in enumerate(manifest.nights) if entry.split == split][:limit]
+    if not nights:
+        raise ValueError(
+            f"no night of split {split!r} among {len(manifest.nights)} prepared nights (limit {limit}); "
+            "prepare more nights, or name splits in the demographics table"
+        )
+    return nights
+
+
+def chosen_epochs(
+    manifest: Manifest, nights: Sequence[int], slots: Slots, require: Collection[str] = ()
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Night index and sorted epoch indices of what a pass goes over, from the manifest alone.
+
+    An epoch is in when any channel has a good second there, everything in `require` was scored in its night,
+    and, where "stages" is required, its stage is known. A night without such an epoch is left out.
+    """
+    for index in nights:
+        entry = manifest.nights[index]
+        if not set(require) <= set(entry.scored):
+            continue
+        chosen = _usable_epochs(entry, slots)
+        if "stages" in require:
+            chosen &= entry.stage_codes != UNKNOWN_STAGE
+        if chosen.any():
+            yield index, np.flatnonzero(chosen)
+
+
+def _usable_epochs(entry: NightEntry, slots: Slots) -> np.ndarray:
+    """(n_epochs,) bool: whether any channel of `slots` has a good second there."""
+    usable = np.zeros(entry.n_epochs, bool)
+    for _, _, channel in usable_channels(entry.channels, slots).values():
+        for first, end in channel.usable_epochs:
+            usable[first:end] = True
+    return usable

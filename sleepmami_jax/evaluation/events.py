@@ -1,0 +1,170 @@
+"""Agreement between two lists of events, and between two AHIs; and the threshold that makes the most of
+it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
+
+from data_pipeline.night import Event
+from sleepmami_jax.scoring.statistics import SEVERITIES, severity
+
+IOUS = (0.1, 0.2, 0.3, 0.5)
+"""Overlap thresholds beside "any overlap": 0.2 and 0.3 are customary for spindles and arousals, 0.5 is
+strict."""
+THRESHOLDS = tuple(np.round(np.arange(0.02, 1.0, 0.02), 2).tolist())
+"""Probability thresholds that `fit_threshold` tries."""
+
+
+def iou(reference: Sequence[Event], predicted: Sequence[Event]) -> np.ndarray:
+    """(n_reference, n_predicted) intersection over union of every pair in time; 0 where they only touch."""
+    starts, ends = (np.array([[e.onset_s, e.end_s] for e in reference]).reshape(-1, 2).T)[:, :, None]
+    other_starts, other_ends = (np.array([[e.onset_s, e.end_s] for e in predicted]).reshape(-1, 2).T)[
+        :, None, :
+    ]
+    shared = np.clip(np.minimum(ends, other_ends) - np.maximum(starts, other_starts), 0, None)
+    union = (ends - starts) + (other_ends - other_starts) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+
+
+def match(
+    reference: Sequence[Event], predicted: Sequence[Event], min_iou: float = 0.0
+) -> list[tuple[int, int]]:
+    """One-to-one pairs (index in reference, index in predicted): as many as possible, then with the most
+    overlap.
+
+    A pair is possible when the events overlap at all (`min_iou` 0) or their IoU is at least `min_iou`. No
+    event is in two pairs: a long prediction over three events finds one of them.
+    """
+    overlap = iou(reference, predicted)
+    possible = (overlap > 0) & (overlap >= min_iou - 1e-9)
+    # One pair more outweighs all overlap that the others could gain, since each IoU is at most 1.
+    weight = np.where(possible, min(overlap.shape) + 1 + overlap, 0)
+    rows, columns = linear_sum_assignment(weight, maximize=True)
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if possible[i, j]]
+
+
+def event_metrics(
+    references: Sequence[Sequence[Event]], predictions: Sequence[Sequence[Event]]
+) -> dict[str, Any]:
+    """Precision, recall and F1 of events matched one to one, pooled over nights.
+
+    Pass events by the same rules on both sides (`scoring.rules`). Any overlap matches for `precision`,
+    `recall` and `f1`; `f1_iou` asks for more. F1 is 2 TP / (n_reference + n_predicted). What has a zero
+    denominator is None. Onset and end errors are medians of |difference| over matched pairs.
+
+    Returns:
+      n_nights, n_reference, n_predicted, n_matched, precision, recall, f1, f1_median (over nights that have
+      events on either side), f1_iou {threshold: F1}, onset_error_median_s, end_error_median_s.
+    """
+    nights = list(zip(references, predictions, strict=True))
+    n_reference = sum(len(reference) for reference, _ in nights)
+    n_predicted = sum(len(predicted) for _, predicted in nights)
+    pairs = [match(*night) for night in nights]
+    n_matched = sum(map(len, pairs))
+    onset_errors, end_errors = [], []
+    for (reference, predicted), matched in zip(nights, pairs, strict=True):
+        onset_errors += [abs(reference[i].onset_s - predicted[j].onset_s) for i, j in matched]
+        end_errors += [abs(reference[i].end_s - predicted[j].end_s) for i, j in matched]
+    per_night = [_f1(len(m), len(r), len(p)) for (r, p), m in zip(nights, pairs, strict=True) if r or p]
+    return {
+        "n_nights": len(nights),
+        "n_reference": n_reference,
+        "n_predicted": n_predicted,
+        "n_matched": n_matched,
+        "precision": n_matched / n_predicted if n_predicted else None,
+        "recall": n_matched / n_reference if n_reference else None,
+        "f1": _f1(n_matched, n_reference, n_predicted),
+        "f1_median": float(np.median(per_night)) if per_night else None,
+        "f1_iou": {
+            str(threshold): _f1(sum(len(match(*n, threshold)) for n in nights), n_reference, n_predicted)
+            for threshold in IOUS
+        },
+        "onset_error_median_s": float(np.median(onset_errors)) if onset_errors else None,
+        "end_error_median_s": float(np.median(end_errors)) if end_errors else None,
+    }
+
+
+def _f1(n_matched: int, n_reference: int, n_predicted: int) -> float | None:
+    return 2 * n_matched / (n_reference + n_predicted) if n_reference + n_predicted else None
+
+
+def ahi_metrics(
+    references_per_h: Sequence[float | None], predictions_per_h: Sequence[float | None]
+) -> dict[str, Any]:
+    """Agreement of the AHI over nights: error, Bland-Altman limits (mean ± 1.96 SD of the differences),
+    severity.
+
+    Nights where either AHI is None (no sleep, no sensor) are left out and counted. Severity kappa has linear
+    weights: the classes are in order.
+
+    Returns:
+      n_nights, n_left_out, mae_per_h, bias_per_h, limits_of_agreement_per_h (two values), pearson_r,
+      severity_accuracy, severity_kappa, severity_confusion (rows reference). None where too few nights
+      define it.
+    """
+    both = list(zip(references_per_h, predictions_per_h, strict=True))
+    kept = [pair for pair in both if None not in pair]
+    metrics: dict[str, Any] = {"n_nights": len(kept), "n_left_out": len(both) - len(kept)}
+    reference, predicted = np.array(kept, float).reshape(-1, 2).T
+    difference = predicted - reference
+    severities = [severity(x) for x in reference], [severity(x) for x in predicted]
+    has_spread = len(kept) > 2 and reference.std() > 0 and predicted.std() > 0
+    several = len(set(severities[0]) | set(severities[1])) > 1
+    spread = 1.96 * difference.std(ddof=1) if len(kept) > 1 else None
+    return metrics | {
+        "mae_per_h": float(np.abs(difference).mean()) if kept else None,
+        "bias_per_h": float(difference.mean()) if kept else None,
+        "limits_of_agreement_per_h": None
+        if spread is None
+        else [float(difference.mean() - spread), float(difference.mean() + spread)],
+        "pearson_r": float(np.corrcoef(reference, predicted)[0, 1]) if has_spread else None,
+        "severity_accuracy": float(np.mean(np.equal(*map(np.array, severities)))) if kept else None,
+        "severity_kappa": float(cohen_kappa_score(*severities, labels=list(SEVERITIES), weights="linear"))
+        if several
+        else None,
+        "severity_confusion": confusion_matrix(*severities, labels=list(SEVERITIES)).tolist()
+        if kept
+        else None,
+    }
+
+
+def fit_threshold(
+    probs: Sequence[Any],
+    references: Sequence[Sequence[Event]],
+    decode: Callable[[Any, float], Sequence[Event]],
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> float:
+    """The threshold with the highest F1 (any overlap, one to one, pooled over nights); of equals the middle
+    one.
+
+    Fit it on validation nights, keep it with the model, and never fit it on the nights that are reported.
+
+    Args:
+      probs: what `decode` takes for each night, e.g. (probabilities, stages).
+      references: events of each night, by the same rules as `decode`'s.
+      decode: (one of `probs`, threshold) -> events.
+      thresholds: candidates, ascending.
+
+    Raises:
+      ValueError: no reference event in any night, or every candidate finds none of them.
+    """
+    n_reference = sum(map(len, references))
+    if not n_reference:
+        raise ValueError("no reference events in these nights: a threshold cannot be fitted without one")
+    scores = []
+    for threshold in thresholds:
+        predictions = [decode(night, threshold) for night in probs]
+        n_matched = sum(len(match(r, p)) for r, p in zip(references, predictions, strict=True))
+        scores.append(_f1(n_matched, n_reference, sum(map(len, predictions))))
+    if not max(scores):
+        raise ValueError(
+            f"no threshold from {thresholds[0]} to {thresholds[-1]} finds any of the {n_reference} reference "
+            "events; train longer, or check that predictions and references are of the same nights"
+        )
+    best = np.flatnonzero(np.isclose(scores, max(scores)))
+    return float(thresholds[best[len(best) // 2]])

@@ -1,0 +1,51 @@
+"""Probabilities per second -> events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from data_pipeline.night import Event, EventKind
+from sleepmami_jax.scoring.rules import arousal_rules, breathing_rules, runs
+
+
+def breathing_probability(respiratory_probs: np.ndarray) -> np.ndarray:
+    """P(event) of every second: (S, 3) over (none, hypopnea, apnea) -> (S,)."""
+    return respiratory_probs[:, 1] + respiratory_probs[:, 2]
+
+
+def breathing_events(respiratory_probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
+    """Apneas and hypopneas: runs of seconds where P(event) > `threshold`, by `rules.breathing_rules`.
+
+    An event is the type whose mean probability over its seconds is larger; the model tells no obstructive
+    from central apneas. Sleep is not asked for here: see `rules.counted_breathing`.
+
+    Args:
+      respiratory_probs: (S, 3) over (none, hypopnea, apnea).
+      threshold: a probability.
+    """
+    marks = _marks(breathing_probability(respiratory_probs) > threshold, EventKind.HYPOPNEA)
+    events = []
+    for event in breathing_rules(marks):
+        _, hypopnea, apnea = _mean_over(respiratory_probs, event)
+        events.append(replace(event, kind=EventKind.APNEA if apnea > hypopnea else EventKind.HYPOPNEA))
+    return tuple(events)
+
+
+def arousals(arousal_probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
+    """Arousals: runs of seconds of (S,) probabilities above `threshold`, by `rules.arousal_rules`."""
+    return arousal_rules(_marks(arousal_probs > threshold, EventKind.AROUSAL))
+
+
+def mean_probability(probs: np.ndarray, event: Event) -> float:
+    """Mean over an event's seconds of (S,) probabilities."""
+    return float(_mean_over(probs, event))
+
+
+def _mean_over(probs: np.ndarray, event: Event) -> np.ndarray:
+    return probs[round(event.onset_s) : round(event.end_s)].mean(axis=0, dtype=np.float64)
+
+
+def _marks(mask: np.ndarray, kind: EventKind) -> list[Event]:
+    return [Event(kind, float(start), float(stop - start)) for start, stop in runs(mask)]

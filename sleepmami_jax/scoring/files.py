@@ -1,0 +1,141 @@
+"""A score as tables, JSON and EDF+ annotations."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from numbers import Integral, Real
+from typing import Any
+
+import edfio
+import numpy as np
+
+from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, STAGES, EventKind, Night
+from sleepmami_jax.scoring.prediction import Scores
+from sleepmami_jax.scoring.statistics import stage_of
+
+NAMES = ("report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf")
+FORMAT = "sleepmami-score-1"
+RESEARCH_USE = (
+    "For research only. This is not a medical device; "
+    "it must not be used to diagnose, treat or monitor anyone."
+)
+
+STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
+UNKNOWN_TEXT = "Sleep stage ?"
+EVENT_TEXT = {
+    EventKind.APNEA: "Apnea",
+    EventKind.HYPOPNEA: "Hypopnea",
+    EventKind.AROUSAL: "EEG arousal",
+    EventKind.DESATURATION: "Oxygen desaturation",
+}
+"""Annotation texts in the style of the EDF+ standard texts (edfplus.info)."""
+
+
+def stages_csv(scores: Scores) -> str:
+    """One row an epoch: epoch, onset_s, stage ("" where unscored), and the probability of each stage."""
+    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES)]]
+    for epoch, (code, probs) in enumerate(zip(scores.stages, scores.stage_probs, strict=True)):
+        stage = STAGES[code] if code >= 0 else ""
+        rows.append([epoch, epoch * EPOCH_S, stage, *(f"{p:.4f}" for p in probs)])
+    return _csv(rows)
+
+
+def events_csv(scores: Scores) -> str:
+    """One row an event; the last three columns are the onsets of the events that go with it.
+
+    `probability` is the mean over the event's seconds, "" for a desaturation, which is measured.
+    """
+    columns = ["onset_s", "duration_s", "kind", "stage", "probability"]
+    rows = [[*columns, "breathing_onset_s", "arousal_onset_s", "desaturation_onset_s"]]
+    for event, confidence, links in zip(scores.events, scores.confidences, scores.links, strict=True):
+        linked = {"breathing": "", "arousal": "", "desaturation": ""}
+        for other in (scores.events[i] for i in links):
+            family = "breathing" if other.kind in BREATHING_EVENTS else other.kind.value
+            linked[family] = f"{other.onset_s:g}"
+        probability = "" if confidence is None else f"{confidence:.4f}"
+        stage = stage_of(event, scores.stages)
+        rows.append(
+            [
+                f"{event.onset_s:g}",
+                f"{event.duration_s:g}",
+                event.kind.value,
+                stage,
+                probability,
+                *linked.values(),
+            ]
+        )
+    return _csv(rows)
+
+
+def _csv(rows: list[list[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def summary(scores: Scores, night: Night) -> dict[str, Any]:
+    """The score as one flat dict of words, finite numbers, nulls and lists of words.
+
+    Statistics keep their names; agreement with a human scoring starts with `agreement_`, the model's facts
+    with `model_`. A statistic of a task that the sensors do not allow is not there; `not_available` names
+    the task.
+    """
+    flat: dict[str, Any] = {
+        "format": FORMAT,
+        "research_use": RESEARCH_USE,
+        "night_id": night.night_id,
+        "epochs": len(scores.stages),
+        "missing_modalities": list(scores.missing),
+        "not_available": [f"{task}: {reason}" for task, reason in scores.unavailable.items()],
+        "warnings": list(scores.warnings),
+        "notes": list(night.notes),
+    }
+    flat |= {key: _plain(value) for key, value in scores.statistics.items()}
+    flat |= _flatten(scores.agreement, "agreement")
+    flat |= _flatten(scores.model_card, "model")
+    return flat
+
+
+def summary_json(scores: Scores, night: Night) -> str:
+    """`summary` as JSON text."""
+    return json.dumps(summary(scores, night), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}_{key}"
+        flat |= _flatten(value, name) if isinstance(value, dict) else {name: _plain(value)}
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: numbers that are not finite become null."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(
+        f"cannot write {type(value).__name__} {value!r} into summary.json: expected words or numbers"
+    )
+
+
+def annotations_edf(scores: Scores) -> edfio.Edf:
+    """An EDF+ file of annotations only: each epoch's stage, and the events, on the recording's own clock.
+
+    It holds no date and no person: seconds count from the first sample.
+    """
+    annotations = [
+        edfio.EdfAnnotation(epoch * EPOCH_S, EPOCH_S, STAGE_TEXT[code] if code >= 0 else UNKNOWN_TEXT)
+        for epoch, code in enumerate(scores.stages)
+    ]
+    annotations += [edfio.EdfAnnotation(e.onset_s, e.duration_s, EVENT_TEXT[e.kind]) for e in scores.events]
+    return edfio.Edf(signals=[], annotations=annotations)

@@ -1,0 +1,295 @@
+"""Preparation: nothing is lost silently, runs resume, and bytes do not depend on how they were made."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_pipeline.cohorts import Source, find_nights
+from data_pipeline.manifest import MANIFEST, read_manifest
+from data_pipeline.night import Demographics
+from data_pipeline.prepare import PrepareConfig, assign_splits, prepare, verify
+from data_pipeline.records import night_events, open_shard, read_epochs
+from tests.nights import load_random_night, random_night, write_recordings
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def prepared(folder, out, **options):
+    return prepare([folder], out, load=load_random_night, **options)
+
+
+def dies(recording, scoring=(), **facts):
+    """A loader whose process ends at seed 2."""
+    if recording.read_text().endswith(" 2"):
+        os._exit(9)
+    return load_random_night(recording, scoring, **facts)
+
+
+def stops_at_three(recording, scoring=(), **facts):
+    """A loader that a person interrupts at seed 3."""
+    if recording.read_text().endswith(" 3"):
+        raise KeyboardInterrupt
+    return load_random_night(recording, scoring, **facts)
+
+
+def refuses_all(recording, scoring=(), **facts):
+    raise AssertionError(f"{recording} was read again")
+
+
+def test_a_folder_becomes_shards_and_a_manifest(tmp_path):
+    summary = prepared(write_recordings(tmp_path / "in", [1, 2]), tmp_path / "out")
+    assert sorted(files(tmp_path / "out")) == [
+        "manifest.jsonl",
+        "n1.array_record",
+        "n2.array_record",
+        "rejected.jsonl",
+    ]
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.nights == summary.nights and [n.night_id for n in manifest.nights] == ["n1", "n2"]
+    night, entry = random_night(2, 6), manifest.nights[1]
+    assert (entry.n_epochs, entry.duration_s, len(entry.channels)) == (6, 187, 17)
+    np.testing.assert_array_equal(entry.stage_codes, night.scoring.stages)
+    assert sum(entry.stage_counts.values()) == 6
+    assert entry.stage_counts["?"] == (night.scoring.stages == -1).sum()
+    assert sum(entry.event_counts.values()) == len(night.scoring.events)
+    for channel, stored in zip(night.channels, entry.channels, strict=True):
+        good = channel.samples.reshape(len(channel.quality), -1)[channel.quality == 0]
+        assert stored.median == pytest.approx(np.median(good), abs=1e-6)
+        assert stored.iqr == pytest.approx(np.subtract(*np.percentile(good, (75, 25))), rel=1e-5)
+        assert stored.good_share == (channel.quality[:180] == 0).mean()
+        assert stored.usable_epochs == ((0, 6),)
+    shard = tmp_path / "out" / entry.shard
+    assert night_events(read_epochs(open_shard(shard, 6), shard, 0, 6)) == night.scoring.events
+    assert verify(tmp_path / "out") == []
+
+
+def test_a_bad_recording_is_listed_and_stops_no_other(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1, "bad", "bug", 2])
+    summary = prepared(folder, tmp_path / "out")
+    assert [n.night_id for n in summary.nights] == ["n1", "n2"]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert [(line["night_id"], line["file"]) for line in lines] == [
+        ("nbad", "nbad.edf"),
+        ("nbug", "nbug.edf"),
+    ]
+    assert lines[0]["reason"] == "nbad.edf: not a recording; expected a seed"  # and not the folder's name
+    assert "unexpected LookupError: nobody foresaw this" in lines[1]["reason"]
+    table = summary.table()
+    assert "accepted  2 nights" in table and "rejected  2 recordings" in table and "nbad.edf: not a" in table
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1, 2, 3, "bad"])
+    seen = []
+    prepared(folder, tmp_path / "one", progress=lambda done, total, night: seen.append((done, total)))
+    prepared(folder, tmp_path / "two", workers=2)
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_worker_that_dies_takes_only_its_own_night(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1, 2, 3])
+    summary = prepare([folder], tmp_path / "out", workers=2, load=dies)
+    assert [n.night_id for n in summary.nights] == ["n1", "n3"]
+    assert [(r.night_id, "died" in r.reason) for r in summary.rejected] == [("n2", True)]
+
+
+def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(tmp_path):
+    folder, out = write_recordings(tmp_path / "in", [1, 2, 3, 4]), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare([folder], out, load=stops_at_three)
+    assert (out / "n1.partial.jsonl").is_file() and not (out / MANIFEST).exists()
+    (out / "n3.array_record.half").write_bytes(b"half a night")
+    (out / "n4.array_record").write_bytes(b"a shard without its manifest")
+    (out / "n2.array_record").write_bytes(b"cut")
+    summary = prepared(folder, out)
+    assert summary.kept == 1
+    prepared(folder, tmp_path / "unbroken")
+    assert files(out) == files(tmp_path / "unbroken")
+
+
+def test_only_what_changed_is_prepared_again(tmp_path):
+    folder, out = write_recordings(tmp_path / "in", [1, 2]), tmp_path / "out"
+    prepared(folder, out)
+    before = files(out)
+    assert prepare([folder], out, load=refuses_all).kept == 2 and files(out) == before
+    (folder / "n1.edf").write_text("seed 5")
+    write_recordings(folder, [3])
+    assert prepared(folder, out).kept == 1 and verify(out) == []
+    (folder / "demographics.csv").write_text("night_id,subject_id\nn2,anna\n")
+    assert prepared(folder, out).kept == 2 and read_manifest(out).nights[1].subject_id == "anna"
+    assert prepared(folder, out, config=PrepareConfig(val_share=0.5)).kept == 0
+    (folder / "n1.edf").write_text("seed bad")
+    prepared(folder, out, config=PrepareConfig(val_share=0.5))
+    assert not (out / "n1.array_record").exists() and verify(out) == []
+
+
+def test_nights_of_another_data_set_are_not_forgotten(tmp_path):
+    prepared(write_recordings(tmp_path / "a", [1]), tmp_path / "out")
+    with pytest.raises(ValueError, match="holds 1 nights that are not among the inputs, such as n1"):
+        prepared(write_recordings(tmp_path / "b", [2]), tmp_path / "out")
+    assert verify(tmp_path / "out") == []
+
+
+def test_two_nights_with_one_id_are_both_named(tmp_path):
+    a, b = write_recordings(tmp_path / "a", [1]), write_recordings(tmp_path / "b", [1])
+    with pytest.raises(ValueError, match=r"a/n1.edf and .*b/n1.edf would both be night n1"):
+        prepare([a, b], tmp_path / "out", load=load_random_night)
+
+
+def test_splits_follow_the_person_and_stay_when_others_join():
+    def night(k, subject, split=None):
+        return Source(f"n{k}", subject, "", Path(f"n{k}.edf"), split=split)
+
+    config = PrepareConfig(val_share=0.2, test_share=0.3)
+    nights = [night(k, f"subject{k // 2}") for k in range(2000)]
+    splits = assign_splits(nights, config)
+    assert all(splits[f"n{k}"] == splits[f"n{k + 1}"] for k in range(0, 2000, 2))
+    counts = {
+        name: sum(split == name for split in splits.values()) / 2000 for name in ("train", "val", "test")
+    }
+    assert counts == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.05)
+    fewer = assign_splits(nights[::7], config)
+    assert all(splits[name] == split for name, split in fewer.items())
+    asked = assign_splits([night(1, "x", "test"), night(2, "x"), night(3, "y", "val")], config)
+    assert asked == {"n1": "test", "n2": "test", "n3": "val"}
+    with pytest.raises(ValueError, match="subject x is in split test and in train"):
+        assign_splits([night(1, "x", "test"), night(2, "x", "train")], config)
+    with pytest.raises(ValueError, match="sum <= 1"):
+        PrepareConfig(val_share=0.9, test_share=0.2)
+
+
+def test_verify_names_what_is_wrong(tmp_path):
+    out = tmp_path / "out"
+    prepared(write_recordings(tmp_path / "in", [1, 2, 3, 4]), out)
+    (out / "n1.array_record").unlink()
+    content = (out / "n2.array_record").read_bytes()
+    (out / "n2.array_record").write_bytes(content[:200_000] + b"\0\1\2\3" + content[200_004:])
+    (out / "stray.array_record").write_bytes((out / "n3.array_record").read_bytes())
+    os.replace(out / "stray.array_record", out / "n4.array_record")  # another night's shard under this name
+    (out / "extra.array_record").write_bytes(b"")
+    (out / "n9.array_record.half").write_bytes(b"")
+    problems = "\n".join(verify(out))
+    for expected in (
+        "n1.array_record is missing",
+        "n2.array_record is damaged",
+        "n4.array_record",
+        "extra.array_record is not in the manifest",
+        "n9.array_record.half was left",
+    ):
+        assert expected in problems
+    assert "n3.array_record" not in problems
+    assert "no such manifest" in verify(tmp_path / "in")[0]
+
+
+def test_verify_finds_a_shard_that_is_whole_but_not_the_manifests(tmp_path):
+    out = tmp_path / "out"
+    prepared(write_recordings(tmp_path / "in", [1]), out)
+    (tmp_path / "in" / "n1.edf").write_text("seed 4")  # as long as seed 1, other samples
+    prepared(tmp_path / "in", tmp_path / "other")
+    (out / "n1.array_record").write_bytes((tmp_path / "other" / "n1.array_record").read_bytes())
+    assert any("SHA-256" in problem for problem in verify(out))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.replace('"n1.array_record"', '"../n1.array_record"'), "not a plain"),
+        (lambda t: t.replace('"n1.array_record"', '"/etc/x.array_record"'), "not a plain"),
+        (lambda t: t.replace('"n1.array_record"', '"..\\\\\\\\x.array_record"'), "not a plain"),
+        (lambda t: t.replace('"version":1', '"version":7'), "version 7"),
+        (lambda t: t.replace("sleepmami-shards", "sheep"), "not a manifest"),
+        (lambda t: t[:-40], "line 2: damaged"),
+        (lambda t: t.replace('"n_epochs":5', '"n_epochs":6'), "5 stages for n_epochs 6"),
+        (lambda t: t.replace('"split":"', '"split":"x'), "split 'x"),
+        (lambda t: t.replace('"night_id":', '"nightid":'), "line 2: damaged or made by other code"),
+        (lambda t: t + t.splitlines()[1] + "\n", "n1 is there 2 times"),
+        (lambda t: "", "line 1: damaged"),
+    ],
+)
+def test_a_hostile_or_damaged_manifest_is_refused(tmp_path, change, message):
+    prepared(write_recordings(tmp_path / "in", [1]), tmp_path)
+    path = tmp_path / MANIFEST
+    text = path.read_text()
+    assert change(text) != text
+    path.write_text(change(text))
+    with pytest.raises(ValueError, match=message):
+        read_manifest(tmp_path)
+
+
+def edf_header(*labels):
+    """The first bytes of an EDF+ with these labels, enough to tell what it holds."""
+    return b" " * 252 + f"{len(labels):<4}".encode() + b"".join(f"{label:<16}".encode() for label in labels)
+
+
+def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
+    for name in ("a night.edf", "b.BDF", "SC4001E0-PSG.edf", "sub/c.rec"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(edf_header("EEG C3", "EDF Annotations"))
+    for name in ("SC4001EC-Hypnogram.edf", "b-Hypnogram.edf", "alone.edf"):
+        (tmp_path / name).write_bytes(edf_header("EDF Annotations"))
+    for name in ("a night.csv", "b_hypnogram.csv", "b.xml", "bb.csv", "readme.txt", "sub/c_events.csv"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "demographics.csv").write_text(
+        "night_id,subject_id,site,age_years,sex,bmi,split\n"
+        "a night,p1,x,41.5,F,,test\nb,p1,x,,M,22,\nabsent,,,,,,\n"
+    )
+    sources = {source.night_id: source for source in find_nights([tmp_path])}
+    assert sorted(sources) == ["SC4001E0-PSG", "a_night", "b", "c"]
+    names = {key: [path.name for path in source.scoring] for key, source in sources.items()}
+    assert names == {
+        "SC4001E0-PSG": ["SC4001EC-Hypnogram.edf"],
+        "a_night": ["a night.csv"],
+        "b": ["b-Hypnogram.edf", "b.xml", "b_hypnogram.csv"],
+        "c": ["c_events.csv"],
+    }
+    assert sources["a_night"].demographics == Demographics(41.5, "F", None)
+    assert (sources["a_night"].split, sources["b"].split, sources["b"].subject_id) == ("test", None, "p1")
+    assert sources["c"].subject_id == "c" and sources["c"].demographics == Demographics()
+    assert [s.night_id for s in find_nights([tmp_path / "b.BDF"])] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("name,age\nn1,3\n", "expected night_id or file"),
+        ("night_id,sex\nn1,female\n", "line 2: sex 'female'"),
+        ("night_id,age_years\nn1,old\n", "line 2: age_years 'old'"),
+        ("night_id,bmi\nn1,nan\n", "line 2: bmi 'nan'"),
+        ("night_id,split\nn1,dev\n", "line 2: split 'dev'"),
+        ("night_id,sex\nn1,F\nn1,M\n", "line 3: night 'n1' is there twice"),
+        ("night_id,sex\nn1,F,7\n", "line 2: more cells than columns"),
+        ("night_id,sex\nN-01,F\n", "none of its 1 nights is a recording"),
+    ],
+)
+def test_a_damaged_demographics_table_is_refused(tmp_path, table, message):
+    write_recordings(tmp_path, [1])
+    (tmp_path / "demographics.csv").write_text(table)
+    with pytest.raises(ValueError, match=message):
+        find_nights([tmp_path])
+
+
+def test_inputs_without_recordings_and_unknown_cohorts_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no recording found"):
+        find_nights([tmp_path])
+    with pytest.raises(ValueError, match="no such file"):
+        find_nights([tmp_path / "x"])
+    with pytest.raises(ValueError, match=r"no cohort 'shs'; expected one of: .*generic"):
+        find_nights([tmp_path], "shs")
+
+
+@pytest.mark.skipif(
+    "SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of recordings"
+)
+def test_real_recordings_are_prepared_or_refused_with_a_reason(tmp_path):
+    summary = prepare([Path(os.environ["SLEEPMAMI_REAL_DATA"]) / "dreams_spindles"], tmp_path)
+    assert {"excerpt1", "excerpt2", "excerpt3", "excerpt4"} <= {night.night_id for night in summary.nights}
+    assert all(night.n_epochs == 60 for night in summary.nights if night.night_id != "excerpt3_full")
+    assert all(rejection.reason for rejection in summary.rejected)
+    assert verify(tmp_path) == []

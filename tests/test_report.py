@@ -1,0 +1,297 @@
+"""The report and the four files beside it, from a made-up night with a plausible prediction."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import matplotlib.image
+import mne
+import numpy as np
+import pytest
+
+from data_pipeline.night import (
+    EPOCH_S,
+    RATE_HZ,
+    Channel,
+    Event,
+    EventKind,
+    Modality,
+    Night,
+    Scoring,
+)
+from sleepmami_jax.scoring.files import NAMES, STAGE_TEXT, UNKNOWN_TEXT
+from sleepmami_jax.scoring.prediction import Prediction, Thresholds
+from sleepmami_jax.scoring.score import summarise, write_scores
+
+CARD = {"name": "tiny", "version": "0.1", "trained_on": "simulated nights only", "steps": 12}
+THRESHOLDS = Thresholds(respiratory=0.5, arousal=0.5)
+HOSTILE = '<script>alert("x")</script>'
+
+
+def hypnogram(n_epochs: int) -> np.ndarray:
+    """Wake, then cycles of N1 N2 N3 N2 REM, with a few awakenings."""
+    cycle = [1] * 6 + [2] * 50 + [3] * 50 + [2] * 40 + [4] * 34
+    stages = np.array(([0] * 30 + cycle * 8)[:n_epochs], np.int8)
+    stages[200:204] = stages[470:480] = stages[-12:] = 0
+    return stages
+
+
+def channel(slot, modality, samples, quality, label, reason):
+    return Channel(slot, modality, samples, quality, label, reason, float(RATE_HZ[modality]))
+
+
+def make_night(n_epochs=900, seed=0, missing=()) -> tuple[Night, Prediction]:
+    """A night of `n_epochs` with apneas each two minutes of sleep, their desaturations and arousals."""
+    rng = np.random.default_rng(seed)
+    seconds = n_epochs * EPOCH_S
+    stages = hypnogram(n_epochs)
+    t = np.arange(seconds)
+    spo2 = 96 + np.round(np.sin(t / 3000))
+    respiratory = np.tile(np.float32([0.96, 0.03, 0.01]), (seconds, 1))
+    arousal = np.full(seconds, 0.05, np.float32)
+    events = []
+    for onset_s in (
+        np.flatnonzero(stages > 0)[::4] * EPOCH_S + rng.integers(0, 20, (stages > 0).sum() // 4 + 1)[0]
+    ):
+        if rng.random() < 0.35:
+            continue
+        length_s = int(rng.integers(12, 35))
+        apnea = rng.random() < 0.5
+        respiratory[onset_s : onset_s + length_s] = [0.1, 0.2, 0.7] if apnea else [0.15, 0.65, 0.2]
+        events.append(
+            Event(EventKind.OBSTRUCTIVE_APNEA if apnea else EventKind.HYPOPNEA, onset_s + 1.0, length_s)
+        )
+        if rng.random() < 0.7:
+            arousal[onset_s + length_s : onset_s + length_s + 7] = 0.8
+            events.append(Event(EventKind.AROUSAL, float(onset_s + length_s), 7.0))
+        dip = rng.integers(3, 9) * np.clip(1 - np.abs(np.arange(-25, 26)) / 25, 0, None)
+        where = np.arange(51) + onset_s + length_s
+        where = where[where < seconds]
+        spo2[where] = np.minimum(spo2[where], np.round(96 - dip[: len(where)]))
+    quality = np.zeros(seconds, np.uint8)
+    bad = quality.copy()
+    bad[12000:12400] = 1
+    noise = [
+        ("C3", Modality.EEG, "EEG C3-A2", "exact label"),
+        ("C4", Modality.EEG, HOSTILE, "alias, measured against the opposite mastoid"),
+        ("E1", Modality.EOG, "LOC-A2", "alias"),
+        ("CHIN", Modality.EMG, "EMG chin", "exact label"),
+        ("NASAL_PRESSURE", Modality.RESP, "PTAF", "alias"),
+        ("THORAX", Modality.RESP, "Thor", "alias"),
+    ]
+    channels = [
+        channel(slot, m, np.zeros(seconds * RATE_HZ[m], np.float32), quality, label, reason)
+        for slot, m, label, reason in noise
+    ]
+    channels.append(channel("SPO2", Modality.SPO2, spo2.astype(np.float32), bad, "SaO2", "alias"))
+    probs = np.full((n_epochs, 5), 0.05, np.float32)
+    probs[np.arange(n_epochs), stages] = 0.8
+    probs = probs * rng.gamma(2.0, 1.0, probs.shape).astype(np.float32)
+    probs /= probs.sum(axis=1, keepdims=True)
+    scorable = np.ones(n_epochs, bool)
+    scorable[600:608] = False
+    scored = {"stages", EventKind.AROUSAL, EventKind.HYPOPNEA, EventKind.OBSTRUCTIVE_APNEA}
+    night = Night(
+        night_id="site-a-0001",
+        subject_id="s1",
+        site="a",
+        duration_s=seconds + 7,
+        channels=tuple(c for c in channels if c.modality not in missing),
+        scoring=Scoring(stages, tuple(sorted(events, key=lambda e: e.onset_s)), frozenset(scored)),
+        notes=(f"channel {HOSTILE} was left out: no modality fits", "a gap of 400 s in SaO2"),
+    )
+    night = replace(
+        night,
+        channels=tuple(
+            replace(
+                c,
+                quality=np.append(c.quality, np.zeros(7, np.uint8)),
+                samples=np.append(c.samples, np.zeros(7 * c.rate_hz, np.float32) + c.samples[-1]),
+            )
+            for c in night.channels
+        ),
+    )
+    everything_missing = ("ECG", *missing)
+    prediction = Prediction(
+        probs, respiratory, arousal, np.zeros(16, np.float32), scorable, everything_missing
+    )
+    return night, prediction
+
+
+@pytest.fixture(scope="module")
+def scored():
+    night, prediction = make_night()
+    return night, summarise(night, prediction, THRESHOLDS, CARD)
+
+
+@pytest.fixture(scope="module")
+def folder(scored, tmp_path_factory):
+    night, scores = scored
+    out = tmp_path_factory.mktemp("score") / "night"
+    write_scores(scores, night, out)
+    return out
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_five_files_and_nothing_else(folder):
+    assert sorted(p.name for p in folder.iterdir()) == sorted(NAMES)
+    assert [p.name for p in folder.parent.iterdir()] == ["night"]
+
+
+def test_printed_ahi_is_that_of_the_listed_events(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    stages = [row["stage"] for row in rows(folder / "stages.csv")]
+    slept_h = sum(stage in ("N1", "N2", "N3", "REM") for stage in stages) * EPOCH_S / 3600
+    kinds = [row["kind"] for row in rows(folder / "events.csv")]
+    assert summary["ahi_per_h"] == pytest.approx((kinds.count("apnea") + kinds.count("hypopnea")) / slept_h)
+    assert summary["arousal_index_per_h"] == pytest.approx(kinds.count("arousal") / slept_h)
+    assert summary["desaturations"] == kinds.count("desaturation") > 50
+    assert 15 < summary["ahi_per_h"] < 30 and summary["ahi_severity"] == "moderate"
+
+
+def test_links_are_mutual_and_named_in_the_table(folder, scored):
+    _, scores = scored
+    assert any(scores.links)
+    for i, linked in enumerate(scores.links):
+        assert all(i in scores.links[j] for j in linked)
+    by_onset = {(row["kind"], row["onset_s"]) for row in rows(folder / "events.csv")}
+    linked = [row["arousal_onset_s"] for row in rows(folder / "events.csv") if row["arousal_onset_s"]]
+    assert linked and all(("arousal", onset_s) in by_onset for onset_s in linked)
+
+
+def test_summary_names_what_is_missing_and_the_model(folder):
+    summary = json.loads((folder / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["missing_modalities"] == ["ECG"]
+    assert summary["model_trained_on"] == "simulated nights only"
+    assert "not a medical device" in summary["research_use"]
+    assert summary["agreement_stages_kappa"] > 0.7
+    assert summary["agreement_breathing_f1"] > 0.9
+
+
+def test_numbers_that_are_not_finite_become_null(scored, tmp_path):
+    night, scores = scored
+    write_scores(replace(scores, model_card=CARD | {"loss": float("nan")}), night, tmp_path / "score")
+    summary = json.loads((tmp_path / "score" / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["model_loss"] is None and summary["model_steps"] == 12
+
+
+def test_annotations_open_in_mne_with_every_epoch_and_event(folder):
+    annotations = mne.read_annotations(folder / "annotations.edf")
+    texts = list(annotations.description)
+    stages = [row["stage"] for row in rows(folder / "stages.csv")]
+    assert texts.count("Sleep stage R") == stages.count("REM") > 0
+    assert texts.count(UNKNOWN_TEXT) == stages.count("") == 8
+    assert sum(text in (*STAGE_TEXT, UNKNOWN_TEXT) for text in texts) == len(stages)
+    listed = [(float(r["onset_s"]), float(r["duration_s"])) for r in rows(folder / "events.csv")]
+    found = [
+        (onset_s, duration_s)
+        for onset_s, duration_s, text in zip(annotations.onset, annotations.duration, texts, strict=True)
+        if not text.startswith("Sleep stage")
+    ]
+    np.testing.assert_allclose(sorted(found), sorted(listed), atol=1e-3)
+
+
+def test_report_escapes_labels_and_needs_no_network(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "src=" not in page and "http" not in page.replace("http-equiv", "").replace(
+        "http://www.w3.org/2000/svg", ""
+    )
+    assert "simulated nights only" in page and "not a medical device" in page
+    assert not re.search(r"\bnan\b", page, re.IGNORECASE)
+    assert len(page) < 700_000
+
+
+def test_same_scores_same_bytes(scored, folder, tmp_path):
+    night, scores = scored
+    write_scores(scores, night, tmp_path / "again")
+    for name in NAMES:
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_replaces_an_earlier_score_and_nothing_else(scored, tmp_path):
+    night, scores = scored
+    out = tmp_path / "score"
+    write_scores(scores, night, out)
+    write_scores(replace(scores, warnings=("new",)), night, out)
+    assert json.loads((out / "summary.json").read_text())["warnings"] == ["new"]
+    (out / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"thesis\.txt"):
+        write_scores(scores, night, out)
+    assert (out / "thesis.txt").read_text() == "mine"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="is a file"):
+        write_scores(scores, night, tmp_path / "file")
+
+
+def test_failure_leaves_no_folder(scored, tmp_path):
+    night, scores = scored
+    with pytest.raises(ValueError, match=r"summary\.json"):
+        write_scores(replace(scores, model_card={"name": object()}), night, tmp_path / "score")
+    assert not list(tmp_path.iterdir())
+
+
+def test_absent_sensors_are_not_zero_events(tmp_path):
+    night, prediction = make_night(n_epochs=240, missing=("EEG", "RESP", "SPO2"))
+    scores = summarise(replace(night, scoring=None), prediction, THRESHOLDS, CARD)
+    assert set(scores.unavailable) == {"breathing", "arousal", "oximetry"}
+    assert not scores.events and not {"ahi_per_h", "arousals", "odi3_per_h"} & set(scores.statistics)
+    write_scores(scores, night, tmp_path / "score")
+    page = (tmp_path / "score" / "report.html").read_text(encoding="utf-8")
+    assert page.count("Not available: no EEG") == 1 and "no breathing sensor" in page
+    summary = json.loads((tmp_path / "score" / "summary.json").read_text())
+    assert len(summary["not_available"]) == 3 and "ahi_per_h" not in summary
+
+
+@pytest.mark.parametrize("stage", [0, 2, None], ids=["only wake", "only N2", "nothing scorable"])
+def test_nights_without_sleep_or_rem_or_signal(stage, tmp_path):
+    night, prediction = make_night(n_epochs=60)
+    probs = np.zeros((60, 5), np.float32)
+    probs[:, stage or 0] = 1
+    prediction = replace(prediction, stage_probs=probs, scorable=np.full(60, stage is not None))
+    scores = summarise(night, prediction, THRESHOLDS, {})
+    write_scores(scores, night, tmp_path / "score")
+    summary = json.loads((tmp_path / "score" / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["rem_latency_min"] is None
+    assert (summary["ahi_per_h"] is None) == (stage != 2)
+    assert scores.warnings
+
+
+def test_prediction_of_another_night_is_refused():
+    night, _ = make_night(n_epochs=60)
+    _, prediction = make_night(n_epochs=61)
+    with pytest.raises(ValueError, match=r"site-a-0001.*61 epochs"):
+        summarise(night, prediction, THRESHOLDS, CARD)
+    with pytest.raises(ValueError, match="arousal_probs"):
+        replace(prediction, arousal_probs=prediction.arousal_probs[:-1])
+    with pytest.raises(ValueError, match="stage_probs"):
+        replace(prediction, stage_probs=np.full((61, 5), np.nan, np.float32))
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_report_opens_in_a_browser_without_errors(folder, tmp_path):
+    quiet = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    )
+    quiet += (
+        " --disable-component-update --disable-sync --enable-logging=stderr --v=0 --window-size=1200,1600"
+    )
+    shot = tmp_path / "shot.png"
+    command = [CHROMIUM, *quiet.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}"]
+    ran = subprocess.run(
+        [*command, (folder / "report.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "CONSOLE" not in ran.stderr
+    pixels = matplotlib.image.imread(shot)[..., :3]
+    assert pixels.shape[:2] == (1600, 1200)
+    assert len(np.unique((pixels * 15).astype(int).reshape(-1, 3), axis=0)) > 20  # not blank
