@@ -237,7 +237,7 @@ def _shard_problems(folder: Path, night: NightEntry) -> Iterator[str]:
             if (epoch.night_id, epoch.index, epoch.n_epochs) != (night.night_id, index, night.n_epochs):
                 yield f"shard {path}: epoch {index} is epoch {epoch.index} of night {epoch.night_id}"
             if epoch.stage != night.stage_codes[index]:
-                yield f"shard {path}: epoch {index} has stage {epoch.stage}, in the manifest {night.stages[index]}"
+                yield f"shard {path}: epoch {index} has stage {epoch.stage}, not {night.stages[index]}"
     except ValueError as error:
         yield str(error) if str(path) in str(error) else f"shard {path}: {error}"
     except (RuntimeError, IndexError) as error:

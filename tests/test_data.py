@@ -10,8 +10,9 @@ import pytest
 from data_pipeline.manifest import read_manifest
 from data_pipeline.night import SLOTS, Demographics, Event, EventKind, Modality
 from data_pipeline.prepare import PrepareConfig, prepare
+from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import bucket_length, demographics_arrays, night_arrays, normalise
-from sleepmami_jax.data.batches import DataConfig, epoch_batches, open_nights, window_batches
+from sleepmami_jax.data.batches import epoch_batches, open_nights, window_batches
 from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import PreparedFolder
 from tests.nights import load_random_night, random_night, write_recordings
@@ -29,7 +30,15 @@ def shards(tmp_path_factory):
 
 
 def config(*folders, **options):
-    return DataConfig(tuple((str(folder), 1.0) for folder in folders), **({"slots": SMALL} | options))
+    return DataConfig(tuple(DataSource(str(folder)) for folder in folders), **options)
+
+
+def epochs_of(data, slots=SMALL, **options):
+    return epoch_batches(data, slots, **options)
+
+
+def windows_of(data, slots=SMALL, **options):
+    return window_batches(data, slots, **options)
 
 
 def places(batch):
@@ -99,7 +108,8 @@ def test_a_channel_that_is_absent_or_mostly_bad_or_never_moves_is_masked():
     assert not arrays["RESP"]["present"].any() and not arrays["EEG"]["signal"][:, 2].any()
     assert arrays["SPO2"]["present"].all()
     np.testing.assert_allclose(arrays["SPO2"]["signal"][arrays["SPO2"]["usable"]], 0.4, rtol=1e-6)
-    assert night_arrays(replace(night, channels=(c3,)), min_good_share=0)["EEG"]["present"][0, 2]
+    more = replace(c3, quality=np.where(np.arange(len(c3.quality)) < 9, 0, 2).astype(np.uint8))
+    assert night_arrays(replace(night, channels=(more,)))["EEG"]["present"][0, 2]
 
 
 def test_normalise():
@@ -112,7 +122,7 @@ def test_normalise():
         rtol=1e-6,
     )
     np.testing.assert_allclose(normalise(np.array([95.0, 80, 0]), Modality.SPO2, None, None), [0, -3, -10])
-    with pytest.raises(ValueError, match="EMG with median 0.0 and IQR 0.0 has no scale"):
+    with pytest.raises(ValueError, match=r"EMG with median 0\.0 and IQR 0\.0 has no scale"):
         normalise(x, Modality.EMG, 0.0, 0.0)
 
 
@@ -146,17 +156,17 @@ def test_demographics_and_buckets():
 
 def test_every_epoch_comes_once_a_pass_and_each_pass_has_its_order(shards):
     n_epochs = sum(night.n_epochs for night in read_manifest(shards).nights)
-    batches = take(epoch_batches(config(shards), global_batch=2, seed=3), n_epochs)
+    batches = take(epochs_of(config(shards), global_batch=2, seed=3), n_epochs)
     order = [place for batch in batches for place in places(batch)]
     first, second = order[:n_epochs], order[n_epochs:]
     assert len(set(first)) == n_epochs and set(first) == set(second)
     assert first != second and first != sorted(first)
-    other = take(epoch_batches(config(shards), global_batch=2, seed=4), 3)
+    other = take(epochs_of(config(shards), global_batch=2, seed=4), 3)
     assert [places(b) for b in other] != [places(b) for b in batches[:3]]
 
 
 def test_an_epoch_batch_holds_what_the_folder_holds(shards):
-    batch = next(it := epoch_batches(config(shards, slots=SLOTS), global_batch=6, seed=0))
+    batch = next(it := epochs_of(config(shards), SLOTS, global_batch=6, seed=0))
     it.close()
     folder = PreparedFolder.open(shards)
     assert batch["EEG"]["signal"].shape == (6, 6, 3840) and batch["RESP"]["usable"].shape == (6, 4, 30)
@@ -174,8 +184,8 @@ def test_hosts_and_restarts_do_not_change_the_data(shards, kind):
     def make(index=0, count=1):
         options = {"global_batch": 4, "seed": 5, "process_index": index, "process_count": count}
         if kind == "epochs":
-            return epoch_batches(config(shards, shards), **options)
-        return window_batches(config(shards, shards), epochs=3, **options)
+            return epochs_of(config(shards, shards), **options)
+        return windows_of(config(shards, shards), epochs=3, **options)
 
     whole = take(make(), 8)
     halves = [take(make(index, 2), 8) for index in range(2)]
@@ -209,7 +219,7 @@ def every_second(value, index):
 def test_windows_are_consecutive_cover_the_night_and_move_between_passes(shards):
     nights = read_manifest(shards).nights
     per_pass = sum(-(-night.n_epochs // 4) for night in nights)
-    batches = take(window_batches(config(shards), epochs=4, global_batch=1, seed=1), per_pass * 6)
+    batches = take(windows_of(config(shards), epochs=4, global_batch=1, seed=1), per_pass * 6)
     seen = [[places(b)[0] for b in batches[k * per_pass : (k + 1) * per_pass]] for k in range(6)]
     for one_pass in seen:
         assert sorted(n for n, _ in one_pass) == [0, 0, 1, 1, 2, 3, 3, 4, 4]
@@ -228,7 +238,7 @@ def add_batch_axis(value):
 
 
 def test_a_night_shorter_than_the_window_is_padded(shards):
-    for batch in take(window_batches(config(shards), epochs=7, global_batch=5, seed=1), 1):
+    for batch in take(windows_of(config(shards), epochs=7, global_batch=5, seed=1), 1):
         lengths = [read_manifest(shards).nights[night].n_epochs for night, _ in places(batch)]
         assert batch["epoch_mask"].sum(-1).tolist() == lengths and sorted(lengths) == [4, 5, 5, 6, 6]
         assert (batch["stage"][~batch["epoch_mask"]] == -1).all()
@@ -236,8 +246,8 @@ def test_a_night_shorter_than_the_window_is_padded(shards):
 
 
 def test_a_mixture_follows_its_weights_and_counts_nights_through(shards):
-    mixture = DataConfig(((str(shards), 3.0), (str(shards), 1.0)), slots=SMALL)
-    nights = [n for batch in take(epoch_batches(mixture, global_batch=8, seed=0), 5) for n in batch["night"]]
+    mixture = DataConfig((DataSource(str(shards), 3.0), DataSource(str(shards), 1.0)))
+    nights = [n for batch in take(epochs_of(mixture, global_batch=8, seed=0), 5) for n in batch["night"]]
     assert sum(night < 5 for night in nights) == 30 and sum(night >= 5 for night in nights) == 10
     assert len(open_nights(mixture)) == 10
 
@@ -261,19 +271,22 @@ def test_only_the_split_and_what_was_scored_and_usable_is_read(tmp_path):
     prepare([tmp_path / "in"], tmp_path / "out", load=load)
     eeg = {Modality.EEG: ("C3",)}
 
-    def one_pass(n, **options):
-        iterator = epoch_batches(config(tmp_path / "out", slots=eeg, **options), global_batch=1, seed=0)
+    def one_pass(n, require=(), **options):
+        iterator = epochs_of(
+            config(tmp_path / "out", **options), eeg, global_batch=1, seed=0, require=require
+        )
         return sorted(places(batch)[0] for batch in take(iterator, n))
 
     assert one_pass(14) == [(n, e) for n in (0, 1, 2) for e in range(6 if n < 2 else 2)]
+    assert one_pass(12, nights=2) == [(n, e) for n in (0, 1) for e in range(6)]
     assert one_pass(6, split="val") == [(3, e) for e in range(6)]
     stages = {n: random_night(n, 6, ["C3", "CHIN"]).scoring.stages for n in (0, 2)}
     known = [(n, e) for n in (0, 2) for e in range(6 if n == 0 else 2) if stages[n][e] >= 0]
     assert 0 < len(known) < 8 and one_pass(len(known), require=("stages", "arousal")) == known
-    with pytest.raises(
-        ValueError, match="out: no epoch of split test with a usable channel and stages scored"
-    ):
-        epoch_batches(config(tmp_path / "out", split="test", require=("stages",)), global_batch=1, seed=0)
+    with pytest.raises(ValueError, match=r"out: no night of split 'test' among 4 prepared nights"):
+        epochs_of(config(tmp_path / "out", split="test"), global_batch=1, seed=0)
+    with pytest.raises(ValueError, match="no epoch with a usable channel and spindle scored in 3 nights"):
+        epochs_of(config(tmp_path / "out"), eeg, global_batch=1, seed=0, require=("spindle",))
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
@@ -288,7 +301,11 @@ def test_a_missing_or_damaged_shard_is_named(tmp_path, damage):
     if damage == "flipped":
         shard.write_bytes(content[:250_000] + b"\7\7\7\7" + content[250_004:])
     with pytest.raises(ValueError, match=r"n1.array_record.*sleepmami verify"):
-        take(epoch_batches(config(out), global_batch=5, seed=0), 1)
+        take(epochs_of(config(out), global_batch=5, seed=0), 1)
+
+
+def test_the_events_of_a_night_come_back_whole(shards):
+    assert PreparedFolder.open(shards).events(1) == random_night(2, 6).scoring.events
 
 
 def test_a_folder_can_be_sent_to_another_process(shards):
@@ -298,18 +315,17 @@ def test_a_folder_can_be_sent_to_another_process(shards):
 
 
 def test_settings_that_make_no_sense_are_refused(shards):
-    for options, message in (
-        ({"split": "dev"}, "data.split 'dev'"),
-        ({"require": ("sleep",)}, r"data.require \['sleep'\]"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            config(shards, **options)
-    with pytest.raises(ValueError, match="data.shards"):
-        DataConfig(())
+    with pytest.raises(ValueError, match=r"data\.split 'dev'"):
+        epochs_of(config(shards, split="dev"), global_batch=2, seed=0)
+    with pytest.raises(ValueError, match=r"require \['sleep'\]"):
+        epochs_of(config(shards), global_batch=2, seed=0, require=("sleep",))
+    for sources in ((), (DataSource(str(shards), 0.0),)):
+        with pytest.raises(ValueError, match=r"data\.shards .*expected one or more folders"):
+            epochs_of(DataConfig(sources), global_batch=2, seed=0)
     with pytest.raises(ValueError, match="global_batch 3: expected a positive multiple of process_count 2"):
-        epoch_batches(config(shards), global_batch=3, seed=0, process_count=2)
+        epochs_of(config(shards), global_batch=3, seed=0, process_count=2)
     with pytest.raises(ValueError, match="no such manifest"):
-        epoch_batches(config(shards / "x"), global_batch=2, seed=0)
+        epochs_of(config(shards / "x"), global_batch=2, seed=0)
 
 
 @pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""Where the nights of a data set are, and whose they are: a module a cohort, each with `find_nights(inputs)`."""
+"""Where the nights of a data set are, and whose they are: a module a cohort, with `find_nights(inputs)`."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def night_arrays(
 
 
 def demographics_arrays(person: Demographics) -> dict[str, np.ndarray]:
-    """Age, BMI and sex (F 0, M 1) as () float32, 0 where unknown, each with a () bool: whether it is known."""
+    """Age, BMI and sex (F 0, M 1) as () float32, 0 where unknown, each with a () bool: is it known."""
     sex = None if person.sex is None else {"F": 0.0, "M": 1.0}[person.sex]
     values = {"age_years": person.age_years, "bmi": person.bmi, "sex": sex}
     arrays = {name: np.float32(0 if value is None else value) for name, value in values.items()}
@@ -169,7 +169,7 @@ def demographics_arrays(person: Demographics) -> dict[str, np.ndarray]:
 
 
 def bucket_length(n_epochs: int) -> int:
-    """The padded length of a night: the next multiple of 240 epochs (2 h), so that few shapes are compiled."""
+    """The padded length of a night: the next multiple of 240 epochs (2 h), so that few shapes compile."""
     return max(-(-n_epochs // BUCKET_EPOCHS), 1) * BUCKET_EPOCHS
 
 
@@ -202,7 +202,7 @@ def _fill(
     values: np.ndarray,
     quality: np.ndarray,
 ) -> None:
-    """Puts normalised values (..., 30 * rate) in their place, 0 in seconds that quality (..., 30) condemns."""
+    """Puts normalised values (..., 30 * rate) in place, 0 in seconds that quality (..., 30) condemns."""
     usable = quality == _GOOD
     if not usable.all():
         values.reshape(*usable.shape, -1)[~usable] = 0

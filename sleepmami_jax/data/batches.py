@@ -47,7 +47,7 @@ def epoch_batches(
       global_batch: epochs in a batch of all processes together.
       seed: decides the order.
       process_index, process_count: which share of each batch is ours.
-      require: what must have been scored: "stages" and names of `EventKind`; the rest is left out of the pass.
+      require: what must have been scored: "stages" and names of `EventKind`; the rest is left out.
 
     Returns:
       An iterator of dictionaries with B = global_batch / process_count: per modality `signal (B, C, 30 *

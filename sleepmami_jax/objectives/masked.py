@@ -26,28 +26,24 @@ def visible_tokens(where: Layout, mask_ratio: float) -> dict[Modality, int]:
 def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> dict[Modality, jax.Array]:
     """(B,) keys -> {modality: (B, K)} sorted places of the tokens to encode; the rest is hidden in runs of time."""
     keep = visible_tokens(where, config.mask_ratio)
-
-    def one(key, m):
+    # One draw for all modalities: each random call is a large program to compile.
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (2 * where.total + len(Modality),)))(keys)
+    run_draw, tie_draw, shift_draw = jnp.split(draw, [where.total, 2 * where.total], axis=1)
+    visible = {}
+    for i, m in enumerate(Modality):
         n, run = where.tokens[m], max(1, round(config.mask_block_s / where.token_s[m]))
-        shift_key, run_key, tie_key = jax.random.split(key, 3)
-        shift = jax.random.randint(shift_key, (), 0, run)
-        score = jax.random.uniform(run_key, (n // run + 2,))[(jnp.arange(n) + shift) // run]
-        score = score + 1e-3 * jax.random.uniform(tie_key, (n,))
-        return jnp.sort(jnp.argsort(score)[: keep[m]])
-
-    return {m: jax.vmap(lambda k, i=i, m=m: one(jax.random.fold_in(k, i), m))(keys) for i, m in enumerate(Modality)}
+        span = slice(where.offset[m], where.offset[m] + n)
+        shift = (shift_draw[:, i, None] * run).astype(jnp.int32)
+        score = jnp.take_along_axis(run_draw[:, span], (jnp.arange(n) + shift) // run, axis=1)
+        visible[m] = jnp.sort(jnp.argsort(score + 1e-3 * tie_draw[:, span], axis=1)[:, : keep[m]], axis=1)
+    return visible
 
 
 def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Array:
     """(B,) keys, (B, M) -> (B, M) bool: modalities hidden whole. One that is present always stays."""
-
-    def one(key, there):
-        drop_key, stay_key = jax.random.split(key)
-        dropped = jax.random.bernoulli(drop_key, chance, there.shape)
-        stays = jnp.argmax(jnp.where(there, jax.random.uniform(stay_key, there.shape), -1.0))
-        return dropped.at[stays].set(False)
-
-    return jax.vmap(one)(keys, present)
+    draw = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1), (2, present.shape[1])))(keys)
+    stays = jnp.argmax(jnp.where(present, draw[:, 1], -1.0), axis=1)
+    return (draw[:, 0] < chance) & (jnp.arange(present.shape[1]) != stays[:, None])
 
 
 class MaskedDecoder(nnx.Module):

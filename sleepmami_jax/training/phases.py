@@ -146,7 +146,7 @@ def _micro(experiment, graph, params, workdir, progress) -> Phase:
         there = places_there(batch, where)
         present = jnp.stack([batch[m.value]["present"].any(-1) for m in Modality], 1)
         visible = sample_visible(keys, where, config)
-        hidden = sample_hidden(jax.vmap(lambda k: jax.random.fold_in(k, 99))(keys), present, config.drop_modality)
+        hidden = sample_hidden(keys, present, config.drop_modality)
         tokens = model.micro(batch, visible, hidden, exact=False)
         rebuilt = objective.decoder(tokens, visible, there)
         amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
