@@ -14,6 +14,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -113,7 +114,9 @@ class Summary:
                     masked = 1 - sum(e * c.good_share for e, c in there) / sum(e for e, _ in there)
                     lines.append(f"{modality:<5} {slot:<15} {len(there):>5} nights, {masked:6.1%} masked")
         lines.append(f"rejected  {len(self.rejected)} recordings")
-        lines += [f"  {rejection.file}: {rejection.reason}" for rejection in self.rejected]
+        for rejection in self.rejected:  # whole reasons are in rejected.jsonl
+            reason = rejection.reason.removeprefix(f"{rejection.file}: ")
+            lines.append(f"  {rejection.file}: {shorten(reason, 160, placeholder=' …')}")
         return "\n".join(lines)
 
 

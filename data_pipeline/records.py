@@ -189,7 +189,7 @@ def night_epochs(night: Night, scales: Mapping[str, ChannelScale] | None = None)
 
 
 def night_events(epochs: Iterable[Epoch]) -> tuple[Event, ...]:
-    """The events of a night, or of consecutive epochs of it, each once; onset from its first sample."""
+    """The events of a night, or of consecutive epochs of it, each once; onset from second 0."""
     events = [_shifted(e, epoch.index * EPOCH_S) for epoch in epochs for e in epoch.events if epoch.owns(e)]
     return tuple(sorted(events, key=lambda event: event.onset_s))
 

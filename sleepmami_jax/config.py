@@ -106,13 +106,17 @@ class DataConfig:
     Attributes:
       shards: prepared folders, mixed by weight.
       split: "train", "val" or "test".
-      nights: use only the first so many nights of the split, in manifest order; None is all of them.
+      nights: use only the first so many nights of each folder's split, in manifest order; None is all of them.
+      min_good_share: a channel with a smaller share of good seconds in its night is treated as missing.
+      embeddings: where micro tokens of a frozen Micro-Encoder are kept; None is inside the workdir.
       prefetch_bytes: memory that read-ahead may take in each process.
     """
 
     shards: tuple[DataSource, ...] = ()
     split: str = "train"
     nights: int | None = None
+    min_good_share: float = 0.05
+    embeddings: str | None = None
     prefetch_bytes: int = 64 * 2**20
 
 

@@ -97,6 +97,21 @@ def night_arrays_part(night, slots, start, stop):
     return cut(arrays) | {"demographics": demographics}
 
 
+def test_signals_are_centred_and_scaled_by_the_good_seconds_of_the_night():
+    night = random_night(9, 3, ["C3", "SPO2"])
+    c3, spo2 = night.channels
+    good = c3.samples.reshape(-1, 128)[c3.quality == 0]
+    q25, q50, q75 = np.percentile(good, (25, 50, 75))
+    arrays = night_arrays(night, SMALL)
+    signal, usable = arrays["EEG"]["signal"][:, 0].reshape(-1, 128), arrays["EEG"]["usable"][:, 0].ravel()
+    seconds = c3.samples[: 90 * 128].reshape(-1, 128)
+    np.testing.assert_allclose(signal[usable], ((seconds - q50) / (q75 - q25) * 1.349)[usable], atol=1e-5)
+    saturation = arrays["SPO2"]["signal"].ravel() * 5 + 95
+    np.testing.assert_allclose(
+        saturation[spo2.quality[:90] == 0], spo2.samples[:90][spo2.quality[:90] == 0], atol=1e-4
+    )
+
+
 def test_a_channel_that_is_absent_or_mostly_bad_or_never_moves_is_masked():
     night = random_night(8, 4, ["C3", "C4", "THORAX", "SPO2"])
     c3, c4, thorax, spo2 = night.channels

@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         prepare([folder], out, load=stops_at_three)
     assert (out / "n1.partial.jsonl").is_file() and not (out / MANIFEST).exists()
-    (out / "n3.array_record.half").write_bytes(b"half a night")
+    (out / "n9.array_record.half").write_bytes(b"half a night")
     (out / "n4.array_record").write_bytes(b"a shard without its manifest")
     (out / "n2.array_record").write_bytes(b"cut")
     summary = prepared(folder, out)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from sleepmami_jax.config import ConfigError, Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
+from sleepmami_jax.progress import bars
 from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
 from sleepmami_jax.training.optimizer import global_norm, make_optimizer, schedule
@@ -51,7 +52,7 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
             "use the same `model` in both, or leave init out"
         )
     mesh = make_mesh()
-    phase = build(experiment, start, workdir, _progress(quiet))
+    phase = build(experiment, start, workdir, bars(quiet=quiet))
     check_batch(phase.global_batch, mesh)
     optimizer = make_optimizer(experiment.optimizer, experiment.steps)
     state = replicate(
@@ -212,17 +213,3 @@ def training_card(experiment: Experiment) -> dict:
         "cohorts": sorted({n.cohort for n in nights}),
         "sites": sorted({n.site for n in nights if n.site}),
     }
-
-
-def _progress(quiet: bool) -> Callable[[str, int], Callable[[], None]]:
-    def show(description: str, total: int):
-        bar = tqdm(total=total, desc=description, unit="night", disable=quiet)
-
-        def tick():
-            bar.update()
-            if bar.n >= total:
-                bar.close()
-
-        return tick
-
-    return show

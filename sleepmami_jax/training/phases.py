@@ -29,7 +29,6 @@ from sleepmami_jax.config import (
 from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.batches import epoch_batches, window_batches
 from sleepmami_jax.data.embeddings import (
-    BLOCK_EPOCHS,
     EmbeddedFolder,
     Encode,
     embed_folder,
@@ -183,19 +182,24 @@ def _micro(experiment, graph, params, workdir, progress) -> Phase:
 def embed_nights(
     model: ModelConfig, params: Params, digest: str, data: DataConfig, out: Path, progress: Callable
 ) -> list[EmbeddedFolder]:
-    """Micro tokens of the chosen nights of every prepared folder, under `out`."""
+    """Micro tokens of the chosen nights of every prepared folder, under `out`, one folder for each set of weights."""
     slots, encode = model_slots(model), micro_encode(model, params)
     folders = []
     for i, source in enumerate(data.shards):
         prepared = PreparedFolder.open(source.folder)
         nights = chosen_nights(prepared.manifest, data.split, data.nights)
         tick = progress(f"micro tokens of {Path(source.folder).name}", len(nights))
-        target = out / f"{i}-{Path(source.folder).name}"
+        target = out / digest[:12] / f"{i}-{Path(source.folder).name}"
         folders.append(embed_folder(prepared, target, encode, digest, slots, nights, tick))
     return folders
 
 
-def _frozen_digest(params: Params) -> str:
+def embeddings_folder(experiment: Experiment, workdir: Path) -> Path:
+    """Where the run keeps micro tokens."""
+    return Path(experiment.data.embeddings) if experiment.data.embeddings else workdir / "embeddings"
+
+
+def frozen_digest(params: Params) -> str:
     return ModelFolder(ModelConfig(), {n: v for n, v in params.items() if n.startswith("micro/")}).digest()
 
 
@@ -204,8 +208,8 @@ def _macro(experiment, graph, params, workdir, progress) -> Phase:
     where = layout(experiment.model.modalities)
     projection = nnx.Linear(experiment.model.macro.dim, experiment.model.projection_dim, rngs=nnx.Rngs(experiment.seed + 1))
     extra_graph, params = _with_objective(params, projection)
-    out = workdir / "embeddings"
-    folders = embed_nights(experiment.model, params, _frozen_digest(params), experiment.data, out, progress)
+    out = embeddings_folder(experiment, workdir)
+    folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
     means = jax.jit(lambda x, ok: epoch_means(x.astype(jnp.float32), ok, where))
     batches = embedded_nights(
         folders, experiment.data, NIGHT_EPOCHS, means, batch=config.batch, seed=experiment.seed
@@ -233,8 +237,8 @@ def _macro(experiment, graph, params, workdir, progress) -> Phase:
 def _finetune(experiment, graph, params, workdir, progress) -> Phase:
     config: Finetuning = experiment.objective
     if config.freeze_micro:
-        out = workdir / "embeddings"
-        folders = embed_nights(experiment.model, params, _frozen_digest(params), experiment.data, out, progress)
+        out = embeddings_folder(experiment, workdir)
+        folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
         batches = embedded_windows(
             folders, experiment.data, config.epochs, batch=config.batch, seed=experiment.seed
         )
@@ -272,4 +276,3 @@ def _finetune(experiment, graph, params, workdir, progress) -> Phase:
     return Phase(params, trainable, loss, batches, config.batch)
 
 
-__all__ = ["BLOCK_EPOCHS", "Phase", "build", "embed_nights", "micro_encode", "model_slots"]

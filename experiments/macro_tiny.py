@@ -1,0 +1,20 @@
+"""The Macro-Encoder by DGCL over the frozen micro tokens of a finished `micro_tiny` run.
+
+    sleepmami pretrain --config experiments/macro_tiny.py --workdir runs/macro
+
+About a minute on two CPU cores, most of it to embed the nights. `sleepmami demo` runs it and prints what it reached.
+"""
+
+from sleepmami_jax.config import DataConfig, DataSource, Experiment, MacroPretraining, OptimizerConfig
+
+
+def get_config() -> Experiment:
+    return Experiment(
+        name="macro-tiny",
+        objective=MacroPretraining(batch=8),
+        data=DataConfig(shards=(DataSource("shards"),), embeddings="embeddings"),
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=10),
+        init="runs/micro/model",
+        steps=60,
+        save_every=30,
+    )

@@ -1,0 +1,280 @@
+"""The `sleepmami` command. Each command is a function below; what it needs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+RESEARCH_USE = "Research use only: not a medical device, not for diagnosis or treatment."
+
+
+def demo(args) -> int:
+    from experiments.demo import run
+
+    run(args.out)
+    return 0
+
+
+def simulate(args) -> int:
+    from tqdm import tqdm
+
+    from data_pipeline.simulate import simulate_cohort
+
+    with tqdm(total=args.nights, desc="simulate", unit="night") as bar:
+        paths = simulate_cohort(
+            args.out, args.nights, site=args.site, seed=args.seed, workers=args.workers, progress=bar.update
+        )
+    print(f"{len(paths)} nights in {args.out}; next: sleepmami prepare {args.out} --out shards")
+    return 0
+
+
+def diagnose(args) -> int:
+    from data_pipeline.diagnose import diagnose
+
+    diagnosis = diagnose(args.file)
+    print(json.dumps(diagnosis.to_dict(), indent=1) if args.json else diagnosis.to_text())
+    return 0 if diagnosis.usable else 2
+
+
+def prepare(args) -> int:
+    from tqdm import tqdm
+
+    from data_pipeline.prepare import prepare
+
+    bar = tqdm(desc="prepare", unit="night")
+
+    def progress(done, total, night_id):
+        bar.total = total
+        bar.update(done - bar.n)
+
+    summary = prepare(args.inputs, args.out, cohort=args.cohort, workers=args.workers, progress=progress)
+    bar.close()
+    print(summary.to_text())
+    return 0 if summary.nights else 1
+
+
+def verify(args) -> int:
+    from data_pipeline.prepare import verify
+
+    problems = verify(args.shards)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{args.shards}: every record and checksum is as the manifest says")
+    return 1 if problems else 0
+
+
+def pretrain(args) -> int:
+    from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
+    from sleepmami_jax.training.loop import train
+
+    experiment = load_experiment(args.config, args.set)
+    if isinstance(experiment.objective, Finetuning):
+        raise ConfigError(f"{args.config} is a fine-tuning experiment; use `sleepmami finetune`")
+    print(f"model folder: {train(experiment, args.workdir)}")
+    return 0
+
+
+def finetune(args) -> int:
+    from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
+    from sleepmami_jax.tasks.finetune import finetune
+
+    experiment = load_experiment(args.config, args.set)
+    if not isinstance(experiment.objective, Finetuning):
+        raise ConfigError(f"{args.config} is a pretraining experiment; use `sleepmami pretrain`")
+    print(f"model folder: {finetune(experiment, args.workdir)}")
+    return 0
+
+
+def embed(args) -> int:
+    from sleepmami_jax.data.embeddings import embed_with
+
+    nights = embed_with(args.model, args.shards, args.out)
+    print(f"{nights} nights in {args.out}")
+    return 0
+
+
+def evaluate(args) -> int:
+    import tempfile
+
+    from sleepmami_jax import load
+    from sleepmami_jax.evaluation.evaluate import evaluate
+    from sleepmami_jax.progress import bars
+
+    with tempfile.TemporaryDirectory() as scratch:
+        embeddings = args.embeddings or Path(scratch)
+        result = evaluate(
+            load(args.model),
+            tuple(map(str, args.shards)),
+            split=args.split,
+            embeddings=embeddings,
+            progress=bars(quiet=False),
+        )
+    text = json.dumps(result, indent=1)
+    temporary = args.out.with_name(f".{args.out.name}.tmp")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_text(text + "\n")
+    temporary.replace(args.out)
+    print(text)
+    return 0
+
+
+def score(args) -> int:
+    from sleepmami_jax import load
+
+    model = load(args.model)
+    for recording in args.recordings:
+        out = args.out if len(args.recordings) == 1 else args.out / recording.stem
+        scores = model.score(recording, args.scoring, out=out)
+        for warning in scores.warnings:
+            print(f"{recording.name}: {warning}", file=sys.stderr)
+        print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
+    print(RESEARCH_USE)
+    return 0
+
+
+def export(args) -> int:
+    from sleepmami_jax.export.folder import load_model, save_model
+
+    save_model(load_model(args.run_folder / "model"), args.out)
+    print(f"model folder: {args.out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    cores = os.cpu_count() or 1
+    parser = argparse.ArgumentParser(
+        prog="sleepmami", description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}"
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(function, help, example):
+        sub = commands.add_parser(
+            function.__name__,
+            help=help,
+            description=f"{help[0].upper()}{help[1:]}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(run=function)
+        return sub
+
+    def training(sub):
+        sub.add_argument("--config", type=Path, required=True, help="an experiment file")
+        sub.add_argument("--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on")
+        sub.add_argument(
+            "--set", nargs="*", default=[], metavar="a.b=c", help="change fields of the experiment"
+        )
+
+    sub = command(
+        demo, "simulate, train, evaluate and score, from nothing, in a few minutes", "sleepmami demo --out demo"
+    )
+    sub.add_argument("--out", type=Path, required=True)
+
+    sub = command(
+        simulate, "make synthetic nights with known truth", "sleepmami simulate --out recordings --nights 24"
+    )
+    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--nights", type=int, required=True)
+    sub.add_argument("--site", choices=("a", "b"), help="one of the two simulated laboratories; both by turns if absent")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
+
+    sub = command(
+        diagnose, "say what each channel of a recording is, and what will work", "sleepmami diagnose night.edf"
+    )
+    sub.add_argument("file", type=Path)
+    sub.add_argument("--json", action="store_true", help="for programs")
+
+    sub = command(
+        prepare, "turn recordings into shards", "sleepmami prepare recordings --out shards --workers 8"
+    )
+    sub.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
+    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--cohort", default="generic", help="how files, scorings and demographics are found")
+    sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
+
+    sub = command(verify, "check every checksum and count of prepared shards", "sleepmami verify shards")
+    sub.add_argument("shards", type=Path)
+
+    training(
+        command(
+            pretrain,
+            "pretrain the Micro- or the Macro-Encoder",
+            "sleepmami pretrain --config experiments/micro_tiny.py --workdir runs/micro --set steps=50",
+        )
+    )
+
+    sub = command(
+        embed, "micro tokens and night vectors of prepared nights", "sleepmami embed --model demo/model shards --out embedded"
+    )
+    sub.add_argument("shards", type=Path)
+    sub.add_argument("--model", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True)
+
+    training(
+        command(
+            finetune,
+            "train heads on scored nights",
+            "sleepmami finetune --config experiments/finetune_tiny.py --workdir runs/finetune",
+        )
+    )
+
+    sub = command(
+        evaluate,
+        "measure a model on prepared nights, beside baselines",
+        "sleepmami evaluate --model demo/model shards --split test --out metrics.json",
+    )
+    sub.add_argument("shards", type=Path, nargs="+")
+    sub.add_argument("--model", type=Path, required=True)
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--embeddings", type=Path, help="keep micro tokens here between evaluations")
+
+    sub = command(
+        score, "stages, events, indices and a report of a recording", "sleepmami score night.edf --model demo/model --out night"
+    )
+    sub.add_argument("recordings", type=Path, nargs="+", metavar="NIGHT.edf")
+    sub.add_argument("--model", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True, help="a folder; one below it for each of several recordings")
+    sub.add_argument("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
+
+    sub = command(export, "copy a finished run's model folder", "sleepmami export --run runs/finetune --out model")
+    sub.add_argument("--run", dest="run_folder", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    flags.FLAGS(argv[:1])  # Grain reads absl flags, which must count as parsed
+    return _parser().parse_args(argv[1:])
+
+
+def _run(args: argparse.Namespace) -> int:
+    from sleepmami_jax.heap import keep_heap
+
+    keep_heap()
+    from data_pipeline.night import RecordingError
+
+    try:
+        return args.run(args)
+    except (RecordingError, ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("SLEEPMAMI_TRACEBACK"):
+            raise
+        print(f"sleepmami: {error}", file=sys.stderr)
+        return 1
+
+
+def main() -> None:
+    """Console entry point."""
+    app.run(_run, flags_parser=_parse)
+
+
+if __name__ == "__main__":
+    main()

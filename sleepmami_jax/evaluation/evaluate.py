@@ -1,0 +1,203 @@
+"""A model on prepared nights: every task that has labels, each beside what guessing reaches.
+
+Predicted and human events pass through the same rules, with the same hypnogram deciding what lies in sleep as the
+side it belongs to: the AHI compared is the AHI that a report would print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipeline.manifest import NightEntry
+from data_pipeline.night import APNEAS, Event, EventKind
+from sleepmami_jax.config import DataConfig, DataSource
+from sleepmami_jax.data.embeddings import EmbeddedFolder
+from sleepmami_jax.data.source import chosen_nights
+from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_ahi_mae
+from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold
+from sleepmami_jax.evaluation.night import age_probe, sex_probe
+from sleepmami_jax.evaluation.staging import staging_metrics
+from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.scoring.events import arousals, breathing_events
+from sleepmami_jax.scoring.prediction import Prediction
+from sleepmami_jax.scoring.rules import counted_arousals, counted_breathing
+from sleepmami_jax.scoring.statistics import breathing_statistics
+from sleepmami_jax.training.phases import embed_nights, frozen_digest
+
+DECODE = {
+    "respiratory": lambda p, t: breathing_events(p.respiratory_probs, t),
+    "arousal": lambda p, t: arousals(p.arousal_probs, t),
+}
+COUNT = {"respiratory": counted_breathing, "arousal": counted_arousals}
+
+
+@dataclass(frozen=True)
+class ScoredNight:
+    """A prepared night, what people said of it, and what the model says."""
+
+    entry: NightEntry
+    events: tuple[Event, ...]
+    prediction: Prediction
+
+    @property
+    def human_stages(self) -> np.ndarray:
+        return self.entry.stage_codes
+
+    @property
+    def model_stages(self) -> np.ndarray:
+        """(E,) codes, -1 where nothing could be scored."""
+        p = self.prediction
+        return np.where(p.scorable, p.stage_probs.argmax(1), -1).astype(np.int8)
+
+    def has(self, task: str) -> bool:
+        """Whether people looked for this task's events, and the sensors for it are there."""
+        scored = set(self.entry.scored)
+        if task == "respiratory":
+            return EventKind.HYPOPNEA in scored and bool(APNEAS & scored) and "breathing" not in self.prediction.unavailable
+        return EventKind.AROUSAL in scored and "arousal" not in self.prediction.unavailable
+
+    def reference(self, task: str) -> tuple[Event, ...]:
+        """The human events that count."""
+        stages = self.human_stages if "stages" in self.entry.scored else self.model_stages
+        return COUNT[task](self.events, stages)
+
+    def predicted(self, task: str, threshold: float) -> tuple[Event, ...]:
+        """The model's events that count."""
+        return COUNT[task](DECODE[task](self.prediction, threshold), self.model_stages)
+
+
+def predict_nights(
+    model: Pretrained, data: DataConfig, embeddings: Path, progress: Callable
+) -> Iterator[ScoredNight]:
+    """The model on the chosen nights of prepared folders, one at a time.
+
+    Args:
+      embeddings: where micro tokens are kept; those already there are not made again.
+      progress: `(description, total) -> tick`.
+    """
+    params = model.folder.params
+    folders = embed_nights(model.folder.config, params, frozen_digest(params), data, embeddings, progress)
+    for folder in folders:
+        for night in chosen_nights(folder.prepared.manifest, data.split, data.nights):
+            yield _predict(model, folder, night)
+
+
+def _predict(model: Pretrained, folder: EmbeddedFolder, night: int) -> ScoredNight:
+    entry = folder.prepared.manifest.nights[night]
+    return ScoredNight(entry, folder.prepared.events(night), model.read(*folder.tokens(night)))
+
+
+def calibrate(folder: ModelFolder, data: DataConfig, embeddings: Path, progress: Callable) -> dict[str, float]:
+    """Event thresholds with the highest F1 on the validation nights of `data`.
+
+    Raises:
+      ValueError: no validation night has events of a task, or the model finds none.
+    """
+    validation = DataConfig(shards=data.shards, split="val")
+    nights = list(predict_nights(Pretrained(folder), validation, embeddings, progress))
+    fitted = {}
+    for task in DECODE:
+        labelled = [n for n in nights if n.has(task)]
+        try:
+            fitted[task] = fit_threshold(
+                labelled, [n.reference(task) for n in labelled], lambda n, t, task=task: n.predicted(task, t)
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"thresholds for {task} events cannot be fitted on the {len(nights)} validation nights: {error}"
+            ) from error
+    return fitted
+
+
+def evaluate(
+    model: Pretrained,
+    shards: tuple[str, ...],
+    *,
+    split: str,
+    embeddings: Path,
+    progress: Callable,
+) -> dict[str, Any]:
+    """Metrics of every task that has labels in `split`, beside baselines taken from the training nights.
+
+    Returns:
+      `staging`, `respiratory`, `arousal`, `night`; a task without labels is absent. Numbers are finite or None.
+    """
+    sources = tuple(DataSource(s) for s in shards)
+    train = list(predict_nights(model, DataConfig(shards=sources, split="train"), embeddings, progress))
+    test = list(predict_nights(model, DataConfig(shards=sources, split=split), embeddings, progress))
+    if not test:
+        raise ValueError(f"no night of split {split!r} in {', '.join(shards)}; see their manifest.jsonl")
+    shared = {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test} if split != "train" else set()
+    if shared:
+        raise ValueError(f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew")
+    result: dict[str, Any] = {
+        "split": split,
+        "n_nights": len(test),
+        "n_subjects": len({n.entry.subject_id for n in test}),
+        "cohorts": sorted({n.entry.cohort for n in test}),
+    }
+    staged_train = [n.human_stages for n in train if "stages" in n.entry.scored]
+    staged = [n for n in test if "stages" in n.entry.scored]
+    if staged:
+        result["staging"] = staging_metrics([n.human_stages for n in staged], [n.model_stages for n in staged])
+        if staged_train:
+            majority = majority_metrics(staged_train, [n.human_stages for n in staged])
+            result["staging"]["baselines"] = {"majority": majority}
+    thresholds = model.thresholds
+    for task in DECODE:
+        metrics = _event_task(task, getattr(thresholds, task), train, [n for n in test if n.has(task)])
+        if metrics:
+            result[task] = metrics
+    result["night"] = _night_probes(train, test)
+    return result
+
+
+def _event_task(task, threshold, train, test) -> dict[str, Any]:
+    if not test:
+        return {}
+    train = [n for n in train if n.has(task)]
+    references = [n.reference(task) for n in test]
+    predictions = [n.predicted(task, threshold) for n in test]
+    train_references = [n.reference(task) for n in train]
+    metrics = event_metrics(references, predictions)
+    metrics["baselines"] = event_baselines(
+        train_references, [n.human_stages for n in train], references, [n.human_stages for n in test]
+    )
+    if task == "respiratory":
+        human = [_ahi(events, n.human_stages) for events, n in zip(references, test, strict=True)]
+        ours = [_ahi(events, n.model_stages) for events, n in zip(predictions, test, strict=True)]
+        metrics["ahi"] = ahi_metrics(human, ours)
+        metrics["ahi_mae"] = metrics["ahi"]["mae_per_h"]
+        known = [_ahi(events, n.human_stages) for events, n in zip(train_references, train, strict=True)]
+        metrics["baselines"]["ahi_mae_train_median"] = median_ahi_mae(
+            [a for a in known if a is not None], [a for a in human if a is not None]
+        )
+    return metrics
+
+
+def _ahi(events, stages) -> float | None:
+    return breathing_statistics(events, stages)["ahi_per_h"]
+
+
+def _night_probes(train, test) -> dict[str, Any]:
+    def side(nights, field):
+        vectors = np.stack([n.prediction.night_vector for n in nights]) if nights else np.zeros((0, 1))
+        return vectors, [getattr(n.entry.demographics, field) for n in nights]
+
+    subjects = [n.entry.subject_id for n in train]
+    (x, ages), (x_test, test_ages) = side(train, "age_years"), side(test, "age_years")
+    age = age_probe(x, ages, subjects, x_test, test_ages)
+    sex = sex_probe(x, side(train, "sex")[1], subjects, x_test, side(test, "sex")[1])
+    return {
+        "age_mae": age["mae_years"],
+        "age_mae_mean_baseline": age["mae_years_mean_baseline"],
+        "sex_auroc": sex["auroc"],
+        "n_train": age["n_train"],
+        "n_test": age["n_test"],
+    }

@@ -1,0 +1,146 @@
+"""A model ready to use: from a recording or a prepared night to what the model says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipeline.load import load_night
+from data_pipeline.night import EPOCH_S, Modality, Night
+from sleepmami_jax.data.arrays import bucket_length, night_arrays
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
+from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
+from sleepmami_jax.models.sleepmami import create, merge
+from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
+from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.training.phases import micro_encode, model_slots
+
+SIMULATED = "simulated"  # the cohort of nights that `sleepmami simulate` made
+
+
+class Pretrained:
+    """A model folder in memory.
+
+    >>> model = sleepmami_jax.load("demo/model")
+    >>> scores = model.score("night.edf", out="night")
+    >>> scores.statistics["tst_min"]
+    """
+
+    def __init__(self, folder: ModelFolder):
+        self.folder = folder
+        self.slots = model_slots(folder.config)
+        graph, _ = create(folder.config, 0)
+        self._params = jax.device_put(folder.params)
+        self._encode = micro_encode(folder.config, folder.params)
+
+        @jax.jit
+        def read(params, tokens, ok):
+            out = merge(graph, params)(tokens, ok)
+            return (
+                out.vector[0],
+                jax.nn.softmax(out.stage[0]),
+                jax.nn.softmax(out.respiratory[0]),
+                jax.nn.sigmoid(out.arousal[0]),
+            )
+
+        self._read = read
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where events begin. Raises ModelFolderError for a model that was never fine-tuned."""
+        if not {"respiratory", "arousal"} <= self.folder.thresholds.keys():
+            raise ModelFolderError(
+                "this model has no thresholds: it was pretrained but never fine-tuned on scored nights, so it cannot "
+                "score; run `sleepmami finetune` first"
+            )
+        return Thresholds(self.folder.thresholds["respiratory"], self.folder.thresholds["arousal"])
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What a reader of a score should know of the model."""
+        training = self.folder.card["training"]
+        cohorts = sorted({c for phase in training for c in phase["cohorts"]})
+        nights = max((phase["nights"] for phase in training), default=0)
+        if not cohorts:
+            trained_on = "nothing: its parameters are random"
+        elif cohorts == [SIMULATED]:
+            trained_on = f"simulated nights only ({nights}); it has never seen a recording of a person"
+        else:
+            trained_on = f"up to {nights} nights of {', '.join(cohorts)}"
+        return {
+            "name": training[-1]["name"] if training else "untrained",
+            "version": self.folder.digest()[:12],
+            "trained_on": trained_on,
+            "training": training,
+        }
+
+    def tokens(self, night: Night) -> tuple[np.ndarray, np.ndarray]:
+        """Micro tokens of a night: (E, L, D) float32 and which are there (E, L) bool."""
+        n = night.n_epochs
+        if n == 0:
+            raise ValueError(f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)")
+        arrays = night_arrays(night, self.slots, length=-(-n // BLOCK_EPOCHS) * BLOCK_EPOCHS)
+        blocks = [
+            self._encode(jax.tree.map(lambda v: v[i : i + BLOCK_EPOCHS], {m.value: arrays[m.value] for m in Modality}))
+            for i in range(0, n, BLOCK_EPOCHS)
+        ]
+        x, ok = (np.concatenate(parts)[:n] for parts in zip(*blocks, strict=True))
+        return x, ok
+
+    def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:
+        """What the model says of a night of micro tokens (E, L, D) and their mask (E, L)."""
+        n = len(tokens)
+        pad = bucket_length(n) - n
+        x = jnp.asarray(np.pad(tokens, ((0, pad), (0, 0), (0, 0))), jnp.float32)[None]
+        there = jnp.asarray(np.pad(ok, ((0, pad), (0, 0))))[None]
+        vector, stage, respiratory, arousal = (np.asarray(v) for v in self._read(self._params, x, there))
+        modality = np.repeat(np.arange(len(Modality)), [EPOCH_S // self.folder.config.modalities[m].token_s for m in Modality])
+        missing = tuple(m.value for i, m in enumerate(Modality) if not ok[:, modality == i].any())
+        return Prediction(
+            stage_probs=stage[:n],
+            respiratory_probs=respiratory[: n * EPOCH_S],
+            arousal_probs=arousal[: n * EPOCH_S],
+            night_vector=vector,
+            scorable=ok.any(-1),
+            missing=missing,
+        )
+
+    def predict(self, night: Night) -> Prediction:
+        """What the model says of a night."""
+        return self.read(*self.tokens(night))
+
+    def embed(self, recording: Path | str | Night) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording."""
+        night = recording if isinstance(recording, Night) else load_night(Path(recording))
+        tokens, ok = self.tokens(night)
+        return tokens, ok, self.read(tokens, ok).night_vector
+
+    def score(
+        self, recording: Path | str | Night, scoring: Sequence[Path | str] = (), *, out: Path | str | None = None
+    ) -> Scores:
+        """Stages, events and indices of one recording; written as five files to `out` if that is given.
+
+        Args:
+          recording: EDF, EDF+, BDF or BDF+, or a `Night`.
+          scoring: files of a human scorer, to compare with.
+
+        Raises:
+          RecordingError: it cannot be read, or has no channel that the model knows.
+          ModelFolderError: the model was never fine-tuned.
+        """
+        thresholds = self.thresholds
+        night = recording if isinstance(recording, Night) else load_night(Path(recording), [Path(s) for s in scoring])
+        scores = summarise(night, self.predict(night), thresholds, self.card)
+        if out is not None:
+            write_scores(scores, night, Path(out))
+        return scores
+
+
+def load(path: Path | str) -> Pretrained:
+    """A model folder, ready to use. Raises ModelFolderError."""
+    return Pretrained(load_model(path))

@@ -1,0 +1,27 @@
+"""Fine-tuning: train on scored nights, then fit the thresholds of events on the validation nights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sleepmami_jax.config import Experiment
+from sleepmami_jax.evaluation.evaluate import calibrate
+from sleepmami_jax.export.folder import load_model, save_model
+from sleepmami_jax.progress import bars
+from sleepmami_jax.training.loop import train
+from sleepmami_jax.training.phases import embeddings_folder
+
+
+def finetune(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path:
+    """Train, calibrate, and return the model folder `workdir/model`, which can score.
+
+    Raises:
+      ValueError: the validation nights have no events to fit thresholds on; the trained model is kept.
+    """
+    path = train(experiment, workdir, quiet=quiet)
+    folder = load_model(path)
+    embeddings = embeddings_folder(experiment, Path(workdir))
+    thresholds = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))
+    save_model(replace(folder, thresholds=thresholds), path)
+    return path

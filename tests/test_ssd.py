@@ -1,0 +1,159 @@
+"""The chunked scan against the recurrence it stands for, and what padding may change: nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from sleepmami_jax.models.ssd import BidirectionalSSD, causal_conv, ssd, ssd_sequential
+
+BATCH, LENGTH, HEADS, P, N = 2, 13, 3, 4, 5
+
+
+by_chunks = jax.jit(ssd, static_argnames="chunk")
+by_steps = jax.jit(ssd_sequential)
+
+
+def inputs(length=LENGTH, seed=0, largest_dt=0.5):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((BATCH, length, HEADS, P))
+    dt = rng.uniform(0, largest_dt, (BATCH, length, HEADS))
+    a = -rng.uniform(0.5, 4, HEADS)
+    b, c = rng.standard_normal((2, BATCH, length, N))
+    return tuple(v.astype(np.float32) for v in (x, dt, a, b, c))
+
+
+def recurrence(x, dt, a, b, c):
+    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t^T, y_t = C_t h_t, in float64 loops."""
+    x, dt, a, b, c = (np.asarray(v, np.float64) for v in (x, dt, a, b, c))
+    y = np.zeros_like(x)
+    for i in range(x.shape[0]):
+        for h in range(x.shape[2]):
+            state = np.zeros((b.shape[-1], x.shape[-1]))
+            for t in range(x.shape[1]):
+                state = np.exp(dt[i, t, h] * a[h]) * state + dt[i, t, h] * np.outer(b[i, t], x[i, t, h])
+                y[i, t, h] = c[i, t] @ state
+    return y
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 13, 32])
+def test_equals_the_recurrence_whatever_the_chunk(chunk):
+    arguments = inputs()
+    y = by_chunks(*arguments, chunk=chunk)
+    np.testing.assert_allclose(y, recurrence(*arguments), atol=2e-6, rtol=1e-5)
+    np.testing.assert_allclose(y, by_steps(*arguments), atol=2e-6, rtol=1e-5)
+
+
+def test_gradients_equal_those_of_the_recurrence():
+    arguments = inputs()
+    weight = np.random.default_rng(9).standard_normal((BATCH, LENGTH, HEADS, P)).astype(np.float32)
+    every = tuple(range(5))
+    chunked = jax.jit(jax.grad(lambda *v: (ssd(*v, chunk=4) * weight).sum(), every))(*arguments)
+    stepped = jax.jit(jax.grad(lambda *v: (ssd_sequential(*v) * weight).sum(), every))(*arguments)
+    for name, one, other in zip("x dt a b c".split(), chunked, stepped, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-4, err_msg=name)
+
+    # One directional derivative of everything at once, against float64 differences of the loops.
+    rng = np.random.default_rng(1)
+    direction = [rng.standard_normal(v.shape) for v in arguments]
+    moved = [
+        recurrence(*(v + sign * 1e-5 * d for v, d in zip(arguments, direction, strict=True)))
+        for sign in (1, -1)
+    ]
+    expected = ((moved[0] - moved[1]) * weight).sum() / 2e-5
+    found = sum((np.asarray(g, np.float64) * d).sum() for g, d in zip(chunked, direction, strict=True))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_large_steps_give_finite_gradients():
+    # exp(dt A) underflows, and above the diagonal of a chunk exp would overflow if it were not masked first.
+    arguments = inputs(largest_dt=1e3)
+    every = tuple(range(5))
+    square = jax.jit(jax.value_and_grad(lambda *v: (ssd(*v, chunk=4) ** 2).sum(), every))
+    value, gradients = square(*arguments)
+    assert np.isfinite(value)
+    assert all(np.isfinite(g).all() for g in gradients)
+    np.testing.assert_allclose(by_chunks(*arguments, chunk=4), recurrence(*arguments), rtol=1e-4, atol=1e-2)
+
+
+def test_the_state_passes_a_masked_step_unchanged():
+    x, dt, a, b, c = inputs()
+    dt[:, 5:8] = 0
+    x[:, 5:8] = 0
+    kept = np.r_[0:5, 8:LENGTH]
+    whole = by_chunks(x, dt, a, b, c, chunk=4)
+    without = by_chunks(x[:, kept], dt[:, kept], a, b[:, kept], c[:, kept], chunk=4)
+    np.testing.assert_allclose(whole[:, kept], without, atol=2e-6, rtol=1e-5)
+
+
+def test_the_convolution_is_causal_and_the_textbook_one():
+    rng = np.random.default_rng(0)
+    x, kernel, bias = rng.standard_normal((1, 7, 2)), rng.standard_normal((4, 2)), rng.standard_normal(2)
+    expected = np.stack([np.convolve(x[0, :, i], kernel[::-1, i])[:7] + bias[i] for i in range(2)], -1)
+    np.testing.assert_allclose(causal_conv(*map(jnp.asarray, (x, kernel, bias)))[0], expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def block():
+    """A bidirectional block whose directions differ in every parameter, and its compiled call."""
+    module = nnx.jit(lambda: BidirectionalSSD(dim=8, state=4, head_dim=4, chunk=4, rngs=nnx.Rngs(0)))()
+    rng = np.random.default_rng(3)
+    for direction in (module.forward, module.backward):
+        direction.conv_bias[...] = jnp.asarray(rng.standard_normal(direction.conv_bias[...].shape), jnp.float32)
+        direction.d[...] = jnp.asarray(rng.uniform(0.5, 2, direction.d[...].shape), jnp.float32)
+        direction.dt_bias[...] = jnp.asarray(rng.uniform(-1, 1, direction.dt_bias[...].shape), jnp.float32)
+    return module, nnx.jit(lambda m, x, ok: m(x, ok))
+
+
+def night(length, seed=0):
+    return np.random.default_rng(seed).standard_normal((2, length, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("longer", [12, 19])
+def test_padding_with_garbage_changes_nothing_in_either_direction(block, longer):
+    module, call = block
+    x, ok = night(11), np.ones((2, 11), bool)
+    garbage = 100 * night(longer, seed=1)
+    garbage[:, :11] = x
+    padded_ok = np.arange(longer)[None] < 11
+    padded = call(module, garbage, np.broadcast_to(padded_ok, (2, longer)))
+    np.testing.assert_allclose(padded[:, :11], call(module, x, ok), atol=1e-5)
+    # What is not there passes through untouched.
+    np.testing.assert_array_equal(padded[:, 11:], garbage[:, 11:])
+
+
+def test_garbage_in_a_masked_gap_changes_nothing_elsewhere(block):
+    module, call = block
+    ok = np.ones((2, 11), bool)
+    ok[:, 4:6] = False
+    clean, dirty = night(11), night(11)
+    dirty[:, 4:6] = 1e3
+    one, other = call(module, clean, ok), call(module, dirty, ok)
+    np.testing.assert_allclose(np.asarray(one)[ok], np.asarray(other)[ok], atol=1e-6)
+
+
+def test_reversed_night_with_swapped_directions_is_the_reversed_result(block):
+    module, call = block
+    mirrored = nnx.clone(module)
+    mirrored.forward, mirrored.backward = mirrored.backward, mirrored.forward
+    x, ok = night(11), np.ones((2, 11), bool)
+    ok[0, 7:] = False
+    y = call(module, x, ok)
+    np.testing.assert_allclose(call(mirrored, x[:, ::-1], ok[:, ::-1])[:, ::-1], y, atol=1e-5)
+    assert not np.allclose(call(module, x[:, ::-1], ok[:, ::-1])[:, ::-1], y, atol=1e-2)
+
+
+def test_both_directions_are_heard(block):
+    """The first and the last place each answer to the other end of the night."""
+    module, call = block
+    x, ok = night(11), np.ones((2, 11), bool)
+    changed = x.copy()
+    changed[:, 5] += 1
+    difference = np.abs(np.asarray(call(module, changed, ok) - call(module, x, ok))).max((0, 2))
+    assert (difference > 1e-4).all()
+
+
+def test_a_head_width_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="head_dim=5 must divide"):
+        BidirectionalSSD(dim=8, state=4, head_dim=5, chunk=4, rngs=nnx.Rngs(0))
