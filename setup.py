@@ -33,6 +33,7 @@ setup(
         "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.14",
+        "threadpoolctl>=3.5",
         "tqdm>=4.66",
     ],
     extras_require={

@@ -31,6 +31,7 @@ def load_night(
     subject_id: str | None = None,
     site: str = "",
     demographics: Demographics = Demographics(),  # noqa: B008  (frozen)
+    scored: frozenset[str] | None = None,
 ) -> Night:
     """Makes a recording ready.
 
@@ -39,6 +40,7 @@ def load_night(
       scoring: files of the scorer(s), merged, the first has the word. Without any, annotations inside the
         recording are taken if they name a stage or an event; otherwise `Night.scoring` is None.
       night_id: the file's name without suffix unless given. subject_id: the night_id unless given.
+      scored: what the scorer looked for, where that is known better than the annotations show.
     Returns:
       A night of floor(recording) seconds. In seconds flagged GAP samples are 0 (SpO2: the bridged value).
     Raises:
@@ -48,7 +50,7 @@ def load_night(
     channels, unused, notes = prepare_channels(source, map_channels(source.signals))
     if not channels:
         raise no_usable_channel(source, unused)
-    truth, scoring_notes = _scoring(source, scoring)
+    truth, scoring_notes = _scoring(source, scoring, scored)
     night_id = night_id if night_id is not None else source.path.stem
     return Night(
         night_id=night_id,
@@ -155,10 +157,12 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
     return channel, notes
 
 
-def _scoring(recording: Recording, files: Sequence[Path]) -> tuple[Scoring | None, tuple[str, ...]]:
+def _scoring(
+    recording: Recording, files: Sequence[Path], scored: frozenset[str] | None
+) -> tuple[Scoring | None, tuple[str, ...]]:
     if not files:
-        scoring, notes = scoring_from(recording.annotations, recording.duration_s)
+        scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored)
         return (scoring, notes) if scoring.scored else (None, notes)
-    read = [read_scoring(path, recording.duration_s) for path in files]
+    read = [read_scoring(path, recording.duration_s, scored) for path in files]
     merged, notes = merge_scorings([scoring for scoring, _ in read])
     return merged, (*(note for _, ns in read for note in ns), *notes)

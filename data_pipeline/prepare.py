@@ -290,6 +290,7 @@ def _prepare_night(job: _Job) -> NightEntry | None:
         subject_id=source.subject_id,
         site=source.site,
         demographics=source.demographics,
+        scored=source.scored,
     )
     scales = {channel.slot: channel_scale(channel) for channel in night.channels}
     channels = tuple(channel_entry(channel, scales[channel.slot]) for channel in night.channels)
@@ -308,7 +309,7 @@ def _prepare_night(job: _Job) -> NightEntry | None:
         night_id=source.night_id,
         subject_id=source.subject_id,
         site=night.site,
-        cohort=job.cohort,
+        cohort=source.cohort or job.cohort,
         split=job.split,
         shard=shard.name,
         shard_bytes=shard.stat().st_size,
@@ -418,7 +419,8 @@ def _source_sha256(job: _Job) -> str:
         source.night_id,
         source.subject_id,
         source.site,
-        job.cohort,
+        source.cohort or job.cohort,
+        sorted(source.scored) if source.scored is not None else None,
         job.split,
         asdict(source.demographics),
     ]

@@ -55,7 +55,7 @@ def prepare(args) -> int:
 
     summary = prepare(args.inputs, args.out, cohort=args.cohort, workers=args.workers, progress=progress)
     bar.close()
-    print(summary.to_text())
+    print(summary.table())
     return 0 if summary.nights else 1
 
 

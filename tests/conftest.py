@@ -36,6 +36,34 @@ def tiny() -> ModelConfig:
 
 
 @pytest.fixture(scope="session")
+def model(tiny):
+    """The tiny model as `(graph, params)`. Drawn by numpy: JAX would compile a program for every shape.
+
+    No parameter is at a value that hides a mistake, such as a bias of 0 or a gain of 1.
+    """
+    from sleepmami_jax.models.sleepmami import structure
+
+    graph, shapes = structure(tiny)
+    rng = np.random.default_rng(0)
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        normal = rng.standard_normal(shape)
+        match name.rsplit("/", 1)[-1]:
+            case "kernel" | "up" | "down" | "conv_kernel":
+                return normal * shape[-2] ** -0.5
+            case "scale" | "d":
+                return 1 + 0.1 * normal
+            case "a_log":
+                return rng.uniform(0, 2, shape)
+            case "dt_bias":
+                return rng.uniform(-5, -2, shape)  # steps of 0.01 to 0.1
+            case _:
+                return 0.1 * normal
+
+    return graph, {name: draw(name, leaf.shape).astype(leaf.dtype) for name, leaf in shapes.items()}
+
+
+@pytest.fixture(scope="session")
 def epochs_of():
     """`epochs_of(config, n, seed)`: n random epochs as the encoder takes them, every channel there and usable."""
 

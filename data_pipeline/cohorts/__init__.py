@@ -23,6 +23,8 @@ class Source:
       scoring: files with stages or events, none when nobody scored it.
       demographics: what the cohort's tables say of the person.
       split: "train", "val" or "test" when the data set fixes it, else None.
+      scored: what the scorer looked for, as in `night.Scoring`; None takes it from what the files show.
+      cohort: whose nights these are, where the folder itself says so; None is the name of the adapter.
     """
 
     night_id: str
@@ -32,6 +34,8 @@ class Source:
     scoring: tuple[Path, ...] = ()
     demographics: Demographics = field(default_factory=Demographics)
     split: str | None = None
+    scored: frozenset[str] | None = None
+    cohort: str | None = None
 
 
 def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]:

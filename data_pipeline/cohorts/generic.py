@@ -2,8 +2,9 @@
 
 `demographics.csv` sits in the same folder as the recordings. Its first column that names a night is
 `night_id` (the file's name without its suffix) or `file` (the name with it); the others are optional:
-`subject_id`, `site`, `age_years`, `sex` (F or M), `bmi`, `split` (train, val or test). An empty cell is
-unknown.
+`subject_id`, `site`, `cohort`, `age_years`, `sex` (F or M), `bmi`, `split` (train, val or test), `scored` (what the
+scorer looked for: `stages` and names of `night.EventKind`, with blanks between; without it, a night without a single
+apnea or hypopnea counts as never searched for them). An empty cell is unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from data_pipeline.cohorts import Source
 from data_pipeline.manifest import SPLITS
-from data_pipeline.night import Demographics
+from data_pipeline.night import Demographics, EventKind
 
 RECORDING_SUFFIXES = (".edf", ".bdf", ".rec")
 SCORING_ENDINGS = (
@@ -36,7 +37,7 @@ SCORING_ENDINGS = (
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
 DEMOGRAPHICS = "demographics.csv"
-_COLUMNS = {"night_id", "file", "subject_id", "site", "age_years", "sex", "bmi", "split"}
+_COLUMNS = {"night_id", "file", "subject_id", "site", "cohort", "age_years", "sex", "bmi", "split", "scored"}
 
 
 def find_nights(inputs: Sequence[Path]) -> list[Source]:
@@ -89,6 +90,8 @@ def _source(recording: Path, here: list[Path], row: dict[str, str]) -> Source:
             bmi=float(row["bmi"]) if row.get("bmi") else None,
         ),
         split=row.get("split") or None,
+        scored=frozenset(row["scored"].split()) if row.get("scored") else None,
+        cohort=row.get("cohort") or None,
     )
 
 
@@ -146,6 +149,10 @@ def _read_demographics(path: Path) -> dict[str, dict[str, str]]:
                     raise ValueError(
                         f"{path}, line {number}: {column} {row[column]!r}; expected a number 0-{highest}"
                     )
+            if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
+                raise ValueError(
+                    f"{path}, line {number}: scored {sorted(unknown)}; expected 'stages' or {[str(k) for k in EventKind]}"
+                )
             table[key] = row
     return table
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.night import RecordingError
+from data_pipeline.night import BREATHING_EVENTS, EventKind, RecordingError
 from data_pipeline.simulate.artefacts import draw_artefacts
 from data_pipeline.simulate.events import draw_events
 from data_pipeline.simulate.hypnogram import draw_hypnogram
@@ -21,6 +21,16 @@ from data_pipeline.simulate.sites import SITES
 from data_pipeline.simulate.write import file_sha256, write_night, write_table
 
 HOURS_RANGE = (0.5, 14.0)
+SCORED = (
+    "stages",
+    *sorted(BREATHING_EVENTS),
+    EventKind.AROUSAL,
+    EventKind.DESATURATION,
+    EventKind.K_COMPLEX,
+    EventKind.LIMB_MOVEMENT,
+    EventKind.SPINDLE,
+)
+"""What our scorers look for in every night, found or not."""
 SECOND_NIGHTS = {2: 0, 3: 1}
 """Of ten nights, the third and fourth are second nights of the first and second person: one in four."""
 
@@ -93,8 +103,11 @@ def simulate_cohort(
     people = [(request, person_of(request)) for request in requests]
     write_table(
         out / "demographics.csv",
-        ("night_id", "subject_id", "site", "age_years", "sex", "bmi"),
-        [(night_id(r), p.subject_id, r["site"], p.age_years, p.sex, p.bmi) for r, p in people],
+        ("night_id", "subject_id", "site", "cohort", "age_years", "sex", "bmi", "scored"),
+        [
+            (night_id(r), p.subject_id, r["site"], "simulated", p.age_years, p.sex, p.bmi, " ".join(SCORED))
+            for r, p in people
+        ],
     )
     return [out / f"{night_id(request)}.edf" for request in requests]
 

@@ -53,8 +53,10 @@ class EmbeddedFolder:
         path = self._path(night)
         if not path.is_file():
             raise ValueError(f"{path}: not embedded; run `sleepmami embed` again, it makes what is missing")
+        n = self.prepared.manifest.nights[night].n_epochs
+        span = slice(start, n if stop is None else min(stop, n))
         with safe_open(path, framework="np") as file:
-            return file.get_slice("tokens")[start:stop], file.get_slice("ok")[start:stop]
+            return file.get_slice("tokens")[span], file.get_slice("ok")[span]
 
 
 def embed_folder(

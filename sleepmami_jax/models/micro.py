@@ -38,7 +38,7 @@ def layout(modalities: ModalitiesConfig) -> Layout:
     """The token layout of a configuration. Raises ValueError if `token_s` does not divide an epoch."""
     token_s = {m: modalities[m].token_s for m in Modality}
     for m, seconds in token_s.items():
-        if EPOCH_S % seconds:
+        if seconds < 1 or EPOCH_S % seconds:
             raise ValueError(f"model.modalities.{m}.token_s={seconds} must divide an epoch of {EPOCH_S} s")
     tokens = {m: EPOCH_S // s for m, s in token_s.items()}
     ends = np.cumsum(list(tokens.values()))

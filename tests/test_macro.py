@@ -1,0 +1,129 @@
+"""The Macro-Encoder and the way back to seconds: length, padding and gaps change nothing."""
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipeline.night import EPOCH_S, Modality
+from sleepmami_jax.models.macro import epoch_means
+from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.sleepmami import NightOutput, create, merge, structure
+
+NIGHTS = 2
+
+
+@pytest.fixture(scope="module")
+def call(model):
+    """The compiled model without the Micro-Encoder: (tokens, ok) -> vector, epochs, seconds."""
+    graph, params = model
+
+    @jax.jit
+    def run(params, tokens, ok):
+        model = merge(graph, params)
+        vector, epochs = model.macro(*epoch_means(tokens, ok, model.micro.layout))
+        return vector, epochs, model.seconds(tokens, ok, epochs)
+
+    return lambda tokens, ok: jax.device_get(run(params, tokens, ok))
+
+
+def night(tiny, epochs, seed=0):
+    """Tokens (NIGHTS, E, L, D) and their mask, some missing."""
+    rng = np.random.default_rng(seed)
+    total = layout(tiny.modalities).total
+    tokens = rng.standard_normal((NIGHTS, epochs, total, tiny.micro.dim)).astype(np.float32)
+    return tokens, rng.random((NIGHTS, epochs, total)) > 0.2
+
+
+def test_a_longer_padding_changes_nothing(tiny, call):
+    epochs, longer = 5, 9  # neither is whole after two merges of two
+    tokens, ok = night(tiny, longer)
+    ok[:, epochs:] = False
+    tokens[:, epochs:] *= 100
+    short, padded = call(tokens[:, :epochs], ok[:, :epochs]), call(tokens, ok)
+    np.testing.assert_allclose(padded[0], short[0], atol=1e-5)
+    np.testing.assert_allclose(padded[1][:, :epochs], short[1], atol=1e-5)
+    np.testing.assert_allclose(padded[2][:, : epochs * EPOCH_S], short[2], atol=1e-5)
+    assert short[0].shape == (NIGHTS, tiny.macro.dim)
+    assert short[1].shape == (NIGHTS, epochs, tiny.macro.dim)
+    assert short[2].shape == (NIGHTS, epochs * EPOCH_S, tiny.macro.seconds_dim)
+
+
+def test_garbage_in_missing_epochs_and_tokens_changes_nothing(tiny, call):
+    tokens, ok = night(tiny, 9)
+    ok[:, 3:6] = False
+    dirty = np.where(ok[..., None], tokens, 1e3).astype(np.float32)
+    (vector, epochs, seconds), changed = call(tokens, ok), call(dirty, ok)
+    there = np.repeat(ok.any(-1), EPOCH_S, axis=1)
+    np.testing.assert_allclose(changed[0], vector, atol=1e-5)
+    np.testing.assert_allclose(changed[1], epochs, atol=1e-5)
+    np.testing.assert_allclose(changed[2][there], seconds[there], atol=1e-5)
+
+
+def test_a_night_does_not_depend_on_the_night_beside_it(tiny, call):
+    tokens, ok = night(tiny, 9)
+    other = tokens.copy()
+    other[1] = 7 * tokens[1, ::-1]
+    for one, two in zip(call(tokens, ok), call(other, ok), strict=True):
+        np.testing.assert_allclose(one[0], two[0], atol=1e-6)
+        assert np.abs(one[1] - two[1]).max() > 1e-3
+
+
+def test_an_epoch_hears_the_whole_night(tiny, call):
+    tokens, ok = night(tiny, 9)
+    changed = tokens.copy()
+    changed[:, 4] += 1
+    vector, epochs, seconds = (np.abs(a - b) for a, b in zip(call(tokens, ok), call(changed, ok), strict=True))
+    assert vector.max() > 1e-4
+    assert (epochs.max((0, 2)) > 1e-6).all()
+    assert (seconds.max((0, 2)) > 1e-7).mean() > 0.9
+
+
+def test_a_night_with_nothing_is_finite(tiny, call):
+    tokens, ok = night(tiny, 9)
+    ok[0] = False
+    assert all(np.isfinite(v).all() for v in call(tokens, ok))
+    assert all(np.isfinite(v).all() for v in call(tokens, np.zeros_like(ok)))
+
+
+def test_a_night_with_nothing_has_finite_gradients(tiny, model):
+    graph, params = model
+    tokens, ok = night(tiny, 5)
+    ok[0] = False
+
+    def loss(params):
+        vector, epochs = merge(graph, params).macro(*epoch_means(tokens, ok, layout(tiny.modalities)))
+        return (vector**2).sum() + (epochs**2).sum()
+
+    gradients = jax.jit(jax.grad(loss))(params)
+    assert all(np.isfinite(g).all() for g in gradients.values())
+
+
+def test_epoch_means_are_those_of_the_tokens_that_are_there(tiny):
+    tokens, ok = night(tiny, 2)
+    where = layout(tiny.modalities)
+    ok[0, 0, where.offset[Modality.ECG] :][: where.tokens[Modality.ECG]] = False
+    means, present = epoch_means(tokens, ok, where)
+    for i, m in enumerate(Modality):
+        span = slice(where.offset[m], where.offset[m] + where.tokens[m])
+        for n, e in np.ndindex(NIGHTS, 2):
+            some = ok[n, e, span]
+            assert present[n, e, i] == some.any()
+            expected = tokens[n, e, span][some].mean(0) if some.any() else np.zeros(tiny.micro.dim)
+            np.testing.assert_allclose(means[n, e, i], expected, atol=1e-6)
+    assert not present[0, 0, list(Modality).index(Modality.ECG)]
+
+
+def test_a_new_model_follows_from_its_seed_and_is_what_its_docstring_says(tiny):
+    graph, params = create(tiny, 0)
+    shapes = structure(tiny)[1]
+    assert {n: (v.shape, v.dtype) for n, v in params.items()} == {n: (v.shape, v.dtype) for n, v in shapes.items()}
+    again, other = create(tiny, 0)[1], create(tiny, 1)[1]
+    for name, value in params.items():
+        np.testing.assert_array_equal(value, again[name], err_msg=name)
+        drawn = np.asarray(value).std() > 0
+        assert drawn == (np.asarray(value) != np.asarray(other[name])).any(), name
+
+    tokens, ok = night(tiny, 5)
+    out = jax.eval_shape(lambda params: merge(graph, params)(tokens, ok), params)
+    assert isinstance(out, NightOutput)
+    assert [v.shape for v in out] == [(NIGHTS, 16), (NIGHTS, 5, 5), (NIGHTS, 150, 3), (NIGHTS, 150)]

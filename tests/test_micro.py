@@ -1,0 +1,202 @@
+"""The Micro-Encoder: what is missing changes nothing, and every set of channels works."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from sleepmami_jax.config import ModalitiesConfig, ModalityConfig
+from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.sleepmami import merge
+from sleepmami_jax.models.tokenizer import band_edges, log_spectrum, n_bands, spectrum_matrices, time_code
+
+N = 3
+
+
+@pytest.fixture(scope="module")
+def encode(model):
+    """The compiled encoder: (batch, visible, hidden) -> Tokens."""
+    graph, params = model
+    compiled = jax.jit(lambda params, *arguments: merge(graph, params).micro(*arguments))
+    return lambda batch, visible=None, hidden=None: jax.device_get(compiled(params, batch, visible, hidden))
+
+
+def unusable(batch, rng):
+    """Some seconds of every channel are marked, two channels whole."""
+    marked = {m: values | {"usable": rng.random(values["usable"].shape) > 0.1} for m, values in batch.items()}
+    marked["EEG"]["usable"][0, 1] = False
+    marked["ECG"]["usable"][1] = False
+    return marked
+
+
+def with_garbage(batch, rng):
+    """Large noise wherever a second is not usable."""
+    dirty = {}
+    for m, values in batch.items():
+        rate_hz = values["signal"].shape[-1] // EPOCH_S
+        usable = np.repeat(values["usable"], rate_hz, axis=-1)
+        noise = 1e3 * rng.standard_normal(usable.shape).astype(np.float32)
+        dirty[m] = values | {"signal": np.where(usable, values["signal"], noise)}
+    return dirty
+
+
+def test_unusable_seconds_and_channels_change_nothing(tiny, encode, epochs_of):
+    rng = np.random.default_rng(1)
+    batch = unusable(epochs_of(tiny, N), rng)
+    clean, dirty = encode(batch), encode(with_garbage(batch, rng))
+    np.testing.assert_array_equal(clean.ok, dirty.ok)
+    np.testing.assert_allclose(clean.x, dirty.x, atol=1e-6)
+    for m in Modality:
+        np.testing.assert_allclose(clean.private[m], dirty.private[m], atol=1e-6, err_msg=m)
+    assert 0 < clean.ok.mean() < 1
+
+
+def test_a_token_is_there_when_one_channel_has_all_its_seconds(tiny, encode, epochs_of):
+    batch = epochs_of(tiny, N)
+    batch["EEG"]["usable"][0, 0, 4] = False  # token 1 of 3 s, one channel of two
+    batch["EEG"]["usable"][1, :, 4] = False
+    where = layout(tiny.modalities)
+    expected = np.ones((N, where.total), bool)
+    expected[1, where.offset[Modality.EEG] + 1] = False
+    np.testing.assert_array_equal(encode(batch).ok, expected)
+    assert not encode(batch).x[1, where.offset[Modality.EEG] + 1].any()
+
+
+@pytest.mark.parametrize("modality", Modality)
+def test_every_modality_works_alone(tiny, encode, epochs_of, modality):
+    batch = epochs_of(tiny, N)
+    for m in Modality:
+        if m is not modality:
+            batch[m]["usable"][:] = False
+    tokens, where = encode(batch), layout(tiny.modalities)
+    own = where.modality_of_token() == list(Modality).index(modality)
+    np.testing.assert_array_equal(tokens.ok, np.broadcast_to(own, tokens.ok.shape))
+    assert np.isfinite(tokens.x).all()
+    assert (tokens.x[:, own].std(-1) > 0.1).all()
+    assert not tokens.x[:, ~own].any()
+
+
+def test_a_channel_that_is_missing_is_not_a_channel_of_zeros(tiny, encode, epochs_of):
+    batch = epochs_of(tiny, N)
+    batch["EEG"]["signal"][:, 1] = 0
+    zeros = encode(batch)
+    batch["EEG"]["usable"][:, 1] = False
+    missing = encode(batch)
+    assert missing.ok.all()
+    assert np.isfinite(missing.x).all()
+    assert np.abs(zeros.x - missing.x).max() > 1e-3
+
+
+def test_nothing_at_all_is_finite_and_empty(tiny, encode, epochs_of):
+    batch = epochs_of(tiny, N)
+    for m in Modality:
+        batch[m]["usable"][:] = False
+    tokens = encode(batch)
+    assert not tokens.ok.any()
+    assert not tokens.x.any()
+
+
+def test_all_places_visible_is_the_same_as_none_named(tiny, encode, epochs_of):
+    batch = unusable(epochs_of(tiny, N), np.random.default_rng(2))
+    every = {m: np.tile(np.arange(n), (N, 1)) for m, n in layout(tiny.modalities).tokens.items()}
+    np.testing.assert_allclose(encode(batch, every).x, encode(batch).x, atol=1e-6)
+
+
+def test_only_the_visible_is_seen(tiny, encode, epochs_of):
+    """Other places, and modalities hidden whole, reach no token; places keep their own time."""
+    tokens = layout(tiny.modalities).tokens
+    rng = np.random.default_rng(3)
+    visible = {m: np.sort(np.argsort(rng.random((N, n)))[:, : n // 2]) for m, n in tokens.items()}
+    hidden = np.zeros((N, len(Modality)), bool)
+    hidden[:, list(Modality).index(Modality.EOG)] = True
+    batch = epochs_of(tiny, N)
+    changed = epochs_of(tiny, N, seed=1)
+    for m in Modality:
+        if m is Modality.EOG:
+            continue
+        shown = np.zeros((N, tokens[m]), bool)
+        np.put_along_axis(shown, visible[m], True, axis=1)
+        shown = np.repeat(shown, changed[m]["signal"].shape[-1] // tokens[m], axis=1)[:, None]
+        changed[m]["signal"] = np.where(shown, batch[m]["signal"], changed[m]["signal"])
+    one, other = encode(batch, visible, hidden), encode(changed, visible, hidden)
+    np.testing.assert_allclose(one.x, other.x, atol=1e-6)
+    assert one.ok.shape == (N, sum(n // 2 for n in tokens.values()))
+    assert not one.ok.all()
+
+    at_other_times = {m: v if m is not Modality.EEG else v[:, ::-1] for m, v in visible.items()}
+    same_set = encode(batch, at_other_times, hidden).x
+    k = tokens[Modality.EEG] // 2
+    np.testing.assert_allclose(same_set[:, :k], one.x[:, :k][:, ::-1], atol=1e-5)
+
+
+def test_an_epoch_does_not_depend_on_its_batch_mates(tiny, encode, epochs_of):
+    batch, others = epochs_of(tiny, N), epochs_of(tiny, N, seed=1)
+    mixed = jax.tree.map(lambda a, b: np.concatenate([a[:1], 50 * b[1:] if b.dtype != bool else b[1:]]), batch, others)
+    np.testing.assert_allclose(encode(mixed).x[0], encode(batch).x[0], atol=1e-6)
+
+
+def test_channels_of_a_modality_are_told_apart_by_slot(tiny, encode, epochs_of):
+    batch, swapped = epochs_of(tiny, N), epochs_of(tiny, N)
+    swapped["EEG"]["signal"] = swapped["EEG"]["signal"][:, ::-1]
+    assert np.abs(encode(batch).x - encode(swapped).x).max() > 1e-4
+
+
+def test_the_layout_counts_tokens_and_refuses_what_does_not_divide(tiny):
+    where = layout(tiny.modalities)
+    assert list(where.tokens.values()) == [10, 6, 5, 3, 6, 3]
+    assert list(where.offset.values()) == [0, 10, 16, 21, 24, 30]
+    assert where.total == len(where.modality_of_token()) == 33
+    for seconds in (7, 0, -1):
+        modalities = replace(ModalitiesConfig(), EEG=ModalityConfig(("C3",), token_s=seconds))
+        with pytest.raises(ValueError, match=rf"modalities\.EEG\.token_s={seconds} must divide an epoch of 30 s"):
+            layout(modalities)
+
+
+@pytest.mark.parametrize(("seconds", "rate_hz", "sine_hz"), [(1, 128, 13), (2, 128, 0.5), (5, 32, 0.4), (1, 128, 40)])
+def test_a_sine_has_its_power_in_its_own_band(seconds, rate_hz, sine_hz):
+    samples = seconds * rate_hz
+    edges_hz = band_edges(samples) / seconds
+    phase = np.random.default_rng(0).uniform(0, 6, 4)[:, None]
+    patch = np.sin(2 * np.pi * sine_hz * np.arange(samples) / rate_hz + phase).astype(np.float32)
+    power = np.exp(np.asarray(log_spectrum(jnp.asarray(patch))))
+    width = np.diff(edges_hz)
+    own = np.searchsorted(edges_hz, sine_hz, side="right") - 1
+    # A Hann window leaks into the two bins beside the sine's, which may lie in the neighbour bands.
+    near = slice(max(0, own - 1), own + 2)
+    assert ((power * width)[:, near].sum(-1) / (power * width).sum(-1) > 0.98).all()
+
+
+@pytest.mark.parametrize("samples", [128, 256, 64, 32, 5, 2])
+def test_bands_share_out_the_spectrum(samples):
+    cosine, sine, bands = spectrum_matrices(samples)
+    assert cosine.shape == sine.shape == (samples, samples // 2 + 1)
+    assert bands.shape == (samples // 2 + 1, n_bands(samples))
+    np.testing.assert_allclose(bands.sum(0), 1, atol=1e-6)  # each band is a mean
+    np.testing.assert_array_equal((bands[1:] > 0).sum(1), 1)  # each bin but the mean is in one band
+    assert not bands[0].any()
+    rng = np.random.default_rng(0)
+    patch = rng.standard_normal((2, samples))
+    window = np.hanning(samples + 2)[1:-1] if samples > 2 else np.ones(samples)
+    window = window / np.sqrt((window**2).sum())
+    centred = patch - patch.mean(-1, keepdims=True)
+    expected = np.log(np.abs(np.fft.rfft(centred * window)) ** 2 @ bands + 1e-4)
+    np.testing.assert_allclose(log_spectrum(jnp.asarray(patch, jnp.float32)), expected, atol=1e-3)
+
+
+def test_silence_has_a_finite_spectrum():
+    assert np.isfinite(log_spectrum(jnp.zeros((1, 128)))).all()
+
+
+def test_times_are_told_apart():
+    code = time_code(30, 16)
+    distance = np.linalg.norm(code[:, None] - code[None], axis=-1) + 9 * np.eye(30)
+    assert code.shape == (30, 16)
+    assert distance.min() > 0.3
+
+
+def test_rates_make_whole_samples_of_every_token(tiny):
+    for m in Modality:
+        assert tiny.modalities[m].token_s * RATE_HZ[m] * layout(tiny.modalities).tokens[m] == EPOCH_S * RATE_HZ[m]
