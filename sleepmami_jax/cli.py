@@ -257,9 +257,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sleepmami_jax.heap import keep_heap
-
-    keep_heap()
     from data_pipeline.night import RecordingError
 
     try:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import importlib.util
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -214,23 +215,25 @@ class Experiment:
 
 
 def to_dict(config: Any) -> Any:
-    """Plain JSON types; a dataclass that stands for a choice (the objective) also names its class."""
+    """Plain JSON types."""
     if dataclasses.is_dataclass(config):
-        values = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        return values
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, tuple | list):
         return [to_dict(v) for v in config]
     return config
 
 
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
-    """The dataclass `cls` from plain values. Raises ConfigError on unknown names and wrong types."""
+    """The dataclass `cls` from plain values. Raises ConfigError on unknown or missing names and wrong types."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or cls.__name__}: expected a group of fields, found {values!r}")
     hints = typing.get_type_hints(cls)
     for name in values:
         if name not in hints:
             raise ConfigError(_unknown(f"{where}.{name}".lstrip("."), name, hints))
+    for f in dataclasses.fields(cls):
+        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where or cls.__name__}: {f.name} is missing")
     return cls(**{k: _convert(hints[k], v, f"{where}.{k}".lstrip(".")) for k, v in values.items()})
 
 
@@ -260,7 +263,10 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise ConfigError(f"{path}: an experiment file defines get_config() -> Experiment; this one does not")
-    return override(module.get_config(), assignments)
+    experiment = module.get_config()
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"{path}: get_config() gave {experiment!r}, expected an Experiment")
+    return override(experiment, assignments)
 
 
 def _replace(config, names, value, path):
@@ -307,4 +313,6 @@ def _convert(hint, value, path):
         return str(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"{path}: expected {hint.__name__}, found {value!r}")
+    if hint is float and not math.isfinite(value):
+        raise ConfigError(f"{path}: expected a finite number, found {value!r}")
     return value

@@ -15,7 +15,7 @@ from data_pipeline.night import EPOCH_S, Modality, Night
 from sleepmami_jax.data.arrays import bucket_length, night_arrays
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
-from sleepmami_jax.models.sleepmami import create, merge
+from sleepmami_jax.models.sleepmami import merge, structure
 from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
 from sleepmami_jax.scoring.score import summarise, write_scores
 from sleepmami_jax.training.phases import micro_encode, model_slots
@@ -34,7 +34,7 @@ class Pretrained:
     def __init__(self, folder: ModelFolder):
         self.folder = folder
         self.slots = model_slots(folder.config)
-        graph, _ = create(folder.config, 0)
+        graph, _ = structure(folder.config)
         self._params = jax.device_put(folder.params)
         self._encode = micro_encode(folder.config, folder.params)
 

@@ -153,6 +153,9 @@ def test_the_layout_counts_tokens_and_refuses_what_does_not_divide(tiny):
         modalities = replace(ModalitiesConfig(), EEG=ModalityConfig(("C3",), token_s=seconds))
         with pytest.raises(ValueError, match=rf"modalities\.EEG\.token_s={seconds} must divide an epoch of 30 s"):
             layout(modalities)
+    one_sample = replace(ModalitiesConfig(), SPO2=ModalityConfig(("SPO2",), token_s=1))
+    with pytest.raises(ValueError, match=r"SPO2\.token_s=1 is a single sample"):
+        layout(one_sample)
 
 
 @pytest.mark.parametrize(("seconds", "rate_hz", "sine_hz"), [(1, 128, 13), (2, 128, 0.5), (5, 32, 0.4), (1, 128, 40)])

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from sleepmami_jax.config import ConfigError, ModelConfig, from_dict, to_dict
 from sleepmami_jax.models.sleepmami import Params, structure
@@ -60,11 +58,7 @@ def save_model(folder: ModelFolder, path: Path) -> None:
     path = Path(path)
     if path.exists() and not (path / "config.json").exists():
         raise ModelFolderError(f"{path}: exists and is not a model folder; choose another place")
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     weights = _serialise(folder.params)
-    (temporary / "model.safetensors").write_bytes(weights)
     description = {
         "format": FORMAT,
         "version": VERSION,
@@ -74,10 +68,19 @@ def save_model(folder: ModelFolder, path: Path) -> None:
         "thresholds": folder.thresholds,
         "card": folder.card,
     }
-    (temporary / "config.json").write_text(json.dumps(description, indent=1) + "\n")
-    if path.exists():
-        shutil.rmtree(path)
-    temporary.rename(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        (new / "model.safetensors").write_bytes(weights)
+        (new / "config.json").write_text(json.dumps(description, indent=1) + "\n")
+        if path.exists():
+            path.rename(old)
+        try:
+            new.rename(path)
+        finally:
+            if not path.exists() and old.exists():
+                old.rename(path)
 
 
 def load_model(path: Path | str) -> ModelFolder:
@@ -104,13 +107,16 @@ def load_model(path: Path | str) -> ModelFolder:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ConfigError) as error:
         raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {error}") from error
     weights = path / "model.safetensors"
+    data = weights.read_bytes()
+    if hashlib.sha256(data).hexdigest() != expected_sha:
+        raise ModelFolderError(
+            f"{weights} is damaged, or not the file that config.json describes (checksum); copy both again"
+        )
+    params = load(data)
     try:
-        params = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise ModelFolderError(f"{weights} is damaged: {error}. Copy it again.") from error
-    if hashlib.sha256(weights.read_bytes()).hexdigest() != expected_sha:
-        raise ModelFolderError(f"{weights} is not the file that config.json describes (checksum); copy both again")
-    expected = {name: tuple(leaf.shape) for name, leaf in structure(config)[1].items()}
+        expected = {name: tuple(leaf.shape) for name, leaf in structure(config)[1].items()}
+    except (ValueError, ZeroDivisionError) as error:
+        raise ModelFolderError(f"{path}/config.json describes no model that can be: {error}") from error
     found = {name: tuple(array.shape) for name, array in params.items()}
     wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
     if wrong:

@@ -65,7 +65,8 @@ def dgcl(
         logits = jnp.where(itself, MASKED, logits)
         same = jnp.arange(2 * total)[None] % total == own[:, None]
         target = jnp.where(itself, 0.0, similarity(people, others, same, kernel))
-        target = target / target.sum(-1, keepdims=True)
+        # Without the identity kernel a night may be like no other: it then has nothing to learn from, rather than 0/0.
+        target = target / jnp.maximum(target.sum(-1, keepdims=True), 1e-12)
         log_p = jax.nn.log_softmax(logits, -1)
         loss = -(target * jnp.where(itself, 0.0, log_p)).sum(-1)
         return loss, logits.argmax(-1) == own + (1 - i) * total

@@ -7,10 +7,12 @@ named and the one before it is used. It never starts anew on its own.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 from orbax.checkpoint import v1 as ocp
 
@@ -26,18 +28,25 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._saver = ocp.training.Checkpointer(
-            folder,
-            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
-            cleanup_tmp_directories=True,
-        )
+        try:
+            self._saver = ocp.training.Checkpointer(
+                folder,
+                save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+                preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
+                cleanup_tmp_directories=True,
+            )
+        except ValueError as error:
+            raise CheckpointError(
+                f"{folder}: the description of a checkpoint is damaged ({error}); "
+                "remove the folder of the newest step, and the one before it is used"
+            ) from error
         self._pending = None
 
     def save(self, step: int, state: dict[str, Any], position: dict[str, Any]) -> None:
         """Begin to save; waits for the save before it, whose failure is raised here."""
         self.wait()
-        self._pending = self._saver.save_async(step, state, custom_metadata={"position": position}, force=True)
+        own = {"position": position, "crc32": _crc32(state)}
+        self._pending = self._saver.save_async(step, state, custom_metadata=own, force=True)
 
     def wait(self) -> None:
         """Until the last save is on disk."""
@@ -57,14 +66,21 @@ class Checkpoints:
         steps = sorted((c.step for c in self._saver.checkpoints), reverse=True)
         abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         for step in steps:
-            metadata = self._saver.metadata(step)
-            _same_tree(_shapes(metadata.metadata), _shapes(like), step, self.folder)
             try:
+                metadata = self._saver.metadata(step)
+                stored, own = _shapes(metadata.metadata), metadata.custom_metadata
+                if not stored or not own:  # how Orbax reads a damaged description
+                    raise ValueError("its description cannot be read")
+                _same_tree(stored, _shapes(like), step, self.folder)
                 state = self._saver.load(step, abstract)
+                if _crc32(state) != own["crc32"]:
+                    raise ValueError("its values are not those that were saved (checksum)")
+            except CheckpointError:
+                raise
             except Exception as error:  # noqa: BLE001 Orbax has no one class for a damaged file
                 logging.error("checkpoint %s/%d is damaged and is passed over: %s", self.folder, step, error)
                 continue
-            return state, metadata.custom_metadata["position"]
+            return state, own["position"]
         if steps:
             raise CheckpointError(
                 f"{self.folder}: every checkpoint ({', '.join(map(str, steps))}) is damaged; restore the folder "
@@ -76,6 +92,14 @@ class Checkpoints:
         """Waits for the last save."""
         self.wait()
         self._saver.close()
+
+
+def _crc32(state) -> int:
+    """Of the bytes of all leaves: Orbax does not notice a changed bit inside a compressed array."""
+    digest = 0
+    for leaf in jax.tree.leaves(jax.device_get(state)):
+        digest = zlib.crc32(np.ascontiguousarray(leaf), digest)
+    return digest
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:

@@ -27,7 +27,7 @@ def decays(name: str) -> bool:
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """Learning rate by step: linear warm-up, then cosine to 0 or a plateau with a linear fall (WSD)."""
-    warmup = min(config.warmup_steps, max(1, steps // 5))
+    warmup = min(config.warmup_steps, steps // 5)
     if config.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, steps)
     if config.schedule == "wsd":

@@ -39,7 +39,7 @@ from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.macro import epoch_means
 from sleepmami_jax.models.micro import layout
-from sleepmami_jax.models.sleepmami import Params, create, merge, split
+from sleepmami_jax.models.sleepmami import Params, create, merge, split, structure
 from sleepmami_jax.objectives.contrastive import ModalityProjection, leave_one_out, unit
 from sleepmami_jax.objectives.demographic import dgcl, view_mask
 from sleepmami_jax.objectives.masked import (
@@ -84,7 +84,7 @@ def model_slots(config: ModelConfig) -> Slots:
 
 def micro_encode(config: ModelConfig, params: Params) -> Encode:
     """The frozen Micro-Encoder as a function of numpy arrays of any fixed number of epochs; drops no token."""
-    graph, _ = create(config, 0)
+    graph, _ = structure(config)
     weights = {name: value for name, value in params.items() if not name.startswith("objective/")}
 
     @jax.jit
@@ -109,8 +109,10 @@ def build(experiment: Experiment, start: ModelFolder | None, workdir: Path, prog
       workdir: where embeddings of a frozen Micro-Encoder are kept.
       progress: `(description, total) -> tick`, shows long preparations.
     """
-    graph, params = create(experiment.model, experiment.seed)
-    if start is not None:
+    if start is None:
+        graph, params = create(experiment.model, experiment.seed)
+    else:
+        graph, _ = structure(experiment.model)
         params = {name: jnp.asarray(value) for name, value in start.params.items()}
     make = {MicroPretraining: _micro, MacroPretraining: _macro, Finetuning: _finetune}[type(experiment.objective)]
     return make(experiment, graph, params, workdir, progress)
