@@ -63,7 +63,9 @@ class MicroConfig:
     shared_depth: int = 2
     experts: int = 4
     top_k: int = 2
-    capacity: float = 1.5  # slots per expert in training, as a multiple of an even split; scoring drops nothing
+    capacity: float = (
+        1.5  # slots per expert in training, as a multiple of an even split; scoring drops nothing
+    )
     mlp_ratio: int = 2  # hidden width of an MLP, or of one expert, over dim
 
 
@@ -77,6 +79,7 @@ class MacroConfig:
     merge: int = 2  # M of the paper, never published
     state: int = 16  # N of Mamba-2
     head_dim: int = 32
+    pool_heads: int = 4  # of the attention that makes one vector of the night
     chunk: int = 64  # SSD chunk: 32-64 is best on CPU, 256 on TPU
     seconds_dim: int = 48  # width of the dense path back to seconds
     seconds_depth: int = 2
@@ -173,6 +176,7 @@ class MacroPretraining:
     batch: int = 16  # nights a step, over all devices; each gives two views
     kernel: KernelConfig = KernelConfig()
     temperature: float = 0.1
+    night_epochs: int = 1152  # nights are padded or cut to this; 9.6 h
     crop: float = 0.7  # shortest share of a night that a view keeps
     drop_modality: float = 0.2
     drop_epochs: float = 0.15
@@ -224,7 +228,7 @@ def to_dict(config: Any) -> Any:
 
 
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
-    """The dataclass `cls` from plain values. Raises ConfigError on unknown or missing names and wrong types."""
+    """The dataclass `cls` from plain values. Raises ConfigError on unknown or missing names, wrong types."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or cls.__name__}: expected a group of fields, found {values!r}")
     hints = typing.get_type_hints(cls)
@@ -242,7 +246,9 @@ def override(config: Any, assignments: Sequence[str]) -> Any:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set {assignment}: expected name=value, such as optimizer.learning_rate=3e-4")
+            raise ConfigError(
+                f"--set {assignment}: expected name=value, such as optimizer.learning_rate=3e-4"
+            )
         try:
             value = json.loads(text)
         except json.JSONDecodeError:
@@ -256,7 +262,9 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else "; experiments live in experiments/*.py"
+        hint = (
+            f"; did you mean {path.parent / near[0]}?" if near else "; experiments live in experiments/*.py"
+        )
         raise ConfigError(f"{path}: no such experiment file{hint}")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)

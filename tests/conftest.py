@@ -1,5 +1,7 @@
 """What the tests share. JAX runs on the CPU with four devices, set before anything can import it."""
 
+# ruff: noqa: E402
+
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -19,7 +21,7 @@ flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest does not pa
 
 @pytest.fixture(scope="session")
 def tiny() -> ModelConfig:
-    """A model that compiles in seconds; no two neighbours agree in how many slots or seconds a token has."""
+    """A model that compiles in seconds; its experts are so small that dropping tokens would show."""
     return ModelConfig(
         modalities=ModalitiesConfig(
             EEG=ModalityConfig(("C3", "C4"), token_s=3),
@@ -29,7 +31,7 @@ def tiny() -> ModelConfig:
             RESP=ModalityConfig(("THORAX", "ABDOMEN"), token_s=5),
             SPO2=ModalityConfig(("SPO2",), token_s=10),
         ),
-        micro=MicroConfig(dim=16, heads=2, private_depth=1, shared_depth=1, experts=3, top_k=2),
+        micro=MicroConfig(dim=16, heads=2, private_depth=1, shared_depth=1, experts=3, top_k=2, capacity=0.5),
         macro=MacroConfig(dim=16, levels=3, state=4, head_dim=8, chunk=8, seconds_dim=16, seconds_depth=1),
         projection_dim=8,
     )
@@ -65,7 +67,7 @@ def model(tiny):
 
 @pytest.fixture(scope="session")
 def epochs_of():
-    """`epochs_of(config, n, seed)`: n random epochs as the encoder takes them, every channel there and usable."""
+    """`epochs_of(config, n, seed)`: n random epochs for the encoder, every channel there and usable."""
 
     def make(config: ModelConfig, n: int, seed: int = 0) -> dict:
         rng = np.random.default_rng(seed)

@@ -64,7 +64,11 @@ def test_an_assignment_changes_one_value_and_no_other(assignment, read, value):
 
 def flat(values, where=""):
     if isinstance(values, dict):
-        return {k: v for name, part in values.items() for k, v in flat(part, f"{where}.{name}".lstrip(".")).items()}
+        return {
+            k: v
+            for name, part in values.items()
+            for k, v in flat(part, f"{where}.{name}".lstrip(".")).items()
+        }
     return {where: values}
 
 
@@ -90,7 +94,10 @@ def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
             "optimizer.learning_rat=1",
             "optimizer.learning_rat: no such field; did you mean learning_rate?",
         ),
-        ("model.modalities.EEEG.token_s=1", "model.modalities.EEEG.token_s: no such field; did you mean EEG?"),
+        (
+            "model.modalities.EEEG.token_s=1",
+            "model.modalities.EEEG.token_s: no such field; did you mean EEG?",
+        ),
         ("model.micro.zzz=1", "model.micro.zzz: no such field; there are dim, heads"),
         ('model.micro={"dims": 4}', "model.micro.dims: no such field; did you mean dim?"),
         ("steps", "--set steps: expected name=value"),
@@ -157,7 +164,9 @@ def test_an_experiment_is_a_file(tmp_path):
     path.write_text(GOOD)
     assert load_experiment(path).name == "from a file"
     assert load_experiment(str(path), ["steps=6"]).steps == 6
-    with pytest.raises(ConfigError, match=r"tiny_micr\.py: no such experiment file; did you mean .*tiny_micro\.py\?"):
+    with pytest.raises(
+        ConfigError, match=r"tiny_micr\.py: no such experiment file; did you mean .*tiny_micro\.py\?"
+    ):
         load_experiment(tmp_path / "tiny_micr.py")
     with pytest.raises(ConfigError, match=r"experiments live in experiments/\*\.py"):
         load_experiment(tmp_path / "elsewhere" / "x.py")

@@ -51,7 +51,7 @@ def test_gradients_equal_those_of_the_recurrence():
     every = tuple(range(5))
     chunked = jax.jit(jax.grad(lambda *v: (ssd(*v, chunk=4) * weight).sum(), every))(*arguments)
     stepped = jax.jit(jax.grad(lambda *v: (ssd_sequential(*v) * weight).sum(), every))(*arguments)
-    for name, one, other in zip("x dt a b c".split(), chunked, stepped, strict=True):
+    for name, one, other in zip(("x", "dt", "a", "b", "c"), chunked, stepped, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5, rtol=1e-4, err_msg=name)
 
     # One directional derivative of everything at once, against float64 differences of the loops.
@@ -100,7 +100,9 @@ def block():
     module = nnx.jit(lambda: BidirectionalSSD(dim=8, state=4, head_dim=4, chunk=4, rngs=nnx.Rngs(0)))()
     rng = np.random.default_rng(3)
     for direction in (module.forward, module.backward):
-        direction.conv_bias[...] = jnp.asarray(rng.standard_normal(direction.conv_bias[...].shape), jnp.float32)
+        direction.conv_bias[...] = jnp.asarray(
+            rng.standard_normal(direction.conv_bias[...].shape), jnp.float32
+        )
         direction.d[...] = jnp.asarray(rng.uniform(0.5, 2, direction.d[...].shape), jnp.float32)
         direction.dt_bias[...] = jnp.asarray(rng.uniform(-1, 1, direction.dt_bias[...].shape), jnp.float32)
     return module, nnx.jit(lambda m, x, ok: m(x, ok))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def embed_folder(
         entry = prepared.manifest.nights[night]
         path = embedded._path(night)
         if not _made_from(path, entry):
-            blocks = [encode(block) for block in night_blocks(prepared, night, slots)]
+            blocks = [encode(block) for block in _one_ahead(night_blocks(prepared, night, slots))]
             tokens, ok = (np.concatenate(parts)[: entry.n_epochs] for parts in zip(*blocks, strict=True))
             temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
             arrays = {"tokens": tokens.astype(np.float16), "ok": ok}
@@ -109,6 +110,15 @@ def _made_from(path: Path, entry: NightEntry) -> bool:
         return False
     with safe_open(path, framework="np") as file:
         return file.metadata()["records_sha256"] == entry.records_sha256
+
+
+def _one_ahead(items: Iterator) -> Iterator:
+    """The same items, each one made in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(next, items, None)
+        while (item := ahead.result()) is not None:
+            ahead = pool.submit(next, items, None)
+            yield item
 
 
 def night_blocks(prepared: PreparedFolder, night: int, slots: Slots) -> Iterator[dict[str, Any]]:

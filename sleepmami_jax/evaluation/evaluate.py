@@ -116,12 +116,7 @@ def calibrate(folder: ModelFolder, data: DataConfig, embeddings: Path, progress:
 
 
 def evaluate(
-    model: Pretrained,
-    shards: tuple[str, ...],
-    *,
-    split: str,
-    embeddings: Path,
-    progress: Callable,
+    model: Pretrained, shards: tuple[str, ...], *, split: str, embeddings: Path, progress: Callable
 ) -> dict[str, Any]:
     """Metrics of every task that has labels in `split`, beside baselines taken from the training nights.
 
@@ -131,54 +126,63 @@ def evaluate(
     sources = tuple(DataSource(s) for s in shards)
     train = list(predict_nights(model, DataConfig(shards=sources, split="train"), embeddings, progress))
     test = list(predict_nights(model, DataConfig(shards=sources, split=split), embeddings, progress))
-    if not test:
-        raise ValueError(f"no night of split {split!r} in {', '.join(shards)}; see their manifest.jsonl")
-    shared = {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test} if split != "train" else set()
-    if shared:
+    if split != "train" and (shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}):
         raise ValueError(f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew")
-    result: dict[str, Any] = {
+    result = measure_tasks(model, test)
+    for task in result.keys() & {"staging", *DECODE}:
+        result[task]["baselines"] = _baselines(task, train, test)
+    return {
         "split": split,
         "n_nights": len(test),
         "n_subjects": len({n.entry.subject_id for n in test}),
         "cohorts": sorted({n.entry.cohort for n in test}),
+        **result,
+        "night": _night_probes(train, test),
     }
-    staged_train = [n.human_stages for n in train if "stages" in n.entry.scored]
-    staged = [n for n in test if "stages" in n.entry.scored]
+
+
+def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any]:
+    """`staging`, `respiratory` and `arousal` metrics of nights, those that have labels."""
+    if not nights:
+        raise ValueError("no night to evaluate in this split; see the folder's manifest.jsonl")
+    result: dict[str, Any] = {}
+    staged = [n for n in nights if "stages" in n.entry.scored]
     if staged:
         result["staging"] = staging_metrics([n.human_stages for n in staged], [n.model_stages for n in staged])
-        if staged_train:
-            majority = majority_metrics(staged_train, [n.human_stages for n in staged])
-            result["staging"]["baselines"] = {"majority": majority}
     thresholds = model.thresholds
     for task in DECODE:
-        metrics = _event_task(task, getattr(thresholds, task), train, [n for n in test if n.has(task)])
-        if metrics:
-            result[task] = metrics
-    result["night"] = _night_probes(train, test)
+        labelled = [n for n in nights if n.has(task)]
+        if not labelled:
+            continue
+        references = [n.reference(task) for n in labelled]
+        predictions = [n.predicted(task, getattr(thresholds, task)) for n in labelled]
+        result[task] = event_metrics(references, predictions)
+        if task == "respiratory":
+            human = [_ahi(events, n.human_stages) for events, n in zip(references, labelled, strict=True)]
+            ours = [_ahi(events, n.model_stages) for events, n in zip(predictions, labelled, strict=True)]
+            result[task]["ahi"] = ahi_metrics(human, ours)
+            result[task]["ahi_mae"] = result[task]["ahi"]["mae_per_h"]
     return result
 
 
-def _event_task(task, threshold, train, test) -> dict[str, Any]:
-    if not test:
-        return {}
-    train = [n for n in train if n.has(task)]
-    references = [n.reference(task) for n in test]
-    predictions = [n.predicted(task, threshold) for n in test]
-    train_references = [n.reference(task) for n in train]
-    metrics = event_metrics(references, predictions)
-    metrics["baselines"] = event_baselines(
-        train_references, [n.human_stages for n in train], references, [n.human_stages for n in test]
-    )
+def _baselines(task: str, train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
+    """What guessing from the training nights reaches."""
+    if task == "staging":
+        train, test = ([n for n in side if "stages" in n.entry.scored] for side in (train, test))
+        if not train:
+            return {}
+        return {"majority": majority_metrics([n.human_stages for n in train], [n.human_stages for n in test])}
+    train, test = ([n for n in side if n.has(task)] for side in (train, test))
+    known, wanted = ([n.reference(task) for n in side] for side in (train, test))
+    known_stages, wanted_stages = ([n.human_stages for n in side] for side in (train, test))
+    guesses: dict[str, Any] = event_baselines(known, known_stages, wanted, wanted_stages)
     if task == "respiratory":
-        human = [_ahi(events, n.human_stages) for events, n in zip(references, test, strict=True)]
-        ours = [_ahi(events, n.model_stages) for events, n in zip(predictions, test, strict=True)]
-        metrics["ahi"] = ahi_metrics(human, ours)
-        metrics["ahi_mae"] = metrics["ahi"]["mae_per_h"]
-        known = [_ahi(events, n.human_stages) for events, n in zip(train_references, train, strict=True)]
-        metrics["baselines"]["ahi_mae_train_median"] = median_ahi_mae(
-            [a for a in known if a is not None], [a for a in human if a is not None]
-        )
-    return metrics
+        indices = [
+            [ahi for events, s in zip(side, stages, strict=True) if (ahi := _ahi(events, s)) is not None]
+            for side, stages in ((known, known_stages), (wanted, wanted_stages))
+        ]
+        guesses["ahi_mae_train_median"] = median_ahi_mae(*indices)
+    return guesses
 
 
 def _ahi(events, stages) -> float | None:

@@ -87,7 +87,9 @@ def load_model(path: Path | str) -> ModelFolder:
     """Read a model folder. Raises ModelFolderError naming what is missing, damaged or of another version."""
     path = Path(path)
     if not path.is_dir():
-        raise ModelFolderError(f"{path}: no such model folder; make one with `sleepmami demo` or `sleepmami export`")
+        raise ModelFolderError(
+            f"{path}: no such model folder; make one with `sleepmami demo` or `sleepmami export`"
+        )
     for name in ("config.json", "model.safetensors"):
         if not (path / name).is_file():
             raise ModelFolderError(

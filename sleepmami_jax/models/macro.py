@@ -63,8 +63,8 @@ class MacroEncoder(nnx.Module):
         self.down = nnx.List(nnx.Linear(c.merge * c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
         self.up = nnx.List(nnx.Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
         self.norm = nnx.RMSNorm(c.dim, rngs=rngs)
-        self.pool = nnx.Linear(c.dim, 1, rngs=rngs)
-        self.vector = nnx.Linear(c.dim, c.dim, rngs=rngs)
+        self.pool = nnx.Linear(c.dim, c.pool_heads, rngs=rngs)
+        self.vector = nnx.Linear(2 * c.pool_heads * c.dim, c.dim, rngs=rngs)
 
     @jax.named_scope("macro")
     def __call__(
@@ -91,12 +91,23 @@ class MacroEncoder(nnx.Module):
                 h = self.down[i]((h * ok[..., None]).reshape(n, e // self.merge, self.merge * d))
                 ok = ok.reshape(n, e // self.merge, self.merge).any(-1)
 
-        weight = jax.nn.softmax(jnp.where(ok, self.pool(h)[..., 0], MASKED), axis=-1) * ok
-        vector = self.vector((weight[..., None] * self.norm(h)).sum(1))
+        vector = self.vector(self._pool(h, ok))
 
         for skip, up in zip(reversed(skips), reversed(self.up), strict=True):
             h = skip + up(jnp.repeat(h, self.merge, axis=1))
         return vector, self.norm(h)[:, :length]
+
+    def _pool(self, h: jax.Array, ok: jax.Array) -> jax.Array:
+        """(N, E, D), (N, E) -> (N, 2 * heads * D): attentive statistics pooling (Okabe et al. 2018).
+
+        Each head's mean and standard deviation over the night; a head can learn to look at one kind of sleep.
+        """
+        weight = jax.nn.softmax(jnp.where(ok[..., None], self.pool(h), MASKED), axis=1) * ok[..., None]
+        h = self.norm(h)
+        mean = jnp.einsum("neh,ned->nhd", weight, h)
+        variance = jnp.einsum("neh,ned->nhd", weight, h * h) - mean * mean
+        spread = jnp.sqrt(jnp.maximum(variance, 0.0) + 1e-4)
+        return jnp.concatenate([mean, spread], axis=-1).reshape(h.shape[0], -1)
 
 
 class SecondsDecoder(nnx.Module):

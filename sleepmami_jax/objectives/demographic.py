@@ -19,7 +19,9 @@ from sleepmami_jax.models.transformer import MASKED
 from sleepmami_jax.objectives.reduce import gather, global_index, global_mean
 
 
-def similarity(people: dict[str, jax.Array], others: dict[str, jax.Array], same: jax.Array, kernel: KernelConfig):
+def similarity(
+    people: dict[str, jax.Array], others: dict[str, jax.Array], same: jax.Array, kernel: KernelConfig
+):
     """(A, B) how alike, in [0, 1].
 
     Args:
@@ -65,7 +67,7 @@ def dgcl(
         logits = jnp.where(itself, MASKED, logits)
         same = jnp.arange(2 * total)[None] % total == own[:, None]
         target = jnp.where(itself, 0.0, similarity(people, others, same, kernel))
-        # Without the identity kernel a night may be like no other: it then has nothing to learn from, rather than 0/0.
+        # Without the identity kernel a night may be like no other: its loss is then 0, not 0/0.
         target = target / jnp.maximum(target.sum(-1, keepdims=True), 1e-12)
         log_p = jax.nn.log_softmax(logits, -1)
         loss = -(target * jnp.where(itself, 0.0, log_p)).sum(-1)
@@ -75,6 +77,18 @@ def dgcl(
     loss, _ = global_mean(jnp.stack(losses), jnp.ones((2, n)), axes)
     accuracy, _ = global_mean(jnp.stack(found).astype(jnp.float32), jnp.ones((2, n)), axes)
     return loss, accuracy
+
+
+def standardise(x: jax.Array, axes) -> jax.Array:
+    """(2, N, D) -> each feature with mean 0 and variance 1 over both views of the global batch, in float32.
+
+    The batch normalisation of SimCLR's projection. All nights are alike before anything is learnt; without it the
+    softmax is flat, and the quickest way down is to make all vectors one.
+    """
+    x = x.astype(jnp.float32)
+    mean = jax.lax.pmean(x.mean((0, 1)), axes)
+    variance = jax.lax.pmean(jnp.square(x - mean).mean((0, 1)), axes)
+    return (x - mean) * jax.lax.rsqrt(variance + 1e-6)
 
 
 def view_mask(key: jax.Array, present: jax.Array, crop: float, drop_modality: float, drop_epochs: float):

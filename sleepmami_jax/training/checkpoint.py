@@ -46,7 +46,7 @@ class Checkpoints:
         """Begin to save; waits for the save before it, whose failure is raised here."""
         self.wait()
         own = {"position": position, "crc32": _crc32(state)}
-        self._pending = self._saver.save_async(step, state, custom_metadata=own, force=True)
+        self._pending = self._saver.save_async(step, state, custom_metadata=own, force=True, overwrite=True)
 
     def wait(self) -> None:
         """Until the last save is on disk."""
@@ -104,7 +104,9 @@ def _crc32(state) -> int:
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves
+    }
 
 
 def _same_tree(stored, expected, step, folder) -> None:
@@ -116,7 +118,9 @@ def _same_tree(stored, expected, step, folder) -> None:
         if stored[name] != expected[name]
     ]
     if differences:
-        shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
+        shown = "; ".join(differences[:5]) + (
+            f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+        )
         raise CheckpointError(
             f"{folder}/{step} holds another model: {shown}. Use the run's own configuration, or another workdir."
         )

@@ -41,7 +41,7 @@ from sleepmami_jax.models.macro import epoch_means
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, create, merge, split, structure
 from sleepmami_jax.objectives.contrastive import ModalityProjection, leave_one_out, unit
-from sleepmami_jax.objectives.demographic import dgcl, view_mask
+from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
 from sleepmami_jax.objectives.masked import (
     MaskedDecoder,
     masked_loss,
@@ -50,8 +50,6 @@ from sleepmami_jax.objectives.masked import (
     sample_visible,
 )
 from sleepmami_jax.tasks.supervised import task_losses
-
-NIGHT_EPOCHS = 1152  # 9.6 h: the length nights are padded or cut to in macro pretraining
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _macro(experiment, graph, params, workdir, progress) -> Phase:
     folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
     means = jax.jit(lambda x, ok: epoch_means(x.astype(jnp.float32), ok, where))
     batches = embedded_nights(
-        folders, experiment.data, NIGHT_EPOCHS, means, batch=config.batch, seed=experiment.seed
+        folders, experiment.data, config.night_epochs, means, batch=config.batch, seed=experiment.seed
     )
 
     def loss(params, batch, keys, axes):
@@ -227,9 +225,9 @@ def _macro(experiment, graph, params, workdir, progress) -> Phase:
                     jax.random.fold_in(k, i), p, config.crop, config.drop_modality, config.drop_epochs
                 )
             )(keys, batch["present"])
-            return unit(project(model.macro(batch["means"], present)[0]))
+            return model.macro(batch["means"], present)[0]
 
-        z = jnp.stack([view(0), view(1)])
+        z = unit(project(standardise(jnp.stack([view(0), view(1)]), axes)))
         contrast, found = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
         return contrast, {"view_accuracy": found}
 
