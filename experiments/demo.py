@@ -9,6 +9,7 @@ and nothing about people. Test nights are of subjects that no training step saw.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -21,18 +22,19 @@ from typing import Any
 from tqdm import tqdm
 
 from data_pipeline.manifest import read_manifest
+from data_pipeline.night import EPOCH_S
 from data_pipeline.prepare import PrepareConfig, prepare
 from data_pipeline.simulate import simulate_cohort
 from experiments import finetune_tiny, macro_tiny, micro_tiny, scratch_tiny
 from sleepmami_jax import load
-from sleepmami_jax.config import DataConfig, DataSource, Experiment
+from sleepmami_jax.config import DataConfig, DataSource, Experiment, MacroPretraining
 from sleepmami_jax.evaluation.evaluate import evaluate, measure_tasks, predict_nights
 from sleepmami_jax.export.folder import load_model, save_model
 from sleepmami_jax.progress import bars
 from sleepmami_jax.tasks.finetune import finetune
 from sleepmami_jax.training.loop import train
 
-NIGHTS, HOURS, SEED = 24, (6.0, 7.0), 0
+NIGHTS, HOURS, SEED = 28, (6.0, 6.5), 0
 SHARES = PrepareConfig(val_share=0.15, test_share=0.3)
 
 
@@ -59,6 +61,9 @@ def run(out: Path, nights: int = NIGHTS, hours: tuple[float, float] = HOURS, ove
         if data.embeddings:
             data = replace(data, embeddings=str(out / "embeddings"))
         config = replace(config, data=data, init=str(out / "runs" / init / "model") if init else None)
+        if isinstance(config.objective, MacroPretraining):
+            longest = math.ceil(hours[1] * 3600 / EPOCH_S)
+            config = replace(config, objective=replace(config.objective, night_epochs=longest))
         for change in overrides:
             config = change(config)
         return config
