@@ -11,7 +11,7 @@ from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning,
 def get_config() -> Experiment:
     return Experiment(
         name="finetune-tiny",
-        objective=Finetuning(batch=4, epochs=40, freeze_micro=True),
+        objective=Finetuning(batch=4, epochs=24, freeze_micro=True),
         data=DataConfig(shards=(DataSource("shards"),), nights=6, embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
         init="runs/macro/model",

@@ -93,9 +93,11 @@ def finetune(args) -> int:
 
 
 def embed(args) -> int:
-    from sleepmami_jax.data.embeddings import embed_with
+    from sleepmami_jax import load
+    from sleepmami_jax.pretrained import embed_shards
+    from sleepmami_jax.progress import bars
 
-    nights = embed_with(args.model, args.shards, args.out)
+    nights = embed_shards(load(args.model), args.shards, args.out, bars(quiet=False))
     print(f"{nights} nights in {args.out}")
     return 0
 

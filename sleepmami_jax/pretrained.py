@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors.numpy import save_file
 
 from data_pipeline.load import load_night
 from data_pipeline.night import EPOCH_S, Modality, Night
+from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import bucket_length, night_arrays
-from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder
+from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
 from sleepmami_jax.models.sleepmami import merge, structure
+from sleepmami_jax.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
 from sleepmami_jax.scoring.score import summarise, write_scores
-from sleepmami_jax.training.phases import micro_encode, model_slots
+from sleepmami_jax.training.phases import frozen_digest, micro_encode, model_slots
 
 SIMULATED = "simulated"  # the cohort of nights that `sleepmami simulate` made
 
@@ -34,21 +40,9 @@ class Pretrained:
     def __init__(self, folder: ModelFolder):
         self.folder = folder
         self.slots = model_slots(folder.config)
-        graph, _ = structure(folder.config)
         self._params = jax.device_put(folder.params)
-        self._encode = micro_encode(folder.config, folder.params)
-
-        @jax.jit
-        def read(params, tokens, ok):
-            out = merge(graph, params)(tokens, ok)
-            return (
-                out.vector[0],
-                jax.nn.softmax(out.stage[0]),
-                jax.nn.softmax(out.respiratory[0]),
-                jax.nn.sigmoid(out.arousal[0]),
-            )
-
-        self._read = read
+        self.encode = micro_encode(folder.config, folder.params)
+        self._read = _compiled_read(folder.config)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -76,7 +70,8 @@ class Pretrained:
             "name": training[-1]["name"] if training else "untrained",
             "version": self.folder.digest()[:12],
             "trained_on": trained_on,
-            "training": training,
+            "training": {phase["name"]: phase for phase in training},
+            "thresholds": self.folder.card.get("thresholds", {}),
         }
 
     def tokens(self, night: Night) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +81,7 @@ class Pretrained:
             raise ValueError(f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)")
         arrays = night_arrays(night, self.slots, length=-(-n // BLOCK_EPOCHS) * BLOCK_EPOCHS)
         blocks = [
-            self._encode(jax.tree.map(lambda v: v[i : i + BLOCK_EPOCHS], {m.value: arrays[m.value] for m in Modality}))
+            self.encode(jax.tree.map(lambda v: v[i : i + BLOCK_EPOCHS], {m.value: arrays[m.value] for m in Modality}))
             for i in range(0, n, BLOCK_EPOCHS)
         ]
         x, ok = (np.concatenate(parts)[:n] for parts in zip(*blocks, strict=True))
@@ -139,6 +134,47 @@ class Pretrained:
         if out is not None:
             write_scores(scores, night, Path(out))
         return scores
+
+
+def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress) -> int:
+    """Micro tokens and vectors of all nights of a prepared folder; returns how many there are.
+
+    Leaves in `out` one `<night_id>.safetensors` a night (see `data.embeddings`) and `vectors.safetensors`, the vector
+    (Dm,) float32 of every night under its id. Nights already embedded by the same weights are kept.
+
+    Raises:
+      ValueError: `out` holds other files, or the embeddings of another model.
+    """
+    prepared = PreparedFolder.open(shards)
+    nights = list(range(len(prepared.manifest.nights)))
+    tick = progress(f"micro tokens of {shards.name}", len(nights))
+    digest = frozen_digest(model.folder.params)
+    embedded = embed_folder(prepared, out, model.encode, digest, model.slots, nights, tick)
+    vectors = {
+        prepared.manifest.nights[n].night_id: model.read(*embedded.tokens(n)).night_vector for n in nights
+    }
+    temporary = out / f".vectors.tmp-{os.getpid()}"
+    save_file(vectors, temporary)
+    temporary.replace(out / "vectors.safetensors")
+    return len(nights)
+
+
+@lru_cache
+def _compiled_read(config: ModelConfig):
+    """One compilation a shape of model and length of night, whatever the weights."""
+    graph, _ = structure(config)
+
+    @jax.jit
+    def read(params, tokens, ok):
+        out = merge(graph, params)(tokens, ok)
+        return (
+            out.vector[0],
+            jax.nn.softmax(out.stage[0]),
+            jax.nn.softmax(out.respiratory[0]),
+            jax.nn.sigmoid(out.arousal[0]),
+        )
+
+    return read
 
 
 def load(path: Path | str) -> Pretrained:

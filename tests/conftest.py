@@ -19,8 +19,7 @@ from sleepmami_jax.config import MacroConfig, MicroConfig, ModalitiesConfig, Mod
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest does not parse
 
 
-@pytest.fixture(scope="session")
-def tiny() -> ModelConfig:
+def tiny_config() -> ModelConfig:
     """A model that compiles in seconds; its experts are so small that dropping tokens would show."""
     return ModelConfig(
         modalities=ModalitiesConfig(
@@ -35,6 +34,12 @@ def tiny() -> ModelConfig:
         macro=MacroConfig(dim=16, levels=3, state=4, head_dim=8, chunk=8, seconds_dim=16, seconds_depth=1),
         projection_dim=8,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModelConfig:
+    """See `tiny_config`."""
+    return tiny_config()
 
 
 @pytest.fixture(scope="session")

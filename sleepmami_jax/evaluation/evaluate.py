@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from data_pipeline.manifest import NightEntry
 from data_pipeline.night import APNEAS, Event, EventKind
@@ -30,6 +31,7 @@ from sleepmami_jax.scoring.rules import counted_arousals, counted_breathing
 from sleepmami_jax.scoring.statistics import breathing_statistics
 from sleepmami_jax.training.phases import embed_nights, frozen_digest
 
+UNFITTED = 0.5
 DECODE = {
     "respiratory": lambda p, t: breathing_events(p.respiratory_probs, t),
     "arousal": lambda p, t: arousals(p.arousal_probs, t),
@@ -93,26 +95,31 @@ def _predict(model: Pretrained, folder: EmbeddedFolder, night: int) -> ScoredNig
     return ScoredNight(entry, folder.prepared.events(night), model.read(*folder.tokens(night)))
 
 
-def calibrate(folder: ModelFolder, data: DataConfig, embeddings: Path, progress: Callable) -> dict[str, float]:
+def calibrate(
+    folder: ModelFolder, data: DataConfig, embeddings: Path, progress: Callable
+) -> tuple[dict[str, float], dict[str, str]]:
     """Event thresholds with the highest F1 on the validation nights of `data`.
 
-    Raises:
-      ValueError: no validation night has events of a task, or the model finds none.
+    Returns:
+      the threshold of each task, and how it came about. Without events to fit it on it is `UNFITTED`, and the
+      sentence says why: a model for staging alone needs no scored events.
     """
     validation = DataConfig(shards=data.shards, split="val")
     nights = list(predict_nights(Pretrained(folder), validation, embeddings, progress))
-    fitted = {}
+    thresholds, how = {}, {}
     for task in DECODE:
         labelled = [n for n in nights if n.has(task)]
+        references = [n.reference(task) for n in labelled]
         try:
-            fitted[task] = fit_threshold(
-                labelled, [n.reference(task) for n in labelled], lambda n, t, task=task: n.predicted(task, t)
+            thresholds[task] = fit_threshold(
+                labelled, references, lambda night, t, task=task: night.predicted(task, t)
             )
-        except ValueError as error:
-            raise ValueError(
-                f"thresholds for {task} events cannot be fitted on the {len(nights)} validation nights: {error}"
-            ) from error
-    return fitted
+            how[task] = f"fitted on {sum(map(len, references))} events of {len(labelled)} validation nights"
+        except ValueError as reason:
+            thresholds[task] = UNFITTED
+            how[task] = f"not fitted ({len(nights)} validation nights: {reason})"
+            logging.warning("the threshold of %s events is %s, %s", task, UNFITTED, how[task])
+    return thresholds, how
 
 
 def evaluate(

@@ -16,12 +16,11 @@ from sleepmami_jax.training.phases import embeddings_folder
 def finetune(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path:
     """Train, calibrate, and return the model folder `workdir/model`, which can score.
 
-    Raises:
-      ValueError: the validation nights have no events to fit thresholds on; the trained model is kept.
+    The model's card says how each threshold came about; one without events to fit it on is 0.5, with a warning.
     """
     path = train(experiment, workdir, quiet=quiet)
     folder = load_model(path)
     embeddings = embeddings_folder(experiment, Path(workdir))
-    thresholds = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))
-    save_model(replace(folder, thresholds=thresholds), path)
+    thresholds, how = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))
+    save_model(replace(folder, thresholds=thresholds, card={**folder.card, "thresholds": how}), path)
     return path

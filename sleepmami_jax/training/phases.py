@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,21 +83,27 @@ def model_slots(config: ModelConfig) -> Slots:
 
 def micro_encode(config: ModelConfig, params: Params) -> Encode:
     """The frozen Micro-Encoder as a function of numpy arrays of any fixed number of epochs; drops no token."""
-    graph, _ = structure(config)
-    weights = {name: value for name, value in params.items() if not name.startswith("objective/")}
-
-    @jax.jit
-    def encode(weights, signals):
-        tokens = merge(graph, weights).micro(signals, exact=True)
-        return tokens.x, tokens.ok
-
-    weights = jax.device_put(weights)
+    encode = _compiled_encode(config)
+    weights = jax.device_put({n: v for n, v in params.items() if not n.startswith("objective/")})
 
     def run(arrays):
         x, ok = encode(weights, jax.tree.map(jnp.asarray, arrays))
         return np.asarray(x), np.asarray(ok)
 
     return run
+
+
+@lru_cache
+def _compiled_encode(config: ModelConfig) -> Callable:
+    """One compilation a shape of model, whatever the weights."""
+    graph, _ = structure(config)
+
+    @jax.jit
+    def encode(weights, signals):
+        tokens = merge(graph, weights).micro(signals, exact=True)
+        return tokens.x, tokens.ok
+
+    return encode
 
 
 def build(experiment: Experiment, start: ModelFolder | None, workdir: Path, progress: Callable) -> Phase:
@@ -219,15 +226,14 @@ def _macro(experiment, graph, params, workdir, progress) -> Phase:
         own, extra = _parts(params)
         model, project = merge(graph, own), merge(extra_graph, extra)
 
-        def view(i):
-            present = jax.vmap(
-                lambda k, p: view_mask(
-                    jax.random.fold_in(k, i), p, config.crop, config.drop_modality, config.drop_epochs
-                )
-            )(keys, batch["present"])
-            return model.macro(batch["means"], present)[0]
+        def mask(key, present):
+            return view_mask(key, present, config.crop, config.drop_modality, config.drop_epochs)
 
-        z = unit(project(standardise(jnp.stack([view(0), view(1)]), axes)))
+        # Both views of every night go through the encoder as one batch.
+        two = jnp.concatenate([jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(keys) for i in range(2)])
+        present = jax.vmap(mask)(two, jnp.tile(batch["present"], (2, 1, 1)))
+        vectors, _ = model.macro(jnp.tile(batch["means"], (2, 1, 1, 1)), present)
+        z = unit(project(standardise(vectors.reshape(2, -1, vectors.shape[-1]), axes)))
         contrast, found = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
         return contrast, {"view_accuracy": found}
 

@@ -1,0 +1,155 @@
+"""Runs from beginning to end on tiny models: resume, determinism, refusal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_pipeline.prepare import PrepareConfig, prepare
+from sleepmami_jax.config import (
+    ConfigError,
+    DataConfig,
+    DataSource,
+    Experiment,
+    Finetuning,
+    MacroPretraining,
+    MicroPretraining,
+)
+from sleepmami_jax.export.folder import load_model
+from sleepmami_jax.training.loop import NonFiniteError, train
+from tests.conftest import tiny_config
+from tests.nights import load_random_night, write_recordings
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    """A prepared folder of a few short nights of noise, all scored."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_recordings(folder / "recordings", range(6))
+    prepare(
+        [folder / "recordings"],
+        folder / "shards",
+        config=PrepareConfig(val_share=0.0, test_share=0.0),
+        load=load_random_night,
+    )
+    return folder / "shards"
+
+
+def make_experiment(shards: str) -> Experiment:
+    """The run of these tests; another process makes it again from here."""
+    return Experiment(
+        name="trial",
+        objective=MicroPretraining(batch=8, decoder_dim=16),
+        data=DataConfig(shards=(DataSource(shards),)),
+        model=tiny_config(),
+        steps=12,
+        save_every=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def experiment(shards) -> Experiment:
+    return make_experiment(str(shards))
+
+
+@pytest.fixture(scope="module")
+def unbroken(experiment, tmp_path_factory) -> Path:
+    """The workdir of a run that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("unbroken")
+    train(experiment, workdir, quiet=True)
+    return workdir
+
+
+def _script(experiment: Experiment, workdir: Path) -> str:
+    return f"""
+from pathlib import Path
+from tests.test_training import make_experiment
+from sleepmami_jax.training.loop import train
+train(make_experiment({experiment.data.shards[0].folder!r}), Path({str(workdir)!r}), quiet=True)
+"""
+
+
+def _same_run(one: Path, other: Path) -> None:
+    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    weights, others = (load_model(w / "model").params for w in (one, other))
+    for name in weights:
+        np.testing.assert_array_equal(weights[name], others[name], err_msg=name)
+
+
+def test_metrics_have_every_step_once(unbroken):
+    steps = [json.loads(line)["step"] for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 13))
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(experiment, unbroken, tmp_path):
+    command = [sys.executable, "-c", _script(experiment, tmp_path)]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.getcwd()})
+    metrics = tmp_path / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 6):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "the run never came to its sixth step"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "model").exists()
+    train(experiment, tmp_path, quiet=True)
+    _same_run(unbroken, tmp_path)
+
+
+def test_a_finished_run_is_left_as_it_is(experiment, unbroken):
+    before = (unbroken / "metrics.jsonl").read_bytes()
+    train(experiment, unbroken, quiet=True)
+    assert (unbroken / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_configuration_is_refused(experiment, unbroken):
+    changed = replace(experiment, optimizer=replace(experiment.optimizer, learning_rate=0.5))
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate was 0\.001 and is now 0\.5"):
+        train(changed, unbroken, quiet=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(experiment, tmp_path):
+    wild = replace(experiment, optimizer=replace(experiment.optimizer, learning_rate=1e30, clip_norm=1e30))
+    with pytest.raises(NonFiniteError, match="step"):
+        train(wild, tmp_path, quiet=True)
+    assert not (tmp_path / "model").exists()
+
+
+def test_macro_and_heads_train_on_frozen_micro(experiment, unbroken, tmp_path):
+    start = load_model(unbroken / "model").params
+    macro = replace(
+        experiment,
+        objective=MacroPretraining(batch=4, night_epochs=32),
+        init=str(unbroken / "model"),
+        data=replace(experiment.data, embeddings=str(tmp_path / "embeddings")),
+        steps=4,
+    )
+    after_macro = load_model(train(macro, tmp_path / "macro", quiet=True)).params
+    heads = replace(macro, objective=Finetuning(batch=4, epochs=8), init=str(tmp_path / "macro" / "model"))
+    folder = load_model(train(heads, tmp_path / "heads", quiet=True))
+    for name, value in folder.params.items():
+        same = np.array_equal(value, start[name])
+        assert same == name.startswith("micro/"), name
+    assert any(not np.array_equal(after_macro[n], start[n]) for n in start if n.startswith("macro/"))
+    assert [phase["objective"] for phase in folder.card["training"]] == [
+        "MicroPretraining",
+        "MacroPretraining",
+        "Finetuning",
+    ]
+
+
+def test_fine_tuning_can_train_everything(experiment, tmp_path):
+    whole = replace(experiment, objective=Finetuning(batch=4, epochs=4, freeze_micro=False), steps=2)
+    train(whole, tmp_path, quiet=True)
+    losses = [json.loads(line)["stage"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(losses) == 2 and np.isfinite(losses).all()
