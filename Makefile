@@ -16,7 +16,7 @@ demo: $(BIN)/sleepmami
 	$(BIN)/sleepmami demo --out $(OUT)
 
 test: $(BIN)/sleepmami lint
-	$(BIN)/python -m pytest -n 2 --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 lint: $(BIN)/sleepmami
 	$(BIN)/ruff check .

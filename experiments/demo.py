@@ -34,11 +34,13 @@ from sleepmami_jax.progress import bars
 from sleepmami_jax.tasks.finetune import finetune
 from sleepmami_jax.training.loop import train
 
-NIGHTS, HOURS, SEED = 26, (6.0, 6.5), 0
+NIGHTS, HOURS, SEED = 24, (6.0, 6.5), 0
 SHARES = PrepareConfig(val_share=0.15, test_share=0.3)
 
 
-def run(out: Path, nights: int = NIGHTS, hours: tuple[float, float] = HOURS, overrides: Sequence = ()) -> dict[str, Any]:
+def run(
+    out: Path, nights: int = NIGHTS, hours: tuple[float, float] = HOURS, overrides: Sequence = ()
+) -> dict[str, Any]:
     """The demonstration; returns and writes `out/metrics.json`.
 
     Args:
@@ -69,7 +71,9 @@ def run(out: Path, nights: int = NIGHTS, hours: tuple[float, float] = HOURS, ove
         return config
 
     with _timed(seconds, "simulate"), tqdm(total=nights, desc="simulate", unit="night") as bar:
-        simulate_cohort(out / "recordings", nights, seed=SEED, workers=workers, hours=hours, progress=bar.update)
+        simulate_cohort(
+            out / "recordings", nights, seed=SEED, workers=workers, hours=hours, progress=bar.update
+        )
     with _timed(seconds, "prepare"), tqdm(total=nights, desc="prepare", unit="night") as bar:
         prepare(
             [out / "recordings"],
@@ -143,11 +147,35 @@ def table(metrics: dict[str, Any], out: Path) -> str:
 
     rows = [
         ("staging, Cohen's κ", s["kappa"], scratch["staging"]["kappa"], "majority", 0.0),
-        ("staging, macro-F1", s["macro_f1"], scratch["staging"]["macro_f1"], "majority", s["baselines"]["majority"]["macro_f1"]),
-        ("breathing events, F1", r["f1"], scratch["respiratory"]["f1"], "marked blindly", r["baselines"]["f1_best"]),
-        ("AHI, mean error per hour", r["ahi_mae"], scratch["respiratory"]["ahi_mae"], "train median", r["baselines"]["ahi_mae_train_median"]),
+        (
+            "staging, macro-F1",
+            s["macro_f1"],
+            scratch["staging"]["macro_f1"],
+            "majority",
+            s["baselines"]["majority"]["macro_f1"],
+        ),
+        (
+            "breathing events, F1",
+            r["f1"],
+            scratch["respiratory"]["f1"],
+            "marked blindly",
+            r["baselines"]["f1_best"],
+        ),
+        (
+            "AHI, mean error per hour",
+            r["ahi_mae"],
+            scratch["respiratory"]["ahi_mae"],
+            "train median",
+            r["baselines"]["ahi_mae_train_median"],
+        ),
         ("arousals, F1", a["f1"], scratch["arousal"]["f1"], "marked blindly", a["baselines"]["f1_best"]),
-        ("age from night vector, mean error in years", n["age_mae"], None, "train mean", n["age_mae_mean_baseline"]),
+        (
+            "age from night vector, mean error in years",
+            n["age_mae"],
+            None,
+            "train mean",
+            n["age_mae_mean_baseline"],
+        ),
     ]
     lines = [
         "",

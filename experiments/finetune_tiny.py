@@ -1,8 +1,8 @@
-"""Staging, breathing events and arousals from six scored nights, on a finished `macro_tiny` run; micro stays frozen.
+"""Staging, breathing events and arousals from three scored nights, on a finished `macro_tiny` run.
 
     sleepmami finetune --config experiments/finetune_tiny.py --workdir runs/finetune
 
-Half a minute on two CPU cores. `sleepmami demo` runs it and prints what it reached.
+A minute on two CPU cores; with `--set objective.freeze_micro=true` half of that, for a little less. `sleepmami demo` runs it and prints what it reached.
 """
 
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning, OptimizerConfig
@@ -11,10 +11,10 @@ from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning,
 def get_config() -> Experiment:
     return Experiment(
         name="finetune-tiny",
-        objective=Finetuning(batch=4, epochs=24, freeze_micro=True),
-        data=DataConfig(shards=(DataSource("shards"),), nights=6, embeddings="embeddings"),
+        objective=Finetuning(batch=4, epochs=24, freeze_micro=False),
+        data=DataConfig(shards=(DataSource("shards"),), nights=3, embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
         init="runs/macro/model",
-        steps=100,
-        save_every=50,
+        steps=60,
+        save_every=30,
     )

@@ -15,6 +15,6 @@ def get_config() -> Experiment:
         data=DataConfig(shards=(DataSource("shards"),), embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=10),
         init="runs/micro/model",
-        steps=80,
-        save_every=40,
+        steps=50,
+        save_every=25,
     )

@@ -2,7 +2,7 @@
 
     sleepmami finetune --config experiments/scratch_tiny.py --workdir runs/scratch
 
-A minute on two CPU cores: every parameter is trained, the Micro-Encoder too.
+A minute on two CPU cores. Only where the parameters begin differs from `finetune_tiny`.
 """
 
 from dataclasses import replace
@@ -13,9 +13,4 @@ from sleepmami_jax.config import Experiment
 
 def get_config() -> Experiment:
     pretrained = finetune_tiny.get_config()
-    return replace(
-        pretrained,
-        name="scratch-tiny",
-        init=None,
-        objective=replace(pretrained.objective, freeze_micro=False),
-    )
+    return replace(pretrained, name="scratch-tiny", init=None)

@@ -152,7 +152,8 @@ def export(args) -> int:
 def _parser() -> argparse.ArgumentParser:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(
-        prog="sleepmami", description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}"
+        prog="sleepmami",
+        description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -169,13 +170,17 @@ def _parser() -> argparse.ArgumentParser:
 
     def training(sub):
         sub.add_argument("--config", type=Path, required=True, help="an experiment file")
-        sub.add_argument("--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on")
+        sub.add_argument(
+            "--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on"
+        )
         sub.add_argument(
             "--set", nargs="*", default=[], metavar="a.b=c", help="change fields of the experiment"
         )
 
     sub = command(
-        demo, "simulate, train, evaluate and score, from nothing, in a few minutes", "sleepmami demo --out demo"
+        demo,
+        "simulate, train, evaluate and score, from nothing, in a few minutes",
+        "sleepmami demo --out demo",
     )
     sub.add_argument("--out", type=Path, required=True)
 
@@ -184,12 +189,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, required=True)
     sub.add_argument("--nights", type=int, required=True)
-    sub.add_argument("--site", choices=("a", "b"), help="one of the two simulated laboratories; both by turns if absent")
+    sub.add_argument(
+        "--site", choices=("a", "b"), help="one of the two simulated laboratories; both by turns if absent"
+    )
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
 
     sub = command(
-        diagnose, "say what each channel of a recording is, and what will work", "sleepmami diagnose night.edf"
+        diagnose,
+        "say what each channel of a recording is, and what will work",
+        "sleepmami diagnose night.edf",
     )
     sub.add_argument("file", type=Path)
     sub.add_argument("--json", action="store_true", help="for programs")
@@ -214,7 +223,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command(
-        embed, "micro tokens and night vectors of prepared nights", "sleepmami embed --model demo/model shards --out embedded"
+        embed,
+        "micro tokens and night vectors of prepared nights",
+        "sleepmami embed --model demo/model shards --out embedded",
     )
     sub.add_argument("shards", type=Path)
     sub.add_argument("--model", type=Path, required=True)
@@ -240,14 +251,20 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--embeddings", type=Path, help="keep micro tokens here between evaluations")
 
     sub = command(
-        score, "stages, events, indices and a report of a recording", "sleepmami score night.edf --model demo/model --out night"
+        score,
+        "stages, events, indices and a report of a recording",
+        "sleepmami score night.edf --model demo/model --out night",
     )
     sub.add_argument("recordings", type=Path, nargs="+", metavar="NIGHT.edf")
     sub.add_argument("--model", type=Path, required=True)
-    sub.add_argument("--out", type=Path, required=True, help="a folder; one below it for each of several recordings")
+    sub.add_argument(
+        "--out", type=Path, required=True, help="a folder; one below it for each of several recordings"
+    )
     sub.add_argument("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
 
-    sub = command(export, "copy a finished run's model folder", "sleepmami export --run runs/finetune --out model")
+    sub = command(
+        export, "copy a finished run's model folder", "sleepmami export --run runs/finetune --out model"
+    )
     sub.add_argument("--run", dest="run_folder", type=Path, required=True)
     sub.add_argument("--out", type=Path, required=True)
     return parser
@@ -256,6 +273,23 @@ def _parser() -> argparse.ArgumentParser:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     flags.FLAGS(argv[:1])  # Grain reads absl flags, which must count as parsed
     return _parser().parse_args(argv[1:])
+
+
+def _huge_pages() -> None:
+    """Start again with glibc using huge pages, once; it reads this setting at start only.
+
+    XLA on CPU takes its temporary buffers anew at each call. In small pages that was 280,000 page faults and 0.7 s
+    for a step of the Macro-Encoder, in huge ones 800 and 0.5 s (benchmarks/huge_pages.py).
+    """
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.execv(sys.executable, [sys.executable, "-m", "sleepmami_jax.cli", *sys.argv[1:]])
+
+
+def _keep_compiled() -> None:
+    """Compiled programs are kept for the next run, in the user's own cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sleepmami" / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -272,6 +306,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def main() -> None:
     """Console entry point."""
+    _huge_pages()
+    _keep_compiled()
     app.run(_run, flags_parser=_parse)
 
 

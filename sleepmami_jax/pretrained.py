@@ -78,10 +78,13 @@ class Pretrained:
         """Micro tokens of a night: (E, L, D) float32 and which are there (E, L) bool."""
         n = night.n_epochs
         if n == 0:
-            raise ValueError(f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)")
+            raise ValueError(
+                f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)"
+            )
         arrays = night_arrays(night, self.slots, length=-(-n // BLOCK_EPOCHS) * BLOCK_EPOCHS)
+        signals = {m.value: arrays[m.value] for m in Modality}
         blocks = [
-            self.encode(jax.tree.map(lambda v: v[i : i + BLOCK_EPOCHS], {m.value: arrays[m.value] for m in Modality}))
+            self.encode(jax.tree.map(lambda v, i=i: v[i : i + BLOCK_EPOCHS], signals))
             for i in range(0, n, BLOCK_EPOCHS)
         ]
         x, ok = (np.concatenate(parts)[:n] for parts in zip(*blocks, strict=True))
@@ -94,7 +97,9 @@ class Pretrained:
         x = jnp.asarray(np.pad(tokens, ((0, pad), (0, 0), (0, 0))), jnp.float32)[None]
         there = jnp.asarray(np.pad(ok, ((0, pad), (0, 0))))[None]
         vector, stage, respiratory, arousal = (np.asarray(v) for v in self._read(self._params, x, there))
-        modality = np.repeat(np.arange(len(Modality)), [EPOCH_S // self.folder.config.modalities[m].token_s for m in Modality])
+        modality = np.repeat(
+            np.arange(len(Modality)), [EPOCH_S // self.folder.config.modalities[m].token_s for m in Modality]
+        )
         missing = tuple(m.value for i, m in enumerate(Modality) if not ok[:, modality == i].any())
         return Prediction(
             stage_probs=stage[:n],
@@ -116,7 +121,11 @@ class Pretrained:
         return tokens, ok, self.read(tokens, ok).night_vector
 
     def score(
-        self, recording: Path | str | Night, scoring: Sequence[Path | str] = (), *, out: Path | str | None = None
+        self,
+        recording: Path | str | Night,
+        scoring: Sequence[Path | str] = (),
+        *,
+        out: Path | str | None = None,
     ) -> Scores:
         """Stages, events and indices of one recording; written as five files to `out` if that is given.
 
@@ -129,7 +138,11 @@ class Pretrained:
           ModelFolderError: the model was never fine-tuned.
         """
         thresholds = self.thresholds
-        night = recording if isinstance(recording, Night) else load_night(Path(recording), [Path(s) for s in scoring])
+        night = (
+            recording
+            if isinstance(recording, Night)
+            else load_night(Path(recording), [Path(s) for s in scoring])
+        )
         scores = summarise(night, self.predict(night), thresholds, self.card)
         if out is not None:
             write_scores(scores, night, Path(out))

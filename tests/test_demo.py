@@ -81,7 +81,9 @@ def test_scoring_from_the_command_line_and_from_python_agree(demo, tmp_path):
 
 def test_evaluate_and_embed_and_export(demo, tmp_path):
     shards, model = demo / "shards", demo / "model"
-    assert sleepmami("evaluate", "--model", model, shards, "--split", "val", "--out", tmp_path / "m.json") == 0
+    assert (
+        sleepmami("evaluate", "--model", model, shards, "--split", "val", "--out", tmp_path / "m.json") == 0
+    )
     assert math.isfinite(json.loads((tmp_path / "m.json").read_text())["staging"]["accuracy"])
     assert sleepmami("embed", "--model", model, shards, "--out", tmp_path / "embedded") == 0
     assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 13  # a night each, and their vectors
@@ -96,12 +98,25 @@ def test_evaluate_and_embed_and_export(demo, tmp_path):
     [
         ("ucddb018/ucddb018_eeg.edf", ["ucddb018/hypnogram.csv"], {"EOG", "EMG", "ECG", "RESP", "SPO2"}),
         ("dreams_spindles/excerpt3_full.edf", ["dreams_spindles/excerpt3_hypnogram.csv"], set()),
-        ("sleep_edf_crop/SC4001E0-PSG_first5min.edf", ["sleep_edf_crop/SC4001EC-Hypnogram.edf"], {"ECG", "SPO2"}),
+        (
+            "sleep_edf_crop/SC4001E0-PSG_first5min.edf",
+            ["sleep_edf_crop/SC4001EC-Hypnogram.edf"],
+            {"ECG", "SPO2"},
+        ),
     ],
 )
 def test_real_recordings_are_scored(demo, tmp_path, recording, scoring, missing):
     files = [Path(REAL) / name for name in scoring]
-    words = ["score", Path(REAL) / recording, "--model", demo / "model", "--out", tmp_path / "out", "--scoring", *files]
+    words = [
+        "score",
+        Path(REAL) / recording,
+        "--model",
+        demo / "model",
+        "--out",
+        tmp_path / "out",
+        "--scoring",
+        *files,
+    ]
     assert sleepmami(*words) == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == FIVE
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -122,14 +137,18 @@ def test_bad_recordings_are_refused(demo, tmp_path, capsys):
     empty.write_bytes(b"")
     noise.write_bytes(os.urandom(5000))
     for path in (empty, noise, tmp_path / "absent.edf"):
-        assert path.name in _fails(capsys, "score", path, "--model", demo / "model", "--out", tmp_path / "out")
+        assert path.name in _fails(
+            capsys, "score", path, "--model", demo / "model", "--out", tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_bad_configurations_and_models_are_refused(demo, tmp_path, capsys):
     run_in = ("--workdir", tmp_path / "run")
     assert "micro_tiny.py" in _fails(capsys, "pretrain", "--config", "experiments/micro_tinny.py", *run_in)
-    text = _fails(capsys, "pretrain", "--config", "experiments/micro_tiny.py", *run_in, "--set", "objective.bach=3")
+    text = _fails(
+        capsys, "pretrain", "--config", "experiments/micro_tiny.py", *run_in, "--set", "objective.bach=3"
+    )
     assert "did you mean batch" in text
     assert not (tmp_path / "run").exists()
     (tmp_path / "model").mkdir()
@@ -159,7 +178,19 @@ def test_a_missing_or_damaged_shard_is_named(demo, tmp_path, capsys):
 
 
 def test_every_command_has_help_with_an_example(capsys):
-    for name in "demo simulate diagnose prepare verify pretrain embed finetune evaluate score export".split():
+    for name in [
+        "demo",
+        "simulate",
+        "diagnose",
+        "prepare",
+        "verify",
+        "pretrain",
+        "embed",
+        "finetune",
+        "evaluate",
+        "score",
+        "export",
+    ]:
         with pytest.raises(SystemExit) as stop:
             sleepmami(name, "--help")
         assert stop.value.code == 0

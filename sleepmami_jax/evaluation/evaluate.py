@@ -61,7 +61,11 @@ class ScoredNight:
         """Whether people looked for this task's events, and the sensors for it are there."""
         scored = set(self.entry.scored)
         if task == "respiratory":
-            return EventKind.HYPOPNEA in scored and bool(APNEAS & scored) and "breathing" not in self.prediction.unavailable
+            return (
+                EventKind.HYPOPNEA in scored
+                and bool(APNEAS & scored)
+                and "breathing" not in self.prediction.unavailable
+            )
         return EventKind.AROUSAL in scored and "arousal" not in self.prediction.unavailable
 
     def reference(self, task: str) -> tuple[Event, ...]:
@@ -133,8 +137,12 @@ def evaluate(
     sources = tuple(DataSource(s) for s in shards)
     train = list(predict_nights(model, DataConfig(shards=sources, split="train"), embeddings, progress))
     test = list(predict_nights(model, DataConfig(shards=sources, split=split), embeddings, progress))
-    if split != "train" and (shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}):
-        raise ValueError(f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew")
+    if split != "train" and (
+        shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}
+    ):
+        raise ValueError(
+            f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew"
+        )
     result = measure_tasks(model, test)
     for task in result.keys() & {"staging", *DECODE}:
         result[task]["baselines"] = _baselines(task, train, test)
@@ -155,7 +163,9 @@ def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any
     result: dict[str, Any] = {}
     staged = [n for n in nights if "stages" in n.entry.scored]
     if staged:
-        result["staging"] = staging_metrics([n.human_stages for n in staged], [n.model_stages for n in staged])
+        result["staging"] = staging_metrics(
+            [n.human_stages for n in staged], [n.model_stages for n in staged]
+        )
     thresholds = model.thresholds
     for task in DECODE:
         labelled = [n for n in nights if n.has(task)]

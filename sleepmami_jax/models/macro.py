@@ -41,7 +41,9 @@ class ModalityMerge(nnx.Module):
     def __init__(self, inputs: int, dim: int, *, rngs: nnx.Rngs):
         self.maps = nnx.Dict({m.value: nnx.Linear(inputs, dim, rngs=rngs) for m in Modality})
 
-    def __call__(self, x: list[jax.Array], ok: jax.Array) -> jax.Array:  # M x (..., D), (..., M) -> (..., dim)
+    def __call__(
+        self, x: list[jax.Array], ok: jax.Array
+    ) -> jax.Array:  # M x (..., D), (..., M) -> (..., dim)
         h = jnp.stack([self.maps[m.value](v) for m, v in zip(Modality, x, strict=True)], -2)
         return masked_mean(h, ok, -2)
 

@@ -87,6 +87,7 @@ def create(config: ModelConfig, seed: int) -> tuple[nnx.GraphDef, Params]:
 
 def structure(config: ModelConfig) -> tuple[nnx.GraphDef, dict[str, jax.ShapeDtypeStruct]]:
     """The model's structure and the shapes of its parameters, without making any."""
+
     def make():
         return SleepMaMi(config, rngs=nnx.Rngs(0))
 

@@ -6,6 +6,8 @@ cheaply, and what a scorer looks at in EEG (delta, alpha, sigma) is power.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +34,7 @@ def spectrum_matrices(samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     angle = 2 * np.pi * np.outer(n, bins) / samples
     edges = band_edges(samples)
     bands = np.zeros((len(bins), len(edges) - 1))
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(edges)):
         bands[low:high, i] = 1.0 / (high - low)
     cosine, sine = window[:, None] * np.cos(angle), window[:, None] * np.sin(angle)
     return tuple(a.astype(np.float32) for a in (cosine, sine, bands))

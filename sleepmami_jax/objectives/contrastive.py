@@ -35,10 +35,15 @@ class ModalityProjection(nnx.Module):
         self.maps = nnx.Dict(
             {m.value: nnx.Linear(config.micro.dim, config.projection_dim, rngs=rngs) for m in Modality}
         )
-        self.log_scale = nnx.Param(jnp.full((), math.log(10.0), jnp.float32))  # a weak type would compile the step twice
+        self.log_scale = nnx.Param(
+            jnp.full((), math.log(10.0), jnp.float32)
+        )  # a weak type would compile the step twice
 
     def __call__(self, tokens: Tokens) -> tuple[jax.Array, jax.Array]:  # (B, M, P), (B, M)
-        z = [unit(self.maps[m.value](masked_mean(tokens.private[m], tokens.private_ok[m], 1))) for m in Modality]
+        z = [
+            unit(self.maps[m.value](masked_mean(tokens.private[m], tokens.private_ok[m], 1)))
+            for m in Modality
+        ]
         return jnp.stack(z, 1), jnp.stack([tokens.private_ok[m].any(1) for m in Modality], 1)
 
 

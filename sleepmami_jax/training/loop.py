@@ -172,7 +172,11 @@ def _claim(workdir: Path, experiment: Experiment) -> None:
 
 def _flat(tree, path="") -> dict:
     if isinstance(tree, dict):
-        return {k: v for name, child in tree.items() for k, v in _flat(child, f"{path}.{name}".lstrip(".")).items()}
+        return {
+            k: v
+            for name, child in tree.items()
+            for k, v in _flat(child, f"{path}.{name}".lstrip(".")).items()
+        }
     return {path: tree}
 
 
@@ -188,7 +192,9 @@ def _record(journal: Journal, experiment: Experiment, bar, step: int, metrics) -
 
 
 def _export(experiment: Experiment, start: ModelFolder | None, state, workdir: Path) -> Path:
-    params = {n: np.asarray(v) for n, v in jax.device_get(state["params"]).items() if not n.startswith("objective/")}
+    params = {
+        n: np.asarray(v) for n, v in jax.device_get(state["params"]).items() if not n.startswith("objective/")
+    }
     card = {"training": [*(start.card["training"] if start else []), training_card(experiment)]}
     folder = ModelFolder(experiment.model, params, dict(start.thresholds) if start else {}, card)
     save_model(folder, workdir / "model")
@@ -200,7 +206,9 @@ def training_card(experiment: Experiment) -> dict:
     nights = []
     for source in experiment.data.shards:
         manifest = PreparedFolder.open(source.folder).manifest
-        nights += [manifest.nights[n] for n in chosen_nights(manifest, experiment.data.split, experiment.data.nights)]
+        nights += [
+            manifest.nights[n] for n in chosen_nights(manifest, experiment.data.split, experiment.data.nights)
+        ]
     return {
         "name": experiment.name,
         "objective": type(experiment.objective).__name__,

@@ -77,7 +77,9 @@ def model_slots(config: ModelConfig) -> Slots:
     for m in Modality:
         unknown = set(config.modalities[m].slots) - set(SLOTS[m])
         if unknown or not config.modalities[m].slots:
-            raise ConfigError(f"model.modalities.{m}.slots: expected some of {SLOTS[m]}, found {sorted(unknown)}")
+            raise ConfigError(
+                f"model.modalities.{m}.slots: expected some of {SLOTS[m]}, found {sorted(unknown)}"
+            )
     return {m: config.modalities[m].slots for m in Modality}
 
 
@@ -119,7 +121,9 @@ def build(experiment: Experiment, start: ModelFolder | None, workdir: Path, prog
     else:
         graph, _ = structure(experiment.model)
         params = {name: jnp.asarray(value) for name, value in start.params.items()}
-    make = {MicroPretraining: _micro, MacroPretraining: _macro, Finetuning: _finetune}[type(experiment.objective)]
+    make = {MicroPretraining: _micro, MacroPretraining: _macro, Finetuning: _finetune}[
+        type(experiment.objective)
+    ]
     return make(experiment, graph, params, workdir, progress)
 
 
@@ -213,7 +217,9 @@ def frozen_digest(params: Params) -> str:
 def _macro(experiment, graph, params, workdir, progress) -> Phase:
     config: MacroPretraining = experiment.objective
     where = layout(experiment.model.modalities)
-    projection = nnx.Linear(experiment.model.macro.dim, experiment.model.projection_dim, rngs=nnx.Rngs(experiment.seed + 1))
+    projection = nnx.Linear(
+        experiment.model.macro.dim, experiment.model.projection_dim, rngs=nnx.Rngs(experiment.seed + 1)
+    )
     extra_graph, params = _with_objective(params, projection)
     out = embeddings_folder(experiment, workdir)
     folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
@@ -244,7 +250,9 @@ def _finetune(experiment, graph, params, workdir, progress) -> Phase:
     config: Finetuning = experiment.objective
     if config.freeze_micro:
         out = embeddings_folder(experiment, workdir)
-        folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
+        folders = embed_nights(
+            experiment.model, params, frozen_digest(params), experiment.data, out, progress
+        )
         batches = embedded_windows(
             folders, experiment.data, config.epochs, batch=config.batch, seed=experiment.seed
         )
@@ -266,7 +274,10 @@ def _finetune(experiment, graph, params, workdir, progress) -> Phase:
             tokens, ok = batch["tokens"].astype(jnp.float32), batch["ok"]
         else:
             n, e = batch["stage"].shape
-            signals = {m.value: jax.tree.map(lambda v: v.reshape(n * e, *v.shape[2:]), batch[m.value]) for m in Modality}
+            signals = {
+                m.value: jax.tree.map(lambda v: v.reshape(n * e, *v.shape[2:]), batch[m.value])
+                for m in Modality
+            }
             micro = model.micro(signals, exact=False)
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))
             router = jax.tree.map(lambda v: jax.lax.pmean(v, axes), micro.router)
@@ -280,5 +291,3 @@ def _finetune(experiment, graph, params, workdir, progress) -> Phase:
 
     trainable = ("macro/", "seconds/", "heads/") + (() if config.freeze_micro else ("micro/",))
     return Phase(params, trainable, loss, batches, config.batch)
-
-
