@@ -2,7 +2,8 @@
 
     sleepmami finetune --config experiments/finetune_tiny.py --workdir runs/finetune
 
-A minute on two CPU cores; with `--set objective.freeze_micro=true` half of that, for a little less. `sleepmami demo` runs it and prints what it reached.
+A minute on two CPU cores, half of that with `--set objective.freeze_micro=true`. `sleepmami demo` runs it and prints
+what it reached beside `scratch_tiny`.
 """
 
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning, OptimizerConfig

@@ -1,4 +1,4 @@
-"""The whole path, small: simulate, prepare, pretrain, fine-tune, evaluate, score; and what the commands say of bad input."""
+"""The whole path, small, from simulation to score; and what the commands say of bad input."""
 
 from __future__ import annotations
 

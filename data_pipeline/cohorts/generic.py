@@ -151,7 +151,8 @@ def _read_demographics(path: Path) -> dict[str, dict[str, str]]:
                     )
             if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
                 raise ValueError(
-                    f"{path}, line {number}: scored {sorted(unknown)}; expected 'stages' or {[str(k) for k in EventKind]}"
+                    f"{path}, line {number}: scored {sorted(unknown)}; "
+                    f"expected 'stages' or {[str(kind) for kind in EventKind]}"
                 )
             table[key] = row
     return table
