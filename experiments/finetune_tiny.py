@@ -2,8 +2,8 @@
 
     sleepmami finetune --config experiments/finetune_tiny.py --workdir runs/finetune
 
-A minute on two CPU cores, half of that with `--set objective.freeze_micro=true`. `sleepmami demo` runs it and prints
-what it reached beside `scratch_tiny`.
+Half a minute on two CPU cores: the Micro-Encoder stays frozen. `sleepmami demo` runs it and prints what it reached
+beside `scratch_tiny`.
 """
 
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning, OptimizerConfig
@@ -12,10 +12,10 @@ from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning,
 def get_config() -> Experiment:
     return Experiment(
         name="finetune-tiny",
-        objective=Finetuning(batch=4, epochs=24, freeze_micro=False),
+        objective=Finetuning(batch=4, epochs=60, freeze_micro=True),
         data=DataConfig(shards=(DataSource("shards"),), nights=3, embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
         init="runs/macro/model",
-        steps=60,
-        save_every=30,
+        steps=100,
+        save_every=50,
     )

@@ -11,10 +11,10 @@ from sleepmami_jax.config import DataConfig, DataSource, Experiment, MacroPretra
 def get_config() -> Experiment:
     return Experiment(
         name="macro-tiny",
-        objective=MacroPretraining(batch=12, temperature=0.5, crop=0.8, drop_modality=0.1),
+        objective=MacroPretraining(batch=10, temperature=0.5, crop=0.8, drop_modality=0.1),
         data=DataConfig(shards=(DataSource("shards"),), embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=10),
         init="runs/micro/model",
-        steps=50,
-        save_every=25,
+        steps=100,
+        save_every=50,
     )
