@@ -2,8 +2,8 @@
 
     sleepmami finetune --config experiments/scratch_tiny.py --workdir runs/scratch
 
-A minute on two CPU cores. Every parameter is trained, the Micro-Encoder too, so a step costs five times as much; windows
-and steps are chosen so that its training takes at least as long as that of `finetune_tiny`.
+A minute on two CPU cores. Every parameter is trained, the Micro-Encoder too, so a step costs more; windows and steps
+are chosen so that its training takes at least as long as that of `finetune_tiny`.
 """
 
 from dataclasses import replace
