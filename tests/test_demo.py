@@ -27,9 +27,9 @@ def _smaller(experiment):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    """The demonstration on six half-hour nights with a tiny model."""
+    """The demonstration on eighteen half-hour nights with a tiny model."""
     out = tmp_path_factory.mktemp("demonstration") / "demo"
-    run(out, nights=12, hours=(0.5, 0.6), overrides=[_smaller])
+    run(out, nights=18, hours=(0.5, 0.6), overrides=[_smaller])
     return out
 
 
@@ -86,7 +86,7 @@ def test_evaluate_and_embed_and_export(demo, tmp_path):
     )
     assert math.isfinite(json.loads((tmp_path / "m.json").read_text())["staging"]["accuracy"])
     assert sleepmami("embed", "--model", model, shards, "--out", tmp_path / "embedded") == 0
-    assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 13  # a night each, and their vectors
+    assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 19  # a night each, and their vectors
     assert sleepmami("export", "--run", demo / "runs" / "finetune", "--out", tmp_path / "model") == 0
     name = "model.safetensors"
     assert (tmp_path / "model" / name).read_bytes() == (model / name).read_bytes()

@@ -10,11 +10,16 @@ import pytest
 
 def _modules_after(statement: str) -> set[str]:
     code = f"import sys\n{statement}\nprint(' '.join(sys.modules))"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split())
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, text=True
+        ).stdout.split()
+    )
 
 
 @pytest.mark.parametrize(
-    "module", ["data_pipeline.prepare", "data_pipeline.simulate", "data_pipeline.diagnose", "data_pipeline.load"]
+    "module",
+    ["data_pipeline.prepare", "data_pipeline.simulate", "data_pipeline.diagnose", "data_pipeline.load"],
 )
 def test_the_data_pipeline_never_imports_jax(module):
     assert not {"jax", "flax", "grain", "sleepmami_jax"} & _modules_after(f"import {module}")

@@ -18,7 +18,7 @@ from data_pipeline.manifest import NightEntry
 from data_pipeline.night import APNEAS, Event, EventKind
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.embeddings import EmbeddedFolder
-from sleepmami_jax.data.source import chosen_nights
+from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_ahi_mae
 from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
@@ -108,7 +108,12 @@ def calibrate(
       the threshold of each task, and how it came about. Without events to fit it on it is `UNFITTED`, and the
       sentence says why: a model for staging alone needs no scored events.
     """
-    validation = DataConfig(shards=data.shards, split="val")
+    shards = tuple(
+        source
+        for source in data.shards
+        if any(n.split == "val" for n in PreparedFolder.open(source.folder).manifest.nights)
+    )
+    validation = DataConfig(shards=shards, split="val")
     nights = list(predict_nights(Pretrained(folder), validation, embeddings, progress))
     thresholds, how = {}, {}
     for task in DECODE:
