@@ -278,8 +278,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _huge_pages() -> None:
     """Start again with glibc using huge pages, once; it reads this setting at start only.
 
-    XLA on CPU takes its temporary buffers anew at each call. In small pages that was 280,000 page faults and 0.7 s
-    for a step of the Macro-Encoder, in huge ones 800 and 0.5 s (benchmarks/huge_pages.py).
+    XLA on CPU takes its temporary buffers anew at each call, hundreds of thousands of page faults a step in small
+    pages; `benchmarks/huge_pages.py` measures what this is worth.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"

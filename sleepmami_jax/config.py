@@ -14,7 +14,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -213,9 +213,7 @@ class Experiment:
     init: str | None = None
     steps: int = 100
     save_every: int = 50
-    log_every: int = 1
     seed: int = 0
-    tags: tuple[str, ...] = field(default=())
 
 
 def to_dict(config: Any) -> Any:

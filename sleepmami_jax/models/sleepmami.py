@@ -14,10 +14,9 @@ from flax import nnx
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.models.macro import MacroEncoder, SecondsDecoder, epoch_means
 from sleepmami_jax.models.micro import MicroEncoder
+from sleepmami_jax.scoring.prediction import RESPIRATORY_CLASSES
 
 Params = dict[str, jax.Array]
-
-RESPIRATORY_CLASSES = ("none", "hypopnea", "apnea")
 
 
 class NightOutput(NamedTuple):
