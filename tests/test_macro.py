@@ -5,9 +5,9 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from data_pipeline.night import EPOCH_S, Modality
+from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.macro import ModalityMerge, epoch_means
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import NightOutput, merge, split, structure
@@ -106,7 +106,7 @@ def test_a_night_with_nothing_has_finite_gradients(tiny, model):
 
 
 def test_modalities_merge_to_the_mean_of_those_that_are_there():
-    merger = ModalityMerge(4, 3, rngs=nnx.Rngs(0))
+    merger = ModalityMerge(4, 3, rngs=Rngs(0))
     rng = np.random.default_rng(0)
     x, ok = (
         list(rng.standard_normal((len(Modality), 2, 4)).astype(np.float32)),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.moe import MixtureOfExperts
 
 TOKENS, DIM, HIDDEN, EXPERTS, TOP_K = 24, 6, 8, 4, 2
@@ -15,7 +16,7 @@ TOKENS, DIM, HIDDEN, EXPERTS, TOP_K = 24, 6, 8, 4, 2
 
 @pytest.fixture(scope="module")
 def layer():
-    return nnx.jit(lambda: MixtureOfExperts(DIM, HIDDEN, EXPERTS, TOP_K, 1.5, rngs=nnx.Rngs(0)))()
+    return MixtureOfExperts(DIM, HIDDEN, EXPERTS, TOP_K, 1.5, rngs=Rngs(0))
 
 
 @pytest.fixture
@@ -151,4 +152,4 @@ def test_nothing_there_is_finite(moe):
 @pytest.mark.parametrize("top_k", [0, EXPERTS + 1])
 def test_top_k_beyond_the_experts_is_refused(top_k):
     with pytest.raises(ValueError, match=f"between 1 and experts={EXPERTS}, found {top_k}"):
-        MixtureOfExperts(DIM, HIDDEN, EXPERTS, top_k, 1.5, rngs=nnx.Rngs(0))
+        MixtureOfExperts(DIM, HIDDEN, EXPERTS, top_k, 1.5, rngs=Rngs(0))

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from data_pipeline.night import Modality
 from sleepmami_jax.config import KernelConfig, MicroPretraining
+from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout, patches
 from sleepmami_jax.models.sleepmami import merge, split
 from sleepmami_jax.models.tokenizer import log_spectrum, n_bands
@@ -220,12 +221,10 @@ class Objective(nnx.Module):
 
 @pytest.fixture(scope="module")
 def objective(tiny):
-    """Its structure and its parameters, drawn by numpy (JAX would compile a program for every shape)."""
-    module = nnx.eval_shape(lambda: Objective(tiny, rngs=nnx.Rngs(0)))
-    shapes = jax.eval_shape(lambda: split(Objective(tiny, rngs=nnx.Rngs(0)))[1])
+    """Its structure and parameters."""
+    graph, shapes = split(Objective(tiny, rngs=Rngs(None)))
     rng = np.random.default_rng(0)
-    params = {n: (0.2 * rng.standard_normal(v.shape)).astype(v.dtype) for n, v in shapes.items()}
-    return nnx.split(module, nnx.Param)[0], params
+    return graph, {n: (0.2 * rng.standard_normal(v.shape)).astype(v.dtype) for n, v in shapes.items()}
 
 
 def test_the_decoder_never_sees_what_it_must_rebuild(tiny, model, objective, epochs_of):

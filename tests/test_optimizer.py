@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from sleepmami_jax.config import ConfigError, ModelConfig, OptimizerConfig
+from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.sleepmami import split, structure
 from sleepmami_jax.objectives.contrastive import ModalityProjection
 from sleepmami_jax.objectives.masked import MaskedDecoder
@@ -18,13 +19,13 @@ def objective_names(config):
 
     class Micro(nnx.Module):
         def __init__(self):
-            self.decoder = MaskedDecoder(config, 16, rngs=nnx.Rngs(0))
-            self.projection = ModalityProjection(config, rngs=nnx.Rngs(0))
+            self.decoder = MaskedDecoder(config, 16, rngs=Rngs(0))
+            self.projection = ModalityProjection(config, rngs=Rngs(0))
 
     def macro():
-        return nnx.Linear(config.macro.dim, config.projection_dim, rngs=nnx.Rngs(0))
+        return Linear(config.macro.dim, config.projection_dim, rngs=Rngs(0))
 
-    shapes = [jax.eval_shape(lambda make=make: split(make())[1]) for make in (Micro, macro)]
+    shapes = [split(make())[1] for make in (Micro, macro)]
     return {f"objective/{name}": leaf for part in shapes for name, leaf in part.items()}
 
 

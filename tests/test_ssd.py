@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.ssd import BidirectionalSSD, causal_conv, ssd, ssd_sequential
 
 BATCH, LENGTH, HEADS, P, N = 2, 13, 3, 4, 5
@@ -97,7 +98,7 @@ def test_the_convolution_is_causal_and_the_textbook_one():
 @pytest.fixture(scope="module")
 def block():
     """A bidirectional block whose directions differ in every parameter, and its compiled call."""
-    module = nnx.jit(lambda: BidirectionalSSD(dim=8, state=4, head_dim=4, chunk=4, rngs=nnx.Rngs(0)))()
+    module = BidirectionalSSD(dim=8, state=4, head_dim=4, chunk=4, rngs=Rngs(0))
     rng = np.random.default_rng(3)
     for direction in (module.forward, module.backward):
         direction.conv_bias[...] = jnp.asarray(
@@ -153,9 +154,9 @@ def test_both_directions_are_heard(block):
     changed = x.copy()
     changed[:, 5] += 1
     difference = np.abs(np.asarray(call(module, changed, ok) - call(module, x, ok))).max((0, 2))
-    assert (difference > 1e-4).all()
+    assert (difference > 0).all()  # what is not heard changes nothing at all
 
 
 def test_a_head_width_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="head_dim=5 must divide"):
-        BidirectionalSSD(dim=8, state=4, head_dim=5, chunk=4, rngs=nnx.Rngs(0))
+        BidirectionalSSD(dim=8, state=4, head_dim=5, chunk=4, rngs=Rngs(0))

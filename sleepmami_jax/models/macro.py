@@ -12,6 +12,7 @@ from flax import nnx
 
 from data_pipeline.night import EPOCH_S, Modality
 from sleepmami_jax.config import ModelConfig
+from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs
 from sleepmami_jax.models.micro import Layout, layout
 from sleepmami_jax.models.ssd import BidirectionalSSD
 from sleepmami_jax.models.transformer import MASKED
@@ -38,8 +39,8 @@ def masked_mean(x: jax.Array, ok: jax.Array, axis: int) -> jax.Array:
 class ModalityMerge(nnx.Module):
     """A linear map per modality, then the mean of those that are there."""
 
-    def __init__(self, inputs: int, dim: int, *, rngs: nnx.Rngs):
-        self.maps = nnx.Dict({m.value: nnx.Linear(inputs, dim, rngs=rngs) for m in Modality})
+    def __init__(self, inputs: int, dim: int, *, rngs: Rngs):
+        self.maps = nnx.Dict({m.value: Linear(inputs, dim, rngs=rngs) for m in Modality})
 
     def __call__(
         self, x: list[jax.Array], ok: jax.Array
@@ -51,7 +52,7 @@ class ModalityMerge(nnx.Module):
 class MacroEncoder(nnx.Module):
     """See the module's docstring. `merge` neighbours become one between levels; a level's mask is any of them."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: Rngs):
         c = config.macro
         self.merge = c.merge
         self.enter = ModalityMerge(config.micro.dim, c.dim, rngs=rngs)
@@ -62,11 +63,11 @@ class MacroEncoder(nnx.Module):
             )
             for _ in range(c.levels)
         )
-        self.down = nnx.List(nnx.Linear(c.merge * c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
-        self.up = nnx.List(nnx.Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
-        self.norm = nnx.RMSNorm(c.dim, rngs=rngs)
-        self.pool = nnx.Linear(c.dim, c.pool_heads, rngs=rngs)
-        self.vector = nnx.Linear(2 * c.pool_heads * c.dim, c.dim, rngs=rngs)
+        self.down = nnx.List(Linear(c.merge * c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
+        self.up = nnx.List(Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
+        self.norm = RMSNorm(c.dim, rngs=rngs)
+        self.pool = Linear(c.dim, c.pool_heads, rngs=rngs)
+        self.vector = Linear(2 * c.pool_heads * c.dim, c.dim, rngs=rngs)
 
     @jax.named_scope("macro")
     def __call__(
@@ -115,16 +116,16 @@ class MacroEncoder(nnx.Module):
 class SecondsDecoder(nnx.Module):
     """The dense path back to seconds: micro tokens of each second, the epoch they lie in, and their neighbours."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: Rngs):
         c = config.macro
         self.layout = layout(config.modalities)
         self.enter = ModalityMerge(config.micro.dim, c.seconds_dim, rngs=rngs)
-        self.context = nnx.Linear(c.dim, c.seconds_dim, rngs=rngs)
+        self.context = Linear(c.dim, c.seconds_dim, rngs=rngs)
         self.blocks = nnx.List(
             BidirectionalSSD(c.seconds_dim, c.state, c.head_dim, c.chunk, rngs=rngs)
             for _ in range(c.seconds_depth)
         )
-        self.norm = nnx.RMSNorm(c.seconds_dim, rngs=rngs)
+        self.norm = RMSNorm(c.seconds_dim, rngs=rngs)
 
     @jax.named_scope("seconds")
     def __call__(

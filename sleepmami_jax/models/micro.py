@@ -16,6 +16,7 @@ from flax import nnx
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
 from sleepmami_jax.config import ModalitiesConfig, ModelConfig
+from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, normal
 from sleepmami_jax.models.moe import MixtureOfExperts
 from sleepmami_jax.models.tokenizer import Tokenizer
 from sleepmami_jax.models.transformer import MASKED, Block, Mlp
@@ -81,7 +82,7 @@ def take_tokens(x: jax.Array, place: jax.Array) -> jax.Array:
 class ModalityEncoder(nnx.Module):
     """The private part: channels of one modality -> one sequence of tokens."""
 
-    def __init__(self, modality: Modality, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, modality: Modality, config: ModelConfig, *, rngs: Rngs):
         micro, spec = config.micro, config.modalities[modality]
         samples = spec.token_s * RATE_HZ[modality]
         self.tokenizer = Tokenizer(samples, len(spec.slots), EPOCH_S // spec.token_s, micro.dim, rngs=rngs)
@@ -89,7 +90,7 @@ class ModalityEncoder(nnx.Module):
             Block(micro.dim, micro.heads, Mlp(micro.dim, micro.mlp_ratio * micro.dim, rngs=rngs), rngs=rngs)
             for _ in range(micro.private_depth)
         )
-        self.pool = nnx.Linear(micro.dim, 1, rngs=rngs)
+        self.pool = Linear(micro.dim, 1, rngs=rngs)
 
     def __call__(
         self,
@@ -110,11 +111,11 @@ class ModalityEncoder(nnx.Module):
 class MicroEncoder(nnx.Module):
     """Private encoders of the six modalities, then shared blocks over all of their tokens."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: Rngs):
         micro = config.micro
         self.layout = layout(config.modalities)
         self.private = nnx.Dict({m.value: ModalityEncoder(m, config, rngs=rngs) for m in Modality})
-        self.modality = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(Modality), micro.dim)))
+        self.modality = nnx.Param(normal(rngs.params(), (len(Modality), micro.dim), 0.02))
         self.shared = nnx.List(
             Block(
                 micro.dim,
@@ -131,7 +132,7 @@ class MicroEncoder(nnx.Module):
             )
             for _ in range(micro.shared_depth)
         )
-        self.norm = nnx.RMSNorm(micro.dim, rngs=rngs)
+        self.norm = RMSNorm(micro.dim, rngs=rngs)
 
     @jax.named_scope("micro")
     def __call__(

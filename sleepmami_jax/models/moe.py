@@ -13,19 +13,19 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-_EXPERT_INIT = nnx.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=0)
+from sleepmami_jax.models.initial import Linear, Rngs, lecun
 
 
 class MixtureOfExperts(nnx.Module):
     """Experts are two-layer GELU MLPs; the router is float32."""
 
-    def __init__(self, dim: int, hidden: int, experts: int, top_k: int, capacity: float, *, rngs: nnx.Rngs):
+    def __init__(self, dim: int, hidden: int, experts: int, top_k: int, capacity: float, *, rngs: Rngs):
         if not 1 <= top_k <= experts:
             raise ValueError(f"top_k must lie between 1 and experts={experts}, found {top_k}")
         self.experts, self.top_k, self.capacity = experts, top_k, capacity
-        self.router = nnx.Linear(dim, experts, use_bias=False, rngs=rngs)
-        self.up = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, dim, hidden)))
-        self.down = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, hidden, dim)))
+        self.router = Linear(dim, experts, use_bias=False, rngs=rngs)
+        self.up = nnx.Param(lecun(rngs.params(), (experts, dim, hidden)))
+        self.down = nnx.Param(lecun(rngs.params(), (experts, hidden, dim)))
 
     @jax.named_scope("moe")
     def __call__(

@@ -12,6 +12,7 @@ import jax
 from flax import nnx
 
 from sleepmami_jax.config import ModelConfig
+from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import MacroEncoder, SecondsDecoder, epoch_means
 from sleepmami_jax.models.micro import MicroEncoder
 from sleepmami_jax.scoring.prediction import RESPIRATORY_CLASSES
@@ -38,16 +39,16 @@ class NightOutput(NamedTuple):
 class Heads(nnx.Module):
     """Linear heads: stages from epochs, events from seconds."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.stage = nnx.Linear(config.macro.dim, 5, rngs=rngs)
-        self.respiratory = nnx.Linear(config.macro.seconds_dim, len(RESPIRATORY_CLASSES), rngs=rngs)
-        self.arousal = nnx.Linear(config.macro.seconds_dim, 1, rngs=rngs)
+    def __init__(self, config: ModelConfig, *, rngs: Rngs):
+        self.stage = Linear(config.macro.dim, 5, rngs=rngs)
+        self.respiratory = Linear(config.macro.seconds_dim, len(RESPIRATORY_CLASSES), rngs=rngs)
+        self.arousal = Linear(config.macro.seconds_dim, 1, rngs=rngs)
 
 
 class SleepMaMi(nnx.Module):
     """Micro-Encoder, Macro-Encoder, the path back to seconds, and the heads."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: Rngs):
         self.micro = MicroEncoder(config, rngs=rngs)
         self.macro = MacroEncoder(config, rngs=rngs)
         self.seconds = SecondsDecoder(config, rngs=rngs)
@@ -81,13 +82,11 @@ def merge(graph: nnx.GraphDef, params: Params) -> nnx.Module:
 
 def create(config: ModelConfig, seed: int) -> tuple[nnx.GraphDef, Params]:
     """A new model with random parameters."""
-    return split(SleepMaMi(config, rngs=nnx.Rngs(seed)))
+    graph, params = split(SleepMaMi(config, rngs=Rngs(seed)))
+    return graph, {name: jax.device_put(value) for name, value in params.items()}
 
 
 def structure(config: ModelConfig) -> tuple[nnx.GraphDef, dict[str, jax.ShapeDtypeStruct]]:
     """The model's structure and the shapes of its parameters, without making any."""
-
-    def make():
-        return SleepMaMi(config, rngs=nnx.Rngs(0))
-
-    return nnx.split(nnx.eval_shape(make), nnx.Param)[0], jax.eval_shape(lambda: split(make())[1])
+    graph, params = split(SleepMaMi(config, rngs=Rngs(None)))
+    return graph, {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in params.items()}

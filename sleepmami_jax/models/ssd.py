@@ -13,7 +13,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+
+from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, ones, uniform, zeros
 
 CONV_WIDTH = 4  # Mamba's short causal convolution
 
@@ -83,26 +86,25 @@ def causal_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     return sum(padded[:, i : i + length] * kernel[i] for i in range(width)) + bias
 
 
-def _step_bias(key, heads):
+def _step_bias(rng, heads):
     """Inverse softplus of step sizes log-uniform in [1e-3, 1e-1], as in Mamba."""
-    dt = jnp.exp(jax.random.uniform(key, (heads,)) * (math.log(0.1) - math.log(1e-3)) + math.log(1e-3))
-    return dt + jnp.log(-jnp.expm1(-dt))
+    dt = np.exp(uniform(rng, (heads,), math.log(1e-3), math.log(0.1)))
+    return dt + np.log(-np.expm1(-dt))
 
 
 class Direction(nnx.Module):
     """The parameters that a direction of reading does not share: convolution, steps, decays, norm."""
 
-    def __init__(self, inner: int, state: int, heads: int, *, rngs: nnx.Rngs):
+    def __init__(self, inner: int, state: int, heads: int, *, rngs: Rngs):
         self.inner, self.state, self.heads = inner, state, heads
         channels = inner + 2 * state
         bound = CONV_WIDTH**-0.5
-        uniform = jax.random.uniform(rngs.params(), (CONV_WIDTH, channels), minval=-bound, maxval=bound)
-        self.conv_kernel = nnx.Param(uniform)
-        self.conv_bias = nnx.Param(jnp.zeros(channels))
+        self.conv_kernel = nnx.Param(uniform(rngs.params(), (CONV_WIDTH, channels), -bound, bound))
+        self.conv_bias = nnx.Param(zeros(rngs.params(), (channels,)))
         self.dt_bias = nnx.Param(_step_bias(rngs.params(), heads))
-        self.a_log = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), (heads,), minval=1.0, maxval=16.0)))
-        self.d = nnx.Param(jnp.ones(heads))
-        self.norm = nnx.RMSNorm(inner, rngs=rngs)
+        self.a_log = nnx.Param(np.log(uniform(rngs.params(), (heads,), 1.0, 16.0)))
+        self.d = nnx.Param(ones(rngs.params(), (heads,)))
+        self.norm = RMSNorm(inner, rngs=rngs)
 
     def __call__(self, z, xbc, dt, ok, chunk):  # (B, L, inner), (B, L, inner + 2N), (B, L, H), (B, L)
         b, length, _ = z.shape
@@ -118,17 +120,17 @@ class Direction(nnx.Module):
 class BidirectionalSSD(nnx.Module):
     """A residual Mamba-2 block read from sleep onset and from the morning, with shared projections (as in Vim)."""
 
-    def __init__(self, dim: int, state: int, head_dim: int, chunk: int, *, rngs: nnx.Rngs):
+    def __init__(self, dim: int, state: int, head_dim: int, chunk: int, *, rngs: Rngs):
         inner = 2 * dim
         if inner % head_dim:
             raise ValueError(f"head_dim={head_dim} must divide twice the width, {inner}")
         heads = inner // head_dim
         self.split, self.chunk = (inner, 2 * inner + 2 * state), chunk
-        self.norm = nnx.RMSNorm(dim, rngs=rngs)
-        self.in_proj = nnx.Linear(dim, 2 * inner + 2 * state + heads, use_bias=False, rngs=rngs)
+        self.norm = RMSNorm(dim, rngs=rngs)
+        self.in_proj = Linear(dim, 2 * inner + 2 * state + heads, use_bias=False, rngs=rngs)
         self.forward = Direction(inner, state, heads, rngs=rngs)
         self.backward = Direction(inner, state, heads, rngs=rngs)
-        self.out_proj = nnx.Linear(inner, dim, use_bias=False, rngs=rngs)
+        self.out_proj = Linear(inner, dim, use_bias=False, rngs=rngs)
 
     @jax.named_scope("ssd")
     def __call__(self, x: jax.Array, ok: jax.Array) -> jax.Array:  # (B, L, D), (B, L) -> (B, L, D)

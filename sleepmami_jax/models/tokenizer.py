@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from sleepmami_jax.models.initial import Linear, Rngs, normal
+
 POWER_FLOOR = 1e-4  # of a signal in robust standard deviations: keeps the logarithm of silence finite
 
 
@@ -63,12 +65,12 @@ def time_code(n: int, dim: int) -> np.ndarray:
 class Tokenizer(nnx.Module):
     """Tokens of the channels of one modality. A channel is known by its slot, so any subset may be there."""
 
-    def __init__(self, samples: int, slots: int, tokens: int, dim: int, *, rngs: nnx.Rngs):
+    def __init__(self, samples: int, slots: int, tokens: int, dim: int, *, rngs: Rngs):
         self.tokens, self.dim = tokens, dim
-        self.amplitude = nnx.Linear(samples, dim, rngs=rngs)
-        self.spectrum = nnx.Linear(n_bands(samples), dim, use_bias=False, rngs=rngs)
-        self.mix = nnx.Linear(dim, dim, rngs=rngs)
-        self.slot = nnx.Param(0.02 * jax.random.normal(rngs.params(), (slots, dim)))
+        self.amplitude = Linear(samples, dim, rngs=rngs)
+        self.spectrum = Linear(n_bands(samples), dim, use_bias=False, rngs=rngs)
+        self.mix = Linear(dim, dim, rngs=rngs)
+        self.slot = nnx.Param(normal(rngs.params(), (slots, dim), 0.02))
 
     def __call__(
         self,

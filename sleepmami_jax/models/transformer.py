@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs
 from sleepmami_jax.models.moe import MixtureOfExperts
 
 MASKED = -1e30  # finite, so that a row without any key stays finite (its output is masked later)
@@ -18,12 +19,12 @@ MASKED = -1e30  # finite, so that a row without any key stays finite (its output
 class Attention(nnx.Module):
     """Multi-head self-attention; masked keys get no weight."""
 
-    def __init__(self, dim: int, heads: int, *, rngs: nnx.Rngs):
+    def __init__(self, dim: int, heads: int, *, rngs: Rngs):
         if heads < 1 or dim % heads:
             raise ValueError(f"heads={heads} must divide the width, {dim}")
         self.heads = heads
-        self.qkv = nnx.Linear(dim, 3 * dim, use_bias=False, rngs=rngs)
-        self.out = nnx.Linear(dim, dim, use_bias=False, rngs=rngs)
+        self.qkv = Linear(dim, 3 * dim, use_bias=False, rngs=rngs)
+        self.out = Linear(dim, dim, use_bias=False, rngs=rngs)
 
     def __call__(
         self,
@@ -42,9 +43,9 @@ class Attention(nnx.Module):
 class Mlp(nnx.Module):
     """Linear, GELU, linear."""
 
-    def __init__(self, dim: int, hidden: int, *, rngs: nnx.Rngs):
-        self.up = nnx.Linear(dim, hidden, rngs=rngs)
-        self.down = nnx.Linear(hidden, dim, rngs=rngs)
+    def __init__(self, dim: int, hidden: int, *, rngs: Rngs):
+        self.up = Linear(dim, hidden, rngs=rngs)
+        self.down = Linear(hidden, dim, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:  # (..., D) -> (..., D)
         return self.down(jax.nn.gelu(self.up(x)))
@@ -53,10 +54,10 @@ class Mlp(nnx.Module):
 class Block(nnx.Module):
     """Attention, then an MLP or a mixture of experts, each behind an RMS norm and a residual."""
 
-    def __init__(self, dim: int, heads: int, feedforward: Mlp | MixtureOfExperts, *, rngs: nnx.Rngs):
-        self.norm_attention = nnx.RMSNorm(dim, rngs=rngs)
+    def __init__(self, dim: int, heads: int, feedforward: Mlp | MixtureOfExperts, *, rngs: Rngs):
+        self.norm_attention = RMSNorm(dim, rngs=rngs)
         self.attention = Attention(dim, heads, rngs=rngs)
-        self.norm_feedforward = nnx.RMSNorm(dim, rngs=rngs)
+        self.norm_feedforward = RMSNorm(dim, rngs=rngs)
         self.feedforward = feedforward
 
     @jax.named_scope("block")

@@ -14,6 +14,7 @@ from flax import nnx
 
 from data_pipeline.night import Modality
 from sleepmami_jax.config import ModelConfig
+from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import masked_mean
 from sleepmami_jax.models.micro import Tokens
 from sleepmami_jax.models.transformer import MASKED
@@ -31,9 +32,9 @@ def unit(x: jax.Array) -> jax.Array:
 class ModalityProjection(nnx.Module):
     """Private tokens of each modality -> a unit vector, and the learnt temperature."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: Rngs):
         self.maps = nnx.Dict(
-            {m.value: nnx.Linear(config.micro.dim, config.projection_dim, rngs=rngs) for m in Modality}
+            {m.value: Linear(config.micro.dim, config.projection_dim, rngs=rngs) for m in Modality}
         )
         self.log_scale = nnx.Param(
             jnp.full((), math.log(10.0), jnp.float32)

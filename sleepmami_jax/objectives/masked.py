@@ -12,6 +12,7 @@ from flax import nnx
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
 from sleepmami_jax.config import MicroPretraining, ModelConfig
+from sleepmami_jax.models.initial import Linear, Rngs, normal
 from sleepmami_jax.models.micro import Layout, Tokens, layout, patches
 from sleepmami_jax.models.tokenizer import log_spectrum, n_bands, time_code
 from sleepmami_jax.models.transformer import Block, Mlp
@@ -49,25 +50,23 @@ def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Arr
 class MaskedDecoder(nnx.Module):
     """One narrow block over all places, then per modality a map to patches, told apart by channel."""
 
-    def __init__(self, config: ModelConfig, dim: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, dim: int, *, rngs: Rngs):
         self.layout = layout(config.modalities)
         heads = max(1, dim // 16)
-        self.enter = nnx.Linear(config.micro.dim, dim, rngs=rngs)
-        self.hidden_token = nnx.Param(0.02 * jax.random.normal(rngs.params(), (dim,)))
-        self.modality = nnx.Param(0.02 * jax.random.normal(rngs.params(), (len(Modality), dim)))
+        self.enter = Linear(config.micro.dim, dim, rngs=rngs)
+        self.hidden_token = nnx.Param(normal(rngs.params(), (dim,), 0.02))
+        self.modality = nnx.Param(normal(rngs.params(), (len(Modality), dim), 0.02))
         self.block = Block(dim, heads, Mlp(dim, 2 * dim, rngs=rngs), rngs=rngs)
         self.slots = nnx.Dict(
             {
-                m.value: nnx.Param(
-                    0.02 * jax.random.normal(rngs.params(), (len(config.modalities[m].slots), dim))
-                )
+                m.value: nnx.Param(normal(rngs.params(), (len(config.modalities[m].slots), dim), 0.02))
                 for m in Modality
             }
         )
-        self.mix = nnx.Dict({m.value: nnx.Linear(dim, dim, rngs=rngs) for m in Modality})
+        self.mix = nnx.Dict({m.value: Linear(dim, dim, rngs=rngs) for m in Modality})
         samples = {m: self.layout.token_s[m] * RATE_HZ[m] for m in Modality}
-        self.samples = nnx.Dict({m.value: nnx.Linear(dim, samples[m], rngs=rngs) for m in Modality})
-        self.bands = nnx.Dict({m.value: nnx.Linear(dim, n_bands(samples[m]), rngs=rngs) for m in Modality})
+        self.samples = nnx.Dict({m.value: Linear(dim, samples[m], rngs=rngs) for m in Modality})
+        self.bands = nnx.Dict({m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in Modality})
 
     def __call__(
         self,

@@ -38,6 +38,7 @@ from sleepmami_jax.data.embeddings import (
 )
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, create, merge, split, structure
@@ -139,7 +140,7 @@ def _parts(params: Params) -> tuple[Params, Params]:
 
 
 class _MicroObjective(nnx.Module):
-    def __init__(self, model: ModelConfig, dim: int, *, rngs: nnx.Rngs):
+    def __init__(self, model: ModelConfig, dim: int, *, rngs: Rngs):
         self.decoder = MaskedDecoder(model, dim, rngs=rngs)
         self.projection = ModalityProjection(model, rngs=rngs)
 
@@ -147,7 +148,7 @@ class _MicroObjective(nnx.Module):
 def _micro(experiment, graph, params, workdir, progress) -> Phase:
     config: MicroPretraining = experiment.objective
     where = layout(experiment.model.modalities)
-    objective = _MicroObjective(experiment.model, config.decoder_dim, rngs=nnx.Rngs(experiment.seed + 1))
+    objective = _MicroObjective(experiment.model, config.decoder_dim, rngs=Rngs(experiment.seed + 1))
     extra_graph, params = _with_objective(params, objective)
 
     def loss(params, batch, keys, axes):
@@ -217,8 +218,8 @@ def frozen_digest(params: Params) -> str:
 def _macro(experiment, graph, params, workdir, progress) -> Phase:
     config: MacroPretraining = experiment.objective
     where = layout(experiment.model.modalities)
-    projection = nnx.Linear(
-        experiment.model.macro.dim, experiment.model.projection_dim, rngs=nnx.Rngs(experiment.seed + 1)
+    projection = Linear(
+        experiment.model.macro.dim, experiment.model.projection_dim, rngs=Rngs(experiment.seed + 1)
     )
     extra_graph, params = _with_objective(params, projection)
     out = embeddings_folder(experiment, workdir)
