@@ -47,6 +47,11 @@ _HEADROOM = 4.0
 thousandth of the signal's own spread, and only movement and lead-off transients can be cut."""
 
 
+_PERCENTILE_SAMPLES = 250_000
+"""Percentiles of a night are those of about so many of its samples, evenly spaced: the middle 50 % is known to a
+fifth of a per cent, in a tenth of the time."""
+
+
 @dataclass(frozen=True)
 class ChannelScale:
     """How one channel of one night is measured: for normalising (median, IQR) and for storing (scale,
@@ -135,7 +140,8 @@ def channel_scale(channel: Channel) -> ChannelScale:
     values = good if good.size else channel.samples[np.isfinite(channel.samples)]
     if not values.size:
         return ChannelScale(None, None, 1.0, 0.0, 0)
-    robust_low, q25, q50, q75, robust_high = map(float, np.percentile(values, (0.05, 25, 50, 75, 99.95)))
+    sample = values[:: max(1, values.size // _PERCENTILE_SAMPLES)]
+    robust_low, q25, q50, q75, robust_high = map(float, np.percentile(sample, (0.05, 25, 50, 75, 99.95)))
     median, iqr = (q50, q75 - q25) if good.size else (None, None)
     lowest, highest = float(values.min()), float(values.max())
     offset = (robust_low + robust_high) / 2

@@ -34,8 +34,8 @@ from sleepmami_jax.progress import bars
 from sleepmami_jax.tasks.finetune import finetune
 from sleepmami_jax.training.loop import train
 
-NIGHTS, HOURS, SEED = 24, (6.0, 6.5), 0
-SHARES = PrepareConfig(val_share=0.15, test_share=0.3)
+NIGHTS, HOURS, SEED = 32, (6.0, 6.5), 0
+SHARES = PrepareConfig(val_share=0.1, test_share=0.3)
 
 
 def run(

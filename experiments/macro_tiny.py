@@ -15,6 +15,6 @@ def get_config() -> Experiment:
         data=DataConfig(shards=(DataSource("shards"),), embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=10),
         init="runs/micro/model",
-        steps=100,
-        save_every=50,
+        steps=40,
+        save_every=20,
     )

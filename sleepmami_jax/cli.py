@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 RESEARCH_USE = "Research use only: not a medical device, not for diagnosis or treatment."
 
@@ -295,6 +295,7 @@ def _keep_compiled() -> None:
 def _run(args: argparse.Namespace) -> int:
     from data_pipeline.night import RecordingError
 
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step it takes
     try:
         return args.run(args)
     except (RecordingError, ValueError, OSError, RuntimeError) as error:

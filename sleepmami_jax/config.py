@@ -80,7 +80,7 @@ class MacroConfig:
     state: int = 16  # N of Mamba-2
     head_dim: int = 32
     pool_heads: int = 4  # of the attention that makes one vector of the night
-    chunk: int = 64  # SSD chunk: 32-64 is best on CPU, 256 on TPU
+    chunk: int = 16  # SSD chunk: about `state` is best on CPU, 256 on TPU
     seconds_dim: int = 48  # width of the dense path back to seconds
     seconds_depth: int = 2
 

@@ -42,6 +42,7 @@ def normalise(
     *,
     scale: float | np.ndarray = 1.0,
     offset: float | np.ndarray = 0.0,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Brings samples to the scale the model sees; the only place where this is done.
 
@@ -56,9 +57,10 @@ def normalise(
       median, iqr: over the channel's good seconds, see `channel_scale`; not used for SPO2. Broadcast to
         `samples`.
       scale, offset: as stored in a record. Broadcast to `samples`.
+      out: where to put the result, (...) float32; a new array when None.
 
     Returns:
-      (...) float32.
+      (...) float32, `out` if it was given.
 
     Raises:
       ValueError: an IQR that is not positive: the channel never moves, and `ChannelEntry.normalisable` says
@@ -72,21 +74,16 @@ def normalise(
                 f"{modality} with median {median} and IQR {iqr} has no scale; leave such a channel out"
             )
         centre, spread, limit = median, iqr / _IQR_OF_NORMAL, 20.0
-    values = samples.astype(np.float32)
-    values *= np.float32(scale / spread)
-    values += np.float32((offset - centre) / spread)
+    values = np.multiply(samples, np.asarray(scale / spread, np.float32), out=out, dtype=np.float32)
+    values += np.asarray((offset - centre) / spread, np.float32)
     return np.clip(values, -limit, limit, out=values)
 
 
-def usable_channels(
-    channels: Sequence[ChannelEntry], slots: Slots
-) -> dict[str, tuple[Modality, int, ChannelEntry]]:
-    """The channels of a night that reach the model: slot -> modality, place on the C axis, entry."""
-    places = {
-        slot: (modality, place) for modality, names in slots.items() for place, slot in enumerate(names)
-    }
+def usable_channels(channels: Sequence[ChannelEntry], slots: Slots) -> dict[str, tuple[int, ChannelEntry]]:
+    """The channels of a night that reach the model: slot -> place on the C axis, entry."""
+    places = {slot: place for names in slots.values() for place, slot in enumerate(names)}
     return {
-        c.slot: (*places[c.slot], c) for c in channels if c.slot in places and c.normalisable(MIN_GOOD_SHARE)
+        c.slot: (places[c.slot], c) for c in channels if c.slot in places and c.normalisable(MIN_GOOD_SHARE)
     }
 
 
@@ -107,22 +104,22 @@ def epochs_arrays(
     """
     arrays = blank_arrays(len(epochs) if length is None else length, slots)
     wanted = usable_channels(channels, slots)
-    for row, epoch in enumerate(epochs):
-        for stored in epoch.signals:
-            kept = [i for i, slot in enumerate(stored.slots) if slot in wanted]
-            if not kept:
-                continue
-            entries = [wanted[stored.slots[i]] for i in kept]
-            values = normalise(
-                stored.samples[kept],
-                stored.modality,
-                np.array([[entry.median] for _, _, entry in entries]),
-                np.array([[entry.iqr] for _, _, entry in entries]),
-                scale=stored.scale[kept, None],
-                offset=stored.offset[kept, None],
+    # All records of a night hold the same channels, so each modality is one array over the epochs.
+    for stored in zip(*(epoch.signals for epoch in epochs), strict=True):
+        first = stored[0]
+        kept = [i for i, slot in enumerate(first.slots) if slot in wanted]
+        if kept:
+            kept_slice = _as_slice(kept)
+            _fill(
+                arrays[first.modality.value],
+                first.modality,
+                [wanted[first.slots[i]] for i in kept],
+                _stack([s.samples[kept_slice] for s in stored]),
+                _stack([s.quality[kept_slice] for s in stored]),
+                scale=first.scale[kept],
+                offset=first.offset[kept],
             )
-            places = [place for _, place, _ in entries]
-            _fill(arrays[stored.modality.value], row, places, values, stored.quality[kept])
+    for row, epoch in enumerate(epochs):
         for task, labels in second_labels(epoch.events, epoch.scored, 0.0, EPOCH_S).items():
             arrays["seconds"][task][row] = labels
         arrays["stage"][row] = epoch.stage
@@ -144,12 +141,11 @@ def night_arrays(
     arrays = blank_arrays(n_epochs if length is None else length, slots)
     entries = {c.slot: (c, channel_entry(c, channel_scale(c))) for c in night.channels}
     wanted = usable_channels([entry for _, entry in entries.values()], slots)
-    for slot, (modality, place, entry) in wanted.items():
+    for slot, place in wanted.items():
         channel = entries[slot][0]
-        samples = channel.samples[: n_epochs * EPOCH_S * channel.rate_hz].reshape(n_epochs, -1)
-        quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, EPOCH_S)
-        values = normalise(samples, modality, entry.median, entry.iqr)
-        _fill(arrays[modality.value], slice(0, n_epochs), place, values, quality)
+        samples = channel.samples[: n_epochs * EPOCH_S * channel.rate_hz].reshape(n_epochs, 1, -1)
+        quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, 1, EPOCH_S)
+        _fill(arrays[channel.modality.value], channel.modality, [place], samples, quality)
     arrays["epoch_mask"][:n_epochs] = True
     if night.scoring is not None:
         arrays["stage"][:n_epochs] = night.scoring.stages
@@ -197,17 +193,44 @@ def epoch_bytes(slots: Slots) -> int:
 
 def _fill(
     arrays: dict[str, np.ndarray],
-    rows: int | slice,
-    places: int | list[int],
-    values: np.ndarray,
+    modality: Modality,
+    wanted: list[tuple[int, ChannelEntry]],
+    samples: np.ndarray,
     quality: np.ndarray,
+    scale: np.ndarray | float = 1.0,
+    offset: np.ndarray | float = 0.0,
 ) -> None:
-    """Puts normalised values (..., 30 * rate) in place, 0 in seconds that quality (..., 30) condemns."""
-    usable = quality == _GOOD
+    """Normalises samples (n, c, 30 * rate) of c channels into their places in the first n epochs.
+
+    They are 0 in seconds that quality (n, c, 30) condemns. `scale` and `offset` are (c,), as stored.
+    """
+    places = _as_slice([place for place, _ in wanted])
+    n, usable = len(samples), quality == _GOOD
+    signal = arrays["signal"][:n, places]  # a view, unless the night lacks a channel in the middle
+    values = normalise(
+        samples,
+        modality,
+        np.array([[entry.median] for _, entry in wanted]),
+        np.array([[entry.iqr] for _, entry in wanted]),
+        scale=np.reshape(scale, (-1, 1)),
+        offset=np.reshape(offset, (-1, 1)),
+        out=signal,
+    )
     if not usable.all():
         values.reshape(*usable.shape, -1)[~usable] = 0
-    arrays["signal"][rows, places] = values
-    arrays["usable"][rows, places] = usable
+    if not isinstance(places, slice):
+        arrays["signal"][:n, places] = values
+    arrays["usable"][:n, places] = usable
+
+
+def _as_slice(places: list[int]) -> slice | list[int]:
+    """Indices as a slice where they are consecutive: a view instead of a copy."""
+    consecutive = places == list(range(places[0], places[0] + len(places)))
+    return slice(places[0], places[0] + len(places)) if consecutive else places
+
+
+def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def _with_present(arrays: dict[str, Any], slots: Slots) -> dict[str, Any]:

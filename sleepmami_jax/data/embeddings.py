@@ -29,7 +29,7 @@ from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 
 INDEX = "embeddings.json"
-BLOCK_EPOCHS = 16  # encoded at once: 8 to 16 epochs stay in a CPU's cache
+BLOCK_EPOCHS = 32  # encoded at once
 
 Encode = Callable[[dict], tuple[np.ndarray, np.ndarray]]
 """Arrays of `BLOCK_EPOCHS` epochs -> tokens (B, L, D) and which are there (B, L)."""

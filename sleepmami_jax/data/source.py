@@ -115,7 +115,7 @@ def chosen_epochs(
 def _usable_epochs(entry: NightEntry, slots: Slots) -> np.ndarray:
     """(n_epochs,) bool: whether any channel of `slots` has a good second there."""
     usable = np.zeros(entry.n_epochs, bool)
-    for _, _, channel in usable_channels(entry.channels, slots).values():
+    for _, channel in usable_channels(entry.channels, slots).values():
         for first, end in channel.usable_epochs:
             usable[first:end] = True
     return usable
