@@ -34,7 +34,7 @@ from sleepmami_jax.progress import bars
 from sleepmami_jax.tasks.finetune import finetune
 from sleepmami_jax.training.loop import train
 
-NIGHTS, HOURS, SEED = 32, (6.0, 6.5), 0
+NIGHTS, HOURS, SEED = 26, (6.0, 6.2), 0
 SHARES = PrepareConfig(val_share=0.1, test_share=0.3)
 
 
@@ -179,7 +179,8 @@ def table(metrics: dict[str, Any], out: Path) -> str:
     ]
     lines = [
         "",
-        f"{metrics['n_nights']} simulated test nights of {metrics['n_subjects']} subjects never seen",
+        f"{metrics['n_nights']} simulated test nights of {metrics['n_subjects']} subjects never seen, "
+        f"after {finetune_tiny.get_config().data.nights} scored nights",
         f"{'':44}{'pretrained':>12}{'from scratch':>14}{'guessing':>10}",
     ]
     lines += [

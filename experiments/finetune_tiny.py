@@ -1,4 +1,4 @@
-"""Staging, breathing events and arousals from three scored nights, on a finished `macro_tiny` run.
+"""Staging, breathing events and arousals from six scored nights, on a finished `macro_tiny` run.
 
     sleepmami finetune --config experiments/finetune_tiny.py --workdir runs/finetune
 
@@ -13,9 +13,9 @@ def get_config() -> Experiment:
     return Experiment(
         name="finetune-tiny",
         objective=Finetuning(batch=4, epochs=60, freeze_micro=True),
-        data=DataConfig(shards=(DataSource("shards"),), nights=3, embeddings="embeddings"),
+        data=DataConfig(shards=(DataSource("shards"),), nights=6, embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
         init="runs/macro/model",
-        steps=100,
-        save_every=50,
+        steps=80,
+        save_every=40,
     )

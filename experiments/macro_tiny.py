@@ -13,8 +13,8 @@ def get_config() -> Experiment:
         name="macro-tiny",
         objective=MacroPretraining(batch=10, temperature=0.5, crop=0.8, drop_modality=0.1),
         data=DataConfig(shards=(DataSource("shards"),), embeddings="embeddings"),
-        optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=10),
+        optimizer=OptimizerConfig(learning_rate=5e-4, warmup_steps=10),
         init="runs/micro/model",
-        steps=40,
-        save_every=20,
+        steps=30,
+        save_every=15,
     )

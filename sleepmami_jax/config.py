@@ -111,7 +111,6 @@ class DataConfig:
       shards: prepared folders, mixed by weight.
       split: "train", "val" or "test".
       nights: use only the first so many nights of each folder's split, in manifest order; None is all of them.
-      min_good_share: a channel with a smaller share of good seconds in its night is treated as missing.
       embeddings: where micro tokens of a frozen Micro-Encoder are kept; None is inside the workdir.
       prefetch_bytes: memory that read-ahead may take in each process.
     """
@@ -119,7 +118,6 @@ class DataConfig:
     shards: tuple[DataSource, ...] = ()
     split: str = "train"
     nights: int | None = None
-    min_good_share: float = 0.05
     embeddings: str | None = None
     prefetch_bytes: int = 64 * 2**20
 
@@ -192,6 +190,8 @@ class Finetuning:
     stage_weight: float = 1.0
     respiratory_weight: float = 1.0
     arousal_weight: float = 0.5
+    balance_weight: float = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
+    router_z_weight: float = 0.001
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from data_pipeline.night import EPOCH_S, Modality
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.macro import ModalityMerge, epoch_means
+from sleepmami_jax.models.macro import ModalityMerge, epoch_means, token_statistics
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import NightOutput, merge, split, structure
 
@@ -103,6 +103,21 @@ def test_a_night_with_nothing_has_finite_gradients(tiny, model):
     gradients = jax.jit(jax.grad(loss))({name: model[1][name] for name in shapes})
     assert all(np.isfinite(g).all() for g in gradients.values())
     assert any(np.abs(g).max() > 0 for g in gradients.values())
+
+
+def test_token_statistics_are_those_of_the_tokens_that_are_there():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((NIGHTS, 20, len(Modality), 3)).astype(np.float32)
+    there = rng.random(x.shape[:-1]) > 0.3
+    there[1, :, 2] = False
+    ours = np.asarray(token_statistics(np.where(there[..., None], x, 1e3), there))
+    ours = ours.reshape(NIGHTS, len(Modality), 2, 3)
+    for n in range(NIGHTS):
+        for m in range(len(Modality)):
+            seen = x[n, there[n, :, m], m]
+            mean, spread = (seen.mean(0), seen.std(0)) if len(seen) else (0.0, 0.0)
+            np.testing.assert_allclose(ours[n, m, 0], mean, atol=1e-5)
+            np.testing.assert_allclose(ours[n, m, 1], spread, atol=1e-3)
 
 
 def test_modalities_merge_to_the_mean_of_those_that_are_there():

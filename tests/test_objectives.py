@@ -501,8 +501,10 @@ def test_a_view_is_one_run_of_at_least_the_share_asked_for(views):
 def test_modalities_and_epochs_are_dropped_as_often_as_asked(views):
     _, draw = views
     masks = draw(crop=1.0, drop_modality=0.3)
-    kept = masks.any(1)
-    assert kept[:, 0].all()  # the modality that the night has most of
-    assert kept[:, [1, 4, 5]].mean() == pytest.approx(0.7, abs=0.07)
+    kept = masks.any(1)[:, [0, 1, 4, 5]]
+    assert kept.mean() == pytest.approx(
+        0.7 + 0.3 / 4, abs=0.05
+    )  # one of the four that are there always stays
+    assert not kept.all(0).any()  # and it is not always the same
     masks = draw(crop=1.0, drop_epochs=0.25)
     assert masks.any(-1)[:, :40].mean() == pytest.approx(0.75, abs=0.03)

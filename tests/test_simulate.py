@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from data_pipeline.night import APNEAS, BREATHING_EVENTS, STAGES, EventKind, RecordingError
+from data_pipeline.night import APNEAS, BREATHING_EVENTS, EPOCH_S, STAGES, EventKind, RecordingError
 from data_pipeline.simulate import simulate_cohort
 from data_pipeline.simulate.artefacts import Artefact, add_electric, add_to_spo2
 from data_pipeline.simulate.body import make_chin, make_ecg, make_eog, make_heart_beats, make_legs
@@ -22,6 +22,7 @@ from data_pipeline.simulate.events import draw_events
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W, draw_hypnogram
 from data_pipeline.simulate.person import draw_person
 from data_pipeline.simulate.sites import SITES
+from data_pipeline.simulate.write import RECORD_S
 
 HOURS = (1.0, 1.2)
 
@@ -175,6 +176,15 @@ def test_both_sites_show_microvolts_after_rereferencing(cohort):
     assert 5 < np.median(np.abs(a.get_signal("EEG C3-M2").data)) * 1.48 < 40
     assert np.median(np.abs(derived)) < 0.8 * np.median(np.abs(b.get_signal("C3").data))
     assert 0.5 < np.median(np.abs(chin)) * 1.48 < 25
+
+
+def test_a_data_record_divides_nights_of_any_length_exactly():
+    """edfio refuses signals whose durations, samples / (samples of a record / seconds), differ by rounding."""
+    samples = np.arange(1, 1200)  # of one signal in one record; those of annotations are not ours to choose
+    for n_epochs in range(6 * 120, 9 * 120 + 1):
+        records = n_epochs * EPOCH_S / RECORD_S
+        assert records == int(records)
+        np.testing.assert_array_equal(samples * records / (samples / RECORD_S), n_epochs * EPOCH_S)
 
 
 def test_demographics_name_every_night(cohort):

@@ -1,7 +1,8 @@
 """The Macro-Encoder: a whole night of micro tokens -> one vector, and features of every epoch and second.
 
 Bidirectional SSD blocks read the night at full rate; M neighbours are merged into one between levels, so that the
-last level sees hours; the night's vector is pooled there; on the way back up each level is added to the finer one.
+last level sees hours; the night's vector is pooled there and from the tokens themselves; on the way back up each
+level is added to the finer one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,19 @@ def masked_mean(x: jax.Array, ok: jax.Array, axis: int) -> jax.Array:
     return (x * weight).sum(axis) / jnp.maximum(weight.sum(axis), 1.0)
 
 
+def token_statistics(x: jax.Array, present: jax.Array) -> jax.Array:
+    """(N, E, M, D), (N, E, M) -> (N, 2 M D): mean and standard deviation over the night of each modality's tokens.
+
+    What a night is made of, whatever the order: the vector's short way to the micro tokens, which a few nights are
+    enough to learn from. 0 where a modality is missing.
+    """
+    mean = masked_mean(x, present, 1)
+    spread = (
+        jnp.sqrt(masked_mean(jnp.square(x - mean[:, None]), present, 1) + 1e-4) * present.any(1)[..., None]
+    )
+    return jnp.concatenate([mean, spread], -1).reshape(x.shape[0], -1)
+
+
 class ModalityMerge(nnx.Module):
     """A linear map per modality, then the mean of those that are there."""
 
@@ -67,7 +81,8 @@ class MacroEncoder(nnx.Module):
         self.up = nnx.List(Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
         self.norm = RMSNorm(c.dim, rngs=rngs)
         self.pool = Linear(c.dim, c.pool_heads, rngs=rngs)
-        self.vector = Linear(2 * c.pool_heads * c.dim, c.dim, rngs=rngs)
+        pooled = 2 * c.pool_heads * c.dim + 2 * len(Modality) * config.micro.dim
+        self.vector = Linear(pooled, c.dim, rngs=rngs)
 
     @jax.named_scope("macro")
     def __call__(
@@ -94,7 +109,7 @@ class MacroEncoder(nnx.Module):
                 h = self.down[i]((h * ok[..., None]).reshape(n, e // self.merge, self.merge * d))
                 ok = ok.reshape(n, e // self.merge, self.merge).any(-1)
 
-        vector = self.vector(self._pool(h, ok))
+        vector = self.vector(jnp.concatenate([self._pool(h, ok), token_statistics(x, present)], -1))
 
         for skip, up in zip(reversed(skips), reversed(self.up), strict=True):
             h = skip + up(jnp.repeat(h, self.merge, axis=1))

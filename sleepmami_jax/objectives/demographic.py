@@ -95,7 +95,7 @@ def view_mask(key: jax.Array, present: jax.Array, crop: float, drop_modality: fl
     """(E, M) -> (E, M) bool: one random view of a night, as what of it may be seen.
 
     A crop of consecutive epochs at least `crop` of the night long, without some epochs and some modalities; at least
-    one modality that the night has is kept.
+    one modality that is there is kept.
     """
     crop_key, start_key, modality_key, stay_key, epoch_key = jax.random.split(key, 5)
     epochs, modalities = present.shape
@@ -107,7 +107,7 @@ def view_mask(key: jax.Array, present: jax.Array, crop: float, drop_modality: fl
     inside = (place >= start) & (place < start + kept) & there
     inside &= ~jax.random.bernoulli(epoch_key, drop_epochs, (epochs,))
     dropped = jax.random.bernoulli(modality_key, drop_modality, (modalities,))
-    share = present.mean(0)
-    stays = jnp.argmax(share + 1e-3 * jax.random.uniform(stay_key, (modalities,)))
+    seen = (present & inside[:, None]).any(0)
+    stays = jnp.argmax(jnp.where(seen, jax.random.uniform(stay_key, (modalities,)), -1.0))
     dropped = dropped.at[stays].set(False)
     return present & inside[:, None] & ~dropped[None]

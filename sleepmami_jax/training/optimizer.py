@@ -76,7 +76,9 @@ def _names(arrays, decaying: bool) -> list[str]:
 def _vectors(arrays: dict[str, jax.Array]) -> dict[bool, jax.Array]:
     """All arrays that decay (True), and all that do not (False), end to end."""
     return {
-        decaying: jnp.concatenate([jnp.ravel(arrays[name]) for name in _names(arrays, decaying)] or [jnp.zeros(0)])
+        decaying: jnp.concatenate(
+            [jnp.ravel(arrays[name]) for name in _names(arrays, decaying)] or [jnp.zeros(0)]
+        )
         for decaying in (False, True)
     }
 
@@ -88,5 +90,7 @@ def _arrays(vectors: dict[bool, jax.Array], like: dict[str, jax.Array]) -> dict[
     for decaying, vector in jax.lax.optimization_barrier(vectors).items():
         names = _names(like, decaying)
         parts = jnp.split(vector, np.cumsum([like[name].size for name in names])[:-1])
-        arrays |= {name: part.reshape(like[name].shape) for name, part in zip(names, parts, strict=bool(names))}
+        arrays |= {
+            name: part.reshape(like[name].shape) for name, part in zip(names, parts, strict=bool(names))
+        }
     return arrays

@@ -287,8 +287,10 @@ def _finetune(experiment, graph, params, workdir, progress) -> Phase:
         labels |= {task: v.reshape(n, e * EPOCH_S).astype(jnp.int32) for task, v in batch["seconds"].items()}
         total, metrics = task_losses(model(tokens, ok), labels, config, axes)
         if router:
-            total = total + 0.01 * router["balance"] + 0.001 * router["z"]
+            total = total + config.balance_weight * router["balance"] + config.router_z_weight * router["z"]
         return total, metrics
 
-    trainable = ("macro/", "seconds/", "heads/") + (() if config.freeze_micro else ("micro/",))
+    # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
+    macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
+    trainable = (*macro, "seconds/", "heads/") + (() if config.freeze_micro else ("micro/",))
     return Phase(params, trainable, loss, batches, config.batch)
