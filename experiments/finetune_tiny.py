@@ -16,6 +16,6 @@ def get_config() -> Experiment:
         data=DataConfig(shards=(DataSource("shards"),), nights=6, embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
         init="runs/macro/model",
-        steps=80,
-        save_every=40,
+        steps=100,
+        save_every=50,
     )

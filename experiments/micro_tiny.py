@@ -16,6 +16,6 @@ def get_config() -> Experiment:
         objective=MicroPretraining(batch=32),
         data=DataConfig(shards=(DataSource("shards"),)),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=30),
-        steps=160,
-        save_every=80,
+        steps=180,
+        save_every=90,
     )

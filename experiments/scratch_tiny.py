@@ -19,6 +19,6 @@ def get_config() -> Experiment:
         name="scratch-tiny",
         init=None,
         objective=replace(pretrained.objective, epochs=24, freeze_micro=False),
-        steps=36,
-        save_every=18,
+        steps=45,
+        save_every=15,
     )
