@@ -9,17 +9,15 @@ import numpy as np
 
 from data_pipeline.load import prepare_channels
 from data_pipeline.montage import map_channels
-from data_pipeline.night import SLOTS, Channel, Modality, Quality, RecordingError
+from data_pipeline.night import EPOCH_S, SLOTS, Channel, Modality, Quality, RecordingError
 from data_pipeline.readers import open_recording
 
 TASKS = {
     "stages": (Modality.EEG, Modality.EOG),
     "breathing events": (Modality.RESP, Modality.SPO2),
     "arousals": (Modality.EEG,),
-    "spindles and K-complexes": (Modality.EEG,),
-    "limb movements": ("LEG_L", "LEG_R"),
 }
-"""Task -> modalities or slots, any one of which it needs (AASM manual: what each is scored from)."""
+"""Task -> modalities, any one of which it needs (AASM manual: what each is scored from)."""
 
 
 @dataclass(frozen=True)
@@ -119,16 +117,18 @@ def diagnose(path: Path) -> Diagnosis:
         else ChannelReport(s.label, s.unit, float(s.rate_hz), None, why[s.index], None, {})
         for s in recording.signals
     )
-    slots = {c.slot for c in channels}
-    have = slots | {c.modality for c in channels}
+    slots, have = {c.slot for c in channels}, {c.modality for c in channels}
+    error = ""
+    if not channels:
+        error = "No channel is usable: rename the labels to their positions (C4-M1, E1-M2, Chin …)."
+    elif recording.duration_s < EPOCH_S:
+        error = f"{recording.duration_s:g} s long, expected at least one epoch of {EPOCH_S} s."
     # Labels and reasons stand in the channel lines already.
     notes = tuple(n for n in notes if " is not used: " not in n)
     return Diagnosis(
         file=path.name,
-        usable=bool(channels),
-        error=""
-        if channels
-        else "No channel is usable: rename the labels to their positions (C4-M1, E1-M2, Chin …).",
+        usable=not error,
+        error=error,
         duration_s=recording.duration_s,
         start_clock=recording.start_clock,
         channels=reports,

@@ -162,7 +162,11 @@ def _scoring(
 ) -> tuple[Scoring | None, tuple[str, ...]]:
     if not files:
         scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored)
-        return (scoring, notes) if scoring.scored else (None, notes)
+        if (scoring.stages >= 0).any() or scoring.events:
+            return scoring, notes
+        if scored:
+            notes = (*notes, "Said to be scored, but no scoring was found with it: taken as not scored.")
+        return None, notes
     read = [read_scoring(path, recording.duration_s, scored) for path in files]
     merged, notes = merge_scorings([scoring for scoring, _ in read])
     return merged, (*(note for _, ns in read for note in ns), *notes)

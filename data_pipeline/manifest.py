@@ -182,7 +182,7 @@ def write_lines(path: Path, values: list[dict[str, Any]]) -> None:
     half = path.with_name(path.name + ".half")
     with half.open("w", encoding="utf-8", newline="\n") as file:
         for value in values:
-            file.write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n")
+            file.write(json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
     half.replace(path)
@@ -199,7 +199,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = path / MANIFEST if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"{path}: no such manifest; make one with `sleepmami prepare`")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     header = _json_object(path, 1, lines[0] if lines else "")
     if header.get("format") != FORMAT:
         raise ValueError(
@@ -256,6 +256,8 @@ def _channel(value: dict[str, Any]) -> ChannelEntry:
 
 def _check(night: NightEntry) -> None:
     """Refuses what would lead the loader astray; a manifest may come from a stranger."""
+    if not is_safe_name(night.night_id):
+        raise ValueError(f"night id {night.night_id!r}: expected letters, digits, `.`, `_`, `-`")
     if not is_safe_name(night.shard) or not night.shard.endswith(SHARD_SUFFIX):
         raise ValueError(
             f"shard {night.shard!r} is not a plain `*{SHARD_SUFFIX}` file name in the manifest's folder"

@@ -13,7 +13,7 @@ def get_config() -> Experiment:
     return Experiment(
         name="finetune-tiny",
         objective=Finetuning(batch=4, epochs=60, freeze_micro=True),
-        data=DataConfig(shards=(DataSource("shards"),), nights=6, embeddings="embeddings"),
+        data=DataConfig(shards=(DataSource("shards"),), nights=6, scored=True, embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
         init="runs/macro/model",
         steps=100,

@@ -130,9 +130,17 @@ def evaluate(args) -> int:
 def score(args) -> int:
     from sleepmami_jax import load
 
+    several = len(args.recordings) > 1
+    if several and args.scoring:
+        raise ValueError("--scoring belongs to one recording; score one at a time to compare with a human")
+    names = [recording.stem for recording in args.recordings]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them"
+        )
     model = load(args.model)
     for recording in args.recordings:
-        out = args.out if len(args.recordings) == 1 else args.out / recording.stem
+        out = args.out / recording.stem if several else args.out
         scores = model.score(recording, args.scoring, out=out)
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
@@ -174,7 +182,12 @@ def _parser() -> argparse.ArgumentParser:
             "--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on"
         )
         sub.add_argument(
-            "--set", nargs="*", default=[], metavar="a.b=c", help="change fields of the experiment"
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="a.b=c",
+            help="change fields of the experiment",
         )
 
     sub = command(
@@ -283,7 +296,7 @@ def _huge_pages() -> None:
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-        os.execv(sys.executable, [sys.executable, "-m", "sleepmami_jax.cli", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "sleepmami_jax.cli", *sys.argv[1:]])
 
 
 def _keep_compiled() -> None:

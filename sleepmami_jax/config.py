@@ -111,6 +111,7 @@ class DataConfig:
       shards: prepared folders, mixed by weight.
       split: "train", "val" or "test".
       nights: use only the first so many nights of each folder's split, in manifest order; None is all of them.
+      scored: use only nights that somebody scored.
       embeddings: where micro tokens of a frozen Micro-Encoder are kept; None is inside the workdir.
       prefetch_bytes: memory that read-ahead may take in each process.
     """
@@ -118,6 +119,7 @@ class DataConfig:
     shards: tuple[DataSource, ...] = ()
     split: str = "train"
     nights: int | None = None
+    scored: bool = False
     embeddings: str | None = None
     prefetch_bytes: int = 64 * 2**20
 

@@ -102,6 +102,7 @@ def test_what_lies_outside_is_counted():
         Annotation(50, 5, "Hypopnea"),
         Annotation(1, None, "Zebra"),
         Annotation(2, None, "Zebra"),
+        Annotation(3, None, "Zebra"),
         Annotation(90, 90, "N2"),
     ]
     scoring, notes = scoring_from(marks, 120)
@@ -111,7 +112,7 @@ def test_what_lies_outside_is_counted():
         ("obstructive_apnea", 110, 10),
     ]
     text = " ".join(notes)
-    for part in ("1 event(s) outside", "2 event(s) crossing", "1 event(s) written twice", "'Zebra' (2)"):
+    for part in ("1 event(s) outside", "2 event(s) crossing", "1 event(s) written twice", "'Zebra' (3)"):
         assert part in text
     assert "60 s of scored stages" in text and "3 of 4 epochs" in text
 
@@ -184,6 +185,24 @@ def test_bad_scoring_files_are_refused(tmp_path, name, text, message):
     with pytest.raises(RecordingError, match=message) as error:
         read_scoring(path, 60)
     assert name in str(error.value)
+
+
+def test_a_technicians_remark_stays_out_of_messages(tmp_path):
+    path = tmp_path / "n.csv"
+    rows = ["0,30,Sleep stage N2", "1,1,Mr John Smith wakes", *["2,3,grimace"] * 3]
+    path.write_text("\n".join(["onset,duration,type", *rows]))
+    (note,) = [n for n in read_scoring(path, 30)[1] if "unknown" in n]
+    assert "4 annotation(s)" in note and "'grimace' (3)" in note and "Smith" not in note
+    path.write_text("\n".join(["onset,duration,type", *rows[1:]]))
+    with pytest.raises(RecordingError, match="no stage and no event") as error:
+        read_scoring(path, 30)
+    assert "Smith" not in str(error.value)
+
+
+def test_a_quoted_cell_may_hold_a_line_break(tmp_path):
+    path = tmp_path / "n.csv"
+    path.write_text('onset,duration,type,comment\n0,30,Sleep stage N2,"two\nlines \u2028 and more"\n')
+    assert read_scoring(path, 30)[0].stages.tolist() == [N2]
 
 
 def test_edfplus_in_a_file_of_its_own(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def test_scoring_from_the_command_line_and_from_python_agree(demo, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+def test_a_test_set_of_its_own_is_evaluated_without_baselines(demo, tmp_path):
+    shards = tmp_path / "shards"
+    shutil.copytree(demo / "shards", shards)
+    header, *nights = (shards / "manifest.jsonl").read_text().splitlines()
+    test = [night for night in nights if json.loads(night)["split"] == "test"]
+    (shards / "manifest.jsonl").write_text("\n".join([header, *test]) + "\n")
+    assert sleepmami("evaluate", "--model", demo / "model", shards, "--out", tmp_path / "m.json") == 0
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["n_nights"] == len(test) and metrics["staging"]["baselines"] == {}
+    assert metrics["respiratory"]["baselines"] == {} and metrics["night"]["age_mae"] is None
+
+
 def test_evaluate_and_embed_and_export(demo, tmp_path):
     shards, model = demo / "shards", demo / "model"
     assert (
@@ -143,6 +156,21 @@ def test_bad_recordings_are_refused(demo, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_several_recordings_neither_share_a_scoring_nor_a_name(demo, tmp_path, capsys):
+    words = ("--model", demo / "model", "--out", tmp_path / "out")
+    assert "one at a time" in _fails(capsys, "score", "a.edf", "b.edf", *words, "--scoring", "a.csv")
+    assert "'night' is the name of more than one" in _fails(
+        capsys, "score", "a/night.edf", "b/night.edf", *words
+    )
+
+
+def test_each_set_counts():
+    args = _parse(
+        ["sleepmami", "pretrain", "--config", "c", "--workdir", "w", "--set", "a=1", "--set", "b=2", "c=3"]
+    )
+    assert args.set == ["a=1", "b=2", "c=3"]
+
+
 def test_bad_configurations_and_models_are_refused(demo, tmp_path, capsys):
     run_in = ("--workdir", tmp_path / "run")
     assert "micro_tiny.py" in _fails(capsys, "pretrain", "--config", "experiments/micro_tinny.py", *run_in)
@@ -161,8 +189,6 @@ def test_bad_configurations_and_models_are_refused(demo, tmp_path, capsys):
 
 
 def test_a_missing_or_damaged_shard_is_named(demo, tmp_path, capsys):
-    import shutil
-
     shards = tmp_path / "shards"
     shutil.copytree(demo / "shards", shards)
     assert sleepmami("verify", shards) == 0

@@ -36,13 +36,12 @@ def test_each_channel_is_reported_with_its_reason(tmp_path):
     assert "too slow" in d.channels[3].reason and "snoring" in d.channels[0].reason
     assert "C3" not in d.missing and "CHIN" in d.missing
     assert d.tasks["stages"] == d.tasks["breathing events"] == d.tasks["arousals"] == ""
-    assert d.tasks["limb movements"] == "LEG_L or LEG_R"
 
 
 def test_tasks_follow_from_the_channels(tmp_path):
     d = diagnose(write(tmp_path / "n.edf", ("SpO2", 1, "%"), ("Leg/L", 100, "uV")))
     assert d.tasks["stages"] == "EEG or EOG" and d.tasks["arousals"] == "EEG"
-    assert d.tasks["breathing events"] == "" and d.tasks["limb movements"] == ""
+    assert d.tasks["breathing events"] == ""
     assert "stages: no, needs EEG or EOG" in d.to_text() and "breathing events: will work" in d.to_text()
 
 
@@ -53,6 +52,15 @@ def test_the_report_fits_a_screen_and_is_plain_json(tmp_path):
     assert "C3 against the opposite mastoid" in text and "and 52 more" in text
     assert len(text.splitlines()) < 25
     assert json.loads(json.dumps(d.to_dict()))["channels"][0]["slot"] == "C3"
+
+
+def test_less_than_an_epoch_is_not_usable(tmp_path):
+    path = tmp_path / "short.edf"
+    edfio.Edf([edfio.EdfSignal(np.sin(np.arange(1000)), 100, label="C3-M2", physical_dimension="uV")]).write(
+        path
+    )
+    d = diagnose(path)
+    assert not d.usable and "10 s long, expected at least one epoch of 30 s" in d.to_text()
 
 
 def test_what_cannot_be_used_is_a_result(tmp_path):

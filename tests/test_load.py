@@ -155,6 +155,12 @@ def test_embedded_and_separate_scoring(tmp_path):
     assert night.scoring.scored == {"stages", "arousal"}
 
 
+def test_a_night_whose_scoring_is_lost_is_not_scored(tmp_path):
+    path = write(tmp_path / "n.edf", wave("C3-M2", 10))
+    night = load_night(path, scored=frozenset({"stages", "hypopnea"}))
+    assert night.scoring is None and any("taken as not scored" in note for note in night.notes)
+
+
 def test_the_same_file_gives_the_same_bytes(tmp_path):
     path = write(tmp_path / "n.edf", wave("C4-M1", 10, noise=5), wave("C3", 4, noise=5), wave("M2", 4))
     first, second = load_night(path), load_night(path)

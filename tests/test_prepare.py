@@ -2,13 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_pipeline.cohorts import Source, find_nights
-from data_pipeline.manifest import MANIFEST, read_manifest
+from data_pipeline.manifest import MANIFEST, read_manifest, write_manifest
 from data_pipeline.night import Demographics
 from data_pipeline.prepare import PrepareConfig, assign_splits, prepare, verify
 from data_pipeline.records import night_events, open_shard, read_epochs
@@ -187,6 +188,14 @@ def test_verify_names_what_is_wrong(tmp_path):
     assert "no such manifest" in verify(tmp_path / "in")[0]
 
 
+def test_a_note_may_hold_any_character(tmp_path):
+    prepared(write_recordings(tmp_path / "in", [1]), tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    odd = replace(manifest.nights[0], notes=("a\x85b\u2028c\nd ä",))
+    write_manifest(tmp_path / "out" / MANIFEST, replace(manifest, nights=(odd,)))
+    assert read_manifest(tmp_path / "out").nights == (odd,)
+
+
 def test_verify_finds_a_shard_that_is_whole_but_not_the_manifests(tmp_path):
     out = tmp_path / "out"
     prepared(write_recordings(tmp_path / "in", [1]), out)
@@ -202,6 +211,8 @@ def test_verify_finds_a_shard_that_is_whole_but_not_the_manifests(tmp_path):
         (lambda t: t.replace('"n1.array_record"', '"../n1.array_record"'), "not a plain"),
         (lambda t: t.replace('"n1.array_record"', '"/etc/x.array_record"'), "not a plain"),
         (lambda t: t.replace('"n1.array_record"', '"..\\\\\\\\x.array_record"'), "not a plain"),
+        (lambda t: t.replace('"night_id":"n1"', '"night_id":"../n1"'), "night id '../n1'"),
+        (lambda t: t.replace('"night_id":"n1"', '"night_id":"/tmp/n1"'), "night id '/tmp/n1'"),
         (lambda t: t.replace('"version":1', '"version":7'), "version 7"),
         (lambda t: t.replace("sleepmami-shards", "sheep"), "not a manifest"),
         (lambda t: t[:-40], "line 2: damaged"),
@@ -246,7 +257,7 @@ def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
     assert names == {
         "SC4001E0-PSG": ["SC4001EC-Hypnogram.edf"],
         "a_night": ["a night.csv"],
-        "b": ["b-Hypnogram.edf", "b.xml", "b_hypnogram.csv"],
+        "b": ["b-Hypnogram.edf", "b_hypnogram.csv"],
         "c": ["c_events.csv"],
     }
     assert sources["a_night"].demographics == Demographics(41.5, "F", None)

@@ -81,6 +81,13 @@ def test_merge_joins_a_gap_of_three_seconds_and_no_more():
     assert spans(merge([hypopnea(20, 5), hypopnea(0, 60)], 3)) == [(0, 60)]  # one inside the other, any order
 
 
+def test_apneas_in_a_row_are_counted_however_short_the_breath_between():
+    chain = [Event(APNEA, 27.5 * i, 25.0) for i in range(8)]
+    assert counted_breathing(chain, np.full(10, N2)) == tuple(chain)
+    fragments = [hypopnea(0, 6), hypopnea(8, 6), hypopnea(40, 30), hypopnea(71, 4)]
+    assert spans(breathing_rules(fragments)) == [(0, 14), (40, 75)]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "joint"),
     [(HYPOPNEA, CENTRAL, CENTRAL), (CENTRAL, OBSTRUCTIVE, APNEA), (HYPOPNEA, HYPOPNEA, HYPOPNEA)],
@@ -190,10 +197,11 @@ def test_thresholds_are_probabilities():
 
 
 def test_valid_spo2_masks_quality_and_range():
-    samples = np.float32([97, 0, 49.9, 50, 100, 101, 96])
+    samples = np.float32([97, 0, 49.9, 50, 100.002, 101, 96])  # a header of 0..200 % decodes 100 as 100.002
     quality = np.uint8([0, 0, 0, 0, 0, 0, Quality.FLAT])
     spo2 = valid_spo2(Channel("SPO2", Modality.SPO2, samples, quality, "SaO2", "alias", 1.0))
     np.testing.assert_array_equal(np.isfinite(spo2), [1, 0, 0, 1, 1, 0, 0])
+    assert np.nanmax(spo2) == 100
 
 
 def dip(depth, before=60, fall=20, hold=5, rise=15, after=60, level=96.0):

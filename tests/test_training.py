@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from sleepmami_jax.config import (
     MacroPretraining,
     MicroPretraining,
 )
-from sleepmami_jax.export.folder import load_model
+from sleepmami_jax.export.folder import load_model, save_model
 from sleepmami_jax.training.loop import NonFiniteError, train
 from tests.conftest import tiny_config
 from tests.nights import load_random_night, write_recordings
@@ -118,6 +119,30 @@ def test_another_configuration_is_refused(experiment, unbroken):
         train(changed, unbroken, quiet=True)
 
 
+def test_other_nights_or_weights_under_the_same_names_are_refused(experiment, unbroken, shards, tmp_path):
+    copied = tmp_path / "shards"
+    shutil.copytree(shards, copied)
+    shutil.copytree(unbroken / "model", tmp_path / "model")
+    again = replace(
+        experiment,
+        objective=MacroPretraining(batch=4, night_epochs=32),
+        data=DataConfig(shards=(DataSource(str(copied)),)),
+        init=str(tmp_path / "model"),
+        steps=1,
+    )
+    train(again, tmp_path / "run", quiet=True)
+    start = load_model(tmp_path / "model")
+    other = {name: value + 1 for name, value in start.params.items()}
+    save_model(replace(start, params=other), tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"inputs_sha256\..*model was"):
+        train(again, tmp_path / "run", quiet=True)
+    save_model(start, tmp_path / "model")
+    manifest = copied / "manifest.jsonl"
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(ConfigError, match=r"inputs_sha256\..*shards was"):
+        train(again, tmp_path / "run", quiet=True)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(experiment, tmp_path):
     wild = replace(experiment, optimizer=replace(experiment.optimizer, learning_rate=1e30, clip_norm=1e30))
     with pytest.raises(NonFiniteError, match="step"):
@@ -131,7 +156,7 @@ def test_macro_and_heads_train_on_frozen_micro(experiment, unbroken, tmp_path):
         experiment,
         objective=MacroPretraining(batch=4, night_epochs=32),
         init=str(unbroken / "model"),
-        data=replace(experiment.data, embeddings=str(tmp_path / "embeddings")),
+        data=replace(experiment.data, embeddings=str(tmp_path / "embeddings"), scored=True),
         steps=4,
     )
     after_macro = load_model(train(macro, tmp_path / "macro", quiet=True)).params
@@ -152,6 +177,9 @@ def test_macro_and_heads_train_on_frozen_micro(experiment, unbroken, tmp_path):
 
 def test_fine_tuning_can_train_everything(experiment, tmp_path):
     whole = replace(experiment, objective=Finetuning(batch=4, epochs=4, freeze_micro=False), steps=2)
+    with pytest.raises(ConfigError, match=r"set data\.scored=true"):
+        train(whole, tmp_path / "unscored", quiet=True)
+    whole = replace(whole, data=replace(whole.data, scored=True))
     train(whole, tmp_path, quiet=True)
     losses = [json.loads(line)["stage"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(losses) == 2 and np.isfinite(losses).all()

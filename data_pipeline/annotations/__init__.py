@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipeline.annotations.edfplus import is_edf, read_edfplus
-from data_pipeline.annotations.scoring import merge_scorings, scoring_from
+from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from
 from data_pipeline.annotations.table import read_table
 from data_pipeline.night import RecordingError, Scoring
 
@@ -43,9 +44,8 @@ def read_scoring(
     scoring, notes = scoring_from(annotations, duration_s, scored)
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not scoring.scored:
-        terms = sorted({a.text for a in annotations})[:8]
         raise RecordingError(
-            f"{path}: no stage and no event within the recording among {len(annotations)} annotation(s) "
-            f"{terms}. Is it the scoring of this recording?"
+            f"{path}: no stage and no event within the recording among {len(annotations)} annotation(s)"
+            f"{named(Counter(a.text for a in annotations))}. Is it the scoring of this recording?"
         )
     return scoring, tuple(f"{path.name}: {note}" for note in notes)

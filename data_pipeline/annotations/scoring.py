@@ -11,6 +11,9 @@ from data_pipeline.annotations.terms import is_remark, kind_of, plain, stage_of
 from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind, Scoring
 from data_pipeline.readers.recording import Annotation
 
+TERM_USES = 3
+"""A text that a file uses at least so often is a term of its scorer, not a remark."""
+
 
 def scoring_from(
     annotations: Sequence[Annotation], duration_s: float, scored: Iterable[str] | None = None
@@ -37,9 +40,7 @@ def scoring_from(
             unknown[plain(a.text)] += 1
     notes = []
     if unknown:
-        terms = ", ".join(f"{term!r} ({n})" for term, n in unknown.most_common(8))
-        rest = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-        notes.append(f"{unknown.total()} annotation(s) with unknown terms were not used: {terms}{rest}.")
+        notes.append(f"{unknown.total()} annotation(s) with unknown terms were not used{named(unknown)}.")
     stages = _stages(stage_marks, duration_s, notes)
     events = _within(events, duration_s, notes)
     if scored is None:
@@ -51,6 +52,15 @@ def scoring_from(
         raise ValueError(f"scored: {sorted(wrong)} is neither 'stages' nor an event kind.")
     # Plain strings, so that the set reads the same wherever it came from.
     return Scoring(stages, tuple(events), frozenset(map(str, scored))), tuple(notes)
+
+
+def named(texts: Counter[str]) -> str:
+    """The commonest of some texts, for a message; only those used often enough to be a term.
+
+    What a technician typed once may be a name, and messages end in manifests and reports.
+    """
+    terms = [f"{text!r} ({n})" for text, n in texts.most_common(8) if n >= TERM_USES]
+    return f": {', '.join(terms)}" if terms else ""
 
 
 def _stages(marks: list[tuple[Annotation, int]], duration_s: float, notes: list[str]) -> np.ndarray:

@@ -15,6 +15,7 @@ A column with 4 and without 5 is refused, because cohorts differ in it: REM or R
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from pathlib import Path
@@ -41,13 +42,13 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: not a text table in UTF-8 ({error}). Save it as UTF-8 CSV.") from error
-    lines = text.splitlines()
-    if not lines:
+    first_line = text.partition("\n")[0]
+    if not first_line.strip():
         raise RecordingError(
             f"{path}: the file is empty, expected a header row such as onset_s,duration_s,type."
         )
-    delimiter = max("\t;,", key=lines[0].count)
-    header, *rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    delimiter = max("\t;,", key=first_line.count)
+    header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in header]
 
     def column(candidates: tuple[str, ...]) -> int | None:

@@ -23,7 +23,6 @@ SCORING_ENDINGS = (
     ".csv",
     ".tsv",
     ".txt",
-    ".xml",
     "_hypnogram.csv",
     "_hypnogram.tsv",
     "_stages.csv",
@@ -32,8 +31,6 @@ SCORING_ENDINGS = (
     "-hypnogram.edf",
     "_hypnogram.edf",
     "_annotations.edf",
-    "-nsrr.xml",
-    "-profusion.xml",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
 DEMOGRAPHICS = "demographics.csv"

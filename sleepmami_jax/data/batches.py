@@ -125,7 +125,7 @@ def _batches(
         folder = PreparedFolder.open(source.folder)
         entries = folder.manifest.nights
         try:
-            nights = chosen_nights(folder.manifest, data.split, data.nights)
+            nights = chosen_nights(folder.manifest, data)
         except ValueError as error:
             raise ValueError(f"{source.folder}: {error}") from error
         chosen = chosen_epochs(folder.manifest, nights, slots, require)

@@ -144,7 +144,7 @@ def embedded_nights(
     """
     datasets = []
     for i, folder in enumerate(folders):
-        nights = chosen_nights(folder.prepared.manifest, data.split, data.nights)
+        nights = chosen_nights(folder.prepared.manifest, data)
         # A night's means are small; the tokens they come from are read once.
         table = [_night_means(folder, night, length, means) for night in nights]
         datasets.append(grain.MapDataset.source(table).seed(seed + i).shuffle().repeat())
@@ -171,9 +171,14 @@ def embedded_windows(
     """
     datasets = []
     for i, folder in enumerate(folders):
-        nights = chosen_nights(folder.prepared.manifest, data.split, data.nights)
+        nights = chosen_nights(folder.prepared.manifest, data)
         read = _ReadWindow({n: _LabelledNight.open(folder, n) for n in nights}, epochs)
-        windows = [(n, part) for n in nights for part in range(-(-read.nights[n].length // epochs))]
+        windows = [
+            (n, part, parts)
+            for n in nights
+            for parts in [-(-read.nights[n].length // epochs)]
+            for part in range(parts)
+        ]
         dataset = grain.MapDataset.source(np.asarray(windows, np.int32)).seed(seed + i)
         datasets.append(dataset.shuffle().repeat().random_map(read))
     return _mixed(datasets, data, batch)
@@ -201,15 +206,15 @@ class _LabelledNight:
 
 @dataclass(frozen=True)
 class _ReadWindow(grain.transforms.RandomMap):
-    """(night, part) -> a window that starts anywhere in that part of the night."""
+    """(night, part, parts) -> a window; its start is drawn from one of so many equal parts of all starts."""
 
     nights: dict[int, _LabelledNight]
     epochs: int
 
     def random_map(self, element: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        night, part = self.nights[int(element[0])], int(element[1])
+        night, (part, parts) = self.nights[int(element[0])], map(int, element[1:])
         latest = max(night.length - self.epochs, 0)
-        start = min(part * self.epochs + int(rng.integers(self.epochs)), latest)
+        start = int(rng.integers(latest * part // parts, latest * (part + 1) // parts + 1))
         stop = min(start + self.epochs, night.length)
         tokens, ok = night.folder.tokens(night.night, start, stop)
         pad = self.epochs - (stop - start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.manifest import SPLITS, Manifest, NightEntry, read_manifest
+from data_pipeline.manifest import MANIFEST, SPLITS, Manifest, NightEntry, read_manifest
 from data_pipeline.night import SLOTS, UNKNOWN_STAGE, Event
 from data_pipeline.records import Epoch, night_events, open_shard, read_epochs
+from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import (
     Slots,
     demographics_arrays,
@@ -76,19 +78,28 @@ class PreparedFolder:
         return arrays | {"demographics": demographics_arrays(entry.demographics)}
 
 
-def chosen_nights(manifest: Manifest, split: str, limit: int | None = None) -> list[int]:
-    """Places in the manifest of the nights of a split, in its order, the first `limit` of them.
+def manifest_sha256(folder: Path | str) -> str:
+    """Digest of a prepared folder's manifest, which names the digest of every record in it."""
+    return hashlib.sha256((Path(folder) / MANIFEST).read_bytes()).hexdigest()
+
+
+def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
+    """Places in the manifest of the nights that `data` asks for, in its order.
 
     Raises:
-      ValueError: no such split, or none of its nights is there.
+      ValueError: no such split, or no such night is there.
     """
-    if split not in SPLITS:
-        raise ValueError(f"data.split {split!r}: expected one of {SPLITS}")
-    nights = [index for index, entry in enumerate(manifest.nights) if entry.split == split][:limit]
+    if data.split not in SPLITS:
+        raise ValueError(f"data.split {data.split!r}: expected one of {SPLITS}")
+    nights = [
+        index
+        for index, entry in enumerate(manifest.nights)
+        if entry.split == data.split and (entry.scored or not data.scored)
+    ][: data.nights]
     if not nights:
         raise ValueError(
-            f"no night of split {split!r} among {len(manifest.nights)} prepared nights (limit {limit}); "
-            "prepare more nights, or name splits in the demographics table"
+            f"no {'scored ' if data.scored else ''}night of split {data.split!r} among {len(manifest.nights)} prepared "
+            f"nights (limit {data.nights}); prepare more nights, or name splits in the demographics table"
         )
     return nights
 

@@ -90,7 +90,7 @@ def predict_nights(
     params = model.folder.params
     folders = embed_nights(model.folder.config, params, frozen_digest(params), data, embeddings, progress)
     for folder in folders:
-        for night in chosen_nights(folder.prepared.manifest, data.split, data.nights):
+        for night in chosen_nights(folder.prepared.manifest, data):
             yield _predict(model, folder, night)
 
 
@@ -108,12 +108,7 @@ def calibrate(
       the threshold of each task, and how it came about. Without events to fit it on it is `UNFITTED`, and the
       sentence says why: a model for staging alone needs no scored events.
     """
-    shards = tuple(
-        source
-        for source in data.shards
-        if any(n.split == "val" for n in PreparedFolder.open(source.folder).manifest.nights)
-    )
-    validation = DataConfig(shards=shards, split="val")
+    validation = DataConfig(shards=_having(data.shards, "val"), split="val")
     nights = list(predict_nights(Pretrained(folder), validation, embeddings, progress))
     thresholds, how = {}, {}
     for task in DECODE:
@@ -131,6 +126,15 @@ def calibrate(
     return thresholds, how
 
 
+def _having(sources: tuple[DataSource, ...], split: str) -> tuple[DataSource, ...]:
+    """The prepared folders with any night of a split."""
+    return tuple(
+        source
+        for source in sources
+        if any(n.split == split for n in PreparedFolder.open(source.folder).manifest.nights)
+    )
+
+
 def evaluate(
     model: Pretrained, shards: tuple[str, ...], *, split: str, embeddings: Path, progress: Callable
 ) -> dict[str, Any]:
@@ -138,10 +142,18 @@ def evaluate(
 
     Returns:
       `staging`, `respiratory`, `arousal`, `night`; a task without labels is absent. Numbers are finite or None.
+      Without training nights (a test set of its own) there is nothing to guess from, and no baseline.
+
+    Raises:
+      ValueError: no night of `split` in any folder, or a person on both sides.
     """
     sources = tuple(DataSource(s) for s in shards)
-    train = list(predict_nights(model, DataConfig(shards=sources, split="train"), embeddings, progress))
-    test = list(predict_nights(model, DataConfig(shards=sources, split=split), embeddings, progress))
+
+    def side(name):
+        data = DataConfig(shards=_having(sources, name), split=name)
+        return list(predict_nights(model, data, embeddings, progress))
+
+    train, test = side("train"), side(split)
     if split != "train" and (
         shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}
     ):
@@ -195,6 +207,8 @@ def _baselines(task: str, train: list[ScoredNight], test: list[ScoredNight]) -> 
             return {}
         return {"majority": majority_metrics([n.human_stages for n in train], [n.human_stages for n in test])}
     train, test = ([n for n in side if n.has(task)] for side in (train, test))
+    if not train:
+        return {}
     known, wanted = ([n.reference(task) for n in side] for side in (train, test))
     known_stages, wanted_stages = ([n.human_stages for n in side] for side in (train, test))
     guesses: dict[str, Any] = event_baselines(known, known_stages, wanted, wanted_stages)

@@ -21,7 +21,8 @@ MIN_S = 10
 """Peak to recovery lasts at least this long; a shorter dip is a slipped probe."""
 GAP_MAX_S = 10
 """Longer stretches without a valid value cut the signal in two."""
-VALID_PERCENT = (50.0, 100.0)
+VALID_PERCENT = (50.0, 100.5)
+"""Half a per cent above 100 is how a file rounds its steps, and taken as 100."""
 
 ODI_RULE = "falls of at least 3 points from a peak within 120 s to a nadir, of which any part lies in sleep"
 BURDEN_RULE = (
@@ -61,7 +62,7 @@ def valid_spo2(channel: Channel) -> np.ndarray:
     """(duration_s,) float64 SpO2 in %, NaN where the quality mask or the range says that it is no value."""
     low, high = VALID_PERCENT
     spo2 = channel.samples.astype(np.float64)
-    return np.where((channel.quality == 0) & (spo2 >= low) & (spo2 <= high), spo2, np.nan)
+    return np.where((channel.quality == 0) & (spo2 >= low) & (spo2 <= high), np.minimum(spo2, 100.0), np.nan)
 
 
 def turning_points(x: np.ndarray, delta: float) -> list[tuple[int, int]]:

@@ -1,8 +1,8 @@
 """When marks on a night become events that count: durations, merging, sleep, and which event goes with which.
 
-One definition for all: predicted events in a report, human events in an evaluation, labels in training. A
-rule of the AASM manual is named by its chapter; where the manual gives no number, the source or our choice
-is named.
+One definition for predicted events in a report and human events in an evaluation. (Training sees every mark as
+it was made: `data.labels`.) A rule of the AASM manual is named by its chapter; where the manual gives no number,
+the source or our choice is named.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ BREATHING_MIN_S = 10.0
 BREATHING_MAX_S = 180.0
 """Our choice: a longer mark is a period of changed breathing, not one event."""
 BREATHING_MERGE_GAP_S = 3.0
-"""Our choice: marks at most 3 s apart are one event; fewer than two breaths fit between them."""
+"""Our choice: fragments at most 3 s apart are one event; fewer than two breaths fit between them. Two marks that
+are each long enough to be an event stay two: apneas in a row are counted, however little is breathed between."""
 AROUSAL_MIN_S = 3.0
 """An arousal lasts at least 3 s (AASM V)."""
 AROUSAL_SEPARATION_S = 10.0
@@ -43,8 +44,10 @@ def runs(mask: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def merge(events: Sequence[Event], gap_s: float) -> tuple[Event, ...]:
+def merge(events: Sequence[Event], gap_s: float, whole_s: float = float("inf")) -> tuple[Event, ...]:
     """Joins events that overlap or lie at most `gap_s` seconds apart; the result is sorted by onset.
+
+    Two events that each last `whole_s` or more are joined only where they overlap or touch.
 
     The joint kind of two breathing events is the apnea when one of them is a hypopnea (AASM VIII: an event
     that is partly an apnea is an apnea), and `EventKind.APNEA` when they are apneas of two types.
@@ -54,8 +57,9 @@ def merge(events: Sequence[Event], gap_s: float) -> tuple[Event, ...]:
     """
     merged: list[Event] = []
     for event in sorted(events, key=lambda e: (e.onset_s, e.end_s)):
-        if merged and event.onset_s - merged[-1].end_s <= gap_s + TOLERANCE_S:
-            last = merged[-1]
+        last = merged[-1] if merged else None
+        both_whole = last is not None and min(last.duration_s, event.duration_s) >= whole_s - TOLERANCE_S
+        if last is not None and event.onset_s - last.end_s <= (0.0 if both_whole else gap_s) + TOLERANCE_S:
             merged[-1] = replace(
                 last,
                 kind=_joint_kind(last.kind, event.kind),
@@ -114,7 +118,9 @@ def count_in_sleep(events: Sequence[Event], stages: np.ndarray, lead_s: float = 
 
 def breathing_rules(events: Sequence[Event]) -> tuple[Event, ...]:
     """Marks of apneas and hypopneas -> events of a permitted length, asleep or not."""
-    return keep_by_duration(merge(events, BREATHING_MERGE_GAP_S), BREATHING_MIN_S, BREATHING_MAX_S)
+    return keep_by_duration(
+        merge(events, BREATHING_MERGE_GAP_S, BREATHING_MIN_S), BREATHING_MIN_S, BREATHING_MAX_S
+    )
 
 
 def arousal_rules(events: Sequence[Event]) -> tuple[Event, ...]:

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from sleepmami_jax.config import ConfigError, Experiment, to_dict
-from sleepmami_jax.data.source import PreparedFolder, chosen_nights
+from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.progress import bars
 from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
@@ -37,15 +37,15 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
     interrupted), `clock.jsonl`, `model/`.
 
     Raises:
-      ConfigError: the workdir belongs to a run of another configuration.
+      ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed.
       CheckpointError: its checkpoints cannot be used.
       NonFiniteError: the loss became infinite or NaN.
     """
     workdir = Path(workdir)
-    _claim(workdir, experiment)
+    start = load_model(experiment.init) if experiment.init else None
+    _claim(workdir, experiment, start)
     journal = Journal(workdir)
     journal.clock("start")
-    start = load_model(experiment.init) if experiment.init else None
     if start is not None and start.config != experiment.model:
         raise ConfigError(
             f"model: {experiment.init} has another shape than this experiment; "
@@ -149,11 +149,18 @@ def _trained(phase: Phase, params):
     return {name: value for name, value in params.items() if name.startswith(phase.trainable)}
 
 
-def _claim(workdir: Path, experiment: Experiment) -> None:
-    """Make `workdir` this experiment's, or raise ConfigError if it is another's."""
+def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> None:
+    """Make `workdir` this experiment's, or raise ConfigError if it is another's.
+
+    Digests of the manifests and of the model it starts from count as part of the configuration: a run that went on
+    with other nights or other weights under the same names would be neither the old run nor a new one.
+    """
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
-    text = json.dumps(to_dict(experiment), indent=1) + "\n"
+    inputs = {source.folder: manifest_sha256(source.folder) for source in experiment.data.shards}
+    if start is not None:
+        inputs[str(experiment.init)] = start.digest()
+    text = json.dumps(to_dict(experiment) | {"inputs_sha256": inputs}, indent=1) + "\n"
     if not path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text(text)
@@ -206,9 +213,7 @@ def training_card(experiment: Experiment) -> dict:
     nights = []
     for source in experiment.data.shards:
         manifest = PreparedFolder.open(source.folder).manifest
-        nights += [
-            manifest.nights[n] for n in chosen_nights(manifest, experiment.data.split, experiment.data.nights)
-        ]
+        nights += [manifest.nights[n] for n in chosen_nights(manifest, experiment.data)]
     return {
         "name": experiment.name,
         "objective": type(experiment.objective).__name__,

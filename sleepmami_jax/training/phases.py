@@ -199,7 +199,7 @@ def embed_nights(
     folders = []
     for i, source in enumerate(data.shards):
         prepared = PreparedFolder.open(source.folder)
-        nights = chosen_nights(prepared.manifest, data.split, data.nights)
+        nights = chosen_nights(prepared.manifest, data)
         tick = progress(f"micro tokens of {Path(source.folder).name}", len(nights))
         target = out / digest[:12] / f"{i}-{Path(source.folder).name}"
         folders.append(embed_folder(prepared, target, encode, digest, slots, nights, tick))
@@ -249,6 +249,8 @@ def _macro(experiment, graph, params, workdir, progress) -> Phase:
 
 def _finetune(experiment, graph, params, workdir, progress) -> Phase:
     config: Finetuning = experiment.objective
+    if not experiment.data.scored:
+        raise ConfigError("data.scored: fine-tuning learns from labels; set data.scored=true")
     if config.freeze_micro:
         out = embeddings_folder(experiment, workdir)
         folders = embed_nights(
