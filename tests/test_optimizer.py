@@ -127,4 +127,6 @@ def test_steps_equal_adamw_on_the_tree_as_it_is():
 
 
 def test_the_global_norm_is_that_of_all_leaves():
-    assert float(global_norm({"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])})) == pytest.approx(5)
+    assert float(
+        global_norm({"a/bias": np.array([3.0, 0.0]), "b/kernel": np.array([[4.0]])})
+    ) == pytest.approx(5)
