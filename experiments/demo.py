@@ -2,8 +2,8 @@
 
     sleepmami demo --out demo
 
-Five to seven minutes on two CPU cores. All nights are simulated: the numbers say that the parts work together and learn,
-and nothing about people. Test nights are of subjects that no training step saw.
+Five to seven minutes on two CPU cores. All nights are simulated: the numbers say that the parts work together and
+learn, and nothing about people. Test nights are of subjects that no training step saw.
 """
 
 from __future__ import annotations
