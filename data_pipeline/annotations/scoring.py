@@ -57,7 +57,7 @@ def scoring_from(
 def named(texts: Counter[str]) -> str:
     """The commonest of some texts, for a message; only those used often enough to be a term.
 
-    What a technician typed once may be a name, and messages end in manifests and reports.
+    What a technician typed once or twice may be a name, and messages end in manifests and reports.
     """
     terms = [f"{text!r} ({n})" for text, n in texts.most_common(8) if n >= TERM_USES]
     return f": {', '.join(terms)}" if terms else ""

@@ -79,7 +79,11 @@ class PreparedFolder:
 
 
 def manifest_sha256(folder: Path | str) -> str:
-    """Digest of a prepared folder's manifest, which names the digest of every record in it."""
+    """Digest of a prepared folder's manifest, which names the digest of every night's records.
+
+    Raises ValueError as `read_manifest` does.
+    """
+    read_manifest(Path(folder))
     return hashlib.sha256((Path(folder) / MANIFEST).read_bytes()).hexdigest()
 
 

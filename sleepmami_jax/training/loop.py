@@ -155,12 +155,12 @@ def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> 
     Digests of the manifests and of the model it starts from count as part of the configuration: a run that went on
     with other nights or other weights under the same names would be neither the old run nor a new one.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
     inputs = {source.folder: manifest_sha256(source.folder) for source in experiment.data.shards}
     if start is not None:
         inputs[str(experiment.init)] = start.digest()
     text = json.dumps(to_dict(experiment) | {"inputs_sha256": inputs}, indent=1) + "\n"
+    workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text(text)
