@@ -32,6 +32,7 @@ def load_night(
     site: str = "",
     demographics: Demographics = Demographics(),  # noqa: B008  (frozen)
     scored: frozenset[str] | None = None,
+    dialect: str | None = None,
 ) -> Night:
     """Makes a recording ready.
 
@@ -41,6 +42,7 @@ def load_night(
         recording are taken if they name a stage or an event; otherwise `Night.scoring` is None.
       night_id: the file's name without suffix unless given. subject_id: the night_id unless given.
       scored: what the scorer looked for, where that is known better than the annotations show.
+      dialect: how the scoring files are written, see `read_scoring`.
     Returns:
       A night of floor(recording) seconds. In seconds flagged GAP samples are 0 (SpO2: the bridged value).
     Raises:
@@ -50,7 +52,7 @@ def load_night(
     channels, unused, notes = prepare_channels(source, map_channels(source.signals))
     if not channels:
         raise no_usable_channel(source, unused)
-    truth, scoring_notes = _scoring(source, scoring, scored)
+    truth, scoring_notes = _scoring(source, scoring, scored, dialect)
     night_id = night_id if night_id is not None else source.path.stem
     return Night(
         night_id=night_id,
@@ -158,7 +160,7 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
 
 
 def _scoring(
-    recording: Recording, files: Sequence[Path], scored: frozenset[str] | None
+    recording: Recording, files: Sequence[Path], scored: frozenset[str] | None, dialect: str | None
 ) -> tuple[Scoring | None, tuple[str, ...]]:
     if not files:
         scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored)
@@ -167,6 +169,6 @@ def _scoring(
         if scored:
             notes = (*notes, "Said to be scored, but no scoring was found with it: taken as not scored.")
         return None, notes
-    read = [read_scoring(path, recording.duration_s, scored) for path in files]
+    read = [read_scoring(path, recording.duration_s, scored, dialect=dialect) for path in files]
     merged, notes = merge_scorings([scoring for scoring, _ in read])
     return merged, (*(note for _, ns in read for note in ns), *notes)

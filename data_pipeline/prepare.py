@@ -291,6 +291,7 @@ def _prepare_night(job: _Job) -> NightEntry | None:
         site=source.site,
         demographics=source.demographics,
         scored=source.scored,
+        dialect=source.dialect,
     )
     scales = {channel.slot: channel_scale(channel) for channel in night.channels}
     channels = tuple(channel_entry(channel, scales[channel.slot]) for channel in night.channels)
@@ -421,6 +422,7 @@ def _source_sha256(job: _Job) -> str:
         source.site,
         source.cohort or job.cohort,
         sorted(source.scored) if source.scored is not None else None,
+        source.dialect,
         job.split,
         asdict(source.demographics),
     ]

@@ -24,6 +24,7 @@ class Source:
       demographics: what the cohort's tables say of the person.
       split: "train", "val" or "test" when the data set fixes it, else None.
       scored: what the scorer looked for, as in `night.Scoring`; None takes it from what the files show.
+      dialect: how `scoring` is written, a module of `data_pipeline.annotations`; None looks at each file.
       cohort: whose nights these are, where the folder itself says so; None is the name of the adapter.
     """
 
@@ -35,6 +36,7 @@ class Source:
     demographics: Demographics = field(default_factory=Demographics)
     split: str | None = None
     scored: frozenset[str] | None = None
+    dialect: str | None = None
     cohort: str | None = None
 
 
