@@ -105,6 +105,7 @@ def load_random_night(
     site: str,
     demographics: Demographics,
     scored: frozenset[str] | None = None,
+    dialect: str | None = None,
 ) -> Night:
     """Stands for `data_pipeline.load.load_night` where the reading of files is not what is tested."""
     word = recording.read_text().split()[-1]
