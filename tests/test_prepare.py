@@ -291,7 +291,7 @@ def test_inputs_without_recordings_and_unknown_cohorts_are_refused(tmp_path):
         find_nights([tmp_path])
     with pytest.raises(ValueError, match="no such file"):
         find_nights([tmp_path / "x"])
-    with pytest.raises(ValueError, match=r"no cohort 'shs'; expected one of: .*generic"):
+    with pytest.raises(ValueError, match=r"no cohort 'shs'; expected one of .*generic"):
         find_nights([tmp_path], "shs")
 
 
