@@ -36,6 +36,7 @@ from data_pipeline.manifest import (
     write_manifest,
 )
 from data_pipeline.night import EPOCH_S, SLOTS, UNKNOWN_STAGE, Night, RecordingError
+from data_pipeline.readers import files_of
 from data_pipeline.records import (
     RECORD_VERSION,
     add_record,
@@ -412,7 +413,7 @@ def _known_nights(out: Path, config_sha256: str) -> dict[str, NightEntry | None]
 def _source_sha256(job: _Job) -> str:
     """Digest of everything a night is made from: the bytes of its files, and what the cohort says of it."""
     files = []
-    for path in (job.source.recording, *job.source.scoring):
+    for path in (*files_of(job.source.recording), *job.source.scoring):
         with path.open("rb") as file:
             files.append(hashlib.file_digest(file, "sha256").hexdigest())
     source = job.source

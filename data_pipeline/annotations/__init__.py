@@ -9,6 +9,8 @@ from pathlib import Path
 from data_pipeline.annotations.edfplus import is_edf, read_edfplus
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from
 from data_pipeline.annotations.table import read_table
+from data_pipeline.annotations.wfdb import SUFFIXES as WFDB_SUFFIXES
+from data_pipeline.annotations.wfdb import read_wfdb
 from data_pipeline.night import RecordingError, Scoring
 from data_pipeline.readers.recording import Annotation
 
@@ -18,6 +20,7 @@ _TABLES = (".csv", ".tsv", ".txt")
 _DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
     "edfplus": read_edfplus,
     "table": read_table,
+    "wfdb": read_wfdb,
 }
 """Dialect -> its reader. Its name is its module's."""
 
@@ -54,6 +57,8 @@ def read_scoring(
 def _dialect_of(path: Path) -> str:
     if path.suffix.lower() in _TABLES:
         return "table"
+    if path.suffix.lower() in WFDB_SUFFIXES:
+        return "wfdb"
     if is_edf(path):
         return "edfplus"
     raise RecordingError(

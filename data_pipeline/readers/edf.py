@@ -18,14 +18,13 @@ import edfio
 import numpy as np
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
 
 _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
 _ANNOTATION_LABELS = ("EDF Annotations", "BDF Annotations")
 _TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """A time-stamped annotation list: onset, duration, texts divided by 0x14 (EDF+ section 2.2.2)."""
-_LONGEST_S = 7 * 86400
 _JITTER_S = 0.002
 """Time stamps of records may differ from the nominal by this much before it counts as a gap."""
 
@@ -70,10 +69,10 @@ def read_edf(path: Path) -> Recording:
     annotations = _read_annotations(layout, records)
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
-    if duration_s > _LONGEST_S:
+    if duration_s > LONGEST_S:
         raise RecordingError(
             f"{path}: by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
-            f"most {_LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
+            f"most {LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
         )
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+
+from data_pipeline.night import RecordingError
+
+LONGEST_S = 7 * 86400
+"""A recording that claims to be longer is damaged, or must be split into nights."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +101,16 @@ class Recording:
                 f"{self.path}: span {start_s}-{stop_s} s is not within the recording, 0-{self.duration_s} s."
             )
         return self.read_span(index, start_s, stop_s)
+
+
+def beside(path: Path, name: str) -> Path:
+    """The file that a header calls `name`, in the folder of the header `path`.
+
+    Raises:
+      RecordingError: the name leads elsewhere. What a header says may not open other files of this machine.
+    """
+    if name in ("", "-", ".", "..") or re.search(r"[/\\\0]|^~", name):
+        raise RecordingError(
+            f"{path}: its header names a file outside its own folder, expected a plain file name."
+        )
+    return path.parent / name
