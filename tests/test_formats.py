@@ -429,7 +429,7 @@ def test_eeglab_is_microvolts_and_values_as_stored(tmp_path, separate):
 
 
 def test_eeglab_boundaries_are_gaps_of_their_length(tmp_path):
-    events = [("boundary", 300.5, 250.0), ("late", 401.0, 0.0), ("boundary", 600.5, float("nan"))]
+    events = [("boundary", 300.5, 250.0), ("late", 401.0, 0.0), ("-99", 600.5, float("nan"))]
     recording = open_recording(write_eeglab(tmp_path, separate=True, events=events))
     assert recording.duration_s == 12.5
     x = recording.read(0)
@@ -533,3 +533,39 @@ def test_floats_without_limits_are_never_clipped_and_gaps_are_flagged(tmp_path):
         (channel,) = load_night(tmp_path / "rec_raw.fif").channels
     assert 10 < np.std(channel.samples.reshape(60, -1)[20:]) < 30
     assert (channel.quality[10:15] == Quality.GAP).all() and (channel.quality[15:] == 0).all()
+
+
+def test_upper_case_units_are_microvolts_and_a_full_range_is_clipped(tmp_path):
+    """Readers that do not know UV give the numbers as volts, a million times too much."""
+    for unit, resolution in (("UV", 0.1), ("µV", 0.1), ("MV", 1e-4), ("V", 1e-7)):
+        stored = np.random.default_rng(0).normal(0, 200, (512 * 60, 3)).astype("<i2")
+        stored[512 * 30 : 512 * 31] = 32767
+        path = write_brainvision(tmp_path, units=(unit, "%", "%"))
+        (tmp_path / "rec.eeg").write_bytes(stored.tobytes())
+        text = (
+            path.read_text(encoding="utf-8").replace("=1950", "=1953.125").replace(str(N), str(len(stored)))
+        )
+        path.write_text(
+            text.replace("Ch2=C4", "Ch2=Snore").replace(",0.5,", f",{resolution},"), encoding="utf-8"
+        )
+        night = load_night(path)
+        c4 = next(c for c in night.channels if c.slot == "C4")
+        assert c4.quality[30] & Quality.CLIPPED and (c4.quality[:29] == 0).all()
+        assert 5 < np.std(c4.samples[: 29 * 128]) < 20
+        assert not any("scaled" in note for note in night.notes)
+
+
+def test_a_channel_without_a_sample_shifts_no_name(tmp_path):
+    """Readers that skip it and then count names from the front give the next channel its name."""
+    tones = np.array([5, 9, 13])
+    stored = (2000 * np.sin(2 * np.pi * tones * np.arange(250 * 40)[:, None] / 250)).astype(np.int64)
+    path = write_wfdb(tmp_path, stored)
+    stored[:, 1] = -32768
+    (tmp_path / "rec.dat").write_bytes(stored.astype("<i2").tobytes())
+    path.write_text(
+        path.read_text().replace("C4-M1", "C3-M2").replace("ECG", "C4-M1").replace("SpO2", "O2-M1")
+    )
+    night = load_night(path)
+    found = {c.slot: np.abs(np.fft.rfft(c.samples)).argmax() / 40 for c in night.channels}
+    assert found == {"C3": 5, "O2": 13}
+    assert any("'C4-M1' is not used: no usable second: gap" in note for note in night.notes)

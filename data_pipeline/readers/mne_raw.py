@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from mne.io import BaseRaw
 
 NO_LIMIT = (-math.inf, math.inf)
-_JOINTS = ("boundary", "bad boundary", "edge boundary")
+BOUNDARIES = ("boundary", "-99")
+"""EEGLAB's events where samples were cut out; their length is what was cut."""
+_JOINTS = (*BOUNDARIES, "bad boundary", "edge boundary")
 _NOT_RECORDED = "bad_acq_skip"
 
 
@@ -132,5 +134,5 @@ def _break(onset_s: float, length_s: float, text: str, rate_hz: float, joints: S
         return None
     # EEGLAB writes a boundary half a sample before the piece that follows, with the length of what was cut out.
     at = math.ceil(onset_s * rate_hz - 1e-3)
-    is_stated = text == "boundary" and length_s > 0
+    is_stated = text in BOUNDARIES and length_s > 0
     return joint(at, round(length_s * rate_hz) if is_stated else None)

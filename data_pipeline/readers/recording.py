@@ -25,7 +25,8 @@ class Signal:
       label: as written, outer blanks removed. Labels need not be unique.
       unit: physical dimension as written ("uV", "MV", "").
       rate_hz: samples a second, exact (499.5 Hz is 999/2).
-      physical_range: values of the smallest and largest digital value; inverted when polarity is.
+      physical_range: values of the smallest and largest digital value; inverted when polarity is, infinite where
+        the file stores floats.
       digital_range: smallest and largest digital value.
       transducer: sensor as written ("" when not stated).
       prefiltering: filters of the recorder as written.
@@ -89,7 +90,8 @@ class Recording:
           index: `Signal.index`.
           start_s, stop_s: span in seconds; None is the end. Sample k lies at k / rate_hz.
         Returns:
-          (round(stop_s * rate) - round(start_s * rate),) float32 in the unit of the header, NaN in gaps.
+          (round(stop_s * rate) - round(start_s * rate),) float32 in the unit of the header, NaN where
+          nothing was recorded.
         Raises:
           ValueError: no such index, or a span outside the recording.
         """
