@@ -456,6 +456,17 @@ def test_eeglab_runs_nothing_from_a_file(tmp_path):
         open_recording(tmp_path / "rec.set")
 
 
+@pytest.mark.parametrize(("at", "value"), [(393, 45), (680, 49), (804, 57)])
+def test_eeglab_files_that_crash_their_parser_are_refused(tmp_path, at, value):
+    """Each of these bytes makes scipy 1.17 read memory that is not its own, which ends the process."""
+    path = write_eeglab(tmp_path, separate=True)
+    data = bytearray(path.read_bytes())
+    data[at] = value
+    path.write_bytes(data)
+    with pytest.raises(RecordingError, match="damaged"):
+        open_recording(path)
+
+
 @pytest.mark.parametrize("first_samp", [0, 250])
 def test_fif_keeps_units_times_and_skips(tmp_path, first_samp):
     recording = open_recording(write_fif(tmp_path, skip=True, first_samp=first_samp))

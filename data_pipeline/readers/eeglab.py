@@ -1,11 +1,14 @@
 """EEGLAB `.set`, with its data inside or in a `.fdt` beside it.
 
 A MAT file holds arrays, structures and texts; mne reads it with pymatreader (scipy, h5py), which runs nothing from it.
-EEGLAB states no units; its amplitudes are microvolts by convention, and other signals whatever they were.
+But a damaged one can end the process that reads it, so another process tries first.
+EEGLAB states no units: its amplitudes are microvolts by convention, and other signals whatever they were.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from data_pipeline.night import RecordingError
@@ -13,6 +16,8 @@ from data_pipeline.readers.mne_raw import reading, recording_of
 from data_pipeline.readers.recording import Recording
 
 _STORED_PER_VOLT = 1e6
+_TRIAL = "import mne, sys; mne.io.read_raw_eeglab(sys.argv[1], verbose='ERROR')[:, -1:]"
+_TRIAL_S = 300
 
 
 def companion(path: Path) -> Path:
@@ -32,6 +37,7 @@ def read_eeglab(path: Path) -> Recording:
         raise RecordingError(f"{path}: to read EEGLAB files, pip install 'sleepmami[formats]'.") from error
     import mne
 
+    _try(path)
     with reading(path, "EEGLAB file"):
         raw = mne.io.read_raw_eeglab(path, preload=False, montage_units="auto", verbose="ERROR")
     data = Path(raw.filenames[0])
@@ -49,3 +55,19 @@ def read_eeglab(path: Path) -> Recording:
             )
     units = ["µV"] * len(raw.ch_names)
     return recording_of(path, raw, "EEGLAB file", units=units, stored_per_value=_STORED_PER_VOLT)
+
+
+def _try(path: Path) -> None:
+    """Lets another process read the file once. An error of its own comes again here, and is told here."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _TRIAL, path.absolute()], capture_output=True, timeout=_TRIAL_S
+        )
+    except subprocess.TimeoutExpired:
+        raise RecordingError(
+            f"{path}: still unread after {_TRIAL_S} s. It is damaged: export it again."
+        ) from None
+    if done.returncode < 0:
+        raise RecordingError(
+            f"{path}: so damaged that it ends the process that reads it. Copy or export it again."
+        )

@@ -6,8 +6,6 @@ mne gives volts where it knows the unit, and marks where it joined pieces; here 
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,24 +29,15 @@ _NOT_RECORDED = "bad_acq_skip"
 
 @contextmanager
 def reading(path: Path, form: str) -> Iterator[None]:
-    """mne checks little: a damaged file ends in any of these. Their texts may quote the file, and are not repeated."""
+    """A damaged file ends in any error, a bare `Exception` too: mne checks little. Our own errors pass.
+
+    Its texts may quote the file, so they are not repeated.
+    """
     try:
         yield
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        EOFError,
-        LookupError,
-        MemoryError,
-        NotImplementedError,
-        OSError,
-        RuntimeError,
-        struct.error,
-        TypeError,
-        ValueError,
-        zlib.error,
-    ) as error:
+    except RecordingError:
+        raise
+    except Exception as error:
         raise RecordingError(
             f"{path}: damaged, or a kind of {form} that is not read ({type(error).__name__}). "
             "Copy or export it again, if need be as EDF+."
@@ -78,7 +67,8 @@ def recording_of(
     """
     from mne.io.constants import FIFF
 
-    rate_hz = exact_rate(raw.info["sfreq"])
+    with reading(path, form):
+        rate_hz = exact_rate(raw.info["sfreq"])
     units = units or ["V" if c["unit"] == FIFF.FIFF_UNIT_V else "" for c in raw.info["chs"]]
     marks = [
         (a["onset"] - raw.first_samp / float(rate_hz), a["duration"], a["description"])
