@@ -1,23 +1,26 @@
 """EEGLAB `.set`, with its data inside or in a `.fdt` beside it.
 
 A MAT file holds arrays, structures and texts; mne reads it with pymatreader (scipy, h5py), which runs nothing from it.
-But a damaged one can end the process that reads it, so another process tries first.
+But a damaged one may end the process that reads it, so that is another one, which hands back numbers and texts.
 EEGLAB states no units: its amplitudes are microvolts by convention, and other signals whatever they were.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.mne_raw import reading, recording_of
+from data_pipeline.readers.mne_raw import reading, recording_from
 from data_pipeline.readers.recording import Recording
 
-_STORED_PER_VOLT = 1e6
-_TRIAL = "import mne, sys; mne.io.read_raw_eeglab(sys.argv[1], verbose='ERROR')[:, -1:]"
-_TRIAL_S = 300
+_PROGRAM = Path(__file__).with_name("eeglab_process.py")
+_LONGEST_PARSE_S = 600
+_FORM = "EEGLAB file"
 
 
 def companion(path: Path) -> Path:
@@ -35,39 +38,54 @@ def read_eeglab(path: Path) -> Recording:
         import pymatreader  # noqa: F401  (mne needs it)
     except ImportError as error:
         raise RecordingError(f"{path}: to read EEGLAB files, pip install 'sleepmami[formats]'.") from error
-    import mne
+    header, inside = _parse(path)
+    with reading(path, _FORM):
+        facts = json.loads(header)
+        n, labels, file = facts["n"], facts["labels"], Path(facts["data"])
+    if file == path.absolute():
+        data = np.frombuffer(inside, "<f4").reshape(len(labels), n)
+    else:
+        data = _beside(path, file, n, len(labels)).T
 
-    _try(path)
-    with reading(path, "EEGLAB file"):
-        raw = mne.io.read_raw_eeglab(path, preload=False, montage_units="auto", verbose="ERROR")
-    data = Path(raw.filenames[0])
-    if data != path.absolute():
-        # mne would open what the file names, wherever that is, and an old copy after a renaming.
-        if data != companion(path).absolute():
-            raise RecordingError(
-                f"{path}: its data are not in '{companion(path).name}'. Name the two files alike."
-            )
-        size, expected = data.stat().st_size, 4 * raw.n_times * len(raw.ch_names)
-        if size != expected:
-            raise RecordingError(
-                f"{path}: data file '{data.name}' holds {size} bytes, expected {expected} for {raw.n_times} samples of "
-                f"{len(raw.ch_names)} channels. It is cut, or belongs to another file: copy both again."
-            )
-    units = ["µV"] * len(raw.ch_names)
-    return recording_of(path, raw, "EEGLAB file", units=units, stored_per_value=_STORED_PER_VOLT)
+    return recording_from(
+        path,
+        _FORM,
+        rate_hz=facts["rate_hz"],
+        n=n,
+        labels=labels,
+        units=["µV"] * len(labels),
+        marks=[tuple(mark) for mark in facts["marks"]],
+        load=lambda index, first, stop: data[index, first:stop],
+    )
 
 
-def _try(path: Path) -> None:
-    """Lets another process read the file once. An error of its own comes again here, and is told here."""
+def _parse(path: Path) -> tuple[bytes, bytes]:
+    """What the other process says of the file: a line of JSON, and the samples if they are in it."""
+    command = [sys.executable, "-P", _PROGRAM, path.absolute()]  # -P: no module of this folder is imported
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", _TRIAL, path.absolute()], capture_output=True, timeout=_TRIAL_S
-        )
+        done = subprocess.run(command, capture_output=True, timeout=_LONGEST_PARSE_S)
     except subprocess.TimeoutExpired:
         raise RecordingError(
-            f"{path}: still unread after {_TRIAL_S} s. It is damaged: export it again."
+            f"{path}: still unread after {_LONGEST_PARSE_S} s. It is damaged: export it again."
         ) from None
-    if done.returncode < 0:
+    if done.returncode:
+        why = "it ended the process that read it" if done.returncode < 0 else "or cut into epochs"
+        raise RecordingError(f"{path}: damaged, {why}. Export it again, continuous, if need be as EDF+.")
+    header, _, inside = done.stdout.partition(b"\n")
+    return header, inside
+
+
+def _beside(path: Path, file: Path, n: int, n_channels: int) -> np.ndarray:
+    """(n, n_channels) memory map of a `.fdt`."""
+    # What the file names may lie anywhere, or be an old copy after a renaming.
+    if file != companion(path).absolute():
         raise RecordingError(
-            f"{path}: so damaged that it ends the process that reads it. Copy or export it again."
+            f"{path}: its data are not in '{companion(path).name}'. Name the two files alike."
         )
+    size, expected = file.stat().st_size, 4 * n * n_channels
+    if size != expected or not size:
+        raise RecordingError(
+            f"{path}: data file '{file.name}' holds {size} bytes, expected {expected} for {n} samples of "
+            f"{n_channels} channels. It is cut, or belongs to another file: copy both again."
+        )
+    return np.memmap(file, "<f4", "r", shape=(n, n_channels))

@@ -6,7 +6,7 @@ mne gives volts where it knows the unit, and marks where it joined pieces; here 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from mne.io import BaseRaw
 
 NO_LIMIT = (-math.inf, math.inf)
-BOUNDARIES = ("boundary", "-99")
+_BOUNDARIES = ("boundary", "-99")
 """EEGLAB's events where samples were cut out; their length is what was cut."""
-_JOINTS = (*BOUNDARIES, "bad boundary", "edge boundary")
+JOINTS = (*_BOUNDARIES, "bad boundary", "edge boundary")
 _NOT_RECORDED = "bad_acq_skip"
 
 
@@ -51,66 +51,102 @@ def recording_of(
     *,
     units: Sequence[str] | None = None,
     limits: Sequence[tuple[float, float]] | None = None,
-    stored_per_value: float = 1.0,
-    joints: Sequence[str] = _JOINTS,
+    joints: Sequence[str] = JOINTS,
 ) -> Recording:
     """The recording in a file that mne has opened without loading it.
 
     Args:
       form: what the format is called.
       units: of the channels; None: V where mne says so, else none.
-      limits: smallest and largest value that the file can hold, a channel; None where it stores floats.
-      stored_per_value: factor on mne's values, for a format that has no unit of its own.
-      joints: annotations that stand where pieces were joined, in lower case.
+      limits, joints: as in `recording_from`.
     Raises:
-      RecordingError: no channel or sample, or longer than a week.
+      RecordingError: as `recording_from`, or the last sample cannot be read.
     """
     from mne.io.constants import FIFF
 
+    def load(index: int, first: int, stop: int) -> np.ndarray:
+        with reading(path, form):
+            return raw[index, first:stop][0][0]
+
     with reading(path, form):
-        rate_hz = exact_rate(raw.info["sfreq"])
-    units = units or ["V" if c["unit"] == FIFF.FIFF_UNIT_V else "" for c in raw.info["chs"]]
-    marks = [
-        (a["onset"] - raw.first_samp / float(rate_hz), a["duration"], a["description"])
-        for a in raw.annotations
-    ]
-    breaks = [
-        _break(onset_s, length_s, text.lower(), float(rate_hz), joints) for onset_s, length_s, text in marks
-    ]
-    timeline = Timeline(raw.n_times, rate_hz, tuple(b for b in breaks if b is not None))
-    if not raw.ch_names or not 0 < timeline.duration_s <= LONGEST_S:
+        start_s = raw.first_samp / raw.info["sfreq"]
+        marks = [
+            (float(a["onset"] - start_s), float(a["duration"]), a["description"]) for a in raw.annotations
+        ]
+        date = raw.info["meas_date"]
+    recording = recording_from(
+        path,
+        form,
+        rate_hz=raw.info["sfreq"],
+        n=raw.n_times,
+        labels=raw.ch_names,
+        units=units or ["V" if c["unit"] == FIFF.FIFF_UNIT_V else "" for c in raw.info["chs"]],
+        limits=limits,
+        marks=marks,
+        joints=joints,
+        start_clock=f"{date:%H:%M:%S}" if date else None,
+        load=load,
+    )
+    load(0, raw.n_times - 1, raw.n_times)  # a file that ends too early is refused now
+    return recording
+
+
+def recording_from(
+    path: Path,
+    form: str,
+    *,
+    rate_hz: float,
+    n: int,
+    labels: Sequence[str],
+    units: Sequence[str],
+    marks: Sequence[tuple[float, float, str]],
+    load: Callable[[int, int, int], np.ndarray],
+    limits: Sequence[tuple[float, float]] | None = None,
+    joints: Sequence[str] = JOINTS,
+    start_clock: str | None = None,
+) -> Recording:
+    """The recording in a file of one rate.
+
+    Args:
+      n: samples a channel.
+      labels, units: of the channels.
+      marks: (onset_s, duration_s, text), with those that tell of interruptions.
+      load: samples `first:stop` of the channel `index`.
+      limits: smallest and largest value that the file can hold, a channel; None where it stores floats.
+      joints: texts, in lower case, that stand where pieces were joined.
+    Raises:
+      RecordingError: no channel or sample, or longer than a week.
+    """
+    with reading(path, form):
+        rate = exact_rate(rate_hz)
+        breaks = [
+            _break(onset_s, length_s, text.lower(), rate_hz, joints) for onset_s, length_s, text in marks
+        ]
+        timeline = Timeline(n, rate, tuple(b for b in breaks if b is not None))
+        duration_s = timeline.duration_s
+    if not labels or not 0 < duration_s <= LONGEST_S:
         raise RecordingError(
-            f"{path}: {len(raw.ch_names)} channels of {timeline.duration_s:g} s, expected at least one and at most "
-            f"{LONGEST_S} s. The file is damaged, or must be split into nights."
+            f"{path}: {len(labels)} channels of {duration_s:g} s, expected at least one and at most {LONGEST_S} s. "
+            "The file is damaged, or must be split into nights."
         )
     signals = tuple(
-        Signal(n, label, unit, rate_hz, limits[n] if limits else NO_LIMIT, (0, 1))
-        for n, (label, unit) in enumerate(zip(raw.ch_names, units, strict=True))
+        Signal(index, label, unit, rate, limits[index] if limits else NO_LIMIT, (0, 1))
+        for index, (label, unit) in enumerate(zip(labels, units, strict=True))
     )
     annotations = [
-        Annotation(timeline.true_s(onset_s), float(length_s) if length_s > 0 else None, text)
+        Annotation(timeline.true_s(onset_s), length_s if length_s > 0 else None, text)
         for (onset_s, length_s, text), b in zip(marks, breaks, strict=True)
         if b is None and text
     ]
-
-    def load(index: int, first: int, stop: int) -> np.ndarray:
-        with reading(path, form):
-            return raw[index, first:stop][0][0] * stored_per_value
-
-    # Read once, so that a file that ends too early is refused now.
-    load(0, raw.n_times - 1, raw.n_times)
     unscaled = [s.label for s in signals if not s.unit]
-    notes = timeline.notes
-    if unscaled:
-        notes += (f"No unit is known of: {', '.join(unscaled)}.",)
-    date = raw.info["meas_date"]
+    notes = (*timeline.notes, f"No unit is known of: {', '.join(unscaled)}.") if unscaled else timeline.notes
     return Recording(
         path,
-        timeline.duration_s,
+        duration_s,
         signals,
         tuple(sorted(annotations, key=lambda a: a.onset_s)),
         timeline.gaps,
-        f"{date:%H:%M:%S}" if date else None,
+        start_clock,
         notes,
         timeline.read_span(load),
     )
@@ -124,5 +160,5 @@ def _break(onset_s: float, length_s: float, text: str, rate_hz: float, joints: S
         return None
     # EEGLAB writes a boundary half a sample before the piece that follows, with the length of what was cut out.
     at = math.ceil(onset_s * rate_hz - 1e-3)
-    is_stated = text in BOUNDARIES and length_s > 0
+    is_stated = text in _BOUNDARIES and length_s > 0
     return joint(at, round(length_s * rate_hz) if is_stated else None)
