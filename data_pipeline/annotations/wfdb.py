@@ -85,9 +85,12 @@ def _intervals(marks: list[tuple[float, str]]) -> list[Annotation]:
 
 
 def _epoch(onset_s: float, words: list[str]) -> list[Annotation]:
-    texts = [f"Sleep stage {_SLPDB_STAGES[words[0]]}"]
-    for word in words[1:]:
-        texts += _SLPDB_EVENTS.get(word, (word,))
+    texts: list[str] = []
+    for place, word in enumerate(words):
+        if place == 0 and word in _SLPDB_STAGES:
+            texts.append(f"Sleep stage {_SLPDB_STAGES[word]}")
+        else:
+            texts += _SLPDB_EVENTS.get(word, (word,))
     return [Annotation(onset_s, EPOCH_S, text) for text in texts]
 
 

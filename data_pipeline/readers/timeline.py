@@ -9,6 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True)
 class Break:
@@ -88,21 +90,30 @@ class Timeline:
             )
         return tuple(notes)
 
+    @cached_property
+    def _shifts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each break ends in the file, and the samples lost up to there."""
+        stops = np.array([0, *(b.stop for b in self._inner)])
+        return np.maximum.accumulate(stops), np.cumsum([0, *(b.lost or 0 for b in self._inner)])
+
     def true_s(self, onset_s: float) -> float:
         """Seconds from the first sample, for a time that counts only what is in the file."""
-        at = onset_s * float(self.rate_hz) + 1e-6
-        return round(onset_s + float(sum(b.lost or 0 for b in self._inner if b.stop <= at) / self.rate_hz), 9)
+        stops, lost = self._shifts
+        before = np.searchsorted(stops, onset_s * float(self.rate_hz) + 1e-6, side="right") - 1
+        return round(onset_s + float(int(lost[max(before, 0)]) / self.rate_hz), 9)
 
-    def read_span(self, load: Callable[[int, int, int], np.ndarray], at_once: int = 1 << 20) -> Callable:
-        """`Recording.read_span`, from `load(index, first, stop)`: samples of the file, at most `at_once` a call."""
+    def read_span(
+        self, load: Callable[[int, int, int], np.ndarray]
+    ) -> Callable[[int, float, float], np.ndarray]:
+        """`Recording.read_span`, from `load(index, first, stop)`: samples of the file, a million a call at most."""
 
         def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
             start, end = round(start_s * float(self.rate_hz)), round(stop_s * float(self.rate_hz))
             samples = np.full(end - start, np.nan, np.float32)
             for at, first, size in self._pieces:
                 lo, hi = max(at, start), min(at + size, end)
-                for a in range(lo, hi, at_once):
-                    b = min(a + at_once, hi)
+                for a in range(lo, hi, _AT_ONCE):
+                    b = min(a + _AT_ONCE, hi)
                     samples[a - start : b - start] = load(index, a - at + first, b - at + first)
             return samples
 
