@@ -163,8 +163,8 @@ def test_slpdb_marks_are_a_stage_and_the_events_of_its_30_s(tmp_path):
         (52500, "9 H"),
         (60000, "\t"),
     ]
-    scoring, notes = read_scoring(write_annotations(tmp_path, "slp14", "st", marks, rate_hz=250), 270)
-    assert scoring.stages.tolist() == [0, 1, 3, 4, -1, -1, 2, -1, -1]
+    scoring, notes = read_scoring(write_annotations(tmp_path, "slp14", "st", marks, rate_hz=250), 240)
+    assert scoring.stages.tolist() == [0, 1, 3, 4, -1, -1, 2, -1]
     found = {(e.kind.value, e.onset_s, e.duration_s) for e in scoring.events}
     assert found == {
         ("limb_movement", 0, 30), ("hypopnea", 60, 30), ("arousal", 60, 30), ("obstructive_apnea", 90, 30),
