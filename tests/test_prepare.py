@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 from data_pipeline.cohorts import Source, find_nights
+from data_pipeline.journal import JOURNAL
 from data_pipeline.manifest import MANIFEST, read_manifest, write_manifest
 from data_pipeline.night import Demographics
-from data_pipeline.prepare import PrepareConfig, assign_splits, prepare, verify
+from data_pipeline.prepare import PrepareConfig, prepare
 from data_pipeline.records import night_events, open_shard, read_epochs
+from data_pipeline.splits import assign_splits
+from data_pipeline.verify import verify
 from tests.nights import load_random_night, random_night, write_recordings
 
 
 def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """What a run makes; `sources.jsonl` only remembers when the sources were touched."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "sources.jsonl"}
 
 
 def prepared(folder, out, **options):
@@ -104,7 +108,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(tmp_path):
     folder, out = write_recordings(tmp_path / "in", [1, 2, 3, 4]), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         prepare([folder], out, load=stops_at_three)
-    assert (out / "n1.partial.jsonl").is_file() and not (out / MANIFEST).exists()
+    assert (out / JOURNAL).is_file() and not (out / MANIFEST).exists()
     (out / "n9.array_record.half").write_bytes(b"half a night")
     (out / "n4.array_record").write_bytes(b"a shard without its manifest")
     (out / "n2.array_record").write_bytes(b"cut")
@@ -147,20 +151,20 @@ def test_splits_follow_the_person_and_stay_when_others_join():
     def night(k, subject, split=None):
         return Source(f"n{k}", subject, "", Path(f"n{k}.edf"), split=split)
 
-    config = PrepareConfig(val_share=0.2, test_share=0.3)
+    shares = {"val_share": 0.2, "test_share": 0.3}
     nights = [night(k, f"subject{k // 2}") for k in range(2000)]
-    splits = assign_splits(nights, config)
+    splits = assign_splits(nights, **shares)
     assert all(splits[f"n{k}"] == splits[f"n{k + 1}"] for k in range(0, 2000, 2))
     counts = {
         name: sum(split == name for split in splits.values()) / 2000 for name in ("train", "val", "test")
     }
     assert counts == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.05)
-    fewer = assign_splits(nights[::7], config)
+    fewer = assign_splits(nights[::7], **shares)
     assert all(splits[name] == split for name, split in fewer.items())
-    asked = assign_splits([night(1, "x", "test"), night(2, "x"), night(3, "y", "val")], config)
+    asked = assign_splits([night(1, "x", "test"), night(2, "x"), night(3, "y", "val")], **shares)
     assert asked == {"n1": "test", "n2": "test", "n3": "val"}
     with pytest.raises(ValueError, match="subject x is in split test and in train"):
-        assign_splits([night(1, "x", "test"), night(2, "x", "train")], config)
+        assign_splits([night(1, "x", "test"), night(2, "x", "train")], **shares)
     with pytest.raises(ValueError, match="sum <= 1"):
         PrepareConfig(val_share=0.9, test_share=0.2)
 
