@@ -28,6 +28,8 @@ SPLITS = ("train", "val", "test")
 STAGE_SYMBOLS = "01234"
 """One character an epoch in `NightEntry.stages`: the stage's code, or "?"."""
 SHARD_SUFFIX = ".array_record"
+HALF = ".half"
+"""What ends the name of a file that is still being written."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -179,7 +181,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 def write_lines(path: Path, values: list[dict[str, Any]]) -> None:
     """Writes JSON lines through a temporary name, so that a reader never meets half a file."""
-    half = path.with_name(path.name + ".half")
+    half = path.with_name(path.name + HALF)
     with half.open("w", encoding="utf-8", newline="\n") as file:
         for value in values:
             file.write(json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n")
@@ -234,6 +236,18 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
 def _night(path: Path, number: int, line: str) -> NightEntry:
     value = _json_object(path, number, line)
     try:
+        return night_from_json(value)
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}: damaged or made by other code: {error}") from error
+
+
+def night_from_json(value: dict[str, Any]) -> NightEntry:
+    """A night's entry from its JSON object.
+
+    Raises:
+      ValueError: a field is missing, of another kind, or would lead a reader astray.
+    """
+    try:
         night = NightEntry(
             **value
             | {
@@ -245,7 +259,7 @@ def _night(path: Path, number: int, line: str) -> NightEntry:
         )
         _check(night)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}, line {number}: damaged or made by other code: {error}") from error
+        raise ValueError(str(error)) from error
     return night
 
 
