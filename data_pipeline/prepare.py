@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from textwrap import shorten
 
@@ -292,6 +292,8 @@ def _prepare_night(job: _Job) -> NightEntry | None:
         demographics=source.demographics,
         scored=source.scored,
         dialect=source.dialect,
+        terms=source.terms,
+        unusable=source.unusable,
     )
     scales = {channel.slot: channel_scale(channel) for channel in night.channels}
     channels = tuple(channel_entry(channel, scales[channel.slot]) for channel in night.channels)
@@ -423,6 +425,8 @@ def _source_sha256(job: _Job) -> str:
         source.cohort or job.cohort,
         sorted(source.scored) if source.scored is not None else None,
         source.dialect,
+        sorted((word, *astuple(meaning)) for word, meaning in source.terms.items()),
+        sorted(source.unusable),
         job.split,
         asdict(source.demographics),
     ]
