@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.annotations import merge_scorings, read_scoring, scoring_from
+from data_pipeline.annotations import merge_scorings, read_scoring, scoring_from, without
+from data_pipeline.annotations.terms import Meaning
 from data_pipeline.montage import Derivation, Montage, Unused, map_channels
 from data_pipeline.night import (
+    SLOTS,
     Channel,
     Demographics,
+    EventKind,
     Modality,
     Night,
     Quality,
@@ -33,6 +36,8 @@ def load_night(
     demographics: Demographics = Demographics(),  # noqa: B008  (frozen)
     scored: frozenset[str] | None = None,
     dialect: str | None = None,
+    terms: Mapping[str, Meaning] | None = None,
+    unusable: Collection[str] = (),
 ) -> Night:
     """Makes a recording ready.
 
@@ -43,16 +48,25 @@ def load_night(
       night_id: the file's name without suffix unless given. subject_id: the night_id unless given.
       scored: what the scorer looked for, where that is known better than the annotations show.
       dialect: how the scoring files are written, see `read_scoring`.
+      terms: words of the scoring to which a cohort gives a meaning of its own, see `scoring_from`.
+      unusable: what a cohort says is wrong in this recording and must not be used: channels (names of `SLOTS`),
+        "stages", kinds of events. It counts as not recorded and not scored.
     Returns:
       A night of floor(recording) seconds. In seconds flagged GAP samples are 0 (SpO2: the bridged value).
     Raises:
+      ValueError: a word of `unusable` is none of these.
       RecordingError: unreadable, shorter than a second, or no channel is usable; it names each and says why.
     """
+    if wrong := set(unusable) - {"stages", *EventKind, *(slot for slots in SLOTS.values() for slot in slots)}:
+        raise ValueError(f"unusable: {sorted(wrong)} is neither 'stages' nor an event kind nor a channel.")
     source = open_recording(recording)
-    channels, unused, notes = prepare_channels(source, map_channels(source.signals))
+    channels, unused, notes = prepare_channels(source, _usable(map_channels(source.signals), unusable))
     if not channels:
         raise no_usable_channel(source, unused)
-    truth, scoring_notes = _scoring(source, scoring, scored, dialect)
+    truth, scoring_notes = _scoring(source, scoring, scored, dialect, terms)
+    if truth is not None:
+        truth, lost = without(truth, unusable)
+        scoring_notes = (*scoring_notes, *lost)
     night_id = night_id if night_id is not None else source.path.stem
     return Night(
         night_id=night_id,
@@ -159,16 +173,28 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
     return channel, notes
 
 
+def _usable(montage: Montage, unusable: Collection[str]) -> Montage:
+    refused = [d for d in montage.channels if d.slot in unusable]
+    why = "the cohort says that this channel is unusable"
+    unused = (*montage.unused, *(Unused(d.terms[0][0], d.label, why) for d in refused))
+    kept = tuple(d for d in montage.channels if d not in refused)
+    return Montage(kept, tuple(sorted(unused, key=lambda u: u.index)))
+
+
 def _scoring(
-    recording: Recording, files: Sequence[Path], scored: frozenset[str] | None, dialect: str | None
+    recording: Recording,
+    files: Sequence[Path],
+    scored: frozenset[str] | None,
+    dialect: str | None,
+    terms: Mapping[str, Meaning] | None,
 ) -> tuple[Scoring | None, tuple[str, ...]]:
     if not files:
-        scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored)
+        scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored, terms)
         if (scoring.stages >= 0).any() or scoring.events:
             return scoring, notes
         if scored:
             notes = (*notes, "Said to be scored, but no scoring was found with it: taken as not scored.")
         return None, notes
-    read = [read_scoring(path, recording.duration_s, scored, dialect=dialect) for path in files]
+    read = [read_scoring(path, recording.duration_s, scored, dialect=dialect, terms=terms) for path in files]
     merged, notes = merge_scorings([scoring for scoring, _ in read])
     return merged, (*(note for _, ns in read for note in ns), *notes)

@@ -103,7 +103,8 @@ class Event:
       onset_s: seconds from the first sample of the recording.
       duration_s: length in seconds, >= 0.
       source: the scorer's own word for it, kept for the record ("" when we made it).
-      rule: for a hypopnea, the desaturation rule it was scored by ("1A", "1B"; "" when unknown).
+      rule: for a hypopnea, the rule it was scored by: "1A", "1B", "flow" when reduced flow alone made it one (neither
+        desaturation nor arousal was asked for), "" when unknown.
     """
 
     kind: EventKind

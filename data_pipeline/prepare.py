@@ -10,7 +10,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def prepare(
     Args:
       inputs: files and folders, searched as the cohort does.
       out: the folder to fill; made when it is not there. It belongs to these inputs alone.
-      cohort: a module of `data_pipeline.cohorts`.
+      cohort: a module of `data_pipeline.cohorts`, or the path of an adapter of one's own.
       workers: processes on this machine; one works in this process.
       ray: address of a Ray cluster that works instead, see `cluster.run_on_ray`.
       rehash: reads sources of finished nights again, also where size and times say that they are the same.
@@ -129,7 +129,7 @@ def prepare(
         for source in sources:
             night_id = source.night_id
             before = known.pop(night_id, None) if night_id in shards else None
-            job = _Job(source, splits[night_id], cohort, out, config, before, load)
+            job = _Job(source, splits[night_id], out, config, before, load)
             if before is not None and not rehash and _is_kept(job, seen.get(night_id, ())):
                 nights[night_id], files[night_id] = before, seen[night_id]
                 if progress is not None:
@@ -164,7 +164,6 @@ class _Job:
 
     source: Source
     split: str
-    cohort: str
     out: Path
     config: PrepareConfig
     known: NightEntry | None
@@ -229,6 +228,8 @@ def _prepare_night(job: _Job) -> _Prepared:
         demographics=source.demographics,
         scored=source.scored,
         dialect=source.dialect,
+        terms=source.terms,
+        unusable=source.unusable,
     )
     scales = {channel.slot: channel_scale(channel) for channel in night.channels}
     channels = tuple(channel_entry(channel, scales[channel.slot]) for channel in night.channels)
@@ -255,7 +256,7 @@ def _prepare_night(job: _Job) -> _Prepared:
         night_id=source.night_id,
         subject_id=source.subject_id,
         site=night.site,
-        cohort=source.cohort or job.cohort,
+        cohort=source.cohort,
         split=job.split,
         shard=shard.name,
         shard_bytes=shard_bytes,
@@ -351,9 +352,11 @@ def _source_sha256(job: _Job, seen: Seen) -> str:
         source.night_id,
         source.subject_id,
         source.site,
-        source.cohort or job.cohort,
+        source.cohort,
         sorted(source.scored) if source.scored is not None else None,
         source.dialect,
+        sorted((word, *astuple(meaning)) for word, meaning in source.terms.items()),
+        sorted(source.unusable),
         job.split,
         asdict(source.demographics),
     ]

@@ -7,8 +7,18 @@ and the NSRR vocabulary. R&K stage 4 is N3 (AASM manual 2007). An unknown word i
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from data_pipeline.night import STAGES, UNKNOWN_STAGE, EventKind
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a word means where a cohort uses it in its own way; see `Event` for both."""
+
+    kind: EventKind
+    rule: str = ""
+
 
 _W, _N1, _N2, _N3, _REM = range(len(STAGES))
 
@@ -19,7 +29,9 @@ _STAGES = {
     **dict.fromkeys(("n3", "s3", "n4", "s4", "3", "4", "nrem3", "nrem4"), _N3),
     # 5 is REM in the EDF+ texts, NSRR and Profusion; a code 4 is R&K stage 4 there, never REM.
     **dict.fromkeys(("r", "rem", "5"), _REM),
-    **dict.fromkeys(("?", "u", "unknown", "unscored", "unstaged", "mt", "m", "6", "9", "-1"), UNKNOWN_STAGE),
+    **dict.fromkeys(
+        ("?", "u", "unknown", "unscored", "unstaged", "mt", "m", "6", "9", "10", "-1"), UNKNOWN_STAGE
+    ),
     **dict.fromkeys(("movement", "movement time", "no stage", "not scored", "artifact"), UNKNOWN_STAGE),
 }
 """What may follow "Sleep stage" or stand in a stage column."""
@@ -55,7 +67,7 @@ _QUALIFIERS = set(
         """left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event
         events related effort spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2
         sao2 o2 oxygen oxyhemoglobin relative limb leg movement movements plm lm chin external standard scored
-        auto manual fast slow by with and due to resulting from associated s sec""",
+        auto manual internal snore snoring fast slow by with and due to resulting from associated s sec""",
     )
 )
 _PHRASES = (
@@ -116,7 +128,7 @@ def is_remark(text: str) -> bool:
     return bool(
         re.match(
             r"lights?\b|recording (start|end|stop)|"
-            r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep)|"
+            r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
             r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance",
             _words(plain(text)),
         )

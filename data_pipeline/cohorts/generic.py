@@ -31,6 +31,8 @@ SCORING_ENDINGS = (
     "-hypnogram.edf",
     "_hypnogram.edf",
     "_annotations.edf",
+    "-nsrr.xml",
+    "-profusion.xml",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
 DEMOGRAPHICS = "demographics.csv"
