@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from data_pipeline.annotations.dreem import read_dreem
 from data_pipeline.annotations.edfplus import is_edf, read_edfplus
+from data_pipeline.annotations.isruc import read_isruc
+from data_pipeline.annotations.json_table import read_json_table
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from
 from data_pipeline.annotations.table import read_table
+from data_pipeline.annotations.tal import read_tal
 from data_pipeline.night import RecordingError, Scoring
 from data_pipeline.readers.recording import Annotation
 
 __all__ = ["merge_scorings", "read_scoring", "scoring_from"]
 
 _TABLES = (".csv", ".tsv", ".txt")
-_DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {"edfplus": read_edfplus, "table": read_table}
+_DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
+    "dreem": read_dreem,
+    "edfplus": read_edfplus,
+    "isruc": read_isruc,
+    "json_table": read_json_table,
+    "table": read_table,
+    "tal": read_tal,
+}
 """Dialect -> its reader. Its name is its module's."""
 
 
@@ -49,10 +61,22 @@ def read_scoring(
 
 
 def _dialect_of(path: Path) -> str:
-    if path.suffix.lower() in _TABLES:
+    suffix = path.suffix.lower()
+    if suffix in _TABLES:
         return "table"
+    if suffix == ".tal":
+        return "tal"
+    if suffix == ".json":
+        return "dreem" if _lists_numbers(path) else "json_table"
     if is_edf(path):
         return "edfplus"
     raise RecordingError(
-        f"{path}: unknown scoring format, expected EDF+ annotations or a table ({', '.join(_TABLES)})."
+        f"{path}: unknown scoring format, expected EDF+ annotations (also as .tal), a table "
+        f"({', '.join(_TABLES)}) or JSON (.json)."
     )
+
+
+def _lists_numbers(path: Path) -> bool:
+    """Whether a JSON file begins as a list of numbers: the only published form of it is Dreem's."""
+    with path.open("rb") as file:
+        return re.match(rb"\s*\[\s*[-0-9]", file.read(4096).removeprefix(b"\xef\xbb\xbf")) is not None
