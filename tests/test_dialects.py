@@ -69,7 +69,9 @@ def test_a_bare_annotation_list_is_read_as_inside_an_edf(tmp_path):
     whole, _ = read_scoring(tmp_path / "n.edf", 60)
     assert listed.stages.tolist() == whole.stages.tolist() == [W, N3] and notes == ()
     assert listed.events == whole.events and len(whole.events) == 1
-    lone = write(tmp_path / "lone.tal", b"+0\x1530\x14N2\x14\0+40\x1512\x14Arousal\x14Hypopnea\x14\0")
+    lone = write(
+        tmp_path / "lone.tal", b"+0\x1530\x14N2\x14\0+40\x1512\x14Arousal\x14Hypopnea\x14"
+    )  # cut before its last byte
     scoring, _ = read_scoring(lone, 60)
     assert scoring.stages.tolist() == [N2, -1] and [e.kind for e in scoring.events] == ["arousal", "hypopnea"]
 
@@ -91,6 +93,7 @@ def test_a_bare_annotation_list_is_read_as_inside_an_edf(tmp_path):
         ("a.json", [0, 1.5], None, "epoch 1: '1.5' is no stage"),
         ("a.txt", "0\n\n1\n", "isruc", "line 2: '', expected one stage code"),
         ("a.txt", "0\nW\n", "isruc", "line 2: 'W', expected one stage code"),
+        ("a.txt", "0\n" * 20_161, "isruc", "20161 epochs, expected at most 20160"),
         ("a.txt", "", "isruc", "line 1: '', expected one stage code"),
         ("a.txt", b"\xff\xfe0\0", "isruc", "not text in UTF-8"),
         ("a.tal", b"+0\x1530\x14N2\x14\0hello\0", None, "byte 10: not a time-stamped annotation list"),
@@ -109,7 +112,7 @@ def test_a_huge_file_is_not_read_into_memory(tmp_path, suffix):
     path = tmp_path / f"n{suffix}"
     with path.open("wb") as file:
         file.truncate(LARGEST_BYTES + 1)  # takes no room on the disk
-    with pytest.raises(RecordingError, match="larger than 64 MB"):
+    with pytest.raises(RecordingError, match="larger than 16 MB"):
         read_scoring(path, 60)
 
 

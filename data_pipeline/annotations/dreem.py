@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_pipeline.annotations.epochs import epoch_marks
 from data_pipeline.annotations.json_table import read_json_list
-from data_pipeline.night import EPOCH_S, STAGES, RecordingError
+from data_pipeline.night import STAGES, RecordingError
 from data_pipeline.readers.recording import Annotation
 
 _NAMES = {-1: "?", **dict(enumerate(STAGES))}
@@ -19,7 +20,7 @@ def read_dreem(path: Path) -> tuple[Annotation, ...]:
     """One stage annotation of 30 s for each number.
 
     Raises:
-      RecordingError: not a JSON list, or a value that is none of -1, 0 … 4; its place is named.
+      RecordingError: not a JSON list, or a value that is none of -1, 0 … 4 (its place is named), or more than a week.
     """
     codes = read_json_list(path)
     for place, code in enumerate(codes):
@@ -28,7 +29,4 @@ def read_dreem(path: Path) -> tuple[Annotation, ...]:
                 f"{path}, epoch {place}: {str(code)[:20]!r} is no stage of a Dreem hypnogram, expected -1, 0, 1, 2, 3 "
                 "or 4 (REM). For another coding write a table with stage names."
             )
-    return tuple(
-        Annotation(float(place * EPOCH_S), float(EPOCH_S), f"Sleep stage {_NAMES[code]}")
-        for place, code in enumerate(codes)
-    )
+    return epoch_marks(path, [_NAMES[code] for code in codes])

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_pipeline.annotations.epochs import epoch_marks
 from data_pipeline.annotations.text import read_text
-from data_pipeline.night import EPOCH_S, RecordingError
+from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import Annotation
 
 _NAMES = {0: "W", 1: "N1", 2: "N2", 3: "N3", 5: "REM"}
@@ -22,16 +23,13 @@ def read_isruc(path: Path) -> tuple[Annotation, ...]:
     """One stage annotation of 30 s for each line; a code without a meaning is `Sleep stage ?`.
 
     Raises:
-      RecordingError: a line is not a whole number, or a blank line is followed by more scoring.
+      RecordingError: a line is not a whole number, or a blank line is followed by more scoring, or more than a week.
     """
     lines = [line.strip() for line in read_text(path).rstrip().split("\n")]
-    annotations = []
     for number, line in enumerate(lines, start=1):
         # A blank line in the middle would shift every epoch after it, or stand for one: nobody can tell.
         if not line.removeprefix("-").isdecimal() or len(line) > 4:
             raise RecordingError(
                 f"{path}, line {number}: {line[:20]!r}, expected one stage code (0, 1, 2, 3 or 5) a line."
             )
-        name = _NAMES.get(int(line), "?")
-        annotations.append(Annotation(float((number - 1) * EPOCH_S), float(EPOCH_S), f"Sleep stage {name}"))
-    return tuple(annotations)
+    return epoch_marks(path, [_NAMES.get(int(line), "?") for line in lines])

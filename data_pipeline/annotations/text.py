@@ -6,8 +6,8 @@ from pathlib import Path
 
 from data_pipeline.night import RecordingError
 
-LARGEST_BYTES = 64 * 2**20
-"""A scoring of one mark a second for a week is 20 MB as text."""
+LARGEST_BYTES = 16 * 2**20
+"""A mark a second for a whole day is 5 MB as text."""
 
 
 def read_bytes(path: Path) -> bytes:
