@@ -31,6 +31,11 @@ SCORING_ENDINGS = (
     "-hypnogram.edf",
     "_hypnogram.edf",
     "_annotations.edf",
+    ".tal",
+    "_hypnogram.json",
+    "_stages.json",
+    "_events.json",
+    "_annotations.json",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
 DEMOGRAPHICS = "demographics.csv"
