@@ -36,6 +36,7 @@ from data_pipeline.manifest import (
     write_manifest,
 )
 from data_pipeline.night import EPOCH_S, SLOTS, UNKNOWN_STAGE, Night, RecordingError
+from data_pipeline.population_file import write_population
 from data_pipeline.records import (
     RECORD_VERSION,
     add_record,
@@ -130,7 +131,7 @@ def prepare(
     progress: Callable[[int, int, str], None] | None = None,
     load: Callable[..., Night] = load_night,
 ) -> Summary:
-    """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`.
+    """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`, `population.json`.
 
     The same inputs and settings give the same bytes, whatever the number of workers and interruptions.
 
@@ -181,6 +182,7 @@ def prepare(
     write_manifest(out / MANIFEST, Manifest(asdict(config), config.sha256(), tuple(nights)))
     for partial in out.glob(f"*{_PARTIAL}"):
         partial.unlink()
+    write_population(out)
     return Summary(tuple(nights), kept, tuple(rejected))
 
 

@@ -81,6 +81,7 @@ def test_from_files_to_shards(database, tmp_path):
     assert any("'EMG submental' is not used: 1 Hz is too slow" in note for note in first.notes)
     assert "CHIN" in {c.slot for c in nights["ST7011"].channels}
     assert nights["ST7011"].stages == "?1" and nights["SC4811"].scored == ()
+    assert not any("Said to be scored" in note for note in nights["SC4811"].notes)
     assert "Smith" not in (tmp_path / "out" / "manifest.jsonl").read_text()
 
 
