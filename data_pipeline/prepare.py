@@ -36,6 +36,7 @@ from data_pipeline.manifest import (
     write_manifest,
 )
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Night, RecordingError
+from data_pipeline.population_file import write_population
 from data_pipeline.records import RECORD_VERSION, channel_scale, encode_epoch, night_epochs, write_shard
 from data_pipeline.splits import assign_splits
 from data_pipeline.summary import Rejection, Summary
@@ -82,7 +83,7 @@ def prepare(
     progress: Callable[[int, int, str], None] | None = None,
     load: Callable[..., Night] = load_night,
 ) -> Summary:
-    """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`.
+    """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`, `population.json`.
 
     The same inputs and settings give the same bytes of these, whatever the workers and interruptions. A
     recording that was refused is tried again by the next run.
@@ -151,6 +152,7 @@ def prepare(
                 progress(done, len(sources), night_id)
         with _writing(out):
             _finish(out, config, nights, rejected, files)
+            write_population(out)
         complete = True
     finally:
         journal.close(remove=complete)

@@ -81,6 +81,26 @@ def verify(args) -> int:
     return 1 if problems else 0
 
 
+def population(args) -> int:
+    from dataclasses import asdict
+
+    from data_pipeline.population import population_text
+    from data_pipeline.population_file import read_population
+    from data_pipeline.population_shift import compare, comparison_text
+
+    a = read_population(args.a)
+    if args.b is None:
+        print(json.dumps(asdict(a), indent=1) if args.json else population_text(a))
+        return 0
+    b = read_population(args.b)
+    differences = compare(a, b)
+    if args.json:
+        print(json.dumps([asdict(difference) for difference in differences], indent=1, allow_nan=False))
+    else:
+        print(comparison_text(a, b, differences))
+    return 0
+
+
 def pretrain(args) -> int:
     from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
     from sleepmami_jax.training.loop import train
@@ -251,6 +271,16 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(verify, "check every checksum and count of prepared shards", "sleepmami verify shards")
     sub.add_argument("shards", type=Path)
     sub.add_argument("--workers", type=int, default=cores, help="processes")
+
+    sub = command(
+        population,
+        "whose nights these are; with two, where they differ enough to matter",
+        "sleepmami population demo/model shards",
+    )
+    several = "prepared nights, a model folder (what it was trained on), or a population.json"
+    sub.add_argument("a", type=Path, metavar="A", help=several)
+    sub.add_argument("b", type=Path, metavar="B", nargs="?", help="where the model is to be used; as A")
+    sub.add_argument("--json", action="store_true", help="for programs")
 
     training(
         command(

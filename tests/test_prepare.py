@@ -42,6 +42,7 @@ def test_a_folder_becomes_shards_and_a_manifest(tmp_path):
         "manifest.jsonl",
         "n1.array_record",
         "n2.array_record",
+        "population.json",
         "rejected.jsonl",
     ]
     manifest = read_manifest(tmp_path / "out")

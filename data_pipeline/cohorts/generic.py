@@ -33,6 +33,11 @@ SCORING_ENDINGS = (
     "_annotations.edf",
     "-nsrr.xml",
     "-profusion.xml",
+    ".tal",
+    "_hypnogram.json",
+    "_stages.json",
+    "_events.json",
+    "_annotations.json",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
 DEMOGRAPHICS = "demographics.csv"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +24,7 @@ from data_pipeline.readers.recording import Annotation, Recording, Signal
 _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
 _ANNOTATION_LABELS = ("EDF Annotations", "BDF Annotations")
-_TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
+TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """A time-stamped annotation list: onset, duration, texts divided by 0x14 (EDF+ section 2.2.2)."""
 _LONGEST_S = 7 * 86400
 _JITTER_S = 0.002
@@ -245,7 +246,7 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
             f"{path}: declared discontinuous (EDF+D), but it has no annotation channel that says when. "
             "Export it as EDF+C."
         )
-    stamps = [_TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
+    stamps = [TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
     if None in stamps:
         raise RecordingError(
             f"{path}: data record {stamps.index(None)} has no time stamp, expected one in each record of "
@@ -263,11 +264,17 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
 
 
 def _read_annotations(layout: _Layout, records: np.ndarray) -> tuple[Annotation, ...]:
+    return read_tals(
+        [np.pad(records[:, column], ((0, 0), (0, 1))).tobytes() for column in layout.annotation_columns]
+    )
+
+
+def read_tals(channels: Sequence[bytes]) -> tuple[Annotation, ...]:
+    """The annotations in the bytes of each annotation channel, sorted by onset from the first sample."""
     found: list[Annotation] = []
     offset_s = 0.0
-    for channel, column in enumerate(layout.annotation_columns):
-        raw = np.pad(records[:, column], ((0, 0), (0, 1))).tobytes()
-        for place, match in enumerate(_TAL.finditer(raw)):
+    for channel, raw in enumerate(channels):
+        for place, match in enumerate(TAL.finditer(raw)):
             onset_s, duration_s = float(match[1]), match[2] and float(match[2])
             if channel == 0 and place == 0 and not match[3]:
                 # The first time stamp is the fraction of a second at which the first sample was taken.
