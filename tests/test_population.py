@@ -24,15 +24,17 @@ BREATHING = SCORED | {"apnea", "mixed_apnea"}
 def prepared(
     folder: Path, seeds, *, change=lambda night: night, subject: str | None = None, slots=SLOTS
 ) -> Path:
-    """A prepared folder of two-epoch nights; women and men by turns, aged 40.5, 41.5 …
+    """A prepared folder of nights of three epochs, the last not staged; women and men by turns, aged 40.5, 41.5 …
 
     `subject` makes all nights those of one person.
     """
 
     def load(recording, scoring=(), **facts):
         seed = int(recording.read_text().split()[-1])
-        night = random_night(seed, 2, slots, night_id=facts["night_id"])
-        scoring = replace(night.scoring, stages=np.array([2, seed % 2], np.int8), scored=frozenset(BREATHING))
+        night = random_night(seed, 3, slots, night_id=facts["night_id"])
+        scoring = replace(
+            night.scoring, stages=np.array([2, seed % 2, -1], np.int8), scored=frozenset(BREATHING)
+        )
         person = Demographics(40.5 + seed, "FM"[seed % 2], None if seed == 1 else 25.0 + seed)
         return change(replace(night, scoring=scoring, demographics=person))
 
@@ -74,7 +76,7 @@ def test_the_card_says_what_the_nights_are(base):
     card = read_population(base)
     entries = read_manifest(base).nights
     assert (card.nights, card.people, card.cohorts, card.sites) == (12, 12, {"generic": 12}, {"here": 12})
-    assert card.hours == round(12 * 67 / 3600, 1)
+    assert card.hours == round(12 * 97 / 3600, 1)
     assert card.sex == {"F": 6, "M": 6, "unknown": 0} and card.modalities == dict.fromkeys(
         ("EEG", "EOG", "RESP", "SPO2"), 12
     )
@@ -100,15 +102,19 @@ def test_the_card_says_what_the_nights_are(base):
 
 
 def test_spectra_are_of_good_seconds_and_of_the_right_band(tmp_path):
+    def is_bad(seconds: np.ndarray) -> np.ndarray:
+        return seconds % 30 < 20  # most of each epoch
+
     def sine(channel: Channel) -> np.ndarray:
-        x = 30 * np.sin(2 * np.pi * 10 * np.arange(channel.samples.size) / channel.rate_hz)
-        x[: 20 * channel.rate_hz] += 500 * np.sin(np.arange(20 * channel.rate_hz))
+        t = np.arange(channel.samples.size) / channel.rate_hz
+        x = 30 * np.sin(2 * np.pi * 10 * t) + 500 * is_bad(t) * np.sin(2 * np.pi * 2 * t)
         return x.astype(np.float32)
 
-    def bad_start(channel: Channel) -> np.ndarray:
-        return np.where(np.arange(channel.quality.size) < 20, Quality.CLIPPED, Quality.GOOD).astype(np.uint8)
+    def flags(channel: Channel) -> np.ndarray:
+        bad = is_bad(np.arange(channel.quality.size))
+        return np.where(bad, Quality.CLIPPED, Quality.GOOD).astype(np.uint8)
 
-    out = prepared(tmp_path, [3], change=replaced("C3", samples=sine, quality=bad_start))
+    out = prepared(tmp_path, [3], change=replaced("C3", samples=sine, quality=flags))
     powers = band_powers(*nights_of(out)[0])
     assert powers["C3"] == pytest.approx([0, 0, 30**2 / 2, 0, 0], abs=2)
 
