@@ -7,7 +7,8 @@ import pytest
 from data_pipeline.cohorts import find_nights
 from data_pipeline.manifest import read_manifest
 from data_pipeline.night import Demographics
-from data_pipeline.prepare import prepare, verify
+from data_pipeline.prepare import prepare
+from data_pipeline.verify import verify
 from tests.recordings import write_edf
 
 HEADS = ("LOC-A2", "ROC-A1", "F3-A2", "C3-A2", "O1-A2", "F4-A1", "C4-A1", "O2-A1")

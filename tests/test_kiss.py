@@ -5,7 +5,8 @@ import pytest
 from data_pipeline.cohorts import find_nights
 from data_pipeline.manifest import read_manifest
 from data_pipeline.night import Demographics
-from data_pipeline.prepare import prepare, verify
+from data_pipeline.prepare import prepare
+from data_pipeline.verify import verify
 from tests.recordings import write_edf
 
 EXG, SLOW = (200, "V"), (32, "")

@@ -11,7 +11,8 @@ import pytest
 from data_pipeline.cohorts import find_nights
 from data_pipeline.manifest import read_manifest
 from data_pipeline.night import Demographics
-from data_pipeline.prepare import prepare, verify
+from data_pipeline.prepare import prepare
+from data_pipeline.verify import verify
 from tests.recordings import write_edf
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
