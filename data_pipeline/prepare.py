@@ -37,6 +37,7 @@ from data_pipeline.manifest import (
 )
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Night, RecordingError
 from data_pipeline.population_file import write_population
+from data_pipeline.readers import files_of
 from data_pipeline.records import RECORD_VERSION, channel_scale, encode_epoch, night_epochs, write_shard
 from data_pipeline.splits import assign_splits
 from data_pipeline.summary import Rejection, Summary
@@ -203,7 +204,7 @@ def _reason(job: _Job, outcome: str | Exception) -> str:
     if isinstance(outcome, OutputError):
         raise outcome
     if isinstance(outcome, FileNotFoundError):
-        if all(path.exists() for path in _files(job.source)):
+        if Path(outcome.filename).exists():
             raise RuntimeError(
                 f"a worker does not see a file that is here, {outcome.filename}: mount it there"
             )
@@ -278,11 +279,11 @@ def _prepare_night(job: _Job) -> _Prepared:
 
 def _is_kept(job: _Job, seen: Seen) -> bool:
     """Whether a finished night is still good, by the size and times of its sources."""
-    return (
-        len(seen) == len(_files(job.source))
-        and _look_the_same(job.source, seen)
-        and _matches(job, _source_sha256(job, seen))
-    )
+    try:
+        unchanged = _look_the_same(job.source, seen)
+    except (RecordingError, OSError):
+        return False  # preparing it will say what is wrong
+    return unchanged and _matches(job, _source_sha256(job, seen))
 
 
 def _matches(job: _Job, source_sha256: str) -> bool:
@@ -291,7 +292,8 @@ def _matches(job: _Job, source_sha256: str) -> bool:
 
 
 def _look_the_same(source: Source, seen: Seen) -> bool:
-    return all(file.is_still(path) for file, path in zip(seen, _files(source), strict=True))
+    files = _files(source)
+    return len(files) == len(seen) and all(map(FileSeen.is_still, seen, files))
 
 
 def _finish(
@@ -344,7 +346,7 @@ def _check_ids(sources: Sequence[Source]) -> None:
 
 
 def _files(source: Source) -> tuple[Path, ...]:
-    return (source.recording, *source.scoring)
+    return (*files_of(source.recording), *source.scoring)
 
 
 def _source_sha256(job: _Job, seen: Seen) -> str:

@@ -17,6 +17,8 @@ from data_pipeline.annotations.scoring import merge_scorings, named, scoring_fro
 from data_pipeline.annotations.table import read_table
 from data_pipeline.annotations.tal import read_tal
 from data_pipeline.annotations.terms import Meaning
+from data_pipeline.annotations.wfdb import SUFFIXES as WFDB_SUFFIXES
+from data_pipeline.annotations.wfdb import read_wfdb
 from data_pipeline.night import RecordingError, Scoring
 from data_pipeline.readers.recording import Annotation
 
@@ -32,6 +34,7 @@ _DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
     "profusion_xml": profusion_xml.read_profusion_xml,
     "table": read_table,
     "tal": read_tal,
+    "wfdb": read_wfdb,
 }
 """Dialect -> its reader. Its name is its module's."""
 _ROOTS = {nsrr_xml.ROOT: "nsrr_xml", profusion_xml.ROOT: "profusion_xml"}
@@ -88,6 +91,8 @@ def _dialect_of(path: Path) -> str:
         return "tal"
     if suffix == ".json":
         return "dreem" if _lists_numbers(path) else "json_table"
+    if suffix in WFDB_SUFFIXES:
+        return "wfdb"
     if is_edf(path):
         return "edfplus"
     raise RecordingError(

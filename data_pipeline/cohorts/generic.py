@@ -1,4 +1,4 @@
-"""Any folder of recordings: EDF or BDF files, scoring beside them by name, an optional `demographics.csv`.
+"""Any folder of recordings, scoring beside them by name, an optional `demographics.csv`.
 
 `demographics.csv` sits in the same folder as the recordings. Its first column that names a night is
 `night_id` (the file's name without its suffix) or `file` (the name with it); the others are optional:
@@ -17,8 +17,8 @@ from pathlib import Path
 from data_pipeline.cohorts import Source
 from data_pipeline.manifest import SPLITS
 from data_pipeline.night import Demographics, EventKind
+from data_pipeline.readers import SUFFIXES, is_recording
 
-RECORDING_SUFFIXES = (".edf", ".bdf", ".rec")
 SCORING_ENDINGS = (
     ".csv",
     ".tsv",
@@ -38,6 +38,8 @@ SCORING_ENDINGS = (
     "_stages.json",
     "_events.json",
     "_annotations.json",
+    ".arousal",
+    ".st",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
 DEMOGRAPHICS = "demographics.csv"
@@ -59,12 +61,10 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
         if not given.exists():
             raise ValueError(f"{given}: no such file or folder")
         candidates = [given] if given.is_file() else given.rglob("*")
-        found = {path for path in candidates if path.suffix.lower() in RECORDING_SUFFIXES and path.is_file()}
+        found = {path for path in candidates if path.is_file() and is_recording(path)}
         found = {path for path in found if not _annotations_only(path)}
         if not found:
-            raise ValueError(
-                f"{given}: no recording found; expected {', '.join(RECORDING_SUFFIXES)} with signals"
-            )
+            raise ValueError(f"{given}: no recording found; expected {', '.join(SUFFIXES)} with signals")
         recordings |= found
     sources = []
     for folder in sorted({path.parent for path in recordings}):
@@ -104,7 +104,7 @@ def _scores(path: Path, recording: Path) -> bool:
     if name == DEMOGRAPHICS:
         return False
     if name.startswith(stem) and name[len(stem) :] in SCORING_ENDINGS:
-        return not name.endswith(RECORDING_SUFFIXES) or _annotations_only(path)
+        return not name.endswith(SUFFIXES) or _annotations_only(path)
     sleep_edf = "-psg" in stem and len(stem) > 6 and name.endswith("-hypnogram.edf")
     return sleep_edf and name[:6] == stem[:6]
 

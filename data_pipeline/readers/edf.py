@@ -19,14 +19,14 @@ import edfio
 import numpy as np
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
 
 _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
 _ANNOTATION_LABELS = ("EDF Annotations", "BDF Annotations")
 TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """A time-stamped annotation list: onset, duration, texts divided by 0x14 (EDF+ section 2.2.2)."""
-_LONGEST_S = 7 * 86400
+_SHORTEST_RECORD_S, _LONGEST_RECORD_S = 1e-5, 1e9
 _JITTER_S = 0.002
 """Time stamps of records may differ from the nominal by this much before it counts as a gap."""
 
@@ -71,10 +71,10 @@ def read_edf(path: Path) -> Recording:
     annotations = _read_annotations(layout, records)
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
-    if duration_s > _LONGEST_S:
+    if duration_s > LONGEST_S:
         raise RecordingError(
             f"{path}: by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
-            f"most {_LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
+            f"most {LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
         )
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
@@ -143,9 +143,11 @@ def _read_header(path: Path) -> tuple[_Layout, tuple[Signal, ...]]:
     is_annotation = [label in _ANNOTATION_LABELS for label in labels]
     if min(n_samples) < 0 or sum(n_samples) == 0:
         raise RecordingError(f"{path}: a data record has no samples. The header is damaged.")
-    if record_s < 0 or (record_s == 0 and not all(is_annotation)):
+    # Only a file of annotations may say 0. Beyond the rest nobody records, and floats end.
+    if not (_SHORTEST_RECORD_S <= record_s <= _LONGEST_RECORD_S or (record_s == 0 and all(is_annotation))):
         raise RecordingError(
-            f"{path}: duration of a data record is {record_s} s, expected more than 0. The header is damaged."
+            f"{path}: duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
+            "0. The header is damaged."
         )
     is_bdf = fixed.startswith(_BDF_MAGIC)
     sample_bytes = 3 if is_bdf else 2
