@@ -28,6 +28,9 @@ _ONSET = ("onset_s", "onset", "start_s", "start", "start_time", "recording_onset
 _DURATION = ("duration_s", "duration", "length", "length_s", "dur", "duration_sec")
 _END = ("end_s", "end", "stop_s", "stop", "end_time", "end_sec")
 _STAGE = ("stage", "sleep_stage", "stages")
+_FURTHEST_S = 1e9
+_LARGEST_BYTES = 2**26
+"""A night's hypnogram and events are a few hundred kB."""
 _EVENT = ("type", "event", "kind", "description", "annotation", "text", "name", "event_type", "trial_type")
 
 
@@ -38,6 +41,10 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
       RecordingError: no header row, no onset column, nothing that says what a row is, a value that is not a
         number, or stage codes with two meanings.
     """
+    if path.stat().st_size > _LARGEST_BYTES:
+        raise RecordingError(
+            f"{path}: {path.stat().st_size} bytes, expected at most {_LARGEST_BYTES}. Is it a night's scoring?"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -48,7 +55,10 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
             f"{path}: the file is empty, expected a header row such as onset_s,duration_s,type."
         )
     delimiter = max("\t;,", key=first_line.count)
-    header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    except csv.Error as error:
+        raise RecordingError(f"{path}: not a table ({error}). Save it as UTF-8 CSV.") from error
     names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in header]
 
     def column(candidates: tuple[str, ...]) -> int | None:
@@ -115,6 +125,6 @@ def _seconds(path: Path, line: int, name: str, cell: str) -> float:
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= _FURTHEST_S:
         raise RecordingError(f"{path}, line {line}: column '{name}' holds {cell!r}, expected seconds.")
     return value
