@@ -12,10 +12,17 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipeline.manifest import MANIFEST, NightEntry, night_from_json, read_manifest, write_lines
+from data_pipeline.manifest import (
+    MANIFEST,
+    NightEntry,
+    json_line,
+    night_from_json,
+    read_manifest,
+    write_lines,
+)
 
 JOURNAL = "manifest.partial.jsonl"
 SEEN = "sources.jsonl"
@@ -90,8 +97,8 @@ class Journal:
 
     def add(self, config_sha256: str, night: NightEntry, seen: Seen) -> None:
         """Remembers a night whose shard is whole."""
-        line = {"config_sha256": config_sha256, "night": asdict(night), "seen": [asdict(s) for s in seen]}
-        self._file.write(json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        line = {"config_sha256": config_sha256, "night": night, "seen": seen}
+        self._file.write(json_line(line).encode())
         self._file.flush()
 
     def close(self, *, remove: bool) -> None:
@@ -128,14 +135,11 @@ def read_known(out: Path, config_sha256: str) -> tuple[dict[str, NightEntry], di
                     elif value["config_sha256"] == config_sha256:
                         night = night_from_json(value["night"])
                         nights[night.night_id], seen[night.night_id] = night, files
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     continue
     return nights, seen
 
 
 def write_seen(out: Path, seen: Mapping[str, Seen]) -> None:
     """Writes `sources.jsonl`, sorted by night."""
-    write_lines(
-        out / SEEN,
-        [{"night_id": night_id, "seen": [asdict(s) for s in seen[night_id]]} for night_id in sorted(seen)],
-    )
+    write_lines(out / SEEN, ({"night_id": night_id, "seen": seen[night_id]} for night_id in sorted(seen)))

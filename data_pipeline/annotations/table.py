@@ -30,6 +30,7 @@ _ONSET = ("onset_s", "onset", "start_s", "start", "start_time", "recording_onset
 _DURATION = ("duration_s", "duration", "length", "length_s", "dur", "duration_sec")
 _END = ("end_s", "end", "stop_s", "stop", "end_time", "end_sec")
 _STAGE = ("stage", "sleep_stage", "stages")
+_FURTHEST_S = 1e9
 _EVENT = ("type", "event", "kind", "description", "annotation", "text", "name", "event_type", "trial_type")
 COLUMNS = frozenset((*_ONSET, *_DURATION, *_END, *_STAGE, *_EVENT))
 """Every column that is looked at, spelled as `column_name` does."""
@@ -49,7 +50,10 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
             f"{path}: the file is empty, expected a header row such as onset_s,duration_s,type."
         )
     delimiter = max("\t;,", key=first_line.count)
-    header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    except csv.Error as error:
+        raise RecordingError(f"{path}: not a table ({error}). Save it as UTF-8 CSV.") from error
     return rows_to_annotations(path, header, [(f"line {n}", row) for n, row in enumerate(rows, start=2)])
 
 
@@ -129,6 +133,6 @@ def _seconds(path: Path, where: str, name: str, cell: str) -> float:
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= _FURTHEST_S:
         raise RecordingError(f"{path}, {where}: column '{name}' holds {cell!r}, expected seconds.")
     return value

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipeline.cohorts import Source, generic
+from data_pipeline.readers import SUFFIXES
 
 
 def find_nights(inputs: Sequence[Path]) -> list[Source]:
@@ -32,7 +33,7 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
       ValueError: a folder of pictures without recordings, or what `generic.find_nights` refuses.
     """
     for given in map(Path, inputs):
-        if given.is_dir() and not _any(given, generic.RECORDING_SUFFIXES) and _any(given, (".png",)):
+        if given.is_dir() and not _any(given, SUFFIXES) and _any(given, (".png",)):
             raise ValueError(
                 f"{given}: pictures and no recordings. The public KISS data base holds pictures of epochs, from which "
                 "signals cannot be got back; expected the hospitals' EDF recordings"
