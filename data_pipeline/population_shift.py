@@ -109,8 +109,10 @@ def _channel(slot: str, modality: Modality, a: Population, b: Population) -> Ite
     yield _shares("montage", f"nights with {slot}", here, there, PRESENCE)
     if x is None or y is None:
         return
-    what = f"{slot} recorded below {RATE_HZ[modality]} Hz"
-    yield _shares("rates", what, _slow(x, modality), _slow(y, modality), PRESENCE)
+    # Breath and saturation are slower than any rate we take.
+    if modality not in (Modality.RESP, Modality.SPO2):
+        what = f"{slot} recorded below {RATE_HZ[modality]} Hz"
+        yield _shares("rates", what, _slow(x, modality), _slow(y, modality), PRESENCE)
     yield _shares("quality", f"{slot} good seconds", x.good_share.mean, y.good_share.mean, SHARE)
     if modality is Modality.SPO2:
         yield _means("amplitudes", f"{slot} level ({UNITS[modality]})", x.level, y.level)

@@ -16,7 +16,7 @@ BANDS_HZ = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 12), "sigma": (12, 
 """Half-open bands. They are taken of EEG and EOG, whose high-pass (0.3 Hz) leaves them whole."""
 SPECTRAL = (Modality.EEG, Modality.EOG)
 EPOCHS = 24
-"""Epochs of a night that are read, evenly spaced: twelve minutes, in a fiftieth of the time of all."""
+"""Epochs of a night that are read, evenly spaced: twelve minutes, a fortieth of eight hours."""
 _SEGMENT_S, _STEP_S = 4, 2  # Welch: Hann windows that overlap by half, lines 0.25 Hz apart
 
 

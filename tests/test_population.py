@@ -197,7 +197,7 @@ def test_each_kind_of_difference_is_found(base, tmp_path):
 
     def change(night):
         night = replaced("C3", samples=slow_wave, source_rate_hz=lambda c: 100.0)(night)
-        night = replaced("SPO2", samples=lambda c: c.samples - 10)(night)
+        night = replaced("SPO2", samples=lambda c: c.samples - 10, source_rate_hz=lambda c: 0.5)(night)
         night = replaced("E1", quality=lambda c: np.resize(np.uint8([0, 0, 0, 0, 0, 1, 1]), c.quality.size))(
             night
         )

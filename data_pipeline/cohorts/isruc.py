@@ -109,8 +109,11 @@ def _details(folder: Path, group: str) -> dict[int, Demographics]:
         subject, age, sex = (row[k].strip() if k < len(row) else "" for k in columns)
         if not re.fullmatch(r"\d{1,3}(\.0)?", subject):
             continue  # an empty line, a second session's, or a mean below the table
-        if not re.fullmatch(r"(\d{1,3}(\.\d+)?)?", age) or sex.upper() not in ("F", "M", ""):
-            raise ValueError(f"{path}, line {number}: age {age!r}, sex {sex!r}; expected years, and F or M")
+        # What stands there is not repeated: in a table whose columns slipped it may be a name.
+        if not re.fullmatch(r"(\d{1,3}(\.\d+)?)?", age):
+            raise ValueError(f"{path}, line {number}: column Age is not understood; expected years")
+        if sex.upper() not in ("F", "M", ""):
+            raise ValueError(f"{path}, line {number}: column Sex is not understood; expected F or M")
         person = Demographics(float(age) if age else None, sex.upper() or None)
         people.setdefault(int(float(subject)), person)
     if not people:
