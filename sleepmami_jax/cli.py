@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
+from logging import Formatter
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -27,7 +29,7 @@ def simulate(args) -> int:
 
     from data_pipeline.simulate import simulate_cohort
 
-    with tqdm(total=args.nights, desc="simulate", unit="night") as bar:
+    with tqdm(total=args.nights, desc="simulate", unit="night", delay=0.5) as bar:
         paths = simulate_cohort(
             args.out, args.nights, site=args.site, seed=args.seed, workers=args.workers, progress=bar.update
         )
@@ -48,7 +50,7 @@ def prepare(args) -> int:
 
     from data_pipeline.prepare import prepare
 
-    with tqdm(desc="prepare", unit="night") as bar:
+    with tqdm(desc="prepare", unit="night", delay=0.5) as bar:
         summary = prepare(
             args.inputs,
             args.out,
@@ -138,6 +140,7 @@ def evaluate(args) -> int:
 
     from sleepmami_jax import load
     from sleepmami_jax.evaluation.evaluate import evaluate
+    from sleepmami_jax.evaluation.table import metrics_table
     from sleepmami_jax.progress import bars
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -154,7 +157,9 @@ def evaluate(args) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(text + "\n")
     temporary.replace(args.out)
-    print(text)
+    print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
+    print(metrics_table(result))
+    print(f"all metrics: {args.out}")
     return 0
 
 
@@ -175,6 +180,15 @@ def score(args) -> int:
         scores = model.score(recording, args.scoring, out=out)
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
+        if scores.missing:
+            print(f"{recording.name}: not in this recording: {', '.join(scores.missing)}")
+        if "stages" in scores.agreement:
+            a = scores.agreement["stages"]
+            kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
+            print(
+                f"{recording.name}: stages against the scoring given: kappa {kappa}, "
+                f"accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
+            )
         print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
     print(RESEARCH_USE)
     return 0
@@ -194,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="sleepmami",
         description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}",
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.add_argument("--version", action="version", version=f"sleepmami {version('sleepmami')}")
+    parser.set_defaults(run=lambda args: parser.print_help() or 2)
+    commands = parser.add_subparsers(metavar="command")
 
     def command(function, help, example):
         sub = commands.add_parser(
@@ -364,6 +380,7 @@ def _run(args: argparse.Namespace) -> int:
     from data_pipeline.night import RecordingError
 
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every step it takes
+    logging.get_absl_handler().setFormatter(Formatter("sleepmami: %(message)s"))
     try:
         return args.run(args)
     except (RecordingError, ValueError, OSError, RuntimeError) as error:

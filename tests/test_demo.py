@@ -177,7 +177,7 @@ def test_bad_configurations_and_models_are_refused(demo, tmp_path, capsys):
     text = _fails(
         capsys, "pretrain", "--config", "experiments/micro_tiny.py", *run_in, "--set", "objective.bach=3"
     )
-    assert "did you mean batch" in text
+    assert "did you mean objective.batch" in text
     assert not (tmp_path / "run").exists()
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_bytes((demo / "model" / "config.json").read_bytes())
