@@ -67,7 +67,8 @@ _QUALIFIERS = set(
         """left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event
         events related effort spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2
         sao2 o2 oxygen oxyhemoglobin relative limb leg movement movements plm lm chin external standard scored
-        hemoglobin oximetry lower during internal snore snoring auto manual fast slow by with and due to resulting from associated s sec""",
+        auto manual fast slow by with and due to resulting from associated s sec hemoglobin oximetry lower
+        during internal snore snoring""",
     )
 )
 _PHRASES = (
