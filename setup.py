@@ -44,7 +44,15 @@ setup(
         "torch": ["torch==2.13.0"],
         "ray": ["ray[default]>=2.40"],
         "onnx": ["torch==2.13.0", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
-        "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8"],
+        "formats": ["pymatreader>=1.0"],
+        "dev": [
+            "hypothesis>=6.100",
+            "pymatreader>=1.0",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.8",
+            "wfdb>=4.3",
+        ],
     },
     entry_points={"console_scripts": ["sleepmami=sleepmami_jax.cli:main"]},
 )

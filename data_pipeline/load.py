@@ -42,7 +42,7 @@ def load_night(
     """Makes a recording ready.
 
     Args:
-      recording: EDF, EDF+, BDF or BDF+.
+      recording: any format that `open_recording` reads.
       scoring: files of the scorer(s), merged, the first has the word. Without any, annotations inside the
         recording are taken if they name a stage or an event; otherwise `Night.scoring` is None.
       night_id: the file's name without suffix unless given. subject_id: the night_id unless given.

@@ -299,6 +299,10 @@ def _word(s: Signal, text: str, texts: dict[int, str], points: dict[str, int]) -
     slot = _ISRUC.get(text.split(" ")[0])
     if slot and any(pair <= others for pair in ({"X1", "X2"}, {"24", "25"}, {"X1 24", "X2 25"})):
         return _Claim((slot,), 3, terms, s.label, "auxiliary input, used so in ISRUC montages")
+    if text == "1 2" and "X AXIS" in others:
+        return _Claim(
+            ("CHIN",), 3, terms, s.label, "the chin channel of Nox montages, which carry X Axis too"
+        )
     if {"EEG1", "EEG2", "EEG3"} <= others and text in ("EEG1", "EEG2", "EEG3"):
         slots, where = {
             "EEG1": (("F4", "F3"), "Fz-Cz"),

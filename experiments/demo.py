@@ -34,7 +34,7 @@ from sleepmami_jax.progress import bars
 from sleepmami_jax.tasks.finetune import finetune
 from sleepmami_jax.training.loop import train
 
-NIGHTS, HOURS, SEED = 26, (6.0, 6.2), 0
+NIGHTS, HOURS, SEED = 34, (6.0, 6.2), 0
 SHARES = PrepareConfig(val_share=0.1, test_share=0.3)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -47,27 +48,57 @@ def prepare(args) -> int:
 
     from data_pipeline.prepare import prepare
 
-    bar = tqdm(desc="prepare", unit="night")
-
-    def progress(done, total, night_id):
-        bar.total = total
-        bar.update(done - bar.n)
-
-    summary = prepare(args.inputs, args.out, cohort=args.cohort, workers=args.workers, progress=progress)
-    bar.close()
+    with tqdm(desc="prepare", unit="night") as bar:
+        summary = prepare(
+            args.inputs,
+            args.out,
+            cohort=args.cohort,
+            workers=args.workers,
+            ray=args.ray,
+            rehash=args.rehash,
+            progress=partial(_advance, bar),
+        )
     print(summary.table())
     return 0 if summary.nights else 1
 
 
-def verify(args) -> int:
-    from data_pipeline.prepare import verify
+def _advance(bar, done, total, night_id) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
 
-    problems = verify(args.shards)
+
+def verify(args) -> int:
+    from tqdm import tqdm
+
+    from data_pipeline.verify import verify
+
+    with tqdm(desc="verify", unit="night") as bar:
+        problems = verify(args.shards, workers=args.workers, progress=partial(_advance, bar))
     for problem in problems:
         print(problem)
     if not problems:
         print(f"{args.shards}: every record and checksum is as the manifest says")
     return 1 if problems else 0
+
+
+def population(args) -> int:
+    from dataclasses import asdict
+
+    from data_pipeline.population import population_text
+    from data_pipeline.population_file import read_population
+    from data_pipeline.population_shift import compare, comparison_text
+
+    a = read_population(args.a)
+    if args.b is None:
+        print(json.dumps(asdict(a), indent=1) if args.json else population_text(a))
+        return 0
+    b = read_population(args.b)
+    differences = compare(a, b)
+    if args.json:
+        print(json.dumps([asdict(difference) for difference in differences], indent=1, allow_nan=False))
+    else:
+        print(comparison_text(a, b, differences))
+    return 0
 
 
 def pretrain(args) -> int:
@@ -224,8 +255,32 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--cohort", default="generic", help="how files, scorings and demographics are found")
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
 
+    sub.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="work on a Ray cluster instead: auto, host:6379 or ray://host:10001; every node needs the ray extra "
+        "installed and sees inputs and output under the same paths",
+    )
+    sub.add_argument(
+        "--rehash",
+        action="store_true",
+        help="read the recordings of finished nights again to see that they are the same, also where size and "
+        "times have not changed",
+    )
+
     sub = command(verify, "check every checksum and count of prepared shards", "sleepmami verify shards")
     sub.add_argument("shards", type=Path)
+    sub.add_argument("--workers", type=int, default=cores, help="processes")
+
+    sub = command(
+        population,
+        "whose nights these are; with two, where they differ enough to matter",
+        "sleepmami population demo/model shards",
+    )
+    several = "prepared nights, a model folder (what it was trained on), or a population.json"
+    sub.add_argument("a", type=Path, metavar="A", help=several)
+    sub.add_argument("b", type=Path, metavar="B", nargs="?", help="where the model is to be used; as A")
+    sub.add_argument("--json", action="store_true", help="for programs")
 
     training(
         command(

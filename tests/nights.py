@@ -117,3 +117,8 @@ def load_random_night(
     if word == "bug":
         raise LookupError("nobody foresaw this")
     return random_night(int(word), 4 + int(word) % 3, night_id=night_id, subject_id=subject_id, site=site)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a run makes; `sources.jsonl` only remembers when the sources were touched."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "sources.jsonl"}

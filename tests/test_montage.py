@@ -141,6 +141,11 @@ def test_isruc_inputs_count_only_in_a_montage_like_isruc():
     assert mapped("X1|24", "X2|25") == {"CHIN": "X1|24", "ECG": "X2|25"}
 
 
+def test_the_nameless_chin_counts_only_in_a_montage_like_nox():
+    assert mapped("1-2", "C3-M2") == {"C3": "C3-M2"}
+    assert mapped("1-2", "X Axis") == {"CHIN": "1-2"}
+
+
 def test_mesa_eeg_channels():
     assert mapped("EEG1", "EEG2", "EEG3") == {"F4": "EEG1", "O2": "EEG2", "C4": "EEG3"}
 

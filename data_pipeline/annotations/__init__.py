@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from data_pipeline.annotations import nsrr_xml, profusion_xml
+from data_pipeline.annotations.dreem import read_dreem
 from data_pipeline.annotations.edfplus import is_edf, read_edfplus
+from data_pipeline.annotations.isruc import read_isruc
+from data_pipeline.annotations.json_table import read_json_table
 from data_pipeline.annotations.safe_xml import is_xml, read_xml
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from, without
 from data_pipeline.annotations.table import read_table
+from data_pipeline.annotations.tal import read_tal
 from data_pipeline.annotations.terms import Meaning
+from data_pipeline.annotations.wfdb import SUFFIXES as WFDB_SUFFIXES
+from data_pipeline.annotations.wfdb import read_wfdb
 from data_pipeline.night import RecordingError, Scoring
 from data_pipeline.readers.recording import Annotation
 
@@ -19,10 +26,15 @@ __all__ = ["merge_scorings", "read_scoring", "scoring_from", "without"]
 
 _TABLES = (".csv", ".tsv", ".txt")
 _DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
+    "dreem": read_dreem,
     "edfplus": read_edfplus,
+    "isruc": read_isruc,
+    "json_table": read_json_table,
     "nsrr_xml": nsrr_xml.read_nsrr_xml,
     "profusion_xml": profusion_xml.read_profusion_xml,
     "table": read_table,
+    "tal": read_tal,
+    "wfdb": read_wfdb,
 }
 """Dialect -> its reader. Its name is its module's."""
 _ROOTS = {nsrr_xml.ROOT: "nsrr_xml", profusion_xml.ROOT: "profusion_xml"}
@@ -72,11 +84,24 @@ def _dialect_of(path: Path) -> str:
                 f"{path}: XML with root element <{root[:40]}>, expected one of {', '.join(_ROOTS)}."
             )
         return _ROOTS[root]
-    if path.suffix.lower() in _TABLES:
+    suffix = path.suffix.lower()
+    if suffix in _TABLES:
         return "table"
+    if suffix == ".tal":
+        return "tal"
+    if suffix == ".json":
+        return "dreem" if _lists_numbers(path) else "json_table"
+    if suffix in WFDB_SUFFIXES:
+        return "wfdb"
     if is_edf(path):
         return "edfplus"
     raise RecordingError(
-        f"{path}: unknown scoring format, expected EDF+ annotations, NSRR or Profusion XML, or a table "
-        f"({', '.join(_TABLES)})."
+        f"{path}: unknown scoring format, expected EDF+ annotations (also as .tal), NSRR or Profusion XML, a table "
+        f"({', '.join(_TABLES)}) or JSON (.json)."
     )
+
+
+def _lists_numbers(path: Path) -> bool:
+    """Whether a JSON file begins as a list of numbers: the only published form of it is Dreem's."""
+    with path.open("rb") as file:
+        return re.match(rb"\s*\[\s*[-0-9]", file.read(4096).removeprefix(b"\xef\xbb\xbf")) is not None

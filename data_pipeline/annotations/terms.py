@@ -56,6 +56,14 @@ _HEADS = {
 """The word that names an event. A text is an event only if all its other words are qualifiers: a technician's
 remark ("says he has apnea at home") is none."""
 
+_NAMES = {
+    "resp_obstructiveapnea": EventKind.OBSTRUCTIVE_APNEA,
+    "resp_centralapnea": EventKind.CENTRAL_APNEA,
+    "resp_mixedapnea": EventKind.MIXED_APNEA,
+    **dict.fromkeys(("arousal_plm", "arousal_snore", "arousal_noise", "arousal_bruxism"), EventKind.AROUSAL),
+}
+"""Names of PhysioNet 2018 that the rules below would not read, or not rightly."""
+
 _TYPES = {
     **dict.fromkeys(("obstructive", "obst", "obstr", "obs", "o"), EventKind.OBSTRUCTIVE_APNEA),
     **dict.fromkeys(("central", "cent", "cen", "c"), EventKind.CENTRAL_APNEA),
@@ -112,6 +120,8 @@ def stage_of_column(value: str) -> int | None:
 def kind_of(text: str) -> EventKind | None:
     """The kind of event that a text names, or None."""
     text = plain(text)
+    if text.lower() in _NAMES:
+        return _NAMES[text.lower()]
     words = _words(text).split()
     if not all(w in _HEADS or w in _TYPES or w in _QUALIFIERS or w.isdigit() for w in words):
         return None

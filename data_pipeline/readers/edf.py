@@ -8,8 +8,10 @@ a BDF file whole, and keeps every channel that was read; a night's channels pass
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,14 +20,18 @@ import edfio
 import numpy as np
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
 
 _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
-_ANNOTATION_LABELS = ("EDF Annotations", "BDF Annotations")
-_TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
+TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """A time-stamped annotation list: onset, duration, texts divided by 0x14 (EDF+ section 2.2.2)."""
-_LONGEST_S = 7 * 86400
+_SHORTEST_RECORD_S = 1e-5
+_MOST_MISSING = 30_000_000
+"""Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
+_FURTHEST_S = 1e9
+"""Onsets and durations of annotations are cut off here, far outside any recording."""
 _JITTER_S = 0.002
 """Time stamps of records may differ from the nominal by this much before it counts as a gap."""
 
@@ -70,20 +76,25 @@ def read_edf(path: Path) -> Recording:
     annotations = _read_annotations(layout, records)
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
-    if duration_s > _LONGEST_S:
+    if duration_s > LONGEST_S:
         raise RecordingError(
             f"{path}: by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
-            f"most {_LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
+            f"most {LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
         )
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
+    lost_s = sum(b - a for a, b in gaps)
     if gaps:
-        lost_s = sum(b - a for a, b in gaps)
         notes.append(f"{len(gaps)} gap(s), {lost_s:g} s in all, in which nothing was recorded.")
 
     def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
         signal = signals[index]
         rate_hz = float(signal.rate_hz)
+        if lost_s * rate_hz > _MOST_MISSING:
+            raise RecordingError(
+                f"{path}: channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, "
+                "too much to fill. Split the recording at its gaps, or mend its header."
+            )
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
         if not inside.size:
@@ -133,20 +144,23 @@ def _read_header(path: Path) -> tuple[_Layout, tuple[Signal, ...]]:
             f"{path}: the header ends after {len(header)} of {header_bytes} bytes. Copy the file again."
         )
     record_s = _number(path, fixed[244:252], "duration of a data record", Fraction)
-    labels = [header[256 + 16 * i :][:16].decode("latin-1").strip() for i in range(n_signals)]
+    labels = [header[256 + 16 * i :][:16].decode("latin-1").rstrip() for i in range(n_signals)]
     samples_at = 256 + 216 * n_signals
     n_samples = [
         _number(path, header[samples_at + 8 * i :][:8], f"samples in a record of '{labels[i]}'", int)
         for i in range(n_signals)
     ]
-    is_annotation = [label in _ANNOTATION_LABELS for label in labels]
+    is_bdf = fixed.startswith(_BDF_MAGIC)
+    # Only the format's own word: in an EDF, a signal called "BDF Annotations" is a signal, to edfio too.
+    is_annotation = [label == ("BDF Annotations" if is_bdf else "EDF Annotations") for label in labels]
     if min(n_samples) < 0 or sum(n_samples) == 0:
         raise RecordingError(f"{path}: a data record has no samples. The header is damaged.")
-    if record_s < 0 or (record_s == 0 and not all(is_annotation)):
+    # Only a file of annotations may say 0. Beyond the rest nobody records, and floats end.
+    if not (_SHORTEST_RECORD_S <= record_s <= LONGEST_S or (record_s == 0 and all(is_annotation))):
         raise RecordingError(
-            f"{path}: duration of a data record is {record_s} s, expected more than 0. The header is damaged."
+            f"{path}: duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
+            "0 and not days long. The header is damaged."
         )
-    is_bdf = fixed.startswith(_BDF_MAGIC)
     sample_bytes = 3 if is_bdf else 2
     ends = np.cumsum(n_samples) * sample_bytes
     columns = [slice(int(end) - n * sample_bytes, int(end)) for n, end in zip(n_samples, ends, strict=True)]
@@ -195,14 +209,14 @@ def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) 
 
 
 def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
-    text = field.decode("latin-1").strip(" \0")
-    try:
-        return kind(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise RecordingError(
-            f"{path}: header field '{name}' holds {text!r}, expected a number. "
-            "The header is damaged: export the recording again."
-        ) from error
+    text = field.strip(b" \0")
+    if _NUMBER.fullmatch(text):
+        with contextlib.suppress(ValueError):  # 1.5 or 1e3 where it must be an int
+            return kind(text.decode())
+    raise RecordingError(
+        f"{path}: header field '{name}' holds {text.decode('latin-1')!r}, expected a number. "
+        "The header is damaged: export the recording again."
+    )
 
 
 def _clock(field: bytes) -> str | None:
@@ -245,13 +259,13 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
             f"{path}: declared discontinuous (EDF+D), but it has no annotation channel that says when. "
             "Export it as EDF+C."
         )
-    stamps = [_TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
+    stamps = [TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
     if None in stamps:
         raise RecordingError(
             f"{path}: data record {stamps.index(None)} has no time stamp, expected one in each record of "
             "an EDF+D file. Export it again."
         )
-    starts_s = np.array([float(stamp[1]) for stamp in stamps])
+    starts_s = np.array([_seconds(stamp[1]) for stamp in stamps])
     starts_s -= starts_s[0]
     late_s = np.diff(starts_s) - float(layout.record_s)
     if len(late_s) and late_s.min() < -_JITTER_S:
@@ -263,18 +277,28 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
 
 
 def _read_annotations(layout: _Layout, records: np.ndarray) -> tuple[Annotation, ...]:
+    return read_tals(
+        [np.pad(records[:, column], ((0, 0), (0, 1))).tobytes() for column in layout.annotation_columns]
+    )
+
+
+def read_tals(channels: Sequence[bytes]) -> tuple[Annotation, ...]:
+    """The annotations in the bytes of each annotation channel, sorted by onset from the first sample."""
     found: list[Annotation] = []
     offset_s = 0.0
-    for channel, column in enumerate(layout.annotation_columns):
-        raw = np.pad(records[:, column], ((0, 0), (0, 1))).tobytes()
-        for place, match in enumerate(_TAL.finditer(raw)):
-            onset_s, duration_s = float(match[1]), match[2] and float(match[2])
+    for channel, raw in enumerate(channels):
+        for place, match in enumerate(TAL.finditer(raw)):
+            onset_s, duration_s = _seconds(match[1]), match[2] and _seconds(match[2])
             if channel == 0 and place == 0 and not match[3]:
                 # The first time stamp is the fraction of a second at which the first sample was taken.
                 offset_s = onset_s
             found += [Annotation(onset_s, duration_s, _text(t)) for t in match[3].split(b"\x14") if t]
     shifted = (Annotation(round(a.onset_s - offset_s, 9), a.duration_s, a.text) for a in found)
     return tuple(sorted(shifted, key=lambda a: a.onset_s))
+
+
+def _seconds(digits: bytes) -> float:
+    return max(-_FURTHEST_S, min(float(digits), _FURTHEST_S))
 
 
 def _text(raw: bytes) -> str:

@@ -36,7 +36,8 @@ class ModelFolder:
       config: its shape.
       params: flat name -> float32 array.
       thresholds: probability above which an event is called: `respiratory`, `arousal`; absent until fine-tuned.
-      card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, simulated).
+      card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, simulated);
+        `population`: the population card of the nights of the last phase.
     """
 
     config: ModelConfig
