@@ -257,6 +257,9 @@ def test_the_dialect_that_a_cohort_names_must_be_the_files(tmp_path):
 # --- cohorts -----------------------------------------------------------------------------------------------
 
 
+SHHS_LACKS = {"desaturation", "NASAL_PRESSURE"}
+
+
 def shhs_tables(root, **changes):
     people = [
         {"nsrrid": 200001, "age_s1": 55, "gender": "01", "bmi_s1": 27.25, "staging3": 0, "staging5": 0},
@@ -278,7 +281,8 @@ def shhs(tmp_path):
     xml = look.nsrr_xml(CODES, [AROUSAL, *BREATHING])
     profusion = look.profusion_xml([5] * 6, [("Arousal ()", 5, 5), ("Unsure", 60, 12)])
     look.write_night(root, "shhs1-200001", "shhs1", look.SHHS1, nsrr=xml, profusion=profusion)
-    look.write_night(root, "shhs2-200001", "shhs2", look.SHHS2, nsrr=xml)
+    two_thermistors = look.SHHS2 | {"NEW AIR": (8, "")}
+    look.write_night(root, "shhs2-200001", "shhs2", two_thermistors, nsrr=xml)
     look.write_night(root, "shhs1-200002", "shhs1", look.SHHS1, profusion=profusion)
     look.write_night(root, "shhs1-200003", "shhs1", look.SHHS1)
     look.write_night(
@@ -316,6 +320,7 @@ def test_shhs_from_its_folders_to_the_manifest(shhs, tmp_path):
     assert {c.source_rate_hz for c in first.channels} == {1, 10, 50, 125}
     assert {c.source_rate_hz for c in second.channels} == {1, 8, 64, 128, 256}
     assert all(c.good_share == 1 for c in (*first.channels, *second.channels))
+    assert {c.slot for c in second.channels} == {c.slot for c in first.channels}
     # Stages and events; both visits are one person and stay together.
     assert first.stages == second.stages == STAGES
     assert first.event_counts == {"arousal": 1, "hypopnea": 2, "obstructive_apnea": 1}
@@ -345,7 +350,7 @@ def test_shhs_in_parts(shhs, monkeypatch):
     ]
     edf = shhs / "polysomnography/edfs/shhs1/shhs1-200003.edf"
     (night,) = find_nights([edf], "shhs")
-    assert night.scoring == () and night.unusable == {"stages", "desaturation"}  # staging3
+    assert night.scoring == () and night.unusable == {"stages", *SHHS_LACKS}  # staging3
     alone = shhs.parent / "elsewhere"
     alone.mkdir()
     for path in (edf, *shhs.rglob("shhs1-200003*"), *shhs.rglob("shhs1-dataset*")):
@@ -363,9 +368,9 @@ def test_the_harmonized_table_is_preferred(shhs):
     look.write_table(shhs, "shhs-harmonized-dataset-0.21.0.csv", [row, other])
     nights = {s.night_id: s for s in find_nights([shhs], "shhs")}
     assert nights["shhs1-200001"].demographics == Demographics(54.5, "F", 27.25)
-    assert nights["shhs1-200001"].unusable == SLEEP_WAKE_ONLY | {"desaturation"}
+    assert nights["shhs1-200001"].unusable == SLEEP_WAKE_ONLY | SHHS_LACKS
     assert nights["shhs2-200001"].demographics == Demographics(54.5, "M", 28)
-    assert nights["shhs2-200001"].unusable == {"desaturation"}
+    assert nights["shhs2-200001"].unusable == SHHS_LACKS
 
 
 @pytest.mark.parametrize(
