@@ -120,20 +120,54 @@ def test_marks_of_no_stage_cut_no_stage(tmp_path):
     assert scoring.stages.tolist() == [N2, N2] and notes == ()
 
 
-def test_stages_named_by_an_ontology(tmp_path):
-    concepts = [
-        "SDO:WakeState",
-        "SDO:NonRapidEyeMovementSleep-N1",
-        "SDO:NonRapidEyeMovementSleep-N4",
-        "SDO:RapidEyeMovementSleep",
-        "SRO:Wake",
-        "SRO:Stage2Sleep",
-        "SRO:Stage34Sleep",
-        "SRO:RapidEyeMovement",
-    ]
-    marks = [("", concept, 30 * place, 30) for place, concept in enumerate(concepts)]
-    scoring, _ = read(tmp_path, look.nsrr_xml([], marks), 240)
-    assert scoring.stages.tolist() == [W, N1, N3, REM, W, N2, N3, REM]
+@pytest.mark.parametrize("kind", ["", "Stages|Stages"])
+def test_stages_of_old_exports(tmp_path, kind):
+    names = {
+        "SDO:WakeState": W,
+        "SDO:NonRapidEyeMovementSleep-N1": N1,
+        "SDO:NonRapidEyeMovementSleep-N4": N3,
+        "SDO:RapidEyeMovementSleep": REM,
+        "SRO:Wake": W,
+        "SRO:Stage2Sleep": N2,
+        "SRO:Stage34Sleep": N3,
+        "SRO:UnscoredEpoch": -1,
+        "SRO:MovementTime": -1,
+        "SRO:RapidEyeMovement": REM,
+        "SLEEP-S0": W,
+        "SLEEP-S2": N2,
+        "SLEEP-REM": REM,
+        "SLEEP-UNSCORED": -1,
+    }
+    marks = [(kind, concept, 30 * place, 30) for place, concept in enumerate(names)]
+    scoring, _ = read(tmp_path, look.nsrr_xml([], marks), 30 * len(names))
+    assert scoring.stages.tolist() == list(names.values())
+
+
+def test_events_of_old_exports(tmp_path):
+    kinds = {
+        "SDO:HypopneaFinding": "hypopnea",
+        "SDO:ObstructiveApneaFinding": "obstructive_apnea",
+        "SDO:SleepArousalFinding": "arousal",
+        "SDO:HemoglobinOxygenDesaturationFinding": "desaturation",
+        "SDO:PeriodicLeftLowerLimbMovementDuringSleep": "limb_movement",
+        "SRO:CentralApnea": "central_apnea",
+        "SRO:MixedHypopnea": "hypopnea",
+        "SRO:SpO2Desaturation": "desaturation",
+        "SRO:ArousalApnea": "arousal",
+        "SRO:ArousalPLM": "arousal",
+        "SRO:RespiratoryEventRelatedArousal": "rera",
+        "SRO:EtCO2Artifact": None,
+        "SRO:SpO2Artifact": "artifact",
+        "SRO:PeriodicLimbMovementSeries": None,  # a series is no movement
+        "AROUSAL-DESAT": "arousal",
+    }
+    marks = [("", concept, 10 * place, 5) for place, concept in enumerate(kinds)]
+    text = look.nsrr_xml([2] * 6, marks)
+    note = "<ScoredEvent><EventConcept>Technician Notes</EventConcept><Notes>Smith</Notes></ScoredEvent>"
+    scoring, notes = read(tmp_path, text.replace("</ScoredEvents>", note * 5 + "</ScoredEvents>"))
+    expected = [(10.0 * place, kind) for place, kind in enumerate(kinds.values()) if kind]
+    assert [(e.onset_s, str(e.kind)) for e in scoring.events] == expected
+    assert len(notes) == 1 and "2 annotation(s) with unknown terms" in notes[0]
 
 
 def test_profusion_xml(tmp_path):
@@ -223,6 +257,9 @@ def test_the_dialect_that_a_cohort_names_must_be_the_files(tmp_path):
 # --- cohorts -----------------------------------------------------------------------------------------------
 
 
+SHHS_LACKS = {"desaturation", "NASAL_PRESSURE"}
+
+
 def shhs_tables(root, **changes):
     people = [
         {"nsrrid": 200001, "age_s1": 55, "gender": "01", "bmi_s1": 27.25, "staging3": 0, "staging5": 0},
@@ -244,7 +281,8 @@ def shhs(tmp_path):
     xml = look.nsrr_xml(CODES, [AROUSAL, *BREATHING])
     profusion = look.profusion_xml([5] * 6, [("Arousal ()", 5, 5), ("Unsure", 60, 12)])
     look.write_night(root, "shhs1-200001", "shhs1", look.SHHS1, nsrr=xml, profusion=profusion)
-    look.write_night(root, "shhs2-200001", "shhs2", look.SHHS2, nsrr=xml)
+    two_thermistors = look.SHHS2 | {"NEW AIR": (8, "")}
+    look.write_night(root, "shhs2-200001", "shhs2", two_thermistors, nsrr=xml)
     look.write_night(root, "shhs1-200002", "shhs1", look.SHHS1, profusion=profusion)
     look.write_night(root, "shhs1-200003", "shhs1", look.SHHS1)
     look.write_night(
@@ -282,6 +320,7 @@ def test_shhs_from_its_folders_to_the_manifest(shhs, tmp_path):
     assert {c.source_rate_hz for c in first.channels} == {1, 10, 50, 125}
     assert {c.source_rate_hz for c in second.channels} == {1, 8, 64, 128, 256}
     assert all(c.good_share == 1 for c in (*first.channels, *second.channels))
+    assert {c.slot for c in second.channels} == {c.slot for c in first.channels}
     # Stages and events; both visits are one person and stay together.
     assert first.stages == second.stages == STAGES
     assert first.event_counts == {"arousal": 1, "hypopnea": 2, "obstructive_apnea": 1}
@@ -311,7 +350,7 @@ def test_shhs_in_parts(shhs, monkeypatch):
     ]
     edf = shhs / "polysomnography/edfs/shhs1/shhs1-200003.edf"
     (night,) = find_nights([edf], "shhs")
-    assert night.scoring == () and night.unusable == {"stages", "desaturation"}  # staging3
+    assert night.scoring == () and night.unusable == {"stages", *SHHS_LACKS}  # staging3
     alone = shhs.parent / "elsewhere"
     alone.mkdir()
     for path in (edf, *shhs.rglob("shhs1-200003*"), *shhs.rglob("shhs1-dataset*")):
@@ -329,9 +368,9 @@ def test_the_harmonized_table_is_preferred(shhs):
     look.write_table(shhs, "shhs-harmonized-dataset-0.21.0.csv", [row, other])
     nights = {s.night_id: s for s in find_nights([shhs], "shhs")}
     assert nights["shhs1-200001"].demographics == Demographics(54.5, "F", 27.25)
-    assert nights["shhs1-200001"].unusable == SLEEP_WAKE_ONLY | {"desaturation"}
+    assert nights["shhs1-200001"].unusable == SLEEP_WAKE_ONLY | SHHS_LACKS
     assert nights["shhs2-200001"].demographics == Demographics(54.5, "M", 28)
-    assert nights["shhs2-200001"].unusable == {"desaturation"}
+    assert nights["shhs2-200001"].unusable == SHHS_LACKS
 
 
 @pytest.mark.parametrize(
@@ -427,9 +466,8 @@ def test_mros(tmp_path):
     look.write_night(root, "mros-visit2-aa0001", "visit2", look.MROS2, nsrr=xml)
     row = {"nsrrid": "AA0001", "vsage1": 77, "gender": 2, "hwbmi": 26.125, "poprstag": "M"}
     look.write_table(root, "mros-visit1-dataset-0.6.0.csv", [row, row | {"nsrrid": "AA2033", "hwbmi": "A"}])
-    look.write_table(
-        root, "mros-visit2-dataset-0.6.0.csv", [{"nsrrid": "AA0001", "vs2age1": 84, "gender": 2}]
-    )
+    second_row = {"nsrrid": "AA0001", "vs2age1": 84, "gender": 2}
+    look.write_table(root, "mros-visit2-dataset-0.6.0.csv", [second_row], encoding="utf-8-sig")
     nights = prepared(root, tmp_path / "out", "mros")
     first, second = nights["mros-visit1-aa0001"], nights["mros-visit2-aa0001"]
     referential = {
@@ -468,7 +506,7 @@ def test_mros(tmp_path):
 def test_what_two_cohorts_share_is_no_cohort(tmp_path):
     with pytest.raises(ValueError, match=r"expected one of generic, .*shhs") as error:
         find_nights([tmp_path], "_nsrr")
-    assert "one of: _nsrr" not in str(error.value)
+    assert "_tables" not in str(error.value)
 
 
 def test_nsrr_xml_beside_any_recording(tmp_path):
@@ -490,9 +528,10 @@ def test_what_a_cohort_says_of_a_night_makes_it_another(shhs, tmp_path, monkeypa
     monkeypatch.setattr(module, "find_nights", lambda inputs: [replace(s, terms={}) for s in found(inputs)])
     summary = prepare([edf], tmp_path / "out", cohort="shhs")
     assert summary.kept == 0 and summary.nights[0].event_counts["hypopnea"] == 1
-    every = lambda inputs: [replace(s, unusable=s.unusable | APNEAS) for s in found(inputs)]  # noqa: E731
-    monkeypatch.setattr(module, "find_nights", every)
-    assert prepare([edf], tmp_path / "out", cohort="shhs").kept == 0
+    more = lambda inputs: [replace(s, terms={}, unusable=s.unusable | APNEAS) for s in found(inputs)]  # noqa: E731
+    monkeypatch.setattr(module, "find_nights", more)
+    summary = prepare([edf], tmp_path / "out", cohort="shhs")
+    assert summary.kept == 0 and "obstructive_apnea" not in summary.nights[0].event_counts
 
 
 def test_an_unusable_thing_must_be_known(tmp_path):

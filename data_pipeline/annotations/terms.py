@@ -23,7 +23,7 @@ class Meaning:
 _W, _N1, _N2, _N3, _REM = range(len(STAGES))
 
 _STAGES = {
-    **dict.fromkeys(("w", "wake", "awake", "wakefulness", "0"), _W),
+    **dict.fromkeys(("w", "wake", "awake", "wakefulness", "s0", "0"), _W),
     **dict.fromkeys(("n1", "s1", "1", "nrem1"), _N1),
     **dict.fromkeys(("n2", "s2", "2", "nrem2"), _N2),
     **dict.fromkeys(("n3", "s3", "n4", "s4", "3", "4", "nrem3", "nrem4"), _N3),
@@ -75,7 +75,8 @@ _QUALIFIERS = set(
         """left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event
         events related effort spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2
         sao2 o2 oxygen oxyhemoglobin relative limb leg movement movements plm lm chin external standard scored
-        auto manual internal snore snoring fast slow by with and due to resulting from associated s sec""",
+        auto manual fast slow by with and due to resulting from associated s sec hemoglobin oximetry lower
+        during internal snore snoring""",
     )
 )
 _PHRASES = (
@@ -128,7 +129,7 @@ def kind_of(text: str) -> EventKind | None:
     heads = [_HEADS[w] for w in naming if w in _HEADS] or [_HEADS[w] for w in words if w in _HEADS]
     if not heads:
         return None
-    kind = heads[-1]
+    kind = EventKind.AROUSAL if EventKind.AROUSAL in heads else heads[-1]  # "AROUSAL-APNEA" is an arousal
     types = {_TYPES[w] for w in words if w in _TYPES}
     return types.pop() if kind is _APNEA and len(types) == 1 else kind
 

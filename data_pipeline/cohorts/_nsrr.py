@@ -109,8 +109,8 @@ def find_visit_nights(
             raise ValueError(f"{given}: no recording of {slug} found; expected {names}, with suffix .edf")
         recordings |= {path: match for path, match in matches.items() if match}
     sources: list[Source] = []
-    tables: dict[Path, dict[str, Row]] = {}  # by the pattern of its files, which is a visit's own
-    unused: dict[Path, int] = {}
+    tables: dict[Path, dict[str, Row]] = {}  # by their pattern, which is a visit's own
+    unused: dict[Path, int] = {}  # persons in tables that no recording has needed yet
     for path, match in sorted(recordings.items()):
         visit = next(visit for visit in visits if visit.recording == match.re.pattern)
         folder = _datasets(path)

@@ -5,6 +5,8 @@ tables `shhs1-dataset-<version>.csv`, `shhs2-dataset-<version>.csv`, `shhs-harmo
 
 - Sex is 1 male, 2 female. The sites were not released.
 - EEG and EOG are derived in the recorder: "EEG" is C4-A1, "EEG(sec)" C3-A2. Rates differ by unit and visit.
+- There was no nasal cannula: where "AIRFLOW" and "NEW AIR" both are there, they are two thermistors, and neither
+  may stand for nasal pressure.
 - Scored as sleep and wake only: `staging5` at visit 1, `slewake` at visit 2 (the harmonised flag knows visit 1 only).
   `staging3` is wake, NREM and REM: its stages are unusable too, its arousals are not.
 - Desaturations in the XML may be absent or displaced, since a change of the scoring software, and are not used:
@@ -37,7 +39,7 @@ def _visit(number: int, limits: dict[str, frozenset[str]]) -> Visit:
             limits={column: {"0": NOTHING, "1": what} for column, what in limits.items()},
         ),
         harmonized=harmonized("shhs-harmonized-dataset-*.csv", "nsrrid", ("visitnumber", str(number))),
-        unusable=frozenset({EventKind.DESATURATION}),
+        unusable=frozenset({EventKind.DESATURATION, "NASAL_PRESSURE"}),
     )
 
 

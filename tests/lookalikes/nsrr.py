@@ -199,11 +199,13 @@ def write_night(
     return write_edf(path, montage, seconds, seed=sum(stem.encode()))
 
 
-def write_table(root: Path, name: str, rows: Sequence[Mapping[str, object]]) -> Path:
-    """A table in `datasets`, Windows-1252, with a column of free text between the others."""
+def write_table(
+    root: Path, name: str, rows: Sequence[Mapping[str, object]], encoding: str = "windows-1252"
+) -> Path:
+    """A table in `datasets`, with a last column of free text."""
     path = root / "datasets" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(["remark", *rows[0]])]
-    lines += [",".join(['"couldn’t sleep, naïve"', *map(str, row.values())]) for row in rows]
-    path.write_bytes("\r\n".join([*lines, ""]).encode("windows-1252"))
+    lines = [",".join([*rows[0], "remark"])]
+    lines += [",".join([*map(str, row.values()), '"couldn’t sleep, naïve"']) for row in rows]
+    path.write_bytes("\r\n".join([*lines, ""]).encode(encoding))
     return path
