@@ -214,7 +214,9 @@ def test_a_cut_file_is_refused_with_the_numbers(tmp_path, write):
     size = largest.stat().st_size
     largest.write_bytes(largest.read_bytes()[: size // 2 * 2 - 200])
     # A MAT file is compressed or not, and says nothing of its length: only that it is damaged can be told.
-    expected = "damaged" if largest.suffix == ".set" else rf"{path.name}.*(holds|ends after) \d+ bytes"
+    expected = (
+        "damaged" if largest.suffix == ".set" else rf"{path.name}.* holds \d+ bytes, expected( at least)? \d+"
+    )
     with pytest.raises(RecordingError, match=expected):
         open_recording(path)
 
@@ -313,7 +315,7 @@ def test_damaged_and_hostile_wfdb_headers_are_refused(tmp_path, old, new, messag
 
 def test_a_hostile_header_line_takes_no_time(tmp_path):
     path = write_wfdb(tmp_path)
-    path.write_text(path.read_text().replace("rec.dat 16 ", "rec.dat 16 " + " " * 900_000 + "x"))
+    path.write_text(path.read_text().replace("rec.dat 16 ", "rec.dat 16 " + " " * 900_000 + "x", 1))
     with pytest.raises(RecordingError):
         open_recording(path)
 
@@ -465,6 +467,14 @@ def test_fif_keeps_units_times_and_skips(tmp_path, first_samp):
     assert [(a.onset_s, a.text) for a in recording.annotations] == [(1.0, "Arousal"), (3.0, "Sleep stage N2")]
 
 
+def test_a_rate_stored_as_a_float_is_the_fraction_it_was(tmp_path):
+    """FIF keeps 32 bits of 20000/39 Hz; int() of it would be 15 s out after three hours."""
+    raw = mne.io.RawArray(np.ones((1, N)), mne.create_info(["C4"], 20000 / 39, "eeg"), verbose="ERROR")
+    raw.save(tmp_path / "rec_raw.fif", verbose="ERROR")
+    recording = open_recording(tmp_path / "rec_raw.fif")
+    assert recording.signals[0].rate_hz == Fraction(20000, 39) and recording.duration_s == 1.95
+
+
 def test_fif_in_parts_is_refused(tmp_path):
     path = write_fif(tmp_path, split_size="2MB", n=400_000)
     assert len(list(tmp_path.glob("*.fif"))) > 1
@@ -475,9 +485,9 @@ def test_fif_in_parts_is_refused(tmp_path):
 def test_fif_that_leads_in_a_circle_is_refused(tmp_path):
     path = write_fif(tmp_path)
     data = bytearray(path.read_bytes())
-    data[12:16] = struct.pack(">i", 16)
+    data[36 + 12 : 36 + 16] = struct.pack(">i", 36)  # the second tag names itself as the next
     path.write_bytes(data)
-    with pytest.raises(RecordingError, match="leads back to 16"):
+    with pytest.raises(RecordingError, match="leads back to 36"):
         open_recording(path)
 
 
@@ -551,7 +561,7 @@ def test_upper_case_units_are_microvolts_and_a_full_range_is_clipped(tmp_path):
         night = load_night(path)
         c4 = next(c for c in night.channels if c.slot == "C4")
         assert c4.quality[30] & Quality.CLIPPED and (c4.quality[:29] == 0).all()
-        assert 5 < np.std(c4.samples[: 29 * 128]) < 20
+        assert 5 < np.std(c4.samples[: 25 * 128]) < 20
         assert not any("scaled" in note for note in night.notes)
 
 

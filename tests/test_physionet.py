@@ -154,13 +154,13 @@ def test_damaged_annotations_are_refused(tmp_path, data, message):
 
 
 def test_slpdb_marks_are_a_stage_and_the_events_of_its_30_s(tmp_path):
-    marks = [(1, "W"), (7500, "1"), (15000, "4 HA"), (22500, "R X L"), (37500, "MT"), (45000, "2 CAA LL")]
+    marks = [(1, "W L"), (7500, "1"), (15000, "4 HA"), (22500, "R X L"), (37500, "MT"), (45000, "2 CAA LL")]
     scoring, notes = read_scoring(write_annotations(tmp_path, "slp14", "st", marks, rate_hz=250), 210)
     assert scoring.stages.tolist() == [0, 1, 3, 4, -1, -1, 2]
     found = {(e.kind.value, e.onset_s, e.duration_s) for e in scoring.events}
     assert found == {
-        ("hypopnea", 60, 30), ("arousal", 60, 30), ("obstructive_apnea", 90, 30), ("arousal", 90, 30),
-        ("limb_movement", 90, 30), ("central_apnea", 180, 30), ("arousal", 180, 30),
+        ("limb_movement", 0, 30), ("hypopnea", 60, 30), ("arousal", 60, 30), ("obstructive_apnea", 90, 30),
+        ("arousal", 90, 30), ("limb_movement", 90, 30), ("central_apnea", 180, 30), ("arousal", 180, 30),
     }  # fmt: skip
     assert any("1 annotation(s) with unknown terms" in note for note in notes)  # "LL"
 

@@ -29,7 +29,7 @@ def read_fif(path: Path) -> Recording:
 
 
 def _check_tags(path: Path) -> None:
-    """Walks over all tags: the last must end with the file, and none may lead to another file."""
+    """Walks over all tags: the last must be there, and none may lead to another file."""
     from mne.io.constants import FIFF
 
     size, place = path.stat().st_size, 0
@@ -39,7 +39,7 @@ def _check_tags(path: Path) -> None:
             head = file.read(_TAG.size)
             if len(head) < _TAG.size:
                 raise RecordingError(
-                    f"{path}: ends after {size} bytes, inside a tag at {place}. Copy it again."
+                    f"{path}: holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again."
                 )
             kind, _, length, following = _TAG.unpack(head)
             if kind == FIFF.FIFF_REF_ROLE:
@@ -47,16 +47,12 @@ def _check_tags(path: Path) -> None:
                     f"{path}: one part of several, which are not followed. Save the recording as one file, with "
                     "mne's split_size, or as EDF+."
                 )
-            end = place + _TAG.size + length
-            if length < 0 or end > size:
-                raise RecordingError(
-                    f"{path}: holds {size} bytes, expected at least {end} for its tag at {place}. Copy it again."
-                )
             if following < 0:
                 return
-            # A tag may point elsewhere, but a walk that goes back would never end.
-            if following and following < end:
+            # A tag may say where the next one is, but a walk that goes back would never end.
+            after = following or place + _TAG.size + length
+            if after <= place:
                 raise RecordingError(
-                    f"{path}: its tag at {place} leads back to {following}. The file is damaged."
+                    f"{path}: its tag at {place} leads back to {after}. The file is damaged."
                 )
-            place = following or end
+            place = after

@@ -110,6 +110,6 @@ class Timeline:
 
 
 def exact_rate(rate_hz: float) -> Fraction:
-    """The fraction that a rate was before it was stored as a float of 32 or 64 bits: 512.82051 is 20000/39."""
-    near = Fraction(rate_hz).limit_denominator(1000)
-    return near if abs(near / Fraction(rate_hz) - 1) < 1e-7 else Fraction(rate_hz)
+    """The simplest fraction that a float of 32 or 64 bits stands for: 512.82051 is 20000/39."""
+    candidates = (Fraction(round(rate_hz * d), d) for d in range(1, 1001))
+    return next((f for f in candidates if abs(float(f) / rate_hz - 1) < 1e-7), Fraction(rate_hz))
