@@ -15,7 +15,10 @@ from data_pipeline.readers.recording import Annotation
 __all__ = ["merge_scorings", "read_scoring", "scoring_from"]
 
 _TABLES = (".csv", ".tsv", ".txt")
-_DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {"edfplus": read_edfplus, "table": read_table}
+_DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
+    "edfplus": read_edfplus,
+    "table": read_table,
+}
 """Dialect -> its reader. Its name is its module's."""
 
 
