@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.annotations import merge_scorings, read_scoring, scoring_from
-from data_pipeline.montage import Derivation, Montage, Unused, map_channels
+from data_pipeline.montage import Derivation, Montage, Unused
+from data_pipeline.montage_file import MontageRules, choose_channels
 from data_pipeline.night import (
     Channel,
     Demographics,
@@ -33,6 +34,7 @@ def load_night(
     demographics: Demographics = Demographics(),  # noqa: B008  (frozen)
     scored: frozenset[str] | None = None,
     dialect: str | None = None,
+    montage: MontageRules | None = None,
 ) -> Night:
     """Makes a recording ready.
 
@@ -43,13 +45,14 @@ def load_night(
       night_id: the file's name without suffix unless given. subject_id: the night_id unless given.
       scored: what the scorer looked for, where that is known better than the annotations show.
       dialect: how the scoring files are written, see `read_scoring`.
+      montage: what fills which slot, where the laboratory knows better than the labels.
     Returns:
       A night of floor(recording) seconds. In seconds flagged GAP samples are 0 (SpO2: the bridged value).
     Raises:
       RecordingError: unreadable, shorter than a second, or no channel is usable; it names each and says why.
     """
-    source = open_recording(recording)
-    channels, unused, notes = prepare_channels(source, map_channels(source.signals))
+    source, chosen = choose_channels(open_recording(recording), montage)
+    channels, unused, notes = prepare_channels(source, chosen)
     if not channels:
         raise no_usable_channel(source, unused)
     truth, scoring_notes = _scoring(source, scoring, scored, dialect)

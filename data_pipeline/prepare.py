@@ -6,13 +6,14 @@ shard until the manifest of all is written, and a night whose sources and settin
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 
@@ -35,6 +36,7 @@ from data_pipeline.manifest import (
     write_lines,
     write_manifest,
 )
+from data_pipeline.montage_file import MontageRules
 from data_pipeline.night import EPOCH_S, SLOTS, UNKNOWN_STAGE, Night, RecordingError
 from data_pipeline.records import (
     RECORD_VERSION,
@@ -58,10 +60,12 @@ class PrepareConfig:
 
     Attributes:
       val_share, test_share: share of subjects held out for validation and testing, 0..1; the rest trains.
+      montage_sha256: digest of the montage file's content, "" without one.
     """
 
     val_share: float = 0.1
     test_share: float = 0.1
+    montage_sha256: str = ""
 
     def __post_init__(self) -> None:
         if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share > 1:
@@ -127,6 +131,7 @@ def prepare(
     cohort: str = "generic",
     workers: int = 1,
     config: PrepareConfig | None = None,
+    montage: MontageRules | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     load: Callable[..., Night] = load_night,
 ) -> Summary:
@@ -140,6 +145,7 @@ def prepare(
       cohort: a module of `data_pipeline.cohorts`.
       workers: processes; one works in this process.
       config: settings; a change of them prepares everything again.
+      montage: what fills which slot, as in `load_night`; part of the settings.
       progress: called with (nights done, nights in all, night_id) after each.
       load: reads one night; must be importable by name when there are several workers.
 
@@ -148,6 +154,9 @@ def prepare(
         inputs.
     """
     config = config or PrepareConfig()
+    if montage is not None:
+        config = replace(config, montage_sha256=montage.sha256())
+        load = functools.partial(load, montage=montage)
     out = Path(out)
     sources = find_nights(inputs, cohort)
     _check_ids(sources)

@@ -45,15 +45,24 @@ def diagnose(args) -> int:
 def prepare(args) -> int:
     from tqdm import tqdm
 
+    from data_pipeline.montage_file import read_montage
     from data_pipeline.prepare import prepare
 
+    montage = read_montage(args.montage) if args.montage else None
     bar = tqdm(desc="prepare", unit="night")
 
     def progress(done, total, night_id):
         bar.total = total
         bar.update(done - bar.n)
 
-    summary = prepare(args.inputs, args.out, cohort=args.cohort, workers=args.workers, progress=progress)
+    summary = prepare(
+        args.inputs,
+        args.out,
+        cohort=args.cohort,
+        workers=args.workers,
+        montage=montage,
+        progress=progress,
+    )
     bar.close()
     print(summary.table())
     return 0 if summary.nights else 1
@@ -141,7 +150,7 @@ def score(args) -> int:
     model = load(args.model)
     for recording in args.recordings:
         out = args.out / recording.stem if several else args.out
-        scores = model.score(recording, args.scoring, out=out)
+        scores = model.score(recording, args.scoring, out=out, montage=args.montage)
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
         print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
@@ -175,6 +184,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(run=function)
         return sub
+
+    def montage(sub):
+        sub.add_argument(
+            "--montage", type=Path, metavar="FILE", help="YAML: which label fills which slot, and how"
+        )
 
     def training(sub):
         sub.add_argument("--config", type=Path, required=True, help="an experiment file")
@@ -221,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
     sub.add_argument("--out", type=Path, required=True)
+    montage(sub)
     sub.add_argument("--cohort", default="generic", help="how files, scorings and demographics are found")
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
 
@@ -273,6 +288,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out", type=Path, required=True, help="a folder; one below it for each of several recordings"
     )
+    montage(sub)
     sub.add_argument("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
 
     sub = command(
