@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.annotations import merge_scorings, read_scoring, scoring_from
+from data_pipeline.contact import dropped_flags, hum_flags, open_lead_flags, rail_flags
 from data_pipeline.montage import Derivation, Montage, Unused
 from data_pipeline.montage_file import MontageRules, choose_channels
 from data_pipeline.night import (
@@ -123,12 +124,14 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
         x *= np.float32(weight * (unit if known else 1.0))
         mixed = x if mixed is None else mixed + x
     flags |= flat_flags(mixed, rate_hz, modality, n_seconds)
+    flags |= rail_flags(mixed, rate_hz, modality, n_seconds)
+    flags |= dropped_flags(mixed, rate_hz, modality, flags)
     samples, mains = condition(mixed, rate_hz, modality, n_seconds)
     seconds = samples.reshape(n_seconds, -1)
     amplitude = typical_amplitude(seconds[flags == Quality.GOOD].ravel())
 
     notes = [f"{line:g} Hz mains removed" for line in mains]
-    typical = None
+    typical, factor = None, 1.0
     if modality is Modality.SPO2:
         recorded = seconds[flags == Quality.GOOD]
         if recorded.size and 0.3 < np.median(recorded) <= 1.05:
@@ -147,6 +150,8 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
         if is_voltage:
             notes.append(f"unit '{signals[0].unit}' is no voltage: scale unknown, amplitudes as stored")
     flags |= range_flags(samples, modality, typical)
+    flags |= hum_flags(mixed, rate_hz, modality, n_seconds, factor if known else None)
+    flags |= open_lead_flags(samples, modality, flags)
     gap = (flags & Quality.GAP).astype(bool)
     if gap.any() and modality is not Modality.SPO2:
         seconds[gap] = 0

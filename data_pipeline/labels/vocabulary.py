@@ -200,7 +200,9 @@ def cut(label: str) -> list[Piece]:
             n = 1
             pieces += _glued(words[0])
         del words[:n]
-    return pieces
+    # "ECG ECG1": the kind stands before the label.
+    twice = [[kind, kind] for kind in ("EEG", "EOG", "EMG", "ECG")]
+    return [p for i, p in enumerate(pieces) if [q.meaning for q in pieces[i : i + 2]] not in twice]
 
 
 def _named(meanings: str, text: str) -> list[Piece]:
