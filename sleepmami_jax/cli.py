@@ -36,9 +36,17 @@ def simulate(args) -> int:
 
 def diagnose(args) -> int:
     from data_pipeline.diagnose import diagnose
+    from data_pipeline.montage_file import read_montage
 
-    diagnosis = diagnose(args.file)
+    diagnosis = diagnose(args.file, read_montage(args.montage) if args.montage else None)
     print(json.dumps(diagnosis.to_dict(), indent=1) if args.json else diagnosis.to_text())
+    if args.write_montage and diagnosis.montage_yaml:
+        with args.write_montage.open("x", encoding="utf-8") as file:  # a reviewed file is never overwritten
+            file.write(diagnosis.montage_yaml)
+    if args.report:
+        from data_pipeline.quality_report import write_report
+
+        write_report(diagnosis, args.report)
     return 0 if diagnosis.usable else 2
 
 
@@ -229,6 +237,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("file", type=Path)
     sub.add_argument("--json", action="store_true", help="for programs")
+    montage(sub)
+    sub.add_argument(
+        "--write-montage", type=Path, metavar="FILE", help="write this recording's montage, for review"
+    )
+    sub.add_argument("--report", type=Path, metavar="FILE", help="quality over time, as .html or .png")
 
     sub = command(
         prepare, "turn recordings into shards", "sleepmami prepare recordings --out shards --workers 8"
