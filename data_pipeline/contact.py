@@ -134,7 +134,8 @@ file's own range is. A wave's crest of the finest converter stays there for two 
 def rail_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int) -> np.ndarray:
     """(n_seconds,) uint8: CLIPPED where x (n,), as recorded, stays at its own extreme for `RAIL_SAMPLES` and 20 ms.
 
-    Nothing is said of a signal that repeats values by itself, nor of SpO2, for which 100 % is a good value.
+    A second of breathing counts from half a second there. Nothing is said of a signal that repeats values by itself,
+    nor of SpO2, for which 100 % is a good value.
     """
     found = np.zeros(n_seconds, np.uint8)
     if modality is Modality.SPO2 or not len(x) or np.isnan(x).all():
@@ -143,11 +144,16 @@ def rail_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: 
     if _still_share(x[(x > extremes[0]) & (x < extremes[1])]) > STILL_SHARE:
         return found
     least = max(RAIL_SAMPLES, int(0.02 * float(rate_hz)))
+    seconds = np.zeros(n_seconds + 1)  # samples at a rail in each; one more for a last part of a second
     for extreme in extremes:
-        starts, stops = _runs(x == extreme)
-        for start, stop in zip(starts, stops, strict=True):
+        for start, stop in zip(*_runs(x == extreme), strict=True):
             if least <= stop - start <= _STILL_MAX_S * rate_hz:
-                found[int(start / float(rate_hz)) : int((stop - 1) / float(rate_hz)) + 1] = Quality.CLIPPED
+                at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
+                np.add.at(seconds, np.minimum(at, n_seconds), 1)
+    enough = (
+        float(rate_hz) / 2 if modality is Modality.RESP else 1
+    )  # a breath with its crest cut is still a breath
+    found[seconds[:n_seconds] >= enough] = Quality.CLIPPED
     return found
 
 

@@ -125,7 +125,7 @@ class Diagnosis:
         lines.append("")
         for reason, labels in same_reason.items():
             more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-            why = reason.removesuffix(": not used by the model")
+            why = reason.removesuffix(": not used by the model").replace("_", " ")
             lines.append(f"not used: {', '.join(labels[:8])}{more}: {why}")
         lines.append(f"missing: {', '.join(self.missing) or 'nothing'}" if used else "missing: everything")
         if self.usable:

@@ -92,7 +92,7 @@ def prepare_channels(
         else:
             seen = Quality(int(np.bitwise_or.reduce(channel.quality)))
             index = derivation.terms[0][0]
-            why = f"no usable second: {', '.join(str(f.name).lower().replace('_', ' ') for f in seen)}"
+            why = f"no usable second: {', '.join(str(f.name).lower() for f in seen)}"
             unused.append(Unused(index, recording.signals[index].label, why))
     unused.sort(key=lambda u: u.index)
     # "Not needed" is no news; a refusal is.

@@ -38,11 +38,14 @@ def diagnose(args) -> int:
     from data_pipeline.diagnose import diagnose
     from data_pipeline.montage_file import read_montage
 
+    if args.write_montage and args.write_montage.exists():  # it may have been reviewed
+        raise ValueError(
+            f"{args.write_montage} is there already; choose another name, nothing was overwritten"
+        )
     diagnosis = diagnose(args.file, read_montage(args.montage) if args.montage else None)
     print(json.dumps(diagnosis.to_dict(), indent=1) if args.json else diagnosis.to_text())
     if args.write_montage and diagnosis.montage_yaml:
-        with args.write_montage.open("x", encoding="utf-8") as file:  # a reviewed file is never overwritten
-            file.write(diagnosis.montage_yaml)
+        args.write_montage.write_text(diagnosis.montage_yaml, encoding="utf-8")
     if args.report:
         from data_pipeline.quality_report import write_report
 

@@ -107,7 +107,7 @@ def test_an_amplifier_at_its_rail_inside_the_files_range():
     breath = np.sin(2 * np.pi * 0.25 * t).astype(np.float32) + 0.01 * brain(32) / 20
     assert not rail_flags(breath, Fraction(32), Modality.RESP, SECONDS).any()
     cut = breath.copy()
-    cut[32 * 100 : 32 * 200] = np.minimum(cut[32 * 100 : 32 * 200] * 2, 1.5)
+    cut[32 * 100 : 32 * 200] = np.minimum(cut[32 * 100 : 32 * 200] * 4, 1.5)
     flags = rail_flags(cut, Fraction(32), Modality.RESP, SECONDS)
     assert not flags[:99].any() and not flags[201:].any()
     assert (flags[100:200] == Quality.CLIPPED).mean() > 0.2  # the crests of breaths

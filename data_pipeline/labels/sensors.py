@@ -196,7 +196,8 @@ def _flow(pieces: list[Piece], confidence: Confidence) -> Label | None:
     if has("THERMAL") and any(p.text.startswith("NEWA") for p in pieces):
         return _filled("THERMISTOR", 1, likely, "the later thermistor of SHHS")
     if has("THERMAL"):
-        return _filled("THERMISTOR", int(has("TRACH")), likely if has("TRACH") else confidence, "named so")
+        sure = likely if has("TRACH") or any(p.text == "NAF" for p in pieces) else confidence
+        return _filled("THERMISTOR", int(has("TRACH")), sure, "named so")
     if has("ORAL"):
         if has("PRESSURE") or has("CANNULA"):
             return _filled("NASAL_PRESSURE", 1, likely, "pressure at nose and mouth")
