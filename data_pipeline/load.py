@@ -9,7 +9,9 @@ import numpy as np
 
 from data_pipeline.annotations import merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning
-from data_pipeline.montage import Derivation, Montage, Unused, map_channels
+from data_pipeline.contact import dropped_flags, hum_flags, open_lead_flags, rail_flags
+from data_pipeline.montage import Derivation, Montage, Unused
+from data_pipeline.montage_file import MontageRules, choose_channels
 from data_pipeline.night import (
     SLOTS,
     Channel,
@@ -38,6 +40,7 @@ def load_night(
     dialect: str | None = None,
     terms: Mapping[str, Meaning] | None = None,
     unusable: Collection[str] = (),
+    montage: MontageRules | None = None,
 ) -> Night:
     """Makes a recording ready.
 
@@ -51,6 +54,7 @@ def load_night(
       terms: words of the scoring to which a cohort gives a meaning of its own, see `scoring_from`.
       unusable: what a cohort says is wrong in this recording and must not be used: channels (names of `SLOTS`),
         "stages", kinds of events. It counts as not recorded and not scored.
+      montage: what fills which slot, where the laboratory knows better than the labels.
     Returns:
       A night of floor(recording) seconds. In seconds flagged GAP samples are 0 (SpO2: the bridged value).
     Raises:
@@ -59,8 +63,8 @@ def load_night(
     """
     if wrong := set(unusable) - {"stages", *EventKind, *(slot for slots in SLOTS.values() for slot in slots)}:
         raise ValueError(f"unusable: {sorted(wrong)} is neither 'stages' nor an event kind nor a channel.")
-    source = open_recording(recording)
-    channels, unused, notes = prepare_channels(source, _usable(map_channels(source.signals), unusable))
+    source, chosen = choose_channels(open_recording(recording), montage)
+    channels, unused, notes = prepare_channels(source, _usable(chosen, unusable))
     if not channels:
         raise no_usable_channel(source, unused)
     truth, scoring_notes = _scoring(source, scoring, scored, dialect, terms)
@@ -134,12 +138,14 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
         x *= np.float32(weight * (unit if known else 1.0))
         mixed = x if mixed is None else mixed + x
     flags |= flat_flags(mixed, rate_hz, modality, n_seconds)
+    flags |= rail_flags(mixed, rate_hz, modality, n_seconds)
+    flags |= dropped_flags(mixed, rate_hz, modality, flags)
     samples, mains = condition(mixed, rate_hz, modality, n_seconds)
     seconds = samples.reshape(n_seconds, -1)
     amplitude = typical_amplitude(seconds[flags == Quality.GOOD].ravel())
 
     notes = [f"{line:g} Hz mains removed" for line in mains]
-    typical = None
+    typical, factor = None, 1.0
     if modality is Modality.SPO2:
         recorded = seconds[flags == Quality.GOOD]
         if recorded.size and 0.3 < np.median(recorded) <= 1.05:
@@ -158,6 +164,8 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
         if is_voltage:
             notes.append(f"unit '{signals[0].unit}' is no voltage: scale unknown, amplitudes as stored")
     flags |= range_flags(samples, modality, typical)
+    flags |= hum_flags(mixed, rate_hz, modality, n_seconds, factor if known else None)
+    flags |= open_lead_flags(samples, modality, flags)
     gap = (flags & Quality.GAP).astype(bool)
     if gap.any() and modality is not Modality.SPO2:
         seconds[gap] = 0

@@ -92,6 +92,9 @@ class Quality(IntFlag):
     FLAT = 2  # the signal does not move
     CLIPPED = 4  # the amplifier or the file's range cut it
     OUT_OF_RANGE = 8  # no body makes such values
+    DISCONNECTED = 16  # the electrode is off: an open lead hums or hisses
+    MAINS = 32  # mains hum swamps it, more than a notch can take away
+    DROPPED = 64  # the recorder lost samples and repeated the last one
 
 
 @dataclass(frozen=True)

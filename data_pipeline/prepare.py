@@ -10,7 +10,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from data_pipeline.manifest import (
     write_lines,
     write_manifest,
 )
+from data_pipeline.montage_file import MontageRules
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Night, RecordingError
 from data_pipeline.population_file import write_population
 from data_pipeline.readers import files_of
@@ -56,10 +57,12 @@ class PrepareConfig:
 
     Attributes:
       val_share, test_share: share of subjects held out for validation and testing, 0..1; the rest trains.
+      montage_sha256: digest of the montage file's content, "" without one.
     """
 
     val_share: float = 0.1
     test_share: float = 0.1
+    montage_sha256: str = ""
 
     def __post_init__(self) -> None:
         if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share > 1:
@@ -81,6 +84,7 @@ def prepare(
     ray: str | None = None,
     rehash: bool = False,
     config: PrepareConfig | None = None,
+    montage: MontageRules | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     load: Callable[..., Night] = load_night,
 ) -> Summary:
@@ -97,6 +101,7 @@ def prepare(
       ray: address of a Ray cluster that works instead, see `cluster.run_on_ray`.
       rehash: reads sources of finished nights again, also where size and times say that they are the same.
       config: settings; a change of them prepares everything again.
+      montage: what fills which slot, as in `load_night`; part of the settings.
       progress: called with (nights done, nights in all, night_id) after each.
       load: reads one night; must be importable by name when there are several workers.
 
@@ -107,6 +112,9 @@ def prepare(
       RuntimeError: a node of the cluster does not see the files or cannot import the code.
     """
     config = config or PrepareConfig()
+    if montage is not None:
+        config = replace(config, montage_sha256=montage.sha256())
+        load = partial(load, montage=montage)
     out = Path(out)
     sources = find_nights(inputs, cohort)
     _check_ids(sources)

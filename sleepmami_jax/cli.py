@@ -39,23 +39,37 @@ def simulate(args) -> int:
 
 def diagnose(args) -> int:
     from data_pipeline.diagnose import diagnose
+    from data_pipeline.montage_file import read_montage
 
-    diagnosis = diagnose(args.file)
+    if args.write_montage and args.write_montage.exists():  # it may have been reviewed
+        raise ValueError(
+            f"{args.write_montage} is there already; choose another name, nothing was overwritten"
+        )
+    diagnosis = diagnose(args.file, read_montage(args.montage) if args.montage else None)
     print(json.dumps(diagnosis.to_dict(), indent=1) if args.json else diagnosis.to_text())
+    if args.write_montage and diagnosis.montage_yaml:
+        args.write_montage.write_text(diagnosis.montage_yaml, encoding="utf-8")
+    if args.report:
+        from data_pipeline.quality_report import write_report
+
+        write_report(diagnosis, args.report)
     return 0 if diagnosis.usable else 2
 
 
 def prepare(args) -> int:
     from tqdm import tqdm
 
+    from data_pipeline.montage_file import read_montage
     from data_pipeline.prepare import prepare
 
+    montage = read_montage(args.montage) if args.montage else None
     with tqdm(desc="prepare", unit="night", delay=0.5) as bar:
         summary = prepare(
             args.inputs,
             args.out,
             cohort=args.cohort,
             workers=args.workers,
+            montage=montage,
             ray=args.ray,
             rehash=args.rehash,
             progress=partial(_advance, bar),
@@ -177,7 +191,7 @@ def score(args) -> int:
     model = load(args.model)
     for recording in args.recordings:
         out = args.out / recording.stem if several else args.out
-        scores = model.score(recording, args.scoring, out=out)
+        scores = model.score(recording, args.scoring, out=out, montage=args.montage)
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
         if scores.missing:
@@ -223,6 +237,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=function)
         return sub
 
+    def montage(sub):
+        sub.add_argument(
+            "--montage", type=Path, metavar="FILE", help="YAML: which label fills which slot, and how"
+        )
+
     def training(sub):
         sub.add_argument("--config", type=Path, required=True, help="an experiment file")
         sub.add_argument(
@@ -262,12 +281,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("file", type=Path)
     sub.add_argument("--json", action="store_true", help="for programs")
+    montage(sub)
+    sub.add_argument(
+        "--write-montage", type=Path, metavar="FILE", help="write this recording's montage, for review"
+    )
+    sub.add_argument("--report", type=Path, metavar="FILE", help="quality over time, as .html or .png")
 
     sub = command(
         prepare, "turn recordings into shards", "sleepmami prepare recordings --out shards --workers 8"
     )
     sub.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
     sub.add_argument("--out", type=Path, required=True)
+    montage(sub)
     sub.add_argument("--cohort", default="generic", help="how files, scorings and demographics are found")
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
 
@@ -344,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out", type=Path, required=True, help="a folder; one below it for each of several recordings"
     )
+    montage(sub)
     sub.add_argument("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
 
     sub = command(

@@ -129,7 +129,8 @@ def kind_of(text: str) -> EventKind | None:
     heads = [_HEADS[w] for w in naming if w in _HEADS] or [_HEADS[w] for w in words if w in _HEADS]
     if not heads:
         return None
-    kind = EventKind.AROUSAL if EventKind.AROUSAL in heads else heads[-1]  # "AROUSAL-APNEA" is an arousal
+    # "AROUSAL-APNEA" is an arousal, "arousal_rera" a RERA.
+    kind = next((k for k in (EventKind.RERA, EventKind.AROUSAL) if k in heads), heads[-1])
     types = {_TYPES[w] for w in words if w in _TYPES}
     return types.pop() if kind is _APNEA and len(types) == 1 else kind
 
