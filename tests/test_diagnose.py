@@ -79,6 +79,7 @@ def test_what_cannot_be_used_is_a_result(tmp_path):
     (tmp_path / "x.edf").write_bytes(b"hello, world")
     d = diagnose(tmp_path / "x.edf")
     assert not d.usable and "not an EDF" in d.error and "NOT USABLE" in d.to_text()
+    assert d.error.startswith("x.edf: ")  # folders may be named after people
     assert not diagnose(tmp_path / "nowhere.edf").usable
     json.dumps(d.to_dict())
 

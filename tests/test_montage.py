@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.labels import Confidence, read_label
+from data_pipeline.labels.vocabulary import cut
 from data_pipeline.montage import map_channels
 from data_pipeline.night import SLOTS, Modality
 from data_pipeline.readers import Signal
@@ -138,12 +139,27 @@ def test_a_label_is_read_as_recorders_write_it(label, truth):
     assert f"{read.modality or 'other'} {read.position}" == truth
 
 
+def test_a_label_is_cut_into_as_few_words_as_can_be():
+    cuts = {
+        label: [piece.meaning for piece in cut(label)]
+        for label in ("LegLR", "RIPTho", "F3M2x", "EMGd1", "C12")
+    }
+    assert cuts == {
+        "LegLR": ["LEG", "LEFT", "RIGHT"],
+        "RIPTho": ["RIP", "THORAX"],
+        "F3M2x": ["SITE", "M2", "REF"],
+        "EMGd1": ["EMG", "?", "NUMBER"],
+        "C12": ["NUMBER"],
+    }
+
+
 def test_a_reading_says_side_reference_confidence_and_reason():
     read = read_label("A2:EOG1")
     assert (read.modality, read.position, read.reference, read.sign) == (Modality.EOG, "E1", "M2", -1.0)
     assert (read.side, read.confidence) == ("L", Confidence.LIKELY) and "sign turned" in read.reason
     assert read_label("F3:M1+M2").reference == "M1+M2" and read_label("Arm r").side == "R"
     assert read_label("Snore").kind == "snoring or sound" and read_label("Zebra").kind == "unknown"
+    assert read_label("Pulse SpO2").confidence is Confidence.GUESS  # one of the two, and not used
     levels = [read_label(label).confidence for label in ("C3-M2", "NEW AIR", "Leg", "Zebra")]
     assert levels == ["certain", "likely", "guess", "unknown"]
 

@@ -149,5 +149,5 @@ def test_real_recordings_are_not_called_disconnected():
             bad = (c.quality & (Quality.DISCONNECTED | Quality.MAINS | Quality.DROPPED)) > 0
             assert not bad.any(), (name, c.slot)
     full = load_night(Path(REAL) / "dreams_spindles/excerpt3_full.edf")
-    belt = next(c for c in full.channels if c.slot == "THORAX")
-    assert ((belt.quality & Quality.CLIPPED) > 0).mean() > 0.1  # documented: cut over much of the record
+    belt = next(c for c in full.channels if c.slot == "ABDOMEN")
+    assert ((belt.quality & Quality.CLIPPED) > 0).mean() > 0.3  # documented: cut over much of the record
