@@ -20,11 +20,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from data_pipeline.cohorts import Source, find_nights
-from data_pipeline.load import load_night
+from data_pipeline.load import RecordedNight, open_night
 from data_pipeline.manifest import (
     MANIFEST,
     SHARD_SUFFIX,
     VERSION,
+    ChannelEntry,
     Manifest,
     NightEntry,
     channel_entry,
@@ -35,17 +36,17 @@ from data_pipeline.manifest import (
     write_lines,
     write_manifest,
 )
-from data_pipeline.night import EPOCH_S, SLOTS, UNKNOWN_STAGE, Night, RecordingError
+from data_pipeline.night import EPOCH_S, SLOTS, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
 from data_pipeline.records import (
     RECORD_VERSION,
     add_record,
-    channel_scale,
     decode_epoch,
     encode_epoch,
     night_epochs,
     open_shard,
     write_shard,
 )
+from data_pipeline.scale import Meter, storage_ranges
 
 REJECTED = "rejected.jsonl"
 _PARTIAL = ".partial.jsonl"
@@ -128,7 +129,7 @@ def prepare(
     workers: int = 1,
     config: PrepareConfig | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    load: Callable[..., Night] = load_night,
+    load: Callable[..., Night | RecordedNight] = open_night,
 ) -> Summary:
     """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`.
 
@@ -141,7 +142,7 @@ def prepare(
       workers: processes; one works in this process.
       config: settings; a change of them prepares everything again.
       progress: called with (nights done, nights in all, night_id) after each.
-      load: reads one night; must be importable by name when there are several workers.
+      load: opens one night; must be importable by name when there are several workers.
 
     Raises:
       ValueError: nothing to prepare, two nights with one id, or `out` holds nights that are not among the
@@ -260,7 +261,7 @@ class _Job:
     out: Path
     config: PrepareConfig
     known: NightEntry | None
-    load: Callable[..., Night]
+    load: Callable[..., Night | RecordedNight]
 
 
 def _run(job: _Job) -> NightEntry | str | None:
@@ -293,17 +294,15 @@ def _prepare_night(job: _Job) -> NightEntry | None:
         scored=source.scored,
         dialect=source.dialect,
     )
-    scales = {channel.slot: channel_scale(channel) for channel in night.channels}
-    channels = tuple(channel_entry(channel, scales[channel.slot]) for channel in night.channels)
     if night.n_epochs == 0:
         raise RecordingError(
             f"{source.recording.name}: {night.duration_s} s long; expected at least {EPOCH_S} s"
         )
+    records_sha256, channels = _write(shard, night)
     if not any(channel.normalisable() for channel in channels):
         raise RecordingError(
             f"{source.recording.name}: no channel has a good second in {len(channels)} channels"
         )
-    records_sha256 = write_shard(shard, (encode_epoch(epoch) for epoch in night_epochs(night, scales)))
     scoring = night.scoring
     stages = np.full(night.n_epochs, UNKNOWN_STAGE) if scoring is None else scoring.stages
     entry = NightEntry(
@@ -329,6 +328,26 @@ def _prepare_night(job: _Job) -> NightEntry | None:
         _partial(job.out, source.night_id), Manifest(asdict(job.config), job.config.sha256(), (entry,))
     )
     return entry
+
+
+def _write(shard: Path, night: Night | RecordedNight) -> tuple[str, tuple[ChannelEntry, ...]]:
+    """Writes a night's shard as it passes by, a block at a time; the records' SHA-256, the channels' entries."""
+    ranges = storage_ranges(night)
+    meters = {slot: Meter(night.duration_s, *range_) for slot, range_ in ranges.items()}
+    last: tuple[Channel, ...] = ()
+
+    def pieces() -> Iterator[tuple[Channel, ...]]:
+        nonlocal last
+        for span in blocks(night.duration_s):
+            last = night.read(*span)
+            for channel in last:
+                meters[channel.slot].add(channel)
+            yield last
+
+    records_sha256 = write_shard(shard, (encode_epoch(e) for e in night_epochs(night, ranges, pieces())))
+    return records_sha256, tuple(
+        channel_entry(c, meters[c.slot].scale(), meters[c.slot].quality) for c in last
+    )
 
 
 def _run_all(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, NightEntry | str | None]]:
