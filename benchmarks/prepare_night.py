@@ -85,7 +85,7 @@ def floor(recording: Path, out: Path) -> dict[str, float]:
     from scipy.signal import resample_poly
 
     canonical_hz = {FAST_HZ: 128, SLOW_HZ: 32, 1: 1}
-    begun = time.perf_counter()
+    begun = time.perf_counter(), time.process_time()
     edf = edfio.read_edf(recording)
     with (out / "floor.i16").open("wb") as file:
         for signal in edf.signals:
@@ -99,7 +99,7 @@ def preparation(recording: Path, out: Path, workers: int = 1) -> dict[str, float
     """`data_pipeline.prepare.prepare` of a file, or of a folder of them."""
     from data_pipeline.prepare import prepare
 
-    begun = time.perf_counter()
+    begun = time.perf_counter(), time.process_time()
     summary = prepare([recording], out / "shards", workers=workers)
     measured = _measured(begun)
     if summary.rejected:
@@ -107,11 +107,11 @@ def preparation(recording: Path, out: Path, workers: int = 1) -> dict[str, float
     return measured | {"shard_bytes": sum(night.shard_bytes for night in summary.nights)}
 
 
-def _measured(begun: float) -> dict[str, float]:
-    seconds = time.perf_counter() - begun
+def _measured(begun: tuple[float, float]) -> dict[str, float]:
+    seconds, cpu_seconds = time.perf_counter() - begun[0], time.process_time() - begun[1]
     status = Path("/proc/self/status").read_text()
     peak_kib = int(status.split("VmHWM:")[1].split()[0])
-    return {"seconds": seconds, "peak_gb": peak_kib * 1024 / 1e9}
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_gb": peak_kib * 1024 / 1e9}
 
 
 def child(job: str, recording: Path, *options: str) -> dict[str, float]:
@@ -138,6 +138,7 @@ def main(hours: float, pairs: int, nights: int) -> None:
         print(f"  floor        {_spread(f['seconds'] for f, _ in runs)} s, {runs[0][0]['peak_gb']:.2f} GB")
         print(f"  preparation  {_spread(p['seconds'] for _, p in runs)} s, {runs[0][1]['peak_gb']:.2f} GB")
         print(f"  ratio        {_spread(p['seconds'] / f['seconds'] for f, p in runs)}, pair by pair")
+        print(f"  of CPU time  {_spread(p['cpu_seconds'] / f['cpu_seconds'] for f, p in runs)}, pair by pair")
         print(f"  shard        {runs[0][1]['shard_bytes'] / edf_bytes:.1%} of the EDF's bytes")
 
         print("\nPeak memory of one worker by the night's length:")

@@ -33,14 +33,16 @@ def raw_flags(
     Returns:
       (n_seconds,) uint8. Clipped is a second with at least 3 samples, and 1 % of them, at a limit.
     """
-    lowest, highest = _extremes(x, rate_hz, n_seconds)
     flags = np.zeros(n_seconds, np.uint8)
-    if np.isnan(x.min()):
-        flags[_in_seconds(np.logical_or, np.isnan(x), rate_hz, n_seconds)] |= np.uint8(Quality.GAP)
+    lowest, highest = (_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.minimum, np.maximum))
+    missing = np.isnan(lowest)
+    flags[missing] |= np.uint8(Quality.GAP)
     if modality is not Modality.SPO2:  # 100 % is the end of its range, and a good value
         low, high = sorted(limits)
         margin = 1e-6 * (high - low)
-        if (lowest <= low + margin).any() or (highest >= high - margin).any():
+        if (
+            missing | (lowest <= low + margin) | (highest >= high - margin)
+        ).any():  # else there is none to count
             at_limit = (x <= low + margin) | (x >= high - margin)
             count = _in_seconds(np.add, at_limit.astype(np.int32), rate_hz, n_seconds)
             flags[count >= max(3, 0.01 * float(rate_hz))] |= np.uint8(Quality.CLIPPED)
@@ -52,7 +54,7 @@ def flat_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: 
     flags = np.zeros(n_seconds, np.uint8)
     if modality is Modality.SPO2:
         return flags
-    lowest, highest = _extremes(x, rate_hz, n_seconds)
+    lowest, highest = (_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.fmin, np.fmax))
     still = lowest == highest  # false where all is NaN
     edges = np.flatnonzero(np.diff(np.r_[False, still, False]))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
@@ -73,11 +75,6 @@ def range_flags(samples: np.ndarray, modality: Modality, typical: float | None) 
         limit = RANGE_UV[modality] if typical is None else RANGE_TYPICAL * typical
         bad = np.maximum(seconds.max(axis=1), -seconds.min(axis=1)) > (limit or np.inf)
     return bad.astype(np.uint8) * np.uint8(Quality.OUT_OF_RANGE)
-
-
-def _extremes(x: np.ndarray, rate_hz: Fraction, n_seconds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest value (n_seconds,) of each second; NaN where all is NaN."""
-    return tuple(_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.fmin, np.fmax))
 
 
 def _in_seconds(ufunc: np.ufunc, x: np.ndarray, rate_hz: Fraction, n_seconds: int) -> np.ndarray:

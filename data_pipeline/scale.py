@@ -46,6 +46,8 @@ class ChannelScale:
 
 def second_quality(channel: Channel) -> np.ndarray:
     """(duration_s,) uint8 flags of each second, with `Quality.GAP` added where any sample is not finite."""
+    if np.isfinite(channel.samples.sum()):  # so is each of them
+        return channel.quality
     finite = np.isfinite(channel.samples).reshape(len(channel.quality), channel.rate_hz).all(-1)
     return np.where(finite, channel.quality, channel.quality | Quality.GAP).astype(np.uint8)
 

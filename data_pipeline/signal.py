@@ -173,29 +173,28 @@ def condition(
     Returns:
       (n_seconds * RATE_HZ[modality],) float32. Independent of how a recording is cut into stretches, to rounding.
     """
-    rate = Fraction(rate_hz)
+    rate = float(rate_hz)
     target_hz = RATE_HZ[modality]
     x = np.asarray(x, np.float32)
     first = round((start_s - context_s) * rate)
     if modality is Modality.SPO2:
-        return hold(x[round(start_s * rate) - first :], rate, target_hz, n_seconds * target_hz)
-    fir = _design(modality, rate, mains)
+        return hold(x[round(start_s * rate) - first :], rate_hz, target_hz, n_seconds * target_hz)
+    fir = _design(modality, Fraction(rate_hz), mains)
     stop_s = start_s + n_seconds
     wanted_from, wanted_to = (round(t * rate) for t in (start_s - fir.margin_s, stop_s + fir.margin_s))
     x = _stretch(x, wanted_from - first, wanted_to - first)
     # Blocks lie on one grid for the whole recording. What a block lacks reaches no sample that is kept.
     hops = range(start_s // fir.hop_s, -(-stop_s // fir.hop_s))
-    starts = [round((k * fir.hop_s - fir.margin_s) * rate + fir.slack / 2) for k in hops]
-    blocks = np.zeros((len(starts), fir.n_in), np.float32)
-    for block, start in zip(blocks, starts, strict=True):
+    blocks = np.zeros((len(hops), fir.n_in), np.float32)
+    late_s = np.zeros(len(hops))
+    for i, hop in enumerate(hops):
+        exact = (hop * fir.hop_s - fir.margin_s) * rate + fir.slack / 2
+        start = round(exact)
+        late_s[i] = (start - exact) / rate
         lo, hi = max(start, wanted_from), min(start + fir.n_in, wanted_from + len(x))
-        block[lo - start : hi - start] = x[lo - wanted_from : hi - wanted_from]
+        blocks[i, lo - start : hi - start] = x[lo - wanted_from : hi - wanted_from]
     spectrum = scipy.fft.rfft(blocks, axis=1)[:, : len(fir.response)] * fir.response
-    late_s = [
-        float((start - fir.slack / 2) / rate - k * fir.hop_s + fir.margin_s)
-        for k, start in zip(hops, starts, strict=True)
-    ]
-    if any(late_s):  # a block that begins between two samples
+    if np.abs(late_s).max() * rate > 1e-6:  # blocks that begin between two samples
         freqs = np.arange(len(fir.response)) / fir.block_s
         spectrum *= np.exp(-2j * np.pi * np.outer(late_s, freqs)).astype(np.complex64)
     y = scipy.fft.irfft(spectrum, fir.block_s * target_hz, axis=1, overwrite_x=True)
@@ -213,7 +212,7 @@ class _Filter:
     """
 
     n_in: int
-    slack: Fraction
+    slack: float
     block_s: int
     hop_s: int
     margin_s: int
@@ -236,7 +235,12 @@ def _design(modality: Modality, rate: Fraction, mains: tuple[float, ...]) -> _Fi
     circular = np.r_[taps[: n_in // 2], taps[n_in // 2 - n_in :]]
     response = scipy.fft.rfft(circular).real[: min(n_in, n_out) // 2] * (n_out / n_in)
     return _Filter(
-        n_in, block_s * rate - n_in, block_s, block_s - 2 * margin_s, margin_s, response.astype(np.float32)
+        n_in,
+        float(block_s * rate - n_in),
+        block_s,
+        block_s - 2 * margin_s,
+        margin_s,
+        response.astype(np.float32),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.night import SLOTS, Channel, Event, EventKind, Modality, Quality, Scoring
+from data_pipeline.night import SLOTS, Channel, Event, EventKind, Modality, Quality, Scoring, blocks
 from data_pipeline.records import (
     decode_epoch,
     encode_epoch,
@@ -17,7 +17,7 @@ from data_pipeline.records import (
     read_epochs,
     write_shard,
 )
-from data_pipeline.scale import channel_scale
+from data_pipeline.scale import Meter, channel_scale
 from tests.nights import SCORED, random_night
 
 
@@ -60,6 +60,31 @@ def test_the_step_is_small_against_the_signal_even_with_a_huge_artefact():
     assert scale.scale < 0.02 and scale.clipped_samples == 1
     assert scale.median == pytest.approx(0, abs=1) and scale.iqr == pytest.approx(27, abs=1)
     assert channel_scale(channel_of(np.delete(samples, 5000).repeat(1)[: 128 * 119])).clipped_samples == 0
+
+
+def test_one_desaturation_in_a_steady_night_is_stored():
+    samples = np.full(3 * 3600, 96, np.float32)
+    samples[5555:5570] = 81.5  # where the survey does not look
+    night = random_night(1, 360, ["SPO2"], tail_s=0, scored=False)
+    night = replace(night, channels=(replace(night.channels[0], samples=samples),))
+    stored = np.concatenate([epoch.signals[0].physical()[0] for epoch in roundtrip(night)])
+    np.testing.assert_allclose(stored, samples, atol=0.002)
+
+
+def test_blocks_of_a_night_give_the_records_of_the_whole(monkeypatch):
+    monkeypatch.setattr("data_pipeline.scale._PERCENTILE_SAMPLES", 5000)  # so that samples are skipped
+    night = random_night(7, 40)
+    pieces = [night.read(*span) for span in blocks(night.duration_s)]
+    assert len(pieces) == 3
+    whole = [encode_epoch(epoch) for epoch in night_epochs(night)]
+    assert [encode_epoch(epoch) for epoch in night_epochs(night, pieces=pieces)] == whole
+    c3 = next(c for c in night.channels if c.slot == "C3")
+    expected = channel_scale(c3)
+    meter = Meter(night.duration_s, expected.scale, expected.offset)
+    for piece in pieces:
+        meter.add(next(c for c in piece if c.slot == "C3"))
+    assert meter.scale() == expected
+    np.testing.assert_array_equal(meter.quality, c3.quality)
 
 
 def test_gaps_are_zero_and_flagged_and_do_not_touch_the_scale():

@@ -84,9 +84,14 @@ class _Records:
     def _rows(self, first: int, n: int) -> np.ndarray:
         start, rows = self._kept
         if not start <= first <= first + n <= start + len(rows):
-            with self._path.open("rb") as file:
-                file.seek(self._layout.header_bytes + first * self._layout.record_bytes)
-                rows = np.fromfile(file, np.uint8, n * self._layout.record_bytes)
+            try:
+                with self._path.open("rb") as file:
+                    file.seek(self._layout.header_bytes + first * self._layout.record_bytes)
+                    rows = np.fromfile(file, np.uint8, n * self._layout.record_bytes)
+            except OSError as error:  # while a shard is written, this must not be taken for the shard's
+                raise RecordingError(
+                    f"{self._path}: it cannot be read any more ({error.strerror})."
+                ) from error
             if len(rows) < n * self._layout.record_bytes:
                 raise RecordingError(f"{self._path}: it became shorter while it was read. Copy it again.")
             start, rows = first, rows.reshape(n, -1)
