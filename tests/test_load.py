@@ -241,9 +241,34 @@ def test_stretches_of_a_night_are_the_night_whatever_lies_between_them(rate_hz):
     np.testing.assert_allclose(whole.samples.reshape(700, -1)[:300], expected[:300], atol=3e-4)
 
 
+def test_a_belt_that_rests_across_stretches_is_judged_by_all_of_its_rest():
+    rate_hz = Fraction(25)
+    x = np.sin(2 * np.pi * 0.25 * np.arange(900 * 25) / 25).astype(np.float32)
+    x[25 * 200 : 25 * 370], x[25 * 500 : 25 * 690] = 0, 0  # as long as an apnea may last, and longer
+    signal = Signal(0, "Thorax", "", rate_hz, (-9, 9), (-100, 100))
+    recording = Recording(
+        Path("n.edf"),
+        900,
+        (signal,),
+        (),
+        (),
+        None,
+        (),
+        lambda _, a, b: x[round(a * 25) : round(b * 25)].copy(),
+    )
+    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
+    (whole,), _, _ = prepare_channels(recording, map_channels(recording.signals))
+    pieces = [channel.read(*span) for span in pairwise([0, 250, 251, 510, 600, 680, 689, 900])]
+    quality = np.concatenate([p.quality for p in pieces])
+    assert np.flatnonzero(quality).tolist() == list(range(500, 690)) and (quality == whole.quality).all()
+    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), whole.samples, atol=1e-5)
+
+
 def test_a_channel_that_lives_for_a_minute_is_found_and_a_dead_one_refused(tmp_path):
     x = np.zeros(200 * 2400)
-    x[200 * 1234 : 200 * 1300] = np.random.default_rng(0).normal(0, 20, 200 * 66)
+    x[200 * 1145 : 200 * 1225] = np.random.default_rng(0).normal(
+        0, 20, 200 * 80
+    )  # between two surveyed minutes
     alive, dead = (
         edfio.EdfSignal(y, 200, label=label, physical_dimension="uV", physical_range=(-500, 500))
         for y, label in ((x, "C3-M2"), (0 * x, "C4-M1"))
@@ -251,7 +276,7 @@ def test_a_channel_that_lives_for_a_minute_is_found_and_a_dead_one_refused(tmp_p
     night = open_night(write(tmp_path / "n.edf", alive, dead))
     (channel,) = night.read(0, 2400)
     good = np.flatnonzero(channel.quality == Quality.GOOD)
-    assert channel.slot == "C3" and good.tolist() == list(range(1234, 1300))
+    assert channel.slot == "C3" and good.tolist() == list(range(1145, 1225))
     assert any("'C4-M1' is not used: no usable second: flat" in note for note in night.notes)
 
 
