@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 
@@ -135,10 +135,10 @@ def main(hours: float, pairs: int, nights: int) -> None:
         print(
             f"\nOne night of {hours:g} h, {len(CHANNELS)} channels, EDF of {edf_bytes / 1e6:.1f} MB, one worker:"
         )
-        print(f"  floor        {_spread(f['seconds'] for f, _ in runs)} s, {runs[0][0]['peak_gb']:.2f} GB")
-        print(f"  preparation  {_spread(p['seconds'] for _, p in runs)} s, {runs[0][1]['peak_gb']:.2f} GB")
-        print(f"  ratio        {_spread(p['seconds'] / f['seconds'] for f, p in runs)}, pair by pair")
-        print(f"  of CPU time  {_spread(p['cpu_seconds'] / f['cpu_seconds'] for f, p in runs)}, pair by pair")
+        print(f"  floor        {spread(f['seconds'] for f, _ in runs)} s, {runs[0][0]['peak_gb']:.2f} GB")
+        print(f"  preparation  {spread(p['seconds'] for _, p in runs)} s, {runs[0][1]['peak_gb']:.2f} GB")
+        print(f"  ratio        {spread(p['seconds'] / f['seconds'] for f, p in runs)}, pair by pair")
+        print(f"  of CPU time  {spread(p['cpu_seconds'] / f['cpu_seconds'] for f, p in runs)}, pair by pair")
         print(f"  shard        {runs[0][1]['shard_bytes'] / edf_bytes:.1%} of the EDF's bytes")
 
         print("\nPeak memory of one worker by the night's length:")
@@ -152,9 +152,9 @@ def main(hours: float, pairs: int, nights: int) -> None:
             os.link(night, several / f"n{i}.edf")
         runs = [(child("prepare", several, "1"), child("prepare", several, "2")) for _ in range(3)]
         print(f"\n{nights} such nights, the start of the processes included:")
-        print(f"  one worker   {_spread(a['seconds'] for a, _ in runs)} s")
-        print(f"  two workers  {_spread(b['seconds'] for _, b in runs)} s")
-        print(f"  gain         {_spread(a['seconds'] / b['seconds'] for a, b in runs)} times, pair by pair")
+        print(f"  one worker   {spread(a['seconds'] for a, _ in runs)} s")
+        print(f"  two workers  {spread(b['seconds'] for _, b in runs)} s")
+        print(f"  gain         {spread(a['seconds'] / b['seconds'] for a, b in runs)} times, pair by pair")
 
 
 def machine() -> str:
@@ -168,9 +168,9 @@ def machine() -> str:
     )
 
 
-def _spread(values) -> str:
+def spread(values: Iterable[float], form: str = ".2f") -> str:
     values = sorted(values)
-    return f"{median(values):.2f} ({values[0]:.2f} to {values[-1]:.2f})"
+    return f"{median(values):{form}} ({values[0]:{form}} to {values[-1]:{form}})"
 
 
 JOBS: dict[str, Callable[..., dict[str, float]]] = {"floor": floor, "prepare": preparation}

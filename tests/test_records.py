@@ -1,5 +1,6 @@
 """The shard codec: what goes in comes out, and damage is named."""
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -164,8 +165,15 @@ def test_a_well_signed_record_that_makes_no_sense_is_refused():
         decode_epoch(encode_epoch(wrong))
     with pytest.raises(ValueError, match="stage 9"):
         decode_epoch(encode_epoch(replace(epoch, stage=9)))
+    junk = encode_epoch(epoch)
+    frame = junk.index(b"\x28\xb5\x2f\xfd")  # where Zstandard's frame begins
+    for place in (frame, frame + 20):
+        broken = junk[:place] + b"\0" * 8 + junk[place + 8 :]
+        signed = broken[:18] + zlib.crc32(broken[22:]).to_bytes(4, "little") + broken[22:]
+        with pytest.raises(ValueError, match="damaged epoch record"):
+            decode_epoch(signed)
     short = replace(epoch.signals[0], samples=epoch.signals[0].samples[:, :-128])
-    with pytest.raises(ValueError, match="its channel table asks for"):
+    with pytest.raises(ValueError, match="samples that its channel table asks for"):
         decode_epoch(encode_epoch(replace(epoch, signals=(short,))))
 
 
@@ -187,7 +195,7 @@ def test_a_shard_reads_back_in_any_order_and_says_when_it_is_damaged(tmp_path):
         with pytest.raises(ValueError, match=f"{name}.array_record is damaged"):
             open_shard(broken, 4)
     flipped = tmp_path / "flipped.array_record"
-    middle = 220_000  # of four records of 88 kB, in the third
+    middle = whole.index(records[2][-5000:-4900])
     flipped.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     reader = open_shard(flipped, 4)
     assert read_epochs(reader, flipped, 0, 2)[1].index == 1
