@@ -7,6 +7,8 @@ the way repeats the last one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -131,33 +133,66 @@ RAIL_SAMPLES = 4
 file's own range is. A wave's crest of the finest converter stays there for two or three."""
 
 
-def rail_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Habits:
+    """How a signal behaves as recorded, by a survey of it.
+
+    Attributes:
+      lowest, highest: its extremes.
+      repeats: whether it repeats values by itself, as a coarse converter does: then repetition says nothing.
+    """
+
+    lowest: float
+    highest: float
+    repeats: bool
+
+
+def habits(pieces: Sequence[np.ndarray], rate_hz: Fraction) -> Habits:
+    """The habits of a signal.
+
+    Args:
+      pieces: of its samples as recorded, (n,) each, NaN in gaps.
+    """
+    seen = [x for x in pieces if len(x) and not np.isnan(x).all()]
+    if not seen:
+        return Habits(np.nan, np.nan, repeats=True)
+    lowest, highest = min(map(np.nanmin, seen)), max(map(np.nanmax, seen))
+    still = 0
+    for x in seen:
+        starts, stops = _runs(x[1:] == x[:-1])
+        lengths = stops - starts
+        by_itself = (lengths < _dropped_samples(rate_hz) - 1) & (x[starts] > lowest) & (x[starts] < highest)
+        still += lengths[by_itself].sum()
+    return Habits(lowest, highest, repeats=bool(still > STILL_SHARE * sum(map(len, seen))))
+
+
+def rail_flags(
+    x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int, known: Habits
+) -> np.ndarray:
     """(n_seconds,) uint8: CLIPPED where x (n,), as recorded, stays at its own extreme for `RAIL_SAMPLES` and 20 ms.
 
     A second of breathing counts from half a second there. Nothing is said of a signal that repeats values by itself,
     nor of SpO2, for which 100 % is a good value.
     """
     found = np.zeros(n_seconds, np.uint8)
-    if modality is Modality.SPO2 or not len(x) or np.isnan(x).all():
-        return found
-    extremes = np.nanmin(x), np.nanmax(x)
-    if _still_share(x[(x > extremes[0]) & (x < extremes[1])]) > STILL_SHARE:
+    if modality is Modality.SPO2 or known.repeats:
         return found
     least = max(RAIL_SAMPLES, int(0.02 * float(rate_hz)))
     seconds = np.zeros(n_seconds + 1)  # samples at a rail in each; one more for a last part of a second
-    for extreme in extremes:
+    for extreme in (known.lowest, known.highest):
         for start, stop in zip(*_runs(x == extreme), strict=True):
             if least <= stop - start <= _STILL_MAX_S * rate_hz:
                 at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
                 np.add.at(seconds, np.minimum(at, n_seconds), 1)
-    enough = (
-        float(rate_hz) / 2 if modality is Modality.RESP else 1
-    )  # a breath with its crest cut is still a breath
+    # A breath with its crest cut is still a breath.
+    enough = float(rate_hz) / 2 if modality is Modality.RESP else 1
     found[seconds[:n_seconds] >= enough] = Quality.CLIPPED
     return found
 
 
-def dropped_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: np.ndarray) -> np.ndarray:
+def dropped_flags(
+    x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: np.ndarray, known: Habits
+) -> np.ndarray:
     """DROPPED in seconds in which x repeats one value for `DROPPED_S` and at least 10 samples.
 
     Args:
@@ -167,25 +202,21 @@ def dropped_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: n
       (n_seconds,) uint8; nothing for a signal that repeats values by itself.
     """
     found = np.zeros(len(flags), np.uint8)
-    least = max(10, int(DROPPED_S * float(rate_hz)))
-    if modality not in HUM_UV or len(x) <= least:
+    if modality not in HUM_UV or known.repeats:
         return found
-    starts, stops = _runs(np.diff(x) == 0)
+    starts, stops = _runs(x[1:] == x[:-1])
     lengths = stops - starts
-    long = (lengths >= least - 1) & (lengths <= _STILL_MAX_S * rate_hz)
-    if _still_share(x) - lengths[lengths >= least - 1].sum() / len(x) > STILL_SHARE:
-        return found
+    long = (lengths >= _dropped_samples(rate_hz) - 1) & (lengths <= _STILL_MAX_S * rate_hz)
     for start, stop in zip(starts[long], stops[long], strict=True):
         found[int(start / float(rate_hz)) : int(stop / float(rate_hz)) + 1] = Quality.DROPPED
     return np.where(flags == Quality.GOOD, found, np.uint8(0))
+
+
+def _dropped_samples(rate_hz: Fraction) -> int:
+    return max(10, int(DROPPED_S * float(rate_hz)))
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where runs of True begin and end (half-open)."""
     edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
     return edges[::2], edges[1::2]
-
-
-def _still_share(x: np.ndarray) -> float:
-    """Share of samples that equal the one before."""
-    return float(np.mean(np.diff(x) == 0)) if len(x) > 1 else 0.0
