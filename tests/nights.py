@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.annotations.terms import Meaning
 from data_pipeline.night import (
     EPOCH_S,
     RATE_HZ,
@@ -106,6 +107,8 @@ def load_random_night(
     demographics: Demographics,
     scored: frozenset[str] | None = None,
     dialect: str | None = None,
+    terms: Mapping[str, Meaning] | None = None,
+    unusable: frozenset[str] = frozenset(),
 ) -> Night:
     """Stands for `data_pipeline.load.load_night` where the reading of files is not what is tested."""
     word = recording.read_text().split()[-1]
@@ -114,3 +117,8 @@ def load_random_night(
     if word == "bug":
         raise LookupError("nobody foresaw this")
     return random_night(int(word), 4 + int(word) % 3, night_id=night_id, subject_id=subject_id, site=site)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a run makes; `sources.jsonl` only remembers when the sources were touched."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "sources.jsonl"}

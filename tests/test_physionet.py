@@ -12,8 +12,9 @@ from data_pipeline.annotations.wfdb import read_wfdb
 from data_pipeline.cohorts import find_nights
 from data_pipeline.manifest import read_manifest
 from data_pipeline.night import RecordingError
-from data_pipeline.prepare import prepare, verify
+from data_pipeline.prepare import prepare
 from data_pipeline.records import night_events, open_shard, read_epochs
+from data_pipeline.verify import verify
 
 RATE_HZ = 200
 SIGNALS = (

@@ -9,33 +9,27 @@ import numpy as np
 import pytest
 
 from data_pipeline.cohorts import Source, find_nights
+from data_pipeline.journal import JOURNAL, FileSeen
 from data_pipeline.manifest import MANIFEST, read_manifest, write_manifest
 from data_pipeline.night import Demographics
-from data_pipeline.prepare import PrepareConfig, assign_splits, prepare, verify
+from data_pipeline.prepare import OutputError, PrepareConfig, prepare
 from data_pipeline.records import night_events, open_shard, read_epochs
-from tests.nights import load_random_night, random_night, write_recordings
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from data_pipeline.splits import assign_splits
+from data_pipeline.summary import Rejection, Summary
+from data_pipeline.verify import verify
+from tests.loaders import (
+    cannot_read_two,
+    dies,
+    empties_the_folder,
+    still_copied,
+    stops_at_three,
+    stops_for_want_of_space,
+)
+from tests.nights import files, load_random_night, random_night, write_recordings
 
 
 def prepared(folder, out, **options):
     return prepare([folder], out, load=load_random_night, **options)
-
-
-def dies(recording, scoring=(), **facts):
-    """A loader whose process ends at seed 2."""
-    if recording.read_text().endswith(" 2"):
-        os._exit(9)
-    return load_random_night(recording, scoring, **facts)
-
-
-def stops_at_three(recording, scoring=(), **facts):
-    """A loader that a person interrupts at seed 3."""
-    if recording.read_text().endswith(" 3"):
-        raise KeyboardInterrupt
-    return load_random_night(recording, scoring, **facts)
 
 
 def refuses_all(recording, scoring=(), **facts):
@@ -48,6 +42,7 @@ def test_a_folder_becomes_shards_and_a_manifest(tmp_path):
         "manifest.jsonl",
         "n1.array_record",
         "n2.array_record",
+        "population.json",
         "rejected.jsonl",
     ]
     manifest = read_manifest(tmp_path / "out")
@@ -104,7 +99,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(tmp_path):
     folder, out = write_recordings(tmp_path / "in", [1, 2, 3, 4]), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         prepare([folder], out, load=stops_at_three)
-    assert (out / "n1.partial.jsonl").is_file() and not (out / MANIFEST).exists()
+    assert (out / JOURNAL).is_file() and not (out / MANIFEST).exists()
     (out / "n9.array_record.half").write_bytes(b"half a night")
     (out / "n4.array_record").write_bytes(b"a shard without its manifest")
     (out / "n2.array_record").write_bytes(b"cut")
@@ -130,6 +125,94 @@ def test_only_what_changed_is_prepared_again(tmp_path):
     assert not (out / "n1.array_record").exists() and verify(out) == []
 
 
+def test_output_that_cannot_be_written_stops_the_run_and_refuses_nothing(tmp_path):
+    folder, out = write_recordings(tmp_path / "in", [1, 2, 3]), tmp_path / "out"
+    with pytest.raises(
+        OutputError, match=r"n\d.array_record: cannot be written on .*: .*File too large.* again"
+    ):
+        prepare([folder], out, workers=2, load=stops_for_want_of_space)
+    assert not (out / "rejected.jsonl").exists()
+    prepared(folder, out)
+    prepared(folder, tmp_path / "unbroken")
+    assert files(out) == files(tmp_path / "unbroken")
+
+
+def test_a_folder_that_is_removed_in_the_middle_stops_the_run(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1, 2])
+    with pytest.raises(OutputError, match="No such file or directory"):
+        prepare([folder], tmp_path / "out", load=empties_the_folder)
+    prepared(folder, tmp_path / "out")
+
+    def empty(done, total, night_id):
+        (tmp_path / "out" / "n1.array_record").unlink()
+
+    (folder / "n2.edf").write_text("seed 4")
+    with pytest.raises(OutputError, match=r"1 shards are gone, such as n1\.array_record"):
+        prepared(folder, tmp_path / "out", progress=lambda done, *_: empty(done, *_) if done == 2 else None)
+
+
+def test_a_source_that_cannot_be_read_is_refused_and_stops_nothing(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1, 2, 3])
+    summary = prepare([folder], tmp_path / "out", load=cannot_read_two)
+    assert [n.night_id for n in summary.nights] == ["n1", "n3"]
+    assert [(r.night_id, r.reason) for r in summary.rejected] == [
+        ("n2", "[Errno 5] Input/output error: 'n2.edf'")
+    ]
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1])
+    summary = prepare([folder], tmp_path / "out", load=still_copied)
+    assert not summary.nights and "changed while it was read" in summary.rejected[0].reason
+
+
+def test_two_runs_do_not_fill_one_folder(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1])
+
+    def second_run(done, total, night_id):
+        with pytest.raises(ValueError, match="another run is preparing into this folder"):
+            prepared(folder, tmp_path / "out")
+        seen.append(night_id)
+
+    seen = []
+    prepared(folder, tmp_path / "out", progress=second_run)
+    assert seen == ["n1"] and verify(tmp_path / "out") == []
+
+
+def test_sources_are_read_again_only_when_their_size_or_times_changed_or_on_demand(tmp_path, monkeypatch):
+    folder, out = write_recordings(tmp_path / "in", [1, 2]), tmp_path / "out"
+    prepared(folder, out)
+    before, read = files(out), []
+    hash_file = FileSeen.read
+    monkeypatch.setattr(FileSeen, "read", lambda path: read.append(path.name) or hash_file(path))
+
+    def again(**options):
+        read.clear()
+        kept = prepare([folder], out, load=refuses_all, **options).kept
+        assert kept == 2 and files(out) == before
+        return sorted(read)
+
+    assert again() == []
+    assert again(rehash=True) == ["n1.edf", "n2.edf"]
+    (folder / "n1.edf").touch()
+    assert again() == ["n1.edf"] and again() == []
+    (out / "sources.jsonl").unlink()
+    assert again() == ["n1.edf", "n2.edf"]
+    # Other bytes of the same length with the old date: the inode's own time gives it away.
+    old = (folder / "n1.edf").stat()
+    (folder / "n1.edf").write_text("seed 5")
+    os.utime(folder / "n1.edf", ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert prepared(folder, out).kept == 1 and files(out) != before
+
+
+def test_the_summary_puts_like_refusals_together(tmp_path):
+    rejected = [Rejection(f"n{k}", f"n{k}.edf", f"n{k}.edf: {k} bytes in 'EEG {k}'") for k in range(600)]
+    rejected += [Rejection(f"m{k}", f"m{k}.edf", "x" * k) for k in range(30)]
+    lines = Summary((), 0, tuple(rejected)).table().splitlines()
+    assert "rejected  630 recordings" in lines[2] and "  n0.edf and 599 alike: 0 bytes in 'EEG 0'" in lines
+    assert lines[-1] == "  and 11 other reasons" and len(lines) < 30
+
+
 def test_nights_of_another_data_set_are_not_forgotten(tmp_path):
     prepared(write_recordings(tmp_path / "a", [1]), tmp_path / "out")
     with pytest.raises(ValueError, match="holds 1 nights that are not among the inputs, such as n1"):
@@ -147,20 +230,20 @@ def test_splits_follow_the_person_and_stay_when_others_join():
     def night(k, subject, split=None):
         return Source(f"n{k}", subject, "", Path(f"n{k}.edf"), split=split)
 
-    config = PrepareConfig(val_share=0.2, test_share=0.3)
+    shares = {"val_share": 0.2, "test_share": 0.3}
     nights = [night(k, f"subject{k // 2}") for k in range(2000)]
-    splits = assign_splits(nights, config)
+    splits = assign_splits(nights, **shares)
     assert all(splits[f"n{k}"] == splits[f"n{k + 1}"] for k in range(0, 2000, 2))
     counts = {
         name: sum(split == name for split in splits.values()) / 2000 for name in ("train", "val", "test")
     }
     assert counts == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.05)
-    fewer = assign_splits(nights[::7], config)
+    fewer = assign_splits(nights[::7], **shares)
     assert all(splits[name] == split for name, split in fewer.items())
-    asked = assign_splits([night(1, "x", "test"), night(2, "x"), night(3, "y", "val")], config)
+    asked = assign_splits([night(1, "x", "test"), night(2, "x"), night(3, "y", "val")], **shares)
     assert asked == {"n1": "test", "n2": "test", "n3": "val"}
     with pytest.raises(ValueError, match="subject x is in split test and in train"):
-        assign_splits([night(1, "x", "test"), night(2, "x", "train")], config)
+        assign_splits([night(1, "x", "test"), night(2, "x", "train")], **shares)
     with pytest.raises(ValueError, match="sum <= 1"):
         PrepareConfig(val_share=0.9, test_share=0.2)
 

@@ -1,15 +1,19 @@
-"""Where the nights of a data set are, and whose they are: a module a cohort, with `find_nights(inputs)`."""
+"""Where the nights of a data set are, and whose they are: a module a cohort, with `find_nights(inputs)`.
+
+A module whose name begins with an underscore is no cohort: it holds what several share.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
+from data_pipeline.annotations.terms import Meaning
 from data_pipeline.night import Demographics
 
 
@@ -27,6 +31,8 @@ class Source:
       split: "train", "val" or "test" when the data set fixes it, else None.
       scored: what the scorer looked for, as in `night.Scoring`; None takes it from what the files show.
       dialect: how `scoring` is written, a module of `data_pipeline.annotations`; None looks at each file.
+      terms: words of the scoring that mean something of their own in this cohort, in lower case.
+      unusable: what is known to be wrong in this recording, as in `load.load_night`.
       cohort: whose nights these are, where the folder itself says so; None is the name of the adapter.
     """
 
@@ -39,6 +45,8 @@ class Source:
     split: str | None = None
     scored: frozenset[str] | None = None
     dialect: str | None = None
+    terms: Mapping[str, Meaning] = field(default_factory=dict)
+    unusable: frozenset[str] = frozenset()
     cohort: str | None = None
 
 
@@ -58,7 +66,9 @@ def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]
 
 def _adapter(cohort: str) -> ModuleType:
     if not cohort.endswith(".py"):
-        known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+        known = sorted(
+            module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+        )
         if cohort not in known:
             raise ValueError(
                 f"no cohort {cohort!r}; expected one of {', '.join(known)}, or the path of an adapter, my_lab.py"

@@ -31,10 +31,18 @@ SCORING_ENDINGS = (
     "-hypnogram.edf",
     "_hypnogram.edf",
     "_annotations.edf",
+    "-nsrr.xml",
+    "-profusion.xml",
+    ".tal",
+    "_hypnogram.json",
+    "_stages.json",
+    "_events.json",
+    "_annotations.json",
     ".arousal",
     ".st",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
+_SLEEP_EDF = "-hypnogram.edf"
 DEMOGRAPHICS = "demographics.csv"
 _COLUMNS = {"night_id", "file", "subject_id", "site", "cohort", "age_years", "sex", "bmi", "split", "scored"}
 
@@ -59,11 +67,18 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
         if not found:
             raise ValueError(f"{given}: no recording found; expected {', '.join(SUFFIXES)} with signals")
         recordings |= found
+    folders: dict[Path, list[Path]] = {}
+    for path in sorted(recordings):
+        folders.setdefault(path.parent, []).append(path)
     sources = []
-    for folder in sorted({path.parent for path in recordings}):
-        here = sorted(path for path in folder.iterdir() if path.is_file())
+    for folder, mine in sorted(folders.items()):
+        here: dict[str, list[Path]] = {}  # by name in lower case, and Sleep-EDF's by how it begins
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            name = path.name.lower()
+            here.setdefault(name, []).append(path)
+            if name.endswith(_SLEEP_EDF):
+                here.setdefault(f"{name[:6]}*{_SLEEP_EDF}", []).append(path)
         table = _read_demographics(folder / DEMOGRAPHICS)
-        mine = sorted(path for path in recordings if path.parent == folder)
         if table and not set(table) & {key for path in mine for key in (path.stem, path.name)}:
             raise ValueError(
                 f"{folder / DEMOGRAPHICS}: none of its {len(table)} nights is a recording beside it (first: "
@@ -73,14 +88,14 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
     return sources
 
 
-def _source(recording: Path, here: list[Path], row: dict[str, str]) -> Source:
+def _source(recording: Path, here: dict[str, list[Path]], row: dict[str, str]) -> Source:
     night_id = re.sub(r"[^A-Za-z0-9._-]+", "_", recording.stem).lstrip("._-") or "night"
     return Source(
         night_id=night_id,
         subject_id=row.get("subject_id") or night_id,
         site=row.get("site", ""),
         recording=recording,
-        scoring=tuple(path for path in here if path != recording and _scores(path, recording)),
+        scoring=_scorings(recording, here),
         demographics=Demographics(
             age_years=float(row["age_years"]) if row.get("age_years") else None,
             sex=row.get("sex") or None,
@@ -92,14 +107,14 @@ def _source(recording: Path, here: list[Path], row: dict[str, str]) -> Source:
     )
 
 
-def _scores(path: Path, recording: Path) -> bool:
-    name, stem = path.name.lower(), recording.stem.lower()
-    if name == DEMOGRAPHICS:
-        return False
-    if name.startswith(stem) and name[len(stem) :] in SCORING_ENDINGS:
-        return not name.endswith(SUFFIXES) or _annotations_only(path)
-    sleep_edf = "-psg" in stem and len(stem) > 6 and name.endswith("-hypnogram.edf")
-    return sleep_edf and name[:6] == stem[:6]
+def _scorings(recording: Path, here: dict[str, list[Path]]) -> tuple[Path, ...]:
+    """Looked up by name: to go through a folder of 20,000 recordings for each of them takes an hour."""
+    stem = recording.stem.lower()
+    found = {path for ending in SCORING_ENDINGS for path in here.get(stem + ending, ())}
+    found = {p for p in found if p.suffix.lower() not in SUFFIXES or _annotations_only(p)}
+    if "-psg" in stem and len(stem) > 6:
+        found |= set(here.get(f"{stem[:6]}*{_SLEEP_EDF}", ()))
+    return tuple(sorted(path for path in found if path != recording and path.name.lower() != DEMOGRAPHICS))
 
 
 def _annotations_only(path: Path) -> bool:
@@ -119,39 +134,45 @@ def _read_demographics(path: Path) -> dict[str, dict[str, str]]:
     """Rows by the recording they speak of, cells stripped; {} when there is no table."""
     if not path.is_file():
         return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _rows(path, csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a table in UTF-8 ({error}); save it as UTF-8 CSV") from error
+
+
+def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        if not columns & {"night_id", "file"} or columns - _COLUMNS:
+    columns = set(reader.fieldnames or ())
+    if not columns & {"night_id", "file"} or columns - _COLUMNS:
+        raise ValueError(
+            f"{path}: columns {sorted(columns)}; expected night_id or file, and any of {sorted(_COLUMNS)}"
+        )
+    for number, cells in enumerate(reader, start=2):
+        row = {key: (value or "").strip() for key, value in cells.items() if key is not None}
+        if None in cells:
+            raise ValueError(f"{path}, line {number}: more cells than columns")
+        key = row.get("night_id") or row.get("file")
+        if not key or key in table:
             raise ValueError(
-                f"{path}: columns {sorted(columns)}; expected night_id or file, and any of {sorted(_COLUMNS)}"
+                f"{path}, line {number}: night {key!r} is {'there twice' if key else 'not named'}"
             )
-        for number, cells in enumerate(reader, start=2):
-            row = {key: (value or "").strip() for key, value in cells.items() if key is not None}
-            if None in cells:
-                raise ValueError(f"{path}, line {number}: more cells than columns")
-            key = row.get("night_id") or row.get("file")
-            if not key or key in table:
+        for column, expected in (("sex", ("F", "M")), ("split", SPLITS)):
+            if row.get(column) and row[column] not in expected:
                 raise ValueError(
-                    f"{path}, line {number}: night {key!r} is {'there twice' if key else 'not named'}"
+                    f"{path}, line {number}: {column} {row[column]!r}; expected one of {expected}"
                 )
-            for column, expected in (("sex", ("F", "M")), ("split", SPLITS)):
-                if row.get(column) and row[column] not in expected:
-                    raise ValueError(
-                        f"{path}, line {number}: {column} {row[column]!r}; expected one of {expected}"
-                    )
-            for column, highest in (("age_years", 130), ("bmi", 150)):
-                if row.get(column) and not _is_number_up_to(row[column], highest):
-                    raise ValueError(
-                        f"{path}, line {number}: {column} {row[column]!r}; expected a number 0-{highest}"
-                    )
-            if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
+        for column, highest in (("age_years", 130), ("bmi", 150)):
+            if row.get(column) and not _is_number_up_to(row[column], highest):
                 raise ValueError(
-                    f"{path}, line {number}: scored {sorted(unknown)}; "
-                    f"expected 'stages' or {[str(kind) for kind in EventKind]}"
+                    f"{path}, line {number}: {column} {row[column]!r}; expected a number 0-{highest}"
                 )
-            table[key] = row
+        if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
+            raise ValueError(
+                f"{path}, line {number}: scored {sorted(unknown)}; "
+                f"expected 'stages' or {[str(kind) for kind in EventKind]}"
+            )
+        table[key] = row
     return table
 
 

@@ -29,7 +29,10 @@ def open_recording(path: Path) -> Recording:
     """
     path = Path(path)
     if not path.is_file():
-        raise RecordingError(f"{path}: no such file.")
+        is_folder = path.is_dir()
+        raise RecordingError(
+            f"{path}: {'a folder, expected one of the recordings in it' if is_folder else 'no such file'}."
+        )
     read = _reader_of(path)
     if read is None:
         raise RecordingError(

@@ -3,13 +3,15 @@
 Kemp et al. 1992 (EDF), Kemp and Olivan 2003 (EDF+), https://www.edfplus.info/specs.
 
 edfio interprets the header. The samples are read here because edfio joins the blocks of an EDF+D file, loads
-a BDF file whole, and keeps every channel that was read; a night's channels pass through here one at a time.
+a BDF file whole, and keeps every channel that was read; here a few megabytes are in memory at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,10 +24,16 @@ from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Si
 
 _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
-_ANNOTATION_LABELS = ("EDF Annotations", "BDF Annotations")
-_TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
+TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """A time-stamped annotation list: onset, duration, texts divided by 0x14 (EDF+ section 2.2.2)."""
-_SHORTEST_RECORD_S, _LONGEST_RECORD_S = 1e-5, 1e9
+_SHORTEST_RECORD_S = 1e-5
+_MOST_MISSING = 30_000_000
+"""Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
+_FURTHEST_S = 1e9
+"""Onsets and durations of annotations are cut off here, far outside any recording."""
+_PIECE_BYTES = 4 << 20
+"""The data are read in pieces of whole records, about so large."""
 _JITTER_S = 0.002
 """Time stamps of records may differ from the nominal by this much before it counts as a gap."""
 
@@ -52,6 +60,50 @@ class _Layout:
     annotation_columns: tuple[slice, ...]
 
 
+class _Records:
+    """The data records of a file. The last piece read is kept: channels that are read in turn find it there.
+
+    The file is not mapped into memory: a mapped file counts as memory as it is read, and kills the process when
+    it is cut meanwhile.
+    """
+
+    def __init__(self, path: Path, layout: _Layout, n_records: int) -> None:
+        self._path, self._layout, self._n_records = path, layout, n_records
+        self._kept: tuple[int, np.ndarray] = 0, np.empty((0, layout.record_bytes), np.uint8)
+        self._piece = max(1, _PIECE_BYTES // layout.record_bytes)
+
+    def __len__(self) -> int:
+        return self._n_records
+
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Records [first, last) as (index of the first, (n, record_bytes) uint8)."""
+        while first < last:
+            n = min(last - first, self._piece)
+            yield first, self._rows(first, n)
+            first += n
+
+    def column(self, column: slice) -> np.ndarray:
+        """(n_records, width) uint8: some bytes of every record."""
+        return np.concatenate([rows[:, column] for _, rows in self.pieces(0, self._n_records)])
+
+    def _rows(self, first: int, n: int) -> np.ndarray:
+        start, rows = self._kept
+        if not start <= first <= first + n <= start + len(rows):
+            try:
+                with self._path.open("rb") as file:
+                    file.seek(self._layout.header_bytes + first * self._layout.record_bytes)
+                    rows = np.fromfile(file, np.uint8, n * self._layout.record_bytes)
+            except OSError as error:  # while a shard is written, this must not be taken for the shard's
+                raise RecordingError(
+                    f"{self._path}: it cannot be read any more ({error.strerror})."
+                ) from error
+            if len(rows) < n * self._layout.record_bytes:
+                raise RecordingError(f"{self._path}: it became shorter while it was read. Copy it again.")
+            start, rows = first, rows.reshape(n, -1)
+            self._kept = start, rows
+        return rows[first - start : first - start + n]
+
+
 def read_edf(path: Path) -> Recording:
     """Opens an EDF or BDF file of any kind; an annotation-only file gives a recording without signals.
 
@@ -63,9 +115,7 @@ def read_edf(path: Path) -> Recording:
     """
     layout, signals = _read_header(path)
     n_records, notes = _count_records(path, layout)
-    records = np.memmap(
-        path, np.uint8, "r", offset=layout.header_bytes, shape=(n_records, layout.record_bytes)
-    )
+    records = _Records(path, layout, n_records)
     starts_s = _record_starts(path, layout, records)
     annotations = _read_annotations(layout, records)
     ends_s = starts_s + float(layout.record_s)
@@ -77,30 +127,35 @@ def read_edf(path: Path) -> Recording:
         )
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
+    lost_s = sum(b - a for a, b in gaps)
     if gaps:
-        lost_s = sum(b - a for a, b in gaps)
         notes.append(f"{len(gaps)} gap(s), {lost_s:g} s in all, in which nothing was recorded.")
 
     def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
         signal = signals[index]
         rate_hz = float(signal.rate_hz)
+        if lost_s * rate_hz > _MOST_MISSING:
+            raise RecordingError(
+                f"{path}: channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, "
+                "too much to fill. Split the recording at its gaps, or mend its header."
+            )
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
         if not inside.size:
             return np.full(last - first, np.nan, np.float32)
-        wanted = slice(inside[0], inside[-1] + 1)
-        digital = _decode(records[wanted, layout.columns[index]], layout.sample_bytes)
-        physical = _calibrate(digital, signal)
-        # Each record goes to its own place; in a file without gaps that is one copy.
-        record_starts = np.round(starts_s[wanted] * rate_hz).astype(np.int64) - first
-        n = physical.shape[1]
-        if np.array_equal(record_starts, record_starts[0] + n * np.arange(len(record_starts))):
-            physical = physical.reshape(1, -1)
-            record_starts = record_starts[:1]
+        # Each record goes to its own place; in a file without gaps that is one copy a piece.
+        places = np.round(starts_s[inside[0] : inside[-1] + 1] * rate_hz).astype(np.int64) - first
         samples = np.full(last - first, np.nan, np.float32)
-        for begin, block in zip(record_starts, physical, strict=True):
-            lo, hi = max(begin, 0), min(begin + len(block), len(samples))
-            samples[lo:hi] = block[lo - begin : hi - begin]
+        for piece_first, rows in records.pieces(inside[0], inside[-1] + 1):
+            physical = _calibrate(_decode(rows[:, layout.columns[index]], layout.sample_bytes), signal)
+            begins = places[piece_first - inside[0] :][: len(rows)]
+            n = physical.shape[1]
+            if np.array_equal(begins, begins[0] + n * np.arange(len(begins))):
+                physical, begins = physical.reshape(1, -1), begins[:1]
+            for begin, block in zip(begins, physical, strict=True):
+                lo, hi = max(begin, 0), min(begin + len(block), len(samples))
+                if lo < hi:
+                    samples[lo:hi] = block[lo - begin : hi - begin]
         return samples
 
     return Recording(
@@ -133,22 +188,23 @@ def _read_header(path: Path) -> tuple[_Layout, tuple[Signal, ...]]:
             f"{path}: the header ends after {len(header)} of {header_bytes} bytes. Copy the file again."
         )
     record_s = _number(path, fixed[244:252], "duration of a data record", Fraction)
-    labels = [header[256 + 16 * i :][:16].decode("latin-1").strip() for i in range(n_signals)]
+    labels = [header[256 + 16 * i :][:16].decode("latin-1").rstrip() for i in range(n_signals)]
     samples_at = 256 + 216 * n_signals
     n_samples = [
         _number(path, header[samples_at + 8 * i :][:8], f"samples in a record of '{labels[i]}'", int)
         for i in range(n_signals)
     ]
-    is_annotation = [label in _ANNOTATION_LABELS for label in labels]
+    is_bdf = fixed.startswith(_BDF_MAGIC)
+    # Only the format's own word: in an EDF, a signal called "BDF Annotations" is a signal, to edfio too.
+    is_annotation = [label == ("BDF Annotations" if is_bdf else "EDF Annotations") for label in labels]
     if min(n_samples) < 0 or sum(n_samples) == 0:
         raise RecordingError(f"{path}: a data record has no samples. The header is damaged.")
     # Only a file of annotations may say 0. Beyond the rest nobody records, and floats end.
-    if not (_SHORTEST_RECORD_S <= record_s <= _LONGEST_RECORD_S or (record_s == 0 and all(is_annotation))):
+    if not (_SHORTEST_RECORD_S <= record_s <= LONGEST_S or (record_s == 0 and all(is_annotation))):
         raise RecordingError(
             f"{path}: duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
-            "0. The header is damaged."
+            "0 and not days long. The header is damaged."
         )
-    is_bdf = fixed.startswith(_BDF_MAGIC)
     sample_bytes = 3 if is_bdf else 2
     ends = np.cumsum(n_samples) * sample_bytes
     columns = [slice(int(end) - n * sample_bytes, int(end)) for n, end in zip(n_samples, ends, strict=True)]
@@ -197,14 +253,14 @@ def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) 
 
 
 def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
-    text = field.decode("latin-1").strip(" \0")
-    try:
-        return kind(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise RecordingError(
-            f"{path}: header field '{name}' holds {text!r}, expected a number. "
-            "The header is damaged: export the recording again."
-        ) from error
+    text = field.strip(b" \0")
+    if _NUMBER.fullmatch(text):
+        with contextlib.suppress(ValueError):  # 1.5 or 1e3 where it must be an int
+            return kind(text.decode())
+    raise RecordingError(
+        f"{path}: header field '{name}' holds {text.decode('latin-1')!r}, expected a number. "
+        "The header is damaged: export the recording again."
+    )
 
 
 def _clock(field: bytes) -> str | None:
@@ -238,7 +294,7 @@ def _count_records(path: Path, layout: _Layout) -> tuple[int, list[str]]:
     return whole, [f"{rest} byte(s) after the last data record were ignored."] if rest else []
 
 
-def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarray:
+def _record_starts(path: Path, layout: _Layout, records: _Records) -> np.ndarray:
     """(n_records,) float64 seconds at which each record begins, the first at 0."""
     if not layout.is_discontinuous:
         return np.arange(len(records)) * float(layout.record_s)
@@ -247,13 +303,13 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
             f"{path}: declared discontinuous (EDF+D), but it has no annotation channel that says when. "
             "Export it as EDF+C."
         )
-    stamps = [_TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
+    stamps = [TAL.match(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps:
         raise RecordingError(
             f"{path}: data record {stamps.index(None)} has no time stamp, expected one in each record of "
             "an EDF+D file. Export it again."
         )
-    starts_s = np.array([float(stamp[1]) for stamp in stamps])
+    starts_s = np.array([_seconds(stamp[1]) for stamp in stamps])
     starts_s -= starts_s[0]
     late_s = np.diff(starts_s) - float(layout.record_s)
     if len(late_s) and late_s.min() < -_JITTER_S:
@@ -264,19 +320,29 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
     return starts_s
 
 
-def _read_annotations(layout: _Layout, records: np.ndarray) -> tuple[Annotation, ...]:
+def _read_annotations(layout: _Layout, records: _Records) -> tuple[Annotation, ...]:
+    return read_tals(
+        [np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns]
+    )
+
+
+def read_tals(channels: Sequence[bytes]) -> tuple[Annotation, ...]:
+    """The annotations in the bytes of each annotation channel, sorted by onset from the first sample."""
     found: list[Annotation] = []
     offset_s = 0.0
-    for channel, column in enumerate(layout.annotation_columns):
-        raw = np.pad(records[:, column], ((0, 0), (0, 1))).tobytes()
-        for place, match in enumerate(_TAL.finditer(raw)):
-            onset_s, duration_s = float(match[1]), match[2] and float(match[2])
+    for channel, raw in enumerate(channels):
+        for place, match in enumerate(TAL.finditer(raw)):
+            onset_s, duration_s = _seconds(match[1]), match[2] and _seconds(match[2])
             if channel == 0 and place == 0 and not match[3]:
                 # The first time stamp is the fraction of a second at which the first sample was taken.
                 offset_s = onset_s
             found += [Annotation(onset_s, duration_s, _text(t)) for t in match[3].split(b"\x14") if t]
     shifted = (Annotation(round(a.onset_s - offset_s, 9), a.duration_s, a.text) for a in found)
     return tuple(sorted(shifted, key=lambda a: a.onset_s))
+
+
+def _seconds(digits: bytes) -> float:
+    return max(-_FURTHEST_S, min(float(digits), _FURTHEST_S))
 
 
 def _text(raw: bytes) -> str:

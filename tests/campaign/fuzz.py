@@ -1,0 +1,152 @@
+"""Whether every spoiled file is read or refused with a reason: no crash, no hang, no flood of memory.
+
+    python -m tests.campaign.fuzz [--inputs 20000] [--seed 0] [--save DIR]
+
+Files are read in a child process that may take 1 GB more than it began with. Input k of a seed is always the
+same; `--save` keeps those that broke something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import re
+import resource
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from data_pipeline.annotations import read_scoring
+from data_pipeline.cohorts import find_nights
+from data_pipeline.load import load_night
+from data_pipeline.manifest import read_manifest
+from data_pipeline.night import RecordingError
+from tests.campaign.seeds import Seed, seeds, spoil
+
+LONGEST_S = 10
+MOST_BYTES = 2**30
+_REFUSES = {
+    "recording": RecordingError,
+    "scoring": RecordingError,
+    "demographics": ValueError,
+    "manifest": ValueError,
+}
+"""What a reader of each role may raise."""
+
+
+def spoiled(number: int, seed: int) -> tuple[Seed, bytes]:
+    """Input `number` of a campaign; dialects come by turns."""
+    kinds = seeds()
+    kind = kinds[number % len(kinds)]
+    return kind, spoil(kind, random.Random(f"{seed}/{number}"))
+
+
+def read(kind: Seed, data: bytes, folder: Path) -> str:
+    """Reads a file as the pipeline would: "read" or "refused".
+
+    Raises:
+      AssertionError: it is refused without a reason. Whatever else is raised is a finding too.
+    """
+    name = "demographics" if kind.role == "demographics" else "night"
+    path = folder / f"{name}{kind.suffix}"
+    path.write_bytes(data)
+    try:
+        match kind.role:
+            case "recording":
+                load_night(path)
+            case "scoring":
+                read_scoring(path, 150.0)
+            case "demographics":
+                find_nights([folder / "night.edf"])
+            case "manifest":
+                read_manifest(path)
+    except _REFUSES[kind.role] as error:
+        if path.name in str(error):
+            return "refused"
+        raise AssertionError(f"refused without the name of the file: {error}") from error
+    finally:
+        path.unlink()
+    return "read"
+
+
+def _work(numbers: range, seed: int, pipe: Connection) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        first = seeds()[0]
+        read(first, first.data, folder)  # whatever is imported late is there before memory is counted
+        if sys.platform == "linux":
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            most = pages * resource.getpagesize() + MOST_BYTES
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        for number in numbers:
+            kind, data = spoiled(number, seed)
+            if kind.role == "demographics":
+                (folder / "night.edf").write_bytes(first.data)
+            try:
+                outcome = read(kind, data, folder)
+            except Exception:  # noqa: BLE001  (anything it raises is what is looked for)
+                outcome = traceback.format_exc()
+            pipe.send((number, outcome))
+
+
+def campaign(inputs: int, seed: int) -> Iterator[tuple[int, str]]:
+    """(number, outcome) of each input: "read", "refused", or what went wrong."""
+    context = multiprocessing.get_context("spawn")
+    number = 0
+    while number < inputs:
+        pipe, end = context.Pipe(duplex=False)
+        child = context.Process(target=_work, args=(range(number, inputs), seed, end), daemon=True)
+        child.start()
+        end.close()
+        wait_s = 60  # for the imports
+        try:
+            while number < inputs:
+                if not pipe.poll(wait_s):
+                    yield number, f"took more than {wait_s} s"
+                    number += 1
+                    break
+                yield pipe.recv()
+                number += 1
+                wait_s = LONGEST_S
+        except EOFError:
+            yield number, "the process that read it died"
+            number += 1
+        finally:
+            child.kill()
+            child.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--inputs", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", type=Path, help="keep what broke something here")
+    args = parser.parse_args()
+    outcomes: Counter[tuple[str, str]] = Counter()
+    broken: Counter[str] = Counter()
+    for number, outcome in campaign(args.inputs, args.seed):
+        kind, data = spoiled(number, args.seed)
+        verdict = outcome if outcome in ("read", "refused") else "BROKE"
+        outcomes[kind.dialect, verdict] += 1
+        if verdict == "BROKE":
+            last = re.sub(r"0x[0-9a-f]+|\d+|'.*'", "#", outcome.strip().splitlines()[-1])
+            if not broken[last]:
+                print(f"input {number} ({kind.dialect}): {outcome}", flush=True)
+            broken[last] += 1
+            if args.save:
+                args.save.mkdir(parents=True, exist_ok=True)
+                (args.save / f"{number}{kind.suffix}").write_bytes(data)
+    for dialect in dict.fromkeys(kind.dialect for kind in seeds()):
+        counts = ", ".join(f"{outcomes[dialect, v]} {v}" for v in ("read", "refused", "BROKE"))
+        print(f"{dialect:<17} {counts}")
+    if broken:
+        sys.exit(f"{broken.total()} of {args.inputs} inputs broke a reader, in {len(broken)} ways")
+
+
+if __name__ == "__main__":
+    main()
