@@ -162,7 +162,6 @@ def test_slpdb_marks_are_a_stage_and_the_events_of_its_30_s(tmp_path):
         (37500, "MT"),
         (45000, "2 CAA LL"),
         (52500, "9 H"),
-        (60000, "\t"),
     ]
     scoring, notes = read_scoring(write_annotations(tmp_path, "slp14", "st", marks, rate_hz=250), 240)
     assert scoring.stages.tolist() == [0, 1, 3, 4, -1, -1, 2, -1]
