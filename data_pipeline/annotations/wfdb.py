@@ -86,8 +86,8 @@ def _intervals(marks: list[tuple[float, str]]) -> list[Annotation]:
 
 def _epoch(onset_s: float, words: list[str]) -> list[Annotation]:
     texts: list[str] = []
-    for place, word in enumerate(words):
-        if place == 0 and word in _SLPDB_STAGES:
+    for word in words:
+        if word in _SLPDB_STAGES:
             texts.append(f"Sleep stage {_SLPDB_STAGES[word]}")
         else:
             texts += _SLPDB_EVENTS.get(word, (word,))
