@@ -9,7 +9,7 @@ import numpy as np
 
 from data_pipeline.annotations import merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning
-from data_pipeline.contact import dropped_flags, hum_flags, open_lead_flags, rail_flags
+from data_pipeline.contact import hum_flags, open_lead_flags, still_flags
 from data_pipeline.montage import Derivation, Montage, Unused
 from data_pipeline.montage_file import MontageRules, choose_channels
 from data_pipeline.night import (
@@ -138,8 +138,7 @@ def _prepare(recording: Recording, derivation: Derivation, n_seconds: int) -> tu
         x *= np.float32(weight * (unit if known else 1.0))
         mixed = x if mixed is None else mixed + x
     flags |= flat_flags(mixed, rate_hz, modality, n_seconds)
-    flags |= rail_flags(mixed, rate_hz, modality, n_seconds)
-    flags |= dropped_flags(mixed, rate_hz, modality, flags)
+    flags |= still_flags(mixed, rate_hz, modality, flags)
     samples, mains = condition(mixed, rate_hz, modality, n_seconds)
     seconds = samples.reshape(n_seconds, -1)
     amplitude = typical_amplitude(seconds[flags == Quality.GOOD].ravel())

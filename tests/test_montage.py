@@ -193,6 +193,13 @@ def test_case_separators_and_prefix_change_nothing(label, cased, separator, pref
         assert replace(plain, confidence="", reason="") == replace(other, confidence="", reason="")
 
 
+@given(st.text(max_size=30) | st.text("EMGLRCHIN12-. ", max_size=16))
+def test_any_text_is_read_as_something(label):
+    read = read_label(label)
+    assert read.kind and read.reason and set(read.slots) <= {s for slots in SLOTS.values() for s in slots}
+    assert read_label(label) == read
+
+
 @pytest.mark.parametrize(("label", "slot"), ALONE.items())
 def test_a_label_alone_finds_its_slot(label, slot):
     assert mapped(label) == {slot: label}
