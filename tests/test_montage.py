@@ -153,6 +153,10 @@ def test_a_label_is_cut_into_as_few_words_as_can_be():
     }
 
 
+def test_a_label_without_end_is_cut_short():
+    assert len(cut("L" * 500)) <= 80
+
+
 def test_a_reading_says_side_reference_confidence_and_reason():
     read = read_label("A2:EOG1")
     assert (read.modality, read.position, read.reference, read.sign) == (Modality.EOG, "E1", "M2", -1.0)

@@ -114,7 +114,13 @@ def test_an_amplifier_at_its_rail_inside_the_files_range():
     rest = np.zeros(32 * SECONDS, np.float32)  # a baseline is no rail
     rest[320:352] = breath[:32] + 1
     assert not still_flags(rest, Fraction(32), Modality.RESP, GOOD).any()
-    assert not still_flags(np.full(SECONDS, 100.0), Fraction(1), Modality.SPO2, GOOD).any()
+    steps = np.resize([93.0, 94, 95, 96, 97, 98, 100, 100, 100, 100], SECONDS)  # 100 % is a good value
+    assert not still_flags(steps, Fraction(1), Modality.SPO2, GOOD).any()
+    assert still_flags(steps, Fraction(1), Modality.EEG, GOOD).any()
+    crest = np.clip(brain(), -40, 40)
+    assert set(still_flags(crest, Fraction(256), Modality.EEG, GOOD)) == {0, Quality.CLIPPED}
+    crest[5000:5100] = 40  # long enough for lost samples, but at the rail
+    assert set(still_flags(crest, Fraction(256), Modality.EEG, GOOD)) == {0, Quality.CLIPPED}
     assert not still_flags(np.full(SECONDS, np.nan), Fraction(1), Modality.RESP, GOOD).any()
 
 
