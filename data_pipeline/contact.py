@@ -7,6 +7,8 @@ the way repeats the last one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -32,6 +34,12 @@ tense muscles on top of them bring it near 1 or, as muscle power rises with freq
 WHITE_S = 300
 """Seconds of white noise that make an open lead: muscles do not stay that even for five minutes."""
 _LOW, _HIGH = slice(2, 6), slice(20, 30)  # Hz, and bins of a one-second spectrum
+
+DROPPED_S = 0.15
+"""Seconds without any change, in a signal that changes from sample to sample: no body holds a voltage so still."""
+_STILL_MAX_S = 5  # longer than half a breath: that is a flat line, not a cut crest or a lost packet
+STILL_SHARE = 0.1
+"""A coarse converter repeats values by itself: if more samples than this do, repetition says nothing."""
 
 
 def hum_flags(
@@ -120,52 +128,95 @@ def open_lead_flags(samples: np.ndarray, modality: Modality, flags: np.ndarray) 
     return found
 
 
-RAIL_S, RAIL_SAMPLES = 0.02, 4
-"""Time and samples in a row at the largest or smallest value of the whole recording: an amplifier cut there, whatever
-the file's own range is. A wave's crest of the finest converter stays there for two or three samples."""
-DROPPED_S, DROPPED_SAMPLES = 0.15, 10
-"""Time and samples without any change elsewhere, in a signal that else changes from sample to sample: no body holds a
-voltage so still, the recorder lost samples and repeated the last."""
-STILL_MAX_S = 5
-"""Longer than half a breath it is a flat line, not a cut crest or a lost packet."""
-STILL_SHARE = 0.1
-"""A coarse converter repeats values by itself: if more samples than this do, repetition says nothing."""
+RAIL_SAMPLES = 4
+"""Samples in a row at the largest or smallest value of the whole recording: an amplifier cut there, whatever the
+file's own range is. A wave's crest of the finest converter stays there for two or three."""
 
 
-def still_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: np.ndarray) -> np.ndarray:
-    """Seconds in which a value is repeated: CLIPPED at the signal's own extremes, DROPPED elsewhere.
+@dataclass(frozen=True)
+class Habits:
+    """How a signal behaves as recorded, by a survey of it.
+
+    Attributes:
+      lowest, highest: its extremes.
+      repeats: whether it repeats values by itself, as a coarse converter does: then repetition says nothing.
+    """
+
+    lowest: float
+    highest: float
+    repeats: bool
+
+
+def habits(pieces: Sequence[np.ndarray], rate_hz: Fraction) -> Habits:
+    """The habits of a signal.
 
     Args:
-      x: (n,) as recorded.
-      flags: (n_seconds,) what is known already; a second with a flag is not said to be DROPPED too.
-    Returns:
-      (n_seconds,) uint8. Breathing is CLIPPED from half a second a second, and is never DROPPED: a pause is still.
-      Nothing of SpO2, for which 100 % is a good value.
+      pieces: of its samples as recorded, (n,) each, NaN in gaps.
     """
-    rate, n_seconds = float(rate_hz), len(flags)
+    seen = [x for x in pieces if len(x) and not np.isnan(x).all()]
+    if not seen:
+        return Habits(np.nan, np.nan, repeats=True)
+    lowest, highest = min(map(np.nanmin, seen)), max(map(np.nanmax, seen))
+    still = 0
+    for x in seen:
+        starts, stops = _runs(x[1:] == x[:-1])
+        lengths = stops - starts
+        by_itself = (lengths < _dropped_samples(rate_hz) - 1) & (x[starts] > lowest) & (x[starts] < highest)
+        still += lengths[by_itself].sum()
+    return Habits(lowest, highest, repeats=bool(still > STILL_SHARE * sum(map(len, seen))))
+
+
+def rail_flags(
+    x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int, known: Habits
+) -> np.ndarray:
+    """(n_seconds,) uint8: CLIPPED where x (n,), as recorded, stays at its own extreme for `RAIL_SAMPLES` and 20 ms.
+
+    A second of breathing counts from half a second there. Nothing is said of a signal that repeats values by itself,
+    nor of SpO2, for which 100 % is a good value.
+    """
     found = np.zeros(n_seconds, np.uint8)
-    if modality is Modality.SPO2 or len(x) < 2:
+    if modality is Modality.SPO2 or known.repeats:
         return found
-    edges = np.flatnonzero(np.diff(np.r_[False, np.diff(x) == 0, False].astype(np.int8)))
-    starts, stops = edges[::2], edges[1::2] + 1
-    lengths = stops - starts
-    at_rail = (x[starts] == np.fmin.reduce(x)) | (x[starts] == np.fmax.reduce(x))
-    long = lengths >= max(DROPPED_SAMPLES, DROPPED_S * rate)
-    if lengths[~at_rail & ~long].sum() > STILL_SHARE * len(x):
-        return found
-    short_enough = lengths <= STILL_MAX_S * rate
-    if modality is not Modality.RESP:
-        dropped = _samples_a_second(starts, stops, ~at_rail & long & short_enough, rate, n_seconds)
-        found[(dropped > 0) & (flags == Quality.GOOD)] = Quality.DROPPED
-    cut = at_rail & (lengths >= max(RAIL_SAMPLES, RAIL_S * rate)) & short_enough
-    clipped = _samples_a_second(starts, stops, cut, rate, n_seconds)
+    least = max(RAIL_SAMPLES, int(0.02 * float(rate_hz)))
+    seconds = np.zeros(n_seconds + 1)  # samples at a rail in each; one more for a last part of a second
+    for extreme in (known.lowest, known.highest):
+        for start, stop in zip(*_runs(x == extreme), strict=True):
+            if least <= stop - start <= _STILL_MAX_S * rate_hz:
+                at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
+                np.add.at(seconds, np.minimum(at, n_seconds), 1)
     # A breath with its crest cut is still a breath.
-    found[clipped >= (rate / 2 if modality is Modality.RESP else 1)] |= np.uint8(Quality.CLIPPED)
+    enough = float(rate_hz) / 2 if modality is Modality.RESP else 1
+    found[seconds[:n_seconds] >= enough] = Quality.CLIPPED
     return found
 
 
-def _samples_a_second(starts, stops, which: np.ndarray, rate_hz: float, n_seconds: int) -> np.ndarray:
-    """(n_seconds,) how many samples of the runs [starts, stops) that `which` chooses lie in each second."""
-    runs = [np.arange(start, stop) for start, stop in zip(starts[which], stops[which], strict=True)]
-    at = np.concatenate([*runs, np.empty(0, np.int64)]) / rate_hz
-    return np.bincount(np.minimum(at.astype(np.int64), n_seconds), minlength=n_seconds + 1)[:n_seconds]
+def dropped_flags(
+    x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: np.ndarray, known: Habits
+) -> np.ndarray:
+    """DROPPED in seconds in which x repeats one value for `DROPPED_S` and at least 10 samples.
+
+    Args:
+      x: (n,) as recorded.
+      flags: (n_seconds,) what is known already; a second that is flat or clipped is not said to be dropped too.
+    Returns:
+      (n_seconds,) uint8; nothing for a signal that repeats values by itself.
+    """
+    found = np.zeros(len(flags), np.uint8)
+    if modality not in HUM_UV or known.repeats:
+        return found
+    starts, stops = _runs(x[1:] == x[:-1])
+    lengths = stops - starts
+    long = (lengths >= _dropped_samples(rate_hz) - 1) & (lengths <= _STILL_MAX_S * rate_hz)
+    for start, stop in zip(starts[long], stops[long], strict=True):
+        found[int(start / float(rate_hz)) : int(stop / float(rate_hz)) + 1] = Quality.DROPPED
+    return np.where(flags == Quality.GOOD, found, np.uint8(0))
+
+
+def _dropped_samples(rate_hz: Fraction) -> int:
+    return max(10, int(DROPPED_S * float(rate_hz)))
+
+
+def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where runs of True begin and end (half-open)."""
+    edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
+    return edges[::2], edges[1::2]

@@ -20,12 +20,13 @@ from threadpoolctl import threadpool_limits
 from data_pipeline.cluster import run_on_ray
 from data_pipeline.cohorts import Source, find_nights
 from data_pipeline.journal import FileSeen, Journal, Seen, read_known, write_seen
-from data_pipeline.load import load_night
+from data_pipeline.load import RecordedNight, open_night
 from data_pipeline.manifest import (
     HALF,
     MANIFEST,
     SHARD_SUFFIX,
     VERSION,
+    ChannelEntry,
     Manifest,
     NightEntry,
     channel_entry,
@@ -36,10 +37,11 @@ from data_pipeline.manifest import (
     write_manifest,
 )
 from data_pipeline.montage_file import MontageRules
-from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Night, RecordingError
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
 from data_pipeline.population_file import write_population
 from data_pipeline.readers import files_of
-from data_pipeline.records import RECORD_VERSION, channel_scale, encode_epoch, night_epochs, write_shard
+from data_pipeline.records import RECORD_VERSION, encode_epoch, night_epochs, write_shard
+from data_pipeline.scale import Meter, storage_ranges
 from data_pipeline.splits import assign_splits
 from data_pipeline.summary import Rejection, Summary
 from data_pipeline.workers import ProcessDied, run_local
@@ -86,7 +88,7 @@ def prepare(
     config: PrepareConfig | None = None,
     montage: MontageRules | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    load: Callable[..., Night] = load_night,
+    load: Callable[..., Night | RecordedNight] = open_night,
 ) -> Summary:
     """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`, `population.json`.
 
@@ -103,7 +105,7 @@ def prepare(
       config: settings; a change of them prepares everything again.
       montage: what fills which slot, as in `load_night`; part of the settings.
       progress: called with (nights done, nights in all, night_id) after each.
-      load: reads one night; must be importable by name when there are several workers.
+      load: opens one night; must be importable by name when there are several workers.
 
     Raises:
       ValueError: nothing to prepare, two nights with one id, `out` holds nights that are not among the
@@ -178,7 +180,7 @@ class _Job:
     out: Path
     config: PrepareConfig
     known: NightEntry | None
-    load: Callable[..., Night]
+    load: Callable[..., Night | RecordedNight]
 
 
 @dataclass(frozen=True)
@@ -242,12 +244,13 @@ def _prepare_night(job: _Job) -> _Prepared:
         terms=source.terms,
         unusable=source.unusable,
     )
-    scales = {channel.slot: channel_scale(channel) for channel in night.channels}
-    channels = tuple(channel_entry(channel, scales[channel.slot]) for channel in night.channels)
     if night.n_epochs == 0:
         raise RecordingError(
             f"{source.recording.name}: {night.duration_s} s long; expected at least {EPOCH_S} s"
         )
+    with _writing(shard):
+        records_sha256, channels = _write(job, night)
+        shard_bytes = shard.stat().st_size
     if not any(channel.normalisable() for channel in channels):
         raise RecordingError(
             f"{source.recording.name}: no channel has a good second in {len(channels)} channels"
@@ -256,11 +259,6 @@ def _prepare_night(job: _Job) -> _Prepared:
         raise RecordingError(
             f"{source.recording.name}: changed while it was read; run again when it is complete"
         )
-    # Whole in memory by now: an error from here on is the output's.
-    epochs = night_epochs(night, scales)
-    with _writing(shard):
-        records_sha256 = write_shard(shard, map(encode_epoch, epochs))
-        shard_bytes = shard.stat().st_size
     scoring = night.scoring
     stages = np.full(night.n_epochs, UNKNOWN_STAGE) if scoring is None else scoring.stages
     entry = NightEntry(
@@ -283,6 +281,33 @@ def _prepare_night(job: _Job) -> _Prepared:
         notes=night.notes,
     )
     return _Prepared(entry, seen)
+
+
+def _write(job: _Job, night: Night | RecordedNight) -> tuple[str, tuple[ChannelEntry, ...]]:
+    """Writes a night's shard as it passes by, a block at a time; the records' SHA-256, the channels' entries."""
+    ranges = storage_ranges(night)
+    meters = {slot: Meter(night.duration_s, *range_) for slot, range_ in ranges.items()}
+    last: tuple[Channel, ...] = ()
+
+    def pieces() -> Iterator[tuple[Channel, ...]]:
+        nonlocal last
+        for span in blocks(night.duration_s):
+            try:
+                last = night.read(*span)
+            except OSError as error:  # told apart from errors of the shard that is being written
+                name = job.source.recording.name
+                raise RecordingError(f"{name}: cannot be read any further: {error}") from error
+            for channel in last:
+                meters[channel.slot].add(channel)
+            yield last
+
+    records_sha256 = write_shard(
+        _shard(job.out, job.source.night_id),
+        (encode_epoch(e) for e in night_epochs(night, ranges, pieces())),
+    )
+    return records_sha256, tuple(
+        channel_entry(c, meters[c.slot].scale(), meters[c.slot].quality) for c in last
+    )
 
 
 def _is_kept(job: _Job, seen: Seen) -> bool:

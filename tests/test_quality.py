@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipeline.contact import hum_flags, open_lead_flags, still_flags
+from data_pipeline.contact import dropped_flags, habits, hum_flags, open_lead_flags, rail_flags
 from data_pipeline.load import load_night
 from data_pipeline.night import Modality, Quality
 from data_pipeline.signal import condition
@@ -93,35 +93,54 @@ def test_samples_that_the_recorder_lost():
     x[256 * 20 + 10 : 256 * 20 + 80] = x[256 * 20 + 10]  # 0.27 s, as a wireless link loses them
     x[256 * 40 : 256 * 40 + 20] = 0.0  # 0.08 s: a crest may do that
     x[256 * 60 - 30 : 256 * 60 + 30] = 0.0
-    flags = still_flags(x, Fraction(256), Modality.EEG, GOOD)
+    flags = dropped_flags(x, Fraction(256), Modality.EEG, GOOD, habits([x], Fraction(256)))
     assert np.flatnonzero(flags).tolist() == [20, 59, 60] and flags[20] == Quality.DROPPED
     known = GOOD.copy()
     known[20] = Quality.CLIPPED
-    assert still_flags(x, Fraction(256), Modality.EEG, known)[20] == 0
+    assert dropped_flags(x, Fraction(256), Modality.EEG, known, habits([x], Fraction(256)))[20] == 0
     coarse = np.rint(brain() / 15) * 15  # a converter of 15 µV a step
-    assert not still_flags(coarse, Fraction(256), Modality.EEG, GOOD).any()
+    assert not dropped_flags(coarse, Fraction(256), Modality.EEG, GOOD, habits([coarse], Fraction(256))).any()
 
 
 def test_an_amplifier_at_its_rail_inside_the_files_range():
     t = np.arange(SECONDS * 32) / 32
     breath = np.sin(2 * np.pi * 0.25 * t).astype(np.float32) + 0.01 * brain(32) / 20
-    assert not still_flags(breath, Fraction(32), Modality.RESP, GOOD).any()
+    assert not rail_flags(breath, Fraction(32), Modality.RESP, SECONDS, habits([breath], Fraction(32))).any()
     cut = breath.copy()
     cut[32 * 100 : 32 * 200] = np.minimum(cut[32 * 100 : 32 * 200] * 4, 1.5)
-    flags = still_flags(cut, Fraction(32), Modality.RESP, GOOD)
+    flags = rail_flags(cut, Fraction(32), Modality.RESP, SECONDS, habits([cut], Fraction(32)))
     assert not flags[:99].any() and not flags[201:].any()
     assert (flags[100:200] == Quality.CLIPPED).mean() > 0.2  # the crests of breaths
     rest = np.zeros(32 * SECONDS, np.float32)  # a baseline is no rail
     rest[320:352] = breath[:32] + 1
-    assert not still_flags(rest, Fraction(32), Modality.RESP, GOOD).any()
-    steps = np.resize([93.0, 94, 95, 96, 97, 98, 100, 100, 100, 100], SECONDS)  # 100 % is a good value
-    assert not still_flags(steps, Fraction(1), Modality.SPO2, GOOD).any()
-    assert still_flags(steps, Fraction(1), Modality.EEG, GOOD).any()
+    assert not rail_flags(rest, Fraction(32), Modality.RESP, SECONDS, habits([rest], Fraction(32))).any()
+    assert not rail_flags(
+        np.full(SECONDS, 100.0),
+        Fraction(1),
+        Modality.SPO2,
+        SECONDS,
+        habits([np.full(SECONDS, 100.0)], Fraction(1)),
+    ).any()
+    assert not rail_flags(
+        np.full(SECONDS, np.nan),
+        Fraction(1),
+        Modality.RESP,
+        SECONDS,
+        habits([np.full(SECONDS, np.nan)], Fraction(1)),
+    ).any()
+
+
+def test_an_oximeter_at_100_and_a_crest_at_the_rail():
+    steps = np.resize([93.0, 94, 95, 96, 97, 98, 100, 100, 100, 100], SECONDS)
+    known = habits([steps], Fraction(1))
+    assert not rail_flags(steps, Fraction(1), Modality.SPO2, SECONDS, known).any()
+    assert rail_flags(steps, Fraction(1), Modality.EEG, SECONDS, known).any()
     crest = np.clip(brain(), -40, 40)
-    assert set(still_flags(crest, Fraction(256), Modality.EEG, GOOD)) == {0, Quality.CLIPPED}
     crest[5000:5100] = 40  # long enough for lost samples, but at the rail
-    assert set(still_flags(crest, Fraction(256), Modality.EEG, GOOD)) == {0, Quality.CLIPPED}
-    assert not still_flags(np.full(SECONDS, np.nan), Fraction(1), Modality.RESP, GOOD).any()
+    known = habits([crest], Fraction(256))
+    flags = rail_flags(crest, Fraction(256), Modality.EEG, SECONDS, known)
+    flags |= dropped_flags(crest, Fraction(256), Modality.EEG, flags, known)
+    assert set(flags) == {0, Quality.CLIPPED}
 
 
 @pytest.mark.parametrize("modality", ELECTRIC)
@@ -134,9 +153,12 @@ def test_simulated_lead_off_is_found_and_nothing_else_is(modality):
     ]
     faults += [Artefact("lead_off", "C3", 150.0, 60.0, 1200.0), Artefact("pop", "C3", 80.0, 2.0, 500.0)]
     add_electric(rng, x, "C3", faults, 50, 256)
-    samples, _ = condition(x, Fraction(256), modality, SECONDS)
+    samples = condition(x, Fraction(256), modality, SECONDS, (50.0,))
     flags = hum_flags(x, Fraction(256), modality, SECONDS, 1.0)
-    flags |= still_flags(x, Fraction(256), modality, flags) | open_lead_flags(samples, modality, flags)
+    flags |= dropped_flags(x, Fraction(256), modality, flags, habits([x], Fraction(256))) | open_lead_flags(
+        samples, modality, flags
+    )
+    flags |= rail_flags(x, Fraction(256), modality, SECONDS, habits([x], Fraction(256)))
     lead_off = np.zeros(SECONDS, bool)
     lead_off[150:210] = True
     assert ((flags[lead_off] & Quality.DISCONNECTED) > 0).mean() > 0.95

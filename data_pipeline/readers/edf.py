@@ -3,7 +3,7 @@
 Kemp et al. 1992 (EDF), Kemp and Olivan 2003 (EDF+), https://www.edfplus.info/specs.
 
 edfio interprets the header. The samples are read here because edfio joins the blocks of an EDF+D file, loads
-a BDF file whole, and keeps every channel that was read; a night's channels pass through here one at a time.
+a BDF file whole, and keeps every channel that was read; here a few megabytes are in memory at a time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +32,8 @@ _MOST_MISSING = 30_000_000
 """Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
 _FURTHEST_S = 1e9
 """Onsets and durations of annotations are cut off here, far outside any recording."""
+_PIECE_BYTES = 4 << 20
+"""The data are read in pieces of whole records, about so large."""
 _JITTER_S = 0.002
 """Time stamps of records may differ from the nominal by this much before it counts as a gap."""
 
@@ -58,6 +60,50 @@ class _Layout:
     annotation_columns: tuple[slice, ...]
 
 
+class _Records:
+    """The data records of a file. The last piece read is kept: channels that are read in turn find it there.
+
+    The file is not mapped into memory: a mapped file counts as memory as it is read, and kills the process when
+    it is cut meanwhile.
+    """
+
+    def __init__(self, path: Path, layout: _Layout, n_records: int) -> None:
+        self._path, self._layout, self._n_records = path, layout, n_records
+        self._kept: tuple[int, np.ndarray] = 0, np.empty((0, layout.record_bytes), np.uint8)
+        self._piece = max(1, _PIECE_BYTES // layout.record_bytes)
+
+    def __len__(self) -> int:
+        return self._n_records
+
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Records [first, last) as (index of the first, (n, record_bytes) uint8)."""
+        while first < last:
+            n = min(last - first, self._piece)
+            yield first, self._rows(first, n)
+            first += n
+
+    def column(self, column: slice) -> np.ndarray:
+        """(n_records, width) uint8: some bytes of every record."""
+        return np.concatenate([rows[:, column] for _, rows in self.pieces(0, self._n_records)])
+
+    def _rows(self, first: int, n: int) -> np.ndarray:
+        start, rows = self._kept
+        if not start <= first <= first + n <= start + len(rows):
+            try:
+                with self._path.open("rb") as file:
+                    file.seek(self._layout.header_bytes + first * self._layout.record_bytes)
+                    rows = np.fromfile(file, np.uint8, n * self._layout.record_bytes)
+            except OSError as error:  # while a shard is written, this must not be taken for the shard's
+                raise RecordingError(
+                    f"{self._path}: it cannot be read any more ({error.strerror})."
+                ) from error
+            if len(rows) < n * self._layout.record_bytes:
+                raise RecordingError(f"{self._path}: it became shorter while it was read. Copy it again.")
+            start, rows = first, rows.reshape(n, -1)
+            self._kept = start, rows
+        return rows[first - start : first - start + n]
+
+
 def read_edf(path: Path) -> Recording:
     """Opens an EDF or BDF file of any kind; an annotation-only file gives a recording without signals.
 
@@ -69,9 +115,7 @@ def read_edf(path: Path) -> Recording:
     """
     layout, signals = _read_header(path)
     n_records, notes = _count_records(path, layout)
-    records = np.memmap(
-        path, np.uint8, "r", offset=layout.header_bytes, shape=(n_records, layout.record_bytes)
-    )
+    records = _Records(path, layout, n_records)
     starts_s = _record_starts(path, layout, records)
     annotations = _read_annotations(layout, records)
     ends_s = starts_s + float(layout.record_s)
@@ -99,19 +143,19 @@ def read_edf(path: Path) -> Recording:
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
         if not inside.size:
             return np.full(last - first, np.nan, np.float32)
-        wanted = slice(inside[0], inside[-1] + 1)
-        digital = _decode(records[wanted, layout.columns[index]], layout.sample_bytes)
-        physical = _calibrate(digital, signal)
-        # Each record goes to its own place; in a file without gaps that is one copy.
-        record_starts = np.round(starts_s[wanted] * rate_hz).astype(np.int64) - first
-        n = physical.shape[1]
-        if np.array_equal(record_starts, record_starts[0] + n * np.arange(len(record_starts))):
-            physical = physical.reshape(1, -1)
-            record_starts = record_starts[:1]
+        # Each record goes to its own place; in a file without gaps that is one copy a piece.
+        places = np.round(starts_s[inside[0] : inside[-1] + 1] * rate_hz).astype(np.int64) - first
         samples = np.full(last - first, np.nan, np.float32)
-        for begin, block in zip(record_starts, physical, strict=True):
-            lo, hi = max(begin, 0), min(begin + len(block), len(samples))
-            samples[lo:hi] = block[lo - begin : hi - begin]
+        for piece_first, rows in records.pieces(inside[0], inside[-1] + 1):
+            physical = _calibrate(_decode(rows[:, layout.columns[index]], layout.sample_bytes), signal)
+            begins = places[piece_first - inside[0] :][: len(rows)]
+            n = physical.shape[1]
+            if np.array_equal(begins, begins[0] + n * np.arange(len(begins))):
+                physical, begins = physical.reshape(1, -1), begins[:1]
+            for begin, block in zip(begins, physical, strict=True):
+                lo, hi = max(begin, 0), min(begin + len(block), len(samples))
+                if lo < hi:
+                    samples[lo:hi] = block[lo - begin : hi - begin]
         return samples
 
     return Recording(
@@ -250,7 +294,7 @@ def _count_records(path: Path, layout: _Layout) -> tuple[int, list[str]]:
     return whole, [f"{rest} byte(s) after the last data record were ignored."] if rest else []
 
 
-def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarray:
+def _record_starts(path: Path, layout: _Layout, records: _Records) -> np.ndarray:
     """(n_records,) float64 seconds at which each record begins, the first at 0."""
     if not layout.is_discontinuous:
         return np.arange(len(records)) * float(layout.record_s)
@@ -259,7 +303,7 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
             f"{path}: declared discontinuous (EDF+D), but it has no annotation channel that says when. "
             "Export it as EDF+C."
         )
-    stamps = [TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
+    stamps = [TAL.match(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps:
         raise RecordingError(
             f"{path}: data record {stamps.index(None)} has no time stamp, expected one in each record of "
@@ -276,9 +320,9 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
     return starts_s
 
 
-def _read_annotations(layout: _Layout, records: np.ndarray) -> tuple[Annotation, ...]:
+def _read_annotations(layout: _Layout, records: _Records) -> tuple[Annotation, ...]:
     return read_tals(
-        [np.pad(records[:, column], ((0, 0), (0, 1))).tobytes() for column in layout.annotation_columns]
+        [np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns]
     )
 
 
