@@ -153,6 +153,10 @@ def test_a_label_is_cut_into_as_few_words_as_can_be():
     }
 
 
+def test_a_label_without_end_is_cut_short():
+    assert len(cut("L" * 500)) <= 80
+
+
 def test_a_reading_says_side_reference_confidence_and_reason():
     read = read_label("A2:EOG1")
     assert (read.modality, read.position, read.reference, read.sign) == (Modality.EOG, "E1", "M2", -1.0)
@@ -191,6 +195,13 @@ def test_case_separators_and_prefix_change_nothing(label, cased, separator, pref
         assert not other.slots or other.confidence is Confidence.GUESS
     else:
         assert replace(plain, confidence="", reason="") == replace(other, confidence="", reason="")
+
+
+@given(st.text(max_size=30) | st.text("EMGLRCHIN12-. ", max_size=16))
+def test_any_text_is_read_as_something(label):
+    read = read_label(label)
+    assert read.kind and read.reason and set(read.slots) <= {s for slots in SLOTS.values() for s in slots}
+    assert read_label(label) == read
 
 
 @pytest.mark.parametrize(("label", "slot"), ALONE.items())

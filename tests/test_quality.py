@@ -130,6 +130,19 @@ def test_an_amplifier_at_its_rail_inside_the_files_range():
     ).any()
 
 
+def test_an_oximeter_at_100_and_a_crest_at_the_rail():
+    steps = np.resize([93.0, 94, 95, 96, 97, 98, 100, 100, 100, 100], SECONDS)
+    known = habits([steps], Fraction(1))
+    assert not rail_flags(steps, Fraction(1), Modality.SPO2, SECONDS, known).any()
+    assert rail_flags(steps, Fraction(1), Modality.EEG, SECONDS, known).any()
+    crest = np.clip(brain(), -40, 40)
+    crest[5000:5100] = 40  # long enough for lost samples, but at the rail
+    known = habits([crest], Fraction(256))
+    flags = rail_flags(crest, Fraction(256), Modality.EEG, SECONDS, known)
+    flags |= dropped_flags(crest, Fraction(256), Modality.EEG, flags, known)
+    assert set(flags) == {0, Quality.CLIPPED}
+
+
 @pytest.mark.parametrize("modality", ELECTRIC)
 def test_simulated_lead_off_is_found_and_nothing_else_is(modality):
     rng = np.random.default_rng(3)

@@ -182,13 +182,14 @@ def _forms(table: dict[str, str]) -> dict[str, str]:
 _INSIDE = _forms(_WORDS) | dict.fromkeys(_SITES.split(), SITE)
 _WHOLE = _forms(_ALONE) | _INSIDE
 _LONGEST = max(map(len, _INSIDE))
+_MAX_LENGTH = 80  # a label's; EDF has 16, other formats any number
 _POINTS = frozenset({SITE, "E1", "E2", "M1", "M2"})
 
 
 def cut(label: str) -> list[Piece]:
     """A label's pieces in order, without regard to case, accents and separators."""
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
-    words = re.sub(r"[^A-Z0-9]+", " ", plain.upper()).split()
+    words = re.sub(r"[^A-Z0-9]+", " ", plain.upper()[:_MAX_LENGTH]).split()
     pieces: list[Piece] = []
     while words:
         for n in (3, 2, 1):  # "New Air", "H.R." and "O2 Sat" are words of their own
