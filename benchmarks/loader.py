@@ -9,12 +9,14 @@ The nights are those of `prepare_night.py`, prepared. Three readers take random 
 - HDF5: every channel at 128 Hz as float16, gzip, in chunks of 5 minutes, as SleepFM stores its nights; one
   process, since h5py holds a lock while it reads. Needs h5py (`pip install h5py`).
 
-All files are in the page cache. The readers run by turns, round by round, and the ratios are of one round each.
+All files are in the page cache, and malloc asks for huge pages, as the `sleepmami` command has it. The readers run
+by turns, round by round, and the ratios are of one round each.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -146,6 +148,9 @@ if __name__ == "__main__":
     parser.add_argument("--hours", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    if "GLIBC_TUNABLES" not in os.environ:
+        tuned = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+        os.execve(sys.executable, [sys.executable, *sys.argv], tuned)
     sys.argv = sys.argv[:1]  # grain reads absl flags
     from absl import flags
 

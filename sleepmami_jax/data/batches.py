@@ -68,7 +68,7 @@ def epoch_batches(
     """
 
     def places(night: int, chosen: np.ndarray, n_epochs: int) -> np.ndarray:
-        return np.stack(np.broadcast_arrays(night, chosen, chosen), -1)
+        return np.stack(np.broadcast_arrays(night, chosen), -1)
 
     return _batches(data, slots, require, places, None, global_batch, seed, process_index, process_count)
 
@@ -117,7 +117,7 @@ def _batches(
     process_index: int,
     process_count: int,
 ) -> Batches:
-    """`places(night, chosen epochs, n_epochs)` says what to read: rows of (night, earliest, latest start)."""
+    """`places(night, chosen epochs, n_epochs)` says what to read: (night, epoch), or (night, earliest, latest start)."""
     if not data.shards or any(source.weight <= 0 for source in data.shards):
         raise ValueError(f"data.shards {data.shards}: expected one or more folders, each with a weight > 0")
     if unknown := set(require) - {"stages", *EventKind}:
@@ -146,7 +146,8 @@ def _batches(
             )
         elements = np.pad(np.concatenate(elements), ((0, 0), (1, 0)), constant_values=len(folders))
         dataset = grain.MapDataset.source(elements.astype(np.int32)).seed(seed + len(datasets))
-        datasets.append(dataset.shuffle().repeat().random_map(_Start()))
+        shuffled = dataset.shuffle().repeat()
+        datasets.append(shuffled if epochs is None else shuffled.random_map(_Start()))
         folders.append(folder)
         first_nights.append(first_nights[-1] + len(entries))
     mixed = grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
@@ -214,8 +215,7 @@ class _Start(grain.transforms.RandomMap):
 
     def random_map(self, element: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         earliest, latest = element[2:]
-        start = earliest if earliest == latest else rng.integers(earliest, latest + 1)
-        return np.array([*element[:2], start], np.int32)
+        return np.array([*element[:2], rng.integers(earliest, latest + 1)], np.int32)
 
 
 @dataclass(frozen=True)
