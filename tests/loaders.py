@@ -67,3 +67,9 @@ def stays_on_the_doomed_node(recording, scoring=(), **facts):
     if ray.get_runtime_context().get_node_id() == (recording.parent / "doomed").read_text():
         time.sleep(60)
     return load_random_night(recording, scoring, **facts)
+
+
+def waits(recording, scoring=(), **facts):
+    """A loader that says which process it is and does not end."""
+    recording.with_suffix(".pid").write_text(str(os.getpid()))
+    time.sleep(60)

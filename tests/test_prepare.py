@@ -60,7 +60,7 @@ def test_a_folder_becomes_shards_and_a_manifest(tmp_path):
         assert stored.usable_epochs == ((0, 6),)
     shard = tmp_path / "out" / entry.shard
     assert night_events(read_epochs(open_shard(shard, 6), shard, 0, 6)) == night.scoring.events
-    assert verify(tmp_path / "out") == []
+    assert verify(tmp_path / "out") == verify(tmp_path / "out", workers=2) == []
 
 
 def test_a_bad_recording_is_listed_and_stops_no_other(tmp_path):
@@ -104,6 +104,19 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(tmp_path):
     (out / "n2.array_record").write_bytes(b"cut")
     summary = prepared(folder, out)
     assert summary.kept == 1
+    prepared(folder, tmp_path / "unbroken")
+    assert files(out) == files(tmp_path / "unbroken")
+
+
+def test_a_journal_whose_last_line_is_cut_keeps_the_others(tmp_path):
+    folder, out = write_recordings(tmp_path / "in", [1, 2, 3]), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare([folder], out, load=stops_at_three)
+    journal = (out / JOURNAL).read_bytes()
+    (out / JOURNAL).write_bytes(journal[:-30])  # n2's line
+    with pytest.raises(KeyboardInterrupt):
+        prepare([folder], out, load=stops_at_three)
+    assert prepared(folder, out).kept == 2
     prepared(folder, tmp_path / "unbroken")
     assert files(out) == files(tmp_path / "unbroken")
 
