@@ -70,8 +70,12 @@ def test_no_identifier_is_in_any_byte_that_is_made_or_said(tmp_path, capfd):
     ]  # 1280: the header alone
     damaged = write_identified(folder / "damaged.edf")
     damaged.write_bytes(damaged.read_bytes().replace(b"-400    ", b"Smith   "))
-    slipped = write_identified(folder / "slipped.edf")  # numbers are sought where words are
-    slipped.write_bytes(slipped.read_bytes()[:8] + b" " * 60 + slipped.read_bytes()[8:])
+    slipped = write_identified(folder / "slipped.edf")
+    header = slipped.read_bytes()
+    blanks = b" " * (
+        252 - header.index(b"Doe_Jane")
+    )  # the name comes to where the number of signals is sought
+    slipped.write_bytes(header[:8] + blanks + header[8:])
     for name, table in {
         "unknown": "onset_s,duration_s,type\n0,30,Jane Doe\n",
         "headless": "0,30,Jane Doe\n30,30,N2\n",
