@@ -37,6 +37,7 @@ setup(
         "scipy>=1.14",
         "threadpoolctl>=3.5",
         "tqdm>=4.66",
+        "zstandard>=0.22",
     ],
     extras_require={
         "cuda": ["jax[cuda12]"],
@@ -44,7 +45,16 @@ setup(
         "torch": ["torch==2.13.0"],
         "ray": ["ray[default]>=2.40"],
         "onnx": ["torch==2.13.0", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
-        "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8"],
+        "formats": ["pymatreader>=1.0"],
+        "dev": [
+            "h5py>=3.10",
+            "hypothesis>=6.100",
+            "pymatreader>=1.0",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.8",
+            "wfdb>=4.3",
+        ],
     },
     entry_points={"console_scripts": ["sleepmami=sleepmami_jax.cli:main"]},
 )

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, STAGES, Channel, Demographics, EventKind, Modality, Quality
-from data_pipeline.records import ChannelScale, second_quality
+from data_pipeline.scale import ChannelScale, second_quality
 
 FORMAT = "sleepmami-shards"
 VERSION = 1
@@ -135,10 +135,14 @@ class Manifest:
     nights: tuple[NightEntry, ...]
 
 
-def channel_entry(channel: Channel, scale: ChannelScale) -> ChannelEntry:
-    """The manifest's line about a channel, given its `channel_scale`."""
-    n_epochs = len(channel.quality) // EPOCH_S
-    good = (second_quality(channel)[: n_epochs * EPOCH_S] == Quality.GOOD).reshape(n_epochs, EPOCH_S)
+def channel_entry(channel: Channel, scale: ChannelScale, quality: np.ndarray | None = None) -> ChannelEntry:
+    """The manifest's line about a channel, given its `channel_scale`.
+
+    `quality` is `second_quality` of the night's seconds, where `channel` is but a piece of it.
+    """
+    quality = second_quality(channel) if quality is None else quality
+    n_epochs = len(quality) // EPOCH_S
+    good = (quality[: n_epochs * EPOCH_S] == Quality.GOOD).reshape(n_epochs, EPOCH_S)
     edges = np.flatnonzero(np.diff(np.concatenate(([False], good.any(-1), [False])).astype(np.int8)))
     return ChannelEntry(
         slot=channel.slot,

@@ -6,12 +6,16 @@ recording. An *epoch* is a 30-second scoring epoch (AASM manual, chapter II), ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from enum import IntFlag, StrEnum
 
 import numpy as np
 
 EPOCH_S = 30
+
+BLOCK_S = 600
+"""What is worked on at a time, a whole number of epochs: a night passes through memory in blocks of this length."""
 
 STAGES = ("W", "N1", "N2", "N3", "REM")
 """Stage names; a stage's code is its place here (0–4)."""
@@ -92,6 +96,9 @@ class Quality(IntFlag):
     FLAT = 2  # the signal does not move
     CLIPPED = 4  # the amplifier or the file's range cut it
     OUT_OF_RANGE = 8  # no body makes such values
+    DISCONNECTED = 16  # the electrode is off: an open lead hums or hisses
+    MAINS = 32  # mains hum swamps it, more than a notch can take away
+    DROPPED = 64  # the recorder lost samples and repeated the last one
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ class Event:
       onset_s: seconds from the first sample of the recording.
       duration_s: length in seconds, >= 0.
       source: the scorer's own word for it, kept for the record ("" when we made it).
-      rule: for a hypopnea, the desaturation rule it was scored by ("1A", "1B"; "" when unknown).
+      rule: for a hypopnea, the rule it was scored by: "1A", "1B", "flow" when reduced flow alone made it one (neither
+        desaturation nor arousal was asked for), "" when unknown.
     """
 
     kind: EventKind
@@ -203,6 +211,31 @@ class Night:
     def n_epochs(self) -> int:
         """Whole 30-second epochs; a shorter tail is not scored."""
         return self.duration_s // EPOCH_S
+
+    def read(self, start_s: int, stop_s: int) -> tuple[Channel, ...]:
+        """The channels from second `start_s` to `stop_s`, as views."""
+        return tuple(
+            replace(
+                c,
+                samples=c.samples[start_s * c.rate_hz : stop_s * c.rate_hz],
+                quality=c.quality[start_s:stop_s],
+            )
+            for c in self.channels
+        )
+
+
+def blocks(duration_s: int) -> Iterator[tuple[int, int]]:
+    """(start_s, stop_s) of the blocks of a night, the last one shorter."""
+    return ((start_s, min(start_s + BLOCK_S, duration_s)) for start_s in range(0, duration_s, BLOCK_S))
+
+
+def survey(duration_s: int, pieces: int = 20, piece_s: int = 60) -> list[tuple[int, int]]:
+    """(start_s, stop_s) of evenly spaced pieces of a night, all of it when it is short: what statistics need."""
+    if duration_s <= pieces * piece_s:
+        return list(blocks(duration_s))
+    last = (duration_s - piece_s) // EPOCH_S
+    starts = [last * k // (pieces - 1) * EPOCH_S for k in range(pieces)]
+    return [(start_s, start_s + piece_s) for start_s in starts]
 
 
 class RecordingError(Exception):

@@ -10,7 +10,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from threadpoolctl import threadpool_limits
 from data_pipeline.cluster import run_on_ray
 from data_pipeline.cohorts import Source, find_nights
 from data_pipeline.journal import FileSeen, Journal, Seen, read_known, write_seen
-from data_pipeline.load import load_night
+from data_pipeline.load import RecordedNight, open_night
 from data_pipeline.manifest import (
     HALF,
     MANIFEST,
     SHARD_SUFFIX,
     VERSION,
+    ChannelEntry,
     Manifest,
     NightEntry,
     channel_entry,
@@ -35,8 +36,12 @@ from data_pipeline.manifest import (
     write_lines,
     write_manifest,
 )
-from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Night, RecordingError
-from data_pipeline.records import RECORD_VERSION, channel_scale, encode_epoch, night_epochs, write_shard
+from data_pipeline.montage_file import MontageRules
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
+from data_pipeline.population_file import write_population
+from data_pipeline.readers import files_of
+from data_pipeline.records import RECORD_VERSION, encode_epoch, night_epochs, write_shard
+from data_pipeline.scale import Meter, storage_ranges
 from data_pipeline.splits import assign_splits
 from data_pipeline.summary import Rejection, Summary
 from data_pipeline.workers import ProcessDied, run_local
@@ -54,10 +59,12 @@ class PrepareConfig:
 
     Attributes:
       val_share, test_share: share of subjects held out for validation and testing, 0..1; the rest trains.
+      montage_sha256: digest of the montage file's content, "" without one.
     """
 
     val_share: float = 0.1
     test_share: float = 0.1
+    montage_sha256: str = ""
 
     def __post_init__(self) -> None:
         if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share > 1:
@@ -79,10 +86,11 @@ def prepare(
     ray: str | None = None,
     rehash: bool = False,
     config: PrepareConfig | None = None,
+    montage: MontageRules | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    load: Callable[..., Night] = load_night,
+    load: Callable[..., Night | RecordedNight] = open_night,
 ) -> Summary:
-    """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`.
+    """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`, `population.json`.
 
     The same inputs and settings give the same bytes of these, whatever the workers and interruptions. A
     recording that was refused is tried again by the next run.
@@ -90,13 +98,14 @@ def prepare(
     Args:
       inputs: files and folders, searched as the cohort does.
       out: the folder to fill; made when it is not there. It belongs to these inputs alone.
-      cohort: a module of `data_pipeline.cohorts`.
+      cohort: a module of `data_pipeline.cohorts`, or the path of an adapter of one's own.
       workers: processes on this machine; one works in this process.
       ray: address of a Ray cluster that works instead, see `cluster.run_on_ray`.
       rehash: reads sources of finished nights again, also where size and times say that they are the same.
       config: settings; a change of them prepares everything again.
+      montage: what fills which slot, as in `load_night`; part of the settings.
       progress: called with (nights done, nights in all, night_id) after each.
-      load: reads one night; must be importable by name when there are several workers.
+      load: opens one night; must be importable by name when there are several workers.
 
     Raises:
       ValueError: nothing to prepare, two nights with one id, `out` holds nights that are not among the
@@ -105,6 +114,9 @@ def prepare(
       RuntimeError: a node of the cluster does not see the files or cannot import the code.
     """
     config = config or PrepareConfig()
+    if montage is not None:
+        config = replace(config, montage_sha256=montage.sha256())
+        load = partial(load, montage=montage)
     out = Path(out)
     sources = find_nights(inputs, cohort)
     _check_ids(sources)
@@ -129,7 +141,7 @@ def prepare(
         for source in sources:
             night_id = source.night_id
             before = known.pop(night_id, None) if night_id in shards else None
-            job = _Job(source, splits[night_id], cohort, out, config, before, load)
+            job = _Job(source, splits[night_id], out, config, before, load)
             if before is not None and not rehash and _is_kept(job, seen.get(night_id, ())):
                 nights[night_id], files[night_id] = before, seen[night_id]
                 if progress is not None:
@@ -152,6 +164,7 @@ def prepare(
                     progress(done, len(sources), night_id)
         with _writing(out):
             _finish(out, config, nights, rejected, files)
+            write_population(out)
         complete = True
     finally:
         journal.close(remove=complete)
@@ -165,11 +178,10 @@ class _Job:
 
     source: Source
     split: str
-    cohort: str
     out: Path
     config: PrepareConfig
     known: NightEntry | None
-    load: Callable[..., Night]
+    load: Callable[..., Night | RecordedNight]
 
 
 @dataclass(frozen=True)
@@ -230,13 +242,16 @@ def _prepare_night(job: _Job) -> _Prepared:
         demographics=source.demographics,
         scored=source.scored,
         dialect=source.dialect,
+        terms=source.terms,
+        unusable=source.unusable,
     )
-    scales = {channel.slot: channel_scale(channel) for channel in night.channels}
-    channels = tuple(channel_entry(channel, scales[channel.slot]) for channel in night.channels)
     if night.n_epochs == 0:
         raise RecordingError(
             f"{source.recording.name}: {night.duration_s} s long; expected at least {EPOCH_S} s"
         )
+    with _writing(shard):
+        records_sha256, channels = _write(job, night)
+        shard_bytes = shard.stat().st_size
     if not any(channel.normalisable() for channel in channels):
         raise RecordingError(
             f"{source.recording.name}: no channel has a good second in {len(channels)} channels"
@@ -245,18 +260,13 @@ def _prepare_night(job: _Job) -> _Prepared:
         raise RecordingError(
             f"{source.recording.name}: changed while it was read; run again when it is complete"
         )
-    # Whole in memory by now: an error from here on is the output's.
-    epochs = night_epochs(night, scales)
-    with _writing(shard):
-        records_sha256 = write_shard(shard, map(encode_epoch, epochs))
-        shard_bytes = shard.stat().st_size
     scoring = night.scoring
     stages = np.full(night.n_epochs, UNKNOWN_STAGE) if scoring is None else scoring.stages
     entry = NightEntry(
         night_id=source.night_id,
         subject_id=source.subject_id,
         site=night.site,
-        cohort=source.cohort or job.cohort,
+        cohort=source.cohort,
         split=job.split,
         shard=shard.name,
         shard_bytes=shard_bytes,
@@ -274,13 +284,40 @@ def _prepare_night(job: _Job) -> _Prepared:
     return _Prepared(entry, seen)
 
 
+def _write(job: _Job, night: Night | RecordedNight) -> tuple[str, tuple[ChannelEntry, ...]]:
+    """Writes a night's shard as it passes by, a block at a time; the records' SHA-256, the channels' entries."""
+    ranges = storage_ranges(night)
+    meters = {slot: Meter(night.duration_s, *range_) for slot, range_ in ranges.items()}
+    last: tuple[Channel, ...] = ()
+
+    def pieces() -> Iterator[tuple[Channel, ...]]:
+        nonlocal last
+        for span in blocks(night.duration_s):
+            try:
+                last = night.read(*span)
+            except OSError as error:  # told apart from errors of the shard that is being written
+                name = job.source.recording.name
+                raise RecordingError(f"{name}: cannot be read any further: {error}") from error
+            for channel in last:
+                meters[channel.slot].add(channel)
+            yield last
+
+    records_sha256 = write_shard(
+        _shard(job.out, job.source.night_id),
+        (encode_epoch(e) for e in night_epochs(night, ranges, pieces())),
+    )
+    return records_sha256, tuple(
+        channel_entry(c, meters[c.slot].scale(), meters[c.slot].quality) for c in last
+    )
+
+
 def _is_kept(job: _Job, seen: Seen) -> bool:
     """Whether a finished night is still good, by the size and times of its sources."""
-    return (
-        len(seen) == len(_files(job.source))
-        and _look_the_same(job.source, seen)
-        and _matches(job, _source_sha256(job, seen))
-    )
+    try:
+        unchanged = _look_the_same(job.source, seen)
+    except (RecordingError, OSError):
+        return False  # preparing it will say what is wrong
+    return unchanged and _matches(job, _source_sha256(job, seen))
 
 
 def _matches(job: _Job, source_sha256: str) -> bool:
@@ -289,7 +326,8 @@ def _matches(job: _Job, source_sha256: str) -> bool:
 
 
 def _look_the_same(source: Source, seen: Seen) -> bool:
-    return all(file.is_still(path) for file, path in zip(seen, _files(source), strict=True))
+    files = _files(source)
+    return len(files) == len(seen) and all(map(FileSeen.is_still, seen, files))
 
 
 def _finish(
@@ -342,7 +380,7 @@ def _check_ids(sources: Sequence[Source]) -> None:
 
 
 def _files(source: Source) -> tuple[Path, ...]:
-    return (source.recording, *source.scoring)
+    return (*files_of(source.recording), *source.scoring)
 
 
 def _source_sha256(job: _Job, seen: Seen) -> str:
@@ -352,9 +390,11 @@ def _source_sha256(job: _Job, seen: Seen) -> str:
         source.night_id,
         source.subject_id,
         source.site,
-        source.cohort or job.cohort,
+        source.cohort,
         sorted(source.scored) if source.scored is not None else None,
         source.dialect,
+        sorted((word, *astuple(meaning)) for word, meaning in source.terms.items()),
+        sorted(source.unusable),
         job.split,
         asdict(source.demographics),
     ]

@@ -33,17 +33,18 @@ def raw_flags(
     Returns:
       (n_seconds,) uint8. Clipped is a second with at least 3 samples, and 1 % of them, at a limit.
     """
-    starts = _second_starts(len(x), rate_hz, n_seconds)
     flags = np.zeros(n_seconds, np.uint8)
-    missing = np.isnan(x)
-    if missing.any():
-        flags[np.logical_or.reduceat(missing, starts)] |= np.uint8(Quality.GAP)
+    lowest, highest = (_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.minimum, np.maximum))
+    missing = np.isnan(lowest)
+    flags[missing] |= np.uint8(Quality.GAP)
     if modality is not Modality.SPO2:  # 100 % is the end of its range, and a good value
         low, high = sorted(limits)
         margin = 1e-6 * (high - low)
-        at_limit = (x <= low + margin) | (x >= high - margin)
-        if at_limit.any():
-            count = np.add.reduceat(at_limit.astype(np.int32), starts)
+        if (
+            missing | (lowest <= low + margin) | (highest >= high - margin)
+        ).any():  # else there is none to count
+            at_limit = (x <= low + margin) | (x >= high - margin)
+            count = _in_seconds(np.add, at_limit.astype(np.int32), rate_hz, n_seconds)
             flags[count >= max(3, 0.01 * float(rate_hz))] |= np.uint8(Quality.CLIPPED)
     return flags
 
@@ -53,8 +54,8 @@ def flat_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: 
     flags = np.zeros(n_seconds, np.uint8)
     if modality is Modality.SPO2:
         return flags
-    starts = _second_starts(len(x), rate_hz, n_seconds)
-    still = np.fmax.reduceat(x, starts) == np.fmin.reduceat(x, starts)  # false where all is NaN
+    lowest, highest = (_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.fmin, np.fmax))
+    still = lowest == highest  # false where all is NaN
     edges = np.flatnonzero(np.diff(np.r_[False, still, False]))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         if stop - start >= FLAT_S[modality]:
@@ -76,6 +77,10 @@ def range_flags(samples: np.ndarray, modality: Modality, typical: float | None) 
     return bad.astype(np.uint8) * np.uint8(Quality.OUT_OF_RANGE)
 
 
-def _second_starts(n: int, rate_hz: Fraction, n_seconds: int) -> np.ndarray:
-    """Index of the first sample of each second; below 1 Hz neighbouring seconds share one."""
-    return np.minimum((np.arange(n_seconds) * float(rate_hz)).astype(np.int64), n - 1)
+def _in_seconds(ufunc: np.ufunc, x: np.ndarray, rate_hz: Fraction, n_seconds: int) -> np.ndarray:
+    """(n_seconds,) each second of x (n,) reduced to one value; below 1 Hz neighbouring seconds share a sample."""
+    rate = Fraction(rate_hz)
+    if rate.denominator == 1 and len(x) >= n_seconds * rate:
+        return ufunc.reduce(x[: n_seconds * int(rate)].reshape(n_seconds, -1), axis=1)
+    starts = np.minimum((np.arange(n_seconds) * float(rate)).astype(np.int64), len(x) - 1)
+    return ufunc.reduceat(x[: max(int(n_seconds * rate), starts[-1] + 1)], starts)

@@ -29,12 +29,13 @@ from experiments import finetune_tiny, macro_tiny, micro_tiny, scratch_tiny
 from sleepmami_jax import load
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, MacroPretraining
 from sleepmami_jax.evaluation.evaluate import evaluate, measure_tasks, predict_nights
+from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.export.folder import load_model, save_model
 from sleepmami_jax.progress import bars
 from sleepmami_jax.tasks.finetune import finetune
 from sleepmami_jax.training.loop import train
 
-NIGHTS, HOURS, SEED = 26, (6.0, 6.2), 0
+NIGHTS, HOURS, SEED = 34, (6.0, 6.2), 0
 SHARES = PrepareConfig(val_share=0.1, test_share=0.3)
 
 
@@ -51,8 +52,8 @@ def run(
     Raises:
       ValueError: `out` holds something already.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty; choose a new folder for the demonstration")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not an empty folder; choose a new one for the demonstration")
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     workers = os.cpu_count() or 1
@@ -139,53 +140,11 @@ def _add_scratch(metrics: dict[str, Any], out: Path) -> None:
 
 def table(metrics: dict[str, Any], out: Path) -> str:
     """The result as a person reads it."""
-    s, r, a, n = (metrics[k] for k in ("staging", "respiratory", "arousal", "night"))
-    scratch = {k: metrics[k]["baselines"]["from_scratch"] for k in ("staging", "respiratory", "arousal")}
-
-    def number(x, digits=2):
-        return "  –" if x is None else f"{x:.{digits}f}"
-
-    rows = [
-        ("staging, Cohen's κ", s["kappa"], scratch["staging"]["kappa"], "majority", 0.0),
-        (
-            "staging, macro-F1",
-            s["macro_f1"],
-            scratch["staging"]["macro_f1"],
-            "majority",
-            s["baselines"]["majority"]["macro_f1"],
-        ),
-        (
-            "breathing events, F1",
-            r["f1"],
-            scratch["respiratory"]["f1"],
-            "marked blindly",
-            r["baselines"]["f1_best"],
-        ),
-        (
-            "AHI, mean error per hour",
-            r["ahi_mae"],
-            scratch["respiratory"]["ahi_mae"],
-            "train median",
-            r["baselines"]["ahi_mae_train_median"],
-        ),
-        ("arousals, F1", a["f1"], scratch["arousal"]["f1"], "marked blindly", a["baselines"]["f1_best"]),
-        (
-            "age from night vector, mean error in years",
-            n["age_mae"],
-            None,
-            "train mean",
-            n["age_mae_mean_baseline"],
-        ),
-    ]
     lines = [
         "",
         f"{metrics['n_nights']} simulated test nights of {metrics['n_subjects']} subjects never seen, "
         f"after {finetune_tiny.get_config().data.nights} scored nights",
-        f"{'':44}{'pretrained':>12}{'from scratch':>14}{'guessing':>10}",
-    ]
-    lines += [
-        f"{name:44}{number(ours):>12}{number(other):>14}{number(guess):>10}  ({how})"
-        for name, ours, other, how, guess in rows
+        metrics_table(metrics),
     ]
     lines.append("")
     lines += [f"{step:44}{spent:>10.0f} s" for step, spent in metrics["seconds"].items()]

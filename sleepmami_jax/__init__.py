@@ -25,9 +25,9 @@ def load(path) -> Pretrained:
     return load(path)
 
 
-def score(recording, model, out=None):
+def score(recording, model, out=None, montage=None):
     """Score one recording with the model folder `model`; see `Pretrained.score`."""
-    return load(model).score(recording, out=out)
+    return load(model).score(recording, out=out, montage=montage)
 
 
 def embed(recording, model):

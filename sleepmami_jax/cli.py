@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
+from logging import Formatter
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -27,7 +29,7 @@ def simulate(args) -> int:
 
     from data_pipeline.simulate import simulate_cohort
 
-    with tqdm(total=args.nights, desc="simulate", unit="night") as bar:
+    with tqdm(total=args.nights, desc="simulate", unit="night", delay=0.5) as bar:
         paths = simulate_cohort(
             args.out, args.nights, site=args.site, seed=args.seed, workers=args.workers, progress=bar.update
         )
@@ -37,24 +39,38 @@ def simulate(args) -> int:
 
 def diagnose(args) -> int:
     from data_pipeline.diagnose import diagnose
+    from data_pipeline.montage_file import read_montage
 
-    diagnosis = diagnose(args.file)
+    if args.write_montage and args.write_montage.exists():  # it may have been reviewed
+        raise ValueError(
+            f"{args.write_montage} is there already; choose another name, nothing was overwritten"
+        )
+    diagnosis = diagnose(args.file, read_montage(args.montage) if args.montage else None)
     print(json.dumps(diagnosis.to_dict(), indent=1) if args.json else diagnosis.to_text())
+    if args.write_montage and diagnosis.montage_yaml:
+        args.write_montage.write_text(diagnosis.montage_yaml, encoding="utf-8")
+    if args.report:
+        from data_pipeline.quality_report import write_report
+
+        write_report(diagnosis, args.report)
     return 0 if diagnosis.usable else 2
 
 
 def prepare(args) -> int:
     from tqdm import tqdm
 
+    from data_pipeline.montage_file import read_montage
     from data_pipeline.prepare import prepare
 
+    montage = read_montage(args.montage) if args.montage else None
     try:
-        with tqdm(desc="prepare", unit="night") as bar:
+        with tqdm(desc="prepare", unit="night", delay=0.5) as bar:
             summary = prepare(
                 args.inputs,
                 args.out,
                 cohort=args.cohort,
                 workers=args.workers,
+                montage=montage,
                 ray=args.ray,
                 rehash=args.rehash,
                 progress=partial(_advance, bar),
@@ -83,6 +99,26 @@ def verify(args) -> int:
     if not problems:
         print(f"{args.shards}: every record and checksum is as the manifest says")
     return 1 if problems else 0
+
+
+def population(args) -> int:
+    from dataclasses import asdict
+
+    from data_pipeline.population import population_text
+    from data_pipeline.population_file import read_population
+    from data_pipeline.population_shift import compare, comparison_text
+
+    a = read_population(args.a)
+    if args.b is None:
+        print(json.dumps(asdict(a), indent=1) if args.json else population_text(a))
+        return 0
+    b = read_population(args.b)
+    differences = compare(a, b)
+    if args.json:
+        print(json.dumps([asdict(difference) for difference in differences], indent=1, allow_nan=False))
+    else:
+        print(comparison_text(a, b, differences))
+    return 0
 
 
 def pretrain(args) -> int:
@@ -122,6 +158,7 @@ def evaluate(args) -> int:
 
     from sleepmami_jax import load
     from sleepmami_jax.evaluation.evaluate import evaluate
+    from sleepmami_jax.evaluation.table import metrics_table
     from sleepmami_jax.progress import bars
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -138,7 +175,9 @@ def evaluate(args) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(text + "\n")
     temporary.replace(args.out)
-    print(text)
+    print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
+    print(metrics_table(result))
+    print(f"all metrics: {args.out}")
     return 0
 
 
@@ -156,9 +195,18 @@ def score(args) -> int:
     model = load(args.model)
     for recording in args.recordings:
         out = args.out / recording.stem if several else args.out
-        scores = model.score(recording, args.scoring, out=out)
+        scores = model.score(recording, args.scoring, out=out, montage=args.montage)
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
+        if scores.missing:
+            print(f"{recording.name}: not in this recording: {', '.join(scores.missing)}")
+        if "stages" in scores.agreement:
+            a = scores.agreement["stages"]
+            kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
+            print(
+                f"{recording.name}: stages against the scoring given: kappa {kappa}, "
+                f"accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
+            )
         print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
     print(RESEARCH_USE)
     return 0
@@ -178,7 +226,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="sleepmami",
         description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}",
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.add_argument("--version", action="version", version=f"sleepmami {version('sleepmami')}")
+    parser.set_defaults(run=lambda args: parser.print_help() or 2)
+    commands = parser.add_subparsers(metavar="command")
 
     def command(function, help, example):
         sub = commands.add_parser(
@@ -190,6 +240,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(run=function)
         return sub
+
+    def montage(sub):
+        sub.add_argument(
+            "--montage", type=Path, metavar="FILE", help="YAML: which label fills which slot, and how"
+        )
 
     def training(sub):
         sub.add_argument("--config", type=Path, required=True, help="an experiment file")
@@ -230,6 +285,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("file", type=Path)
     sub.add_argument("--json", action="store_true", help="for programs")
+    montage(sub)
+    sub.add_argument(
+        "--write-montage", type=Path, metavar="FILE", help="write this recording's montage, for review"
+    )
+    sub.add_argument("--report", type=Path, metavar="FILE", help="quality over time, as .html or .png")
 
     sub = command(
         prepare, "turn recordings into shards", "sleepmami prepare recordings --out shards --workers 8"
@@ -240,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
     sub.add_argument("--out", type=Path, required=True)
+    montage(sub)
     sub.add_argument("--cohort", default="generic", help="how files, scorings and demographics are found")
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
 
@@ -259,6 +320,16 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(verify, "check every checksum and count of prepared shards", "sleepmami verify shards")
     sub.add_argument("shards", type=Path)
     sub.add_argument("--workers", type=int, default=cores, help="processes")
+
+    sub = command(
+        population,
+        "whose nights these are; with two, where they differ enough to matter",
+        "sleepmami population demo/model shards",
+    )
+    several = "prepared nights, a model folder (what it was trained on), or a population.json"
+    sub.add_argument("a", type=Path, metavar="A", help=several)
+    sub.add_argument("b", type=Path, metavar="B", nargs="?", help="where the model is to be used; as A")
+    sub.add_argument("--json", action="store_true", help="for programs")
 
     training(
         command(
@@ -306,6 +377,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out", type=Path, required=True, help="a folder; one below it for each of several recordings"
     )
+    montage(sub)
     sub.add_argument("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
 
     sub = command(
@@ -342,6 +414,7 @@ def _run(args: argparse.Namespace) -> int:
     from data_pipeline.night import RecordingError
 
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every step it takes
+    logging.get_absl_handler().setFormatter(Formatter("sleepmami: %(message)s"))
     try:
         return args.run(args)
     except (RecordingError, ValueError, OSError, RuntimeError) as error:

@@ -25,6 +25,13 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the field and says what was expected."""
 
 
+def _at_least(lowest: float, config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < lowest:
+            raise ConfigError(f"{type(config).__name__}.{name}: expected at least {lowest}, found {value}")
+
+
 @dataclass(frozen=True)
 class ModalityConfig:
     """How one modality becomes tokens.
@@ -123,6 +130,9 @@ class DataConfig:
     embeddings: str | None = None
     prefetch_bytes: int = 64 * 2**20
 
+    def __post_init__(self):
+        _at_least(1, self, "nights", "prefetch_bytes")
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -134,6 +144,9 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     b2: float = 0.98
     clip_norm: float = 1.0
+
+    def __post_init__(self):
+        _at_least(0, self, "learning_rate", "warmup_steps", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,9 @@ class MicroPretraining:
     balance_weight: float = 0.01  # MoE load balance (Switch Transformer, eq. 4)
     router_z_weight: float = 0.001  # (ST-MoE, eq. 5)
     decoder_dim: int = 48
+
+    def __post_init__(self):
+        _at_least(1, self, "batch", "decoder_dim")
 
 
 @dataclass(frozen=True)
@@ -181,6 +197,9 @@ class MacroPretraining:
     drop_modality: float = 0.2
     drop_epochs: float = 0.15
 
+    def __post_init__(self):
+        _at_least(1, self, "batch", "night_epochs")
+
 
 @dataclass(frozen=True)
 class Finetuning:
@@ -194,6 +213,9 @@ class Finetuning:
     arousal_weight: float = 0.5
     balance_weight: float = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: float = 0.001
+
+    def __post_init__(self):
+        _at_least(1, self, "batch", "epochs")
 
 
 @dataclass(frozen=True)
@@ -216,6 +238,10 @@ class Experiment:
     steps: int = 100
     save_every: int = 50
     seed: int = 0
+
+    def __post_init__(self):
+        _at_least(1, self, "steps", "save_every")
+        _at_least(0, self, "seed")
 
 
 def to_dict(config: Any) -> Any:
@@ -292,8 +318,9 @@ def _replace(config, names, value, path):
 
 def _unknown(path, name, known) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    meant = ".".join(near[0] if part == name and near else part for part in path.split("."))
     return f"{path}: no such field" + (
-        f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+        f"; did you mean {meant}?" if near else f"; there are {', '.join(known)}"
     )
 
 
@@ -311,7 +338,8 @@ def _convert(hint, value, path):
         return _convert(plain[0], value, path)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path}: expected a list, found {value!r}")
+            example = '[{"folder": "shards"}]' if args[0] is DataSource else '["a", "b"]'
+            raise ConfigError(f"{path}: expected a list such as {example}, found {value!r}")
         return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value, path)

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from data_pipeline.load import load_night
+from data_pipeline.montage_file import read_montage
 from data_pipeline.night import EPOCH_S, Modality, Night
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import bucket_length, night_arrays
@@ -126,22 +127,26 @@ class Pretrained:
         scoring: Sequence[Path | str] = (),
         *,
         out: Path | str | None = None,
+        montage: Path | str | None = None,
     ) -> Scores:
         """Stages, events and indices of one recording; written as five files to `out` if that is given.
 
         Args:
           recording: EDF, EDF+, BDF or BDF+, or a `Night`.
           scoring: files of a human scorer, to compare with.
+          montage: a montage file, see `data_pipeline.montage_file`.
 
         Raises:
           RecordingError: it cannot be read, or has no channel that the model knows.
           ModelFolderError: the model was never fine-tuned.
+          ValueError: the montage file is damaged.
         """
         thresholds = self.thresholds
+        rules = read_montage(Path(montage)) if montage else None
         night = (
             recording
             if isinstance(recording, Night)
-            else load_night(Path(recording), [Path(s) for s in scoring])
+            else load_night(Path(recording), [Path(s) for s in scoring], montage=rules)
         )
         scores = summarise(night, self.predict(night), thresholds, self.card)
         if out is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.annotations.terms import Meaning
 from data_pipeline.night import (
     EPOCH_S,
     RATE_HZ,
@@ -106,6 +107,8 @@ def load_random_night(
     demographics: Demographics,
     scored: frozenset[str] | None = None,
     dialect: str | None = None,
+    terms: Mapping[str, Meaning] | None = None,
+    unusable: frozenset[str] = frozenset(),
 ) -> Night:
     """Stands for `data_pipeline.load.load_night` where the reading of files is not what is tested."""
     word = recording.read_text().split()[-1]

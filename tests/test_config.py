@@ -89,17 +89,20 @@ def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
 @pytest.mark.parametrize(
     ("assignment", "says"),
     [
-        ("optimiser.learning_rate=1", "optimiser.learning_rate: no such field; did you mean optimizer?"),
+        (
+            "optimiser.learning_rate=1",
+            "optimiser.learning_rate: no such field; did you mean optimizer.learning_rate?",
+        ),
         (
             "optimizer.learning_rat=1",
-            "optimizer.learning_rat: no such field; did you mean learning_rate?",
+            "optimizer.learning_rat: no such field; did you mean optimizer.learning_rate?",
         ),
         (
             "model.modalities.EEEG.token_s=1",
-            "model.modalities.EEEG.token_s: no such field; did you mean EEG?",
+            "model.modalities.EEEG.token_s: no such field; did you mean model.modalities.EEG.token_s?",
         ),
         ("model.micro.zzz=1", "model.micro.zzz: no such field; there are dim, heads"),
-        ('model.micro={"dims": 4}', "model.micro.dims: no such field; did you mean dim?"),
+        ('model.micro={"dims": 4}', "model.micro.dims: no such field; did you mean model.micro.dim?"),
         ("steps", "--set steps: expected name=value"),
         ("steps=ten", "steps: expected int, found 'ten'"),
         ("steps=1.5", "steps: expected int, found 1.5"),
@@ -111,7 +114,13 @@ def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
         ("optimizer.schedule=[1]", "optimizer.schedule: expected str, found [1]"),
         ("data.nights=1.5", "data.nights: expected int, found 1.5"),
         ("init=[1]", "init: expected str, found [1]"),
-        ("model.modalities.EEG.slots=a", "model.modalities.EEG.slots: expected a list, found 'a'"),
+        ("model.modalities.EEG.slots=a", 'EEG.slots: expected a list such as ["a", "b"], found \'a\''),
+        ("data.shards=a", 'data.shards: expected a list such as [{"folder": "shards"}], found \'a\''),
+        ("steps=0", "Experiment.steps: expected at least 1, found 0"),
+        ("seed=-1", "Experiment.seed: expected at least 0, found -1"),
+        ("objective.batch=0", "MicroPretraining.batch: expected at least 1, found 0"),
+        ("data.nights=0", "DataConfig.nights: expected at least 1, found 0"),
+        ("optimizer.warmup_steps=-1", "OptimizerConfig.warmup_steps: expected at least 0, found -1"),
         ("model.modalities.EEG.slots=[null]", "model.modalities.EEG.slots[0]: expected str, found None"),
         ("data.shards=[3]", "data.shards[0]: expected a group of fields, found 3"),
         ('data.shards=[{"weight": 1}]', "data.shards[0]: folder is missing"),
@@ -147,7 +156,7 @@ def test_a_dictionary_may_leave_out_what_has_a_default():
     assert from_dict(DataConfig, json.loads(json.dumps(to_dict(data)))) == data
     with pytest.raises(ConfigError, match="model: expected a group of fields, found 3"):
         from_dict(ModelConfig, 3, "model")
-    with pytest.raises(ConfigError, match=r"model\.mikro: no such field; did you mean micro\?"):
+    with pytest.raises(ConfigError, match=r"model\.mikro: no such field; did you mean model\.micro\?"):
         from_dict(ModelConfig, {"mikro": {}}, "model")
 
 

@@ -80,6 +80,18 @@ def test_scoring_from_the_command_line_and_from_python_agree(demo, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+def test_scoring_follows_a_montage_file(demo, tmp_path, capsys):
+    night = next((demo / "recordings").glob("*.edf"))
+    montage = tmp_path / "montage.yaml"
+    montage.write_text("slots: {SPO2: ~}")
+    command = ("score", night, "--model", demo / "model", "--out", tmp_path / "a")
+    assert sleepmami(*command, "--montage", montage) == 0
+    assert "SPO2" in json.loads((tmp_path / "a" / "summary.json").read_text())["missing_modalities"]
+    montage.write_text("slots: {SPO: ~}")
+    assert sleepmami(*command, "--montage", montage) == 1
+    assert "the nearest is 'SPO2'" in capsys.readouterr().err
+
+
 def test_a_test_set_of_its_own_is_evaluated_without_baselines(demo, tmp_path):
     shards = tmp_path / "shards"
     shutil.copytree(demo / "shards", shards)
@@ -177,7 +189,7 @@ def test_bad_configurations_and_models_are_refused(demo, tmp_path, capsys):
     text = _fails(
         capsys, "pretrain", "--config", "experiments/micro_tiny.py", *run_in, "--set", "objective.bach=3"
     )
-    assert "did you mean batch" in text
+    assert "did you mean objective.batch" in text
     assert not (tmp_path / "run").exists()
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_bytes((demo / "model" / "config.json").read_bytes())

@@ -1,14 +1,20 @@
 """Labels find their slot, are refused with a reason, and never shift each other."""
 
+import csv
 import re
+import runpy
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_pipeline.labels import Confidence, read_label
+from data_pipeline.labels.vocabulary import cut
 from data_pipeline.montage import map_channels
-from data_pipeline.night import SLOTS
+from data_pipeline.night import SLOTS, Modality
 from data_pipeline.readers import Signal
 
 
@@ -75,6 +81,118 @@ REFUSED = re.findall(
 )
 
 
+VENDORS = {  # label -> modality and position, written the way recorders write them
+    "EEG C3-Ref": "EEG C3",
+    "EEG LOC-Ref": "EOG E1",
+    "EEG EKG-Ref": "ECG ECG",
+    "EEG LAT-Ref": "EMG LEG_L",
+    "POL SpO2": "SPO2 SPO2",
+    "C3-(A1+A2)": "EEG C3",
+    "M2:C3-Ref": "EEG C3",
+    "F3LE": "EEG F3",
+    "Lefteye": "EOG E1",
+    "EOG (L)": "EOG E1",
+    "Lt EOG": "EOG E1",
+    "PLMr": "EMG LEG_R",
+    "Rt Ant. Tib": "EMG LEG_R",
+    "EMG.Tibial-Left": "EMG LEG_L",
+    "lleg1_2": "EMG LEG_L",
+    "L.Leg EMG": "EMG LEG_L",
+    "Jambe D": "EMG LEG_R",
+    "Pierna Izq": "EMG LEG_L",
+    "Bein re": "EMG LEG_R",
+    "LLeg-RLeg": "EMG LEG",
+    "Menton": "EMG CHIN",
+    "Chin|EMG.": "EMG CHIN",
+    "cchin_l": "EMG CHIN",
+    "ECG EKG2-EKG": "ECG ECG",
+    "ECG V2": "ECG ECG",
+    "Chest EKG": "ECG ECG",
+    "Sangle thoraciqu": "RESP THORAX",
+    "Inductance Abdom": "RESP ABDOMEN",
+    "PTAF": "RESP NASAL_PRESSURE",
+    "Druck Flow": "RESP NASAL_PRESSURE",
+    "Nasal Pressure T": "RESP NASAL_PRESSURE",
+    "N/O Airflow": "RESP THERMISTOR",
+    "TFLOW": "RESP THERMISTOR",
+    "Flow Th": "RESP THERMISTOR",
+    "Aux_AC": "RESP THERMISTOR",
+    "SA02nonin": "SPO2 SPO2",
+    "Pulse Ox": "SPO2 SPO2",
+    "Sättigung": "SPO2 SPO2",
+    "RIP Flow": "RESP ",
+    "C-flow": "other ",
+    "O2 Flow": "other ",
+    "Pressure Snore": "other ",
+    "EOG-L_Off": "other ",
+    "Left Leg Impedan": "other ",
+    "HR (SpO2)": "other ",
+    "C12": "other ",
+    "Alarm": "other ",
+    "": "other ",
+}
+
+
+@pytest.mark.parametrize(("label", "truth"), VENDORS.items())
+def test_a_label_is_read_as_recorders_write_it(label, truth):
+    read = read_label(label)
+    assert f"{read.modality or 'other'} {read.position}" == truth
+
+
+def test_a_label_is_cut_into_as_few_words_as_can_be():
+    cuts = {
+        label: [piece.meaning for piece in cut(label)]
+        for label in ("LegLR", "RIPTho", "F3M2x", "EMGd1", "C12")
+    }
+    assert cuts == {
+        "LegLR": ["LEG", "LEFT", "RIGHT"],
+        "RIPTho": ["RIP", "THORAX"],
+        "F3M2x": ["SITE", "M2", "REF"],
+        "EMGd1": ["EMG", "?", "NUMBER"],
+        "C12": ["NUMBER"],
+    }
+
+
+def test_a_reading_says_side_reference_confidence_and_reason():
+    read = read_label("A2:EOG1")
+    assert (read.modality, read.position, read.reference, read.sign) == (Modality.EOG, "E1", "M2", -1.0)
+    assert (read.side, read.confidence) == ("L", Confidence.LIKELY) and "sign turned" in read.reason
+    assert read_label("F3:M1+M2").reference == "M1+M2" and read_label("Arm r").side == "R"
+    assert read_label("Snore").kind == "snoring or sound" and read_label("Zebra").kind == "unknown"
+    assert read_label("Pulse SpO2").confidence is Confidence.GUESS  # one of the two, and not used
+    levels = [read_label(label).confidence for label in ("C3-M2", "NEW AIR", "Leg", "Zebra")]
+    assert levels == ["certain", "likely", "guess", "unknown"]
+
+
+HERE = Path(__file__).parent
+
+
+def test_nearly_all_labels_of_four_clinics_are_read_right_and_none_misleads():
+    results = runpy.run_path(str(HERE.parent / "benchmarks" / "mapper.py"))["measure"]()
+    assert len(results) == 334
+    assert [r.label for r in results if r.misleads] == []
+    assert sum(r.is_right for r in results) >= 0.98 * len(results), [r for r in results if not r.is_right]
+
+
+with (HERE / "reference_labels.csv").open(encoding="utf-8", newline="") as _file:
+    REAL_LABELS = [row["label"] for row in csv.DictReader(_file)]
+
+
+@given(
+    st.sampled_from([*REAL_LABELS, *VENDORS]),
+    st.sampled_from([str, str.upper, str.lower, str.title, str.swapcase]),
+    st.sampled_from([*"-_/:. #|", " - "]),
+    st.sampled_from(["", "EEG ", "eeg_", "POL "]),
+)
+def test_case_separators_and_prefix_change_nothing(label, cased, separator, prefix):
+    written = prefix + re.sub(r"[^\w]+|_", lambda _: separator, cased(label))
+    plain, other = read_label(label), read_label(written)
+    if prefix.lower().startswith("eeg") and plain.confidence is Confidence.UNKNOWN:
+        assert not other.slots or other.confidence is Confidence.GUESS
+    else:
+        assert replace(plain, confidence="", reason="") == replace(other, confidence="", reason="")
+
+
 @pytest.mark.parametrize(("label", "slot"), ALONE.items())
 def test_a_label_alone_finds_its_slot(label, slot):
     assert mapped(label) == {slot: label}
@@ -105,6 +223,24 @@ def test_electrodes_are_referenced_to_the_opposite_mastoid():
 
 def test_with_one_mastoid_it_is_the_reference_of_both_sides():
     assert mapped("C3", "C4", "M1") == {"C3": "C3 - M1", "C4": "C4 - M1"}
+
+
+def test_linked_mastoids_when_asked():
+    labels = ("C3", "LOC", "M1", "A2", "F4-M1")
+    montage = map_channels([signal(i, label) for i, label in enumerate(labels)], linked=True)
+    assert {c.slot: c.terms for c in montage.channels} == {
+        "F4": ((4, 1.0),),
+        "C3": ((0, 1.0), (2, -0.5), (3, -0.5)),
+        "E1": ((1, 1.0), (2, -0.5), (3, -0.5)),
+    }
+    assert next(c for c in montage.channels if c.slot == "C3").label == "C3 - (M1 + A2)/2"
+    assert map_channels([signal(0, "C3"), signal(1, "M2")], linked=True).channels[0].label == "C3 - M2"
+
+
+def test_two_electrodes_of_a_leg_are_subtracted():
+    assert mapped("LAT1", "LAT2", "RAT 1") == {"LEG_L": "LAT1 - LAT2", "LEG_R": "RAT 1"}
+    assert mapped("EMG1", "EMG2", "EMG3") == {"CHIN": "EMG1 - EMG2"}
+    assert mapped("EMG1", "EMG2") == {"CHIN": "EMG1"}
 
 
 def test_electrodes_at_different_rates_are_not_subtracted():
@@ -139,6 +275,11 @@ def test_isruc_inputs_count_only_in_a_montage_like_isruc():
     assert mapped("X1") == {}
     assert mapped("X1", "X2", "X3", "X4", "X5") == {"CHIN": "X1", "ECG": "X2", "LEG_L": "X3", "LEG_R": "X4"}
     assert mapped("X1|24", "X2|25") == {"CHIN": "X1|24", "ECG": "X2|25"}
+
+
+def test_the_nameless_chin_counts_only_in_a_montage_like_nox():
+    assert mapped("1-2", "C3-M2") == {"C3": "C3-M2"}
+    assert mapped("1-2", "X Axis") == {"CHIN": "1-2"}
 
 
 def test_mesa_eeg_channels():

@@ -45,6 +45,7 @@ def test_a_folder_becomes_shards_and_a_manifest(tmp_path):
         "manifest.jsonl",
         "n1.array_record",
         "n2.array_record",
+        "population.json",
         "rejected.jsonl",
     ]
     manifest = read_manifest(tmp_path / "out")
@@ -404,7 +405,7 @@ def test_inputs_without_recordings_and_unknown_cohorts_are_refused(tmp_path):
         find_nights([tmp_path])
     with pytest.raises(ValueError, match="no such file"):
         find_nights([tmp_path / "x"])
-    with pytest.raises(ValueError, match=r"no cohort 'shs'; expected one of: .*generic"):
+    with pytest.raises(ValueError, match=r"no cohort 'shs'; expected one of .*generic"):
         find_nights([tmp_path], "shs")
 
 

@@ -3,6 +3,7 @@
 import datetime
 import io
 import os
+import tracemalloc
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -74,6 +75,29 @@ def test_a_span_is_the_same_samples_as_the_whole(tmp_path):
     for start_s, stop_s in ((0, 8), (1, 3.5), (2.25, 2.5), (7.9, 8), (3, 3)):
         part = recording.read(0, start_s, stop_s)
         np.testing.assert_array_equal(part, whole[round(start_s * 499.5) : round(stop_s * 499.5)])
+
+
+def test_channels_of_one_name_stay_two_channels(tmp_path):
+    recording = open_recording(write(tmp_path / "n.edf", ramp(100, 10, "C4"), ramp(200, 20, "C4")))
+    assert [(s.label, s.rate_hz) for s in recording.signals] == [("C4", 10), ("C4", 20)]
+    assert len(recording.read(0)) == 100 and len(recording.read(1)) == 200
+
+
+def test_a_window_costs_its_own_size_and_not_the_files(tmp_path):
+    """An hour of one channel among forty: neither the whole channel nor the other channels are loaded for 10 s."""
+    n_channels, seconds, rate_hz = 40, 3600, 100
+    path = write(
+        tmp_path / "n.edf", *(ramp(100, 100, f"S{k}") for k in range(n_channels)), data_record_duration=1
+    )
+    path.write_bytes(path.read_bytes()[:236] + f"{seconds:<8}".encode() + path.read_bytes()[244:])
+    with path.open("r+b") as file:
+        file.truncate(256 * (n_channels + 1) + seconds * n_channels * rate_hz * 2)  # sparse zeros
+    recording = open_recording(path)
+    tracemalloc.start()
+    assert len(recording.read(7, 1800, 1810)) == 10 * rate_hz
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000  # one channel is 1.4 MB, all are 29 MB
 
 
 def test_spans_outside_are_refused(tmp_path):
@@ -153,6 +177,8 @@ def test_a_recording_never_closed_is_read(tmp_path):
         (lambda p: with_field(p, 252, "Doe "), "'number of signals' holds words, expected"),
         (lambda p: with_field(p, 252, "1;2 "), "'number of signals' holds '1;2'"),
         (lambda p: with_field(p, 244, "0       "), "duration of a data record is 0 s"),
+        (lambda p: with_field(p, 244, "9e999999"), "'duration of a data record' holds '9e999999'"),
+        (lambda p: with_field(p, 244, "1e-99999"), "'duration of a data record' holds '1e-99999'"),
         (lambda p: with_field(p, 244, "1/0     "), "'duration of a data record' holds '1/0'"),
         (lambda p: with_field(p, 244, "99999999"), "days long"),
         (lambda p: with_field(p, 184, "768     "), "says it is 768 bytes long"),

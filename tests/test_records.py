@@ -1,5 +1,6 @@
 """The shard codec: what goes in comes out, and damage is named."""
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.night import SLOTS, Channel, Event, EventKind, Modality, Quality, Scoring
+from data_pipeline.night import SLOTS, Channel, Event, EventKind, Modality, Quality, Scoring, blocks
 from data_pipeline.records import (
-    channel_scale,
     decode_epoch,
     encode_epoch,
     night_epochs,
@@ -18,6 +18,7 @@ from data_pipeline.records import (
     read_epochs,
     write_shard,
 )
+from data_pipeline.scale import Meter, channel_scale
 from tests.nights import SCORED, random_night
 
 
@@ -60,6 +61,31 @@ def test_the_step_is_small_against_the_signal_even_with_a_huge_artefact():
     assert scale.scale < 0.02 and scale.clipped_samples == 1
     assert scale.median == pytest.approx(0, abs=1) and scale.iqr == pytest.approx(27, abs=1)
     assert channel_scale(channel_of(np.delete(samples, 5000).repeat(1)[: 128 * 119])).clipped_samples == 0
+
+
+def test_one_desaturation_in_a_steady_night_is_stored():
+    samples = np.resize(np.float32([96, 97]), 3 * 3600)
+    samples[5555:5570] = 81.5  # where the survey does not look
+    night = random_night(1, 360, ["SPO2"], tail_s=0, scored=False)
+    night = replace(night, channels=(replace(night.channels[0], samples=samples),))
+    stored = np.concatenate([epoch.signals[0].physical()[0] for epoch in roundtrip(night)])
+    np.testing.assert_allclose(stored, samples, atol=0.002)
+
+
+def test_blocks_of_a_night_give_the_records_of_the_whole(monkeypatch):
+    monkeypatch.setattr("data_pipeline.scale._PERCENTILE_SAMPLES", 22_000)  # every 7th, across blocks
+    night = random_night(7, 40)
+    pieces = [night.read(*span) for span in blocks(night.duration_s)]
+    assert len(pieces) == 3
+    whole = [encode_epoch(epoch) for epoch in night_epochs(night)]
+    assert [encode_epoch(epoch) for epoch in night_epochs(night, pieces=pieces)] == whole
+    c3 = next(c for c in night.channels if c.slot == "C3")
+    expected = channel_scale(c3)
+    meter = Meter(night.duration_s, expected.scale, expected.offset)
+    for piece in pieces:
+        meter.add(next(c for c in piece if c.slot == "C3"))
+    assert meter.scale() == expected
+    np.testing.assert_array_equal(meter.quality, c3.quality)
 
 
 def test_gaps_are_zero_and_flagged_and_do_not_touch_the_scale():
@@ -139,8 +165,15 @@ def test_a_well_signed_record_that_makes_no_sense_is_refused():
         decode_epoch(encode_epoch(wrong))
     with pytest.raises(ValueError, match="stage 9"):
         decode_epoch(encode_epoch(replace(epoch, stage=9)))
+    junk = encode_epoch(epoch)
+    frame = junk.index(b"\x28\xb5\x2f\xfd")  # where Zstandard's frame begins
+    for place in (frame, frame + 20):
+        broken = junk[:place] + b"\0" * 8 + junk[place + 8 :]
+        signed = broken[:18] + zlib.crc32(broken[22:]).to_bytes(4, "little") + broken[22:]
+        with pytest.raises(ValueError, match="damaged epoch record"):
+            decode_epoch(signed)
     short = replace(epoch.signals[0], samples=epoch.signals[0].samples[:, :-128])
-    with pytest.raises(ValueError, match="its channel table asks for"):
+    with pytest.raises(ValueError, match="samples that its channel table asks for"):
         decode_epoch(encode_epoch(replace(epoch, signals=(short,))))
 
 
@@ -162,7 +195,7 @@ def test_a_shard_reads_back_in_any_order_and_says_when_it_is_damaged(tmp_path):
         with pytest.raises(ValueError, match=f"{name}.array_record is damaged"):
             open_shard(broken, 4)
     flipped = tmp_path / "flipped.array_record"
-    middle = whole.index(records[2][1000:1100])
+    middle = whole.index(records[2][-5000:-4900])
     flipped.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     reader = open_shard(flipped, 4)
     assert read_epochs(reader, flipped, 0, 2)[1].index == 1

@@ -264,6 +264,34 @@ def test_nights_without_sleep_or_rem_or_signal(stage, tmp_path):
     assert scores.warnings
 
 
+def warnings_of(night, prediction):
+    return " ".join(summarise(night, prediction, THRESHOLDS, CARD).warnings)
+
+
+def test_what_casts_doubt_on_the_numbers_is_a_warning():
+    night, prediction = make_night(120)
+    before = warnings_of(night, prediction)
+    assert not any(words in before for words in ("disagree", "covers", "an arousal last longer"))
+    wrong = replace(prediction, stage_probs=np.roll(prediction.stage_probs, 1, axis=1))
+    assert "disagree with the scoring given: kappa -0." in warnings_of(night, wrong)
+    part = replace(night.scoring, stages=np.where(np.arange(120) < 100, night.scoring.stages, -1))
+    assert "covers 100 of 120 epochs only" in warnings_of(replace(night, scoring=part), prediction)
+    long = prediction.arousal_probs.copy()
+    long[1000:1061] = 0.9
+    assert "1 stretches that look like an arousal last longer than 60 s (the longest 61 s)" in warnings_of(
+        night, replace(prediction, arousal_probs=long)
+    )
+
+
+def test_what_is_missing_stands_at_the_top(tmp_path):
+    night, prediction = make_night(60, missing=("RESP", "SPO2"))
+    write_scores(summarise(night, prediction, THRESHOLDS, CARD), night, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    top, below = page.split("</dl>")[0], page.split("Missing signals")[1]
+    assert "Not in this recording</dt><dd>ECG, RESP, SPO2" in top
+    assert "no breathing events" in below and "from the oximeter only" not in below
+
+
 def test_prediction_of_another_night_is_refused():
     night, _ = make_night(n_epochs=60)
     _, prediction = make_night(n_epochs=61)

@@ -138,6 +138,12 @@ def test_arousals_need_ten_seconds_between_them():
     assert spans(arousal_rules([arousal(20, 3), arousal(33, 5)])) == [(20, 23), (33, 38)]
 
 
+def test_an_arousal_that_ends_in_waking_counts_as_its_first_fifteen_seconds():
+    kept = arousal_rules([arousal(0, 600), arousal(609, 5), arousal(700, 15)])
+    assert spans(kept) == [(0, 15), (700, 715)]  # cut; 9 s after the awakening, not after the cut; kept
+    assert arousal_rules(kept) == kept
+
+
 def test_an_arousal_may_lie_in_the_wake_that_it_makes():
     stages = np.array([N2, W, W], np.int8)
     assert spans(counted_arousals([arousal(35), arousal(50), hypopnea(0, 20)], stages)) == [(35, 40)]

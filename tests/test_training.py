@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_pipeline.population_file import read_population
 from data_pipeline.prepare import PrepareConfig, prepare
 from sleepmami_jax.config import (
     ConfigError,
@@ -173,6 +174,7 @@ def test_macro_and_heads_train_on_frozen_micro(experiment, unbroken, tmp_path):
         "MacroPretraining",
         "Finetuning",
     ]
+    assert read_population(tmp_path / "heads" / "model") == read_population(heads.data.shards[0].folder)
 
 
 def test_fine_tuning_can_train_everything(experiment, tmp_path):

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from data_pipeline.annotations import nsrr_xml, profusion_xml
+from data_pipeline.annotations.dreem import read_dreem
 from data_pipeline.annotations.edfplus import is_edf, read_edfplus
-from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from
+from data_pipeline.annotations.isruc import read_isruc
+from data_pipeline.annotations.json_table import read_json_table
+from data_pipeline.annotations.safe_xml import is_xml, read_xml
+from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from, without
 from data_pipeline.annotations.table import read_table
+from data_pipeline.annotations.tal import read_tal
+from data_pipeline.annotations.terms import Meaning
+from data_pipeline.annotations.wfdb import SUFFIXES as WFDB_SUFFIXES
+from data_pipeline.annotations.wfdb import read_wfdb
 from data_pipeline.night import RecordingError, Scoring
 from data_pipeline.readers.recording import Annotation
 
-__all__ = ["merge_scorings", "read_scoring", "scoring_from"]
+__all__ = ["merge_scorings", "read_scoring", "scoring_from", "without"]
 
 _TABLES = (".csv", ".tsv", ".txt")
 _DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
+    "dreem": read_dreem,
     "edfplus": read_edfplus,
+    "isruc": read_isruc,
+    "json_table": read_json_table,
+    "nsrr_xml": nsrr_xml.read_nsrr_xml,
+    "profusion_xml": profusion_xml.read_profusion_xml,
     "table": read_table,
+    "tal": read_tal,
+    "wfdb": read_wfdb,
 }
 """Dialect -> its reader. Its name is its module's."""
+_ROOTS = {nsrr_xml.ROOT: "nsrr_xml", profusion_xml.ROOT: "profusion_xml"}
+"""Root element -> dialect."""
 
 
 def read_scoring(
-    path: Path, duration_s: float, scored: Iterable[str] | None = None, *, dialect: str | None = None
+    path: Path,
+    duration_s: float,
+    scored: Iterable[str] | None = None,
+    *,
+    dialect: str | None = None,
+    terms: Mapping[str, Meaning] | None = None,
 ) -> tuple[Scoring, tuple[str, ...]]:
     """Reads what a scorer wrote about a recording of `duration_s` seconds.
 
@@ -32,6 +56,7 @@ def read_scoring(
       duration_s: length of the recording in seconds.
       scored: what the scorer looked for, if that is known better than the file shows (see `scoring_from`).
       dialect: how to read it where the file itself cannot say, as a cohort knows; None looks at the file.
+      terms: words to which a cohort gives a meaning of its own (see `scoring_from`).
     Returns:
       The scoring, and one note for each thing that was dropped, shortened or not understood.
     Raises:
@@ -41,7 +66,7 @@ def read_scoring(
     if not path.is_file():
         raise RecordingError(f"{path}: no such scoring file.")
     annotations = _DIALECTS[dialect or _dialect_of(path)](path)
-    scoring, notes = scoring_from(annotations, duration_s, scored)
+    scoring, notes = scoring_from(annotations, duration_s, scored, terms)
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not scoring.scored:
         raise RecordingError(
@@ -52,10 +77,31 @@ def read_scoring(
 
 
 def _dialect_of(path: Path) -> str:
-    if path.suffix.lower() in _TABLES:
+    if is_xml(path):
+        root = read_xml(path).tag
+        if root not in _ROOTS:
+            raise RecordingError(
+                f"{path}: XML with root element <{root[:40]}>, expected one of {', '.join(_ROOTS)}."
+            )
+        return _ROOTS[root]
+    suffix = path.suffix.lower()
+    if suffix in _TABLES:
         return "table"
+    if suffix == ".tal":
+        return "tal"
+    if suffix == ".json":
+        return "dreem" if _lists_numbers(path) else "json_table"
+    if suffix in WFDB_SUFFIXES:
+        return "wfdb"
     if is_edf(path):
         return "edfplus"
     raise RecordingError(
-        f"{path}: unknown scoring format, expected EDF+ annotations or a table ({', '.join(_TABLES)})."
+        f"{path}: unknown scoring format, expected EDF+ annotations (also as .tal), NSRR or Profusion XML, a table "
+        f"({', '.join(_TABLES)}) or JSON (.json)."
     )
+
+
+def _lists_numbers(path: Path) -> bool:
+    """Whether a JSON file begins as a list of numbers: the only published form of it is Dreem's."""
+    with path.open("rb") as file:
+        return re.match(rb"\s*\[\s*[-0-9]", file.read(4096).removeprefix(b"\xef\xbb\xbf")) is not None

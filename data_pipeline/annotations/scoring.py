@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipeline.annotations.terms import is_remark, kind_of, plain, stage_of
+from data_pipeline.annotations.terms import Meaning, is_remark, kind_of, plain, stage_of
 from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind, Scoring
 from data_pipeline.readers.recording import Annotation
 
@@ -16,7 +16,10 @@ TERM_USES = 3
 
 
 def scoring_from(
-    annotations: Sequence[Annotation], duration_s: float, scored: Iterable[str] | None = None
+    annotations: Sequence[Annotation],
+    duration_s: float,
+    scored: Iterable[str] | None = None,
+    terms: Mapping[str, Meaning] | None = None,
 ) -> tuple[Scoring, tuple[str, ...]]:
     """Builds a scoring for a recording of `duration_s` seconds.
 
@@ -26,18 +29,25 @@ def scoring_from(
     `scored` is what the scorer looked for. Unless given: any stage mark means "stages"; any apnea or hypopnea
     means all breathing events; of every other kind, a mark means that this kind was looked for.
 
+    `terms` gives words, in lower case, a meaning before all others: "unsure" is a hypopnea in one cohort, a mixed
+    apnea in another, and nothing elsewhere.
+
     Returns:
       The scoring, and notes: unknown terms, unscored epochs, marks dropped or shortened, each with its count.
     """
     stage_marks, events, unknown = [], [], Counter()
     for a in annotations:
-        code, kind = stage_of(a.text), kind_of(a.text)
-        if code is not None:
+        word = plain(a.text)
+        own = terms.get(word.lower()) if terms else None
+        code = stage_of(word)
+        kind = own.kind if own else kind_of(a.text)
+        if code is not None and own is None:
             stage_marks.append((a, code))
         elif kind is not None:
-            events.append(Event(kind, a.onset_s, a.duration_s or 0.0, source=plain(a.text)))
+            rule = own.rule if own else ""
+            events.append(Event(kind, a.onset_s, a.duration_s or 0.0, source=word, rule=rule))
         elif not is_remark(a.text):
-            unknown[plain(a.text)] += 1
+            unknown[word] += 1
     notes = []
     if unknown:
         notes.append(f"{unknown.total()} annotation(s) with unknown terms were not used{named(unknown)}.")
@@ -52,6 +62,18 @@ def scoring_from(
         raise ValueError(f"scored: {sorted(wrong)} is neither 'stages' nor an event kind.")
     # Plain strings, so that the set reads the same wherever it came from.
     return Scoring(stages, tuple(events), frozenset(map(str, scored))), tuple(notes)
+
+
+def without(scoring: Scoring, unusable: Collection[str]) -> tuple[Scoring, tuple[str, ...]]:
+    """The scoring without what is known to be wrong in it: "stages", or kinds of events; and a note of the loss."""
+    stages, lost = scoring.stages, Counter(str(e.kind) for e in scoring.events if e.kind in unusable)
+    if "stages" in unusable:
+        lost["stages"] = int((stages != UNKNOWN_STAGE).sum())
+        stages = np.full_like(stages, UNKNOWN_STAGE)
+    events = tuple(e for e in scoring.events if e.kind not in unusable)
+    listed = ", ".join(f"{what} ({n})" for what, n in sorted(lost.items()) if n)
+    notes = (f"Scoring that the cohort says is unusable was left out: {listed}.",) if listed else ()
+    return Scoring(stages, events, scoring.scored - frozenset(unusable)), notes
 
 
 def named(texts: Counter[str]) -> str:

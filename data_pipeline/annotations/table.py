@@ -17,9 +17,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipeline.annotations.terms import kind_of, stage_of_column
+from data_pipeline.annotations.text import read_text
 from data_pipeline.night import STAGES, RecordingError
 from data_pipeline.readers.recording import Annotation
 
@@ -28,9 +30,9 @@ _DURATION = ("duration_s", "duration", "length", "length_s", "dur", "duration_se
 _END = ("end_s", "end", "stop_s", "stop", "end_time", "end_sec")
 _STAGE = ("stage", "sleep_stage", "stages")
 _FURTHEST_S = 1e9
-_LARGEST_BYTES = 2**26
-"""A night's hypnogram and events are a few hundred kB."""
 _EVENT = ("type", "event", "kind", "description", "annotation", "text", "name", "event_type", "trial_type")
+COLUMNS = frozenset((*_ONSET, *_DURATION, *_END, *_STAGE, *_EVENT))
+"""Every column that is looked at, spelled as `column_name` does."""
 
 
 def read_table(path: Path) -> tuple[Annotation, ...]:
@@ -40,14 +42,7 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
       RecordingError: no header row, no onset column, nothing that says what a row is, a value that is not a
         number, or stage codes with two meanings.
     """
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise RecordingError(
-            f"{path}: {path.stat().st_size} bytes, expected at most {_LARGEST_BYTES}. Is it a night's scoring?"
-        )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecordingError(f"{path}: not a text table in UTF-8 ({error}). Save it as UTF-8 CSV.") from error
+    text = read_text(path)
     first_line = text.partition("\n")[0]
     if not first_line.strip():
         raise RecordingError(
@@ -58,7 +53,19 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
         header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     except csv.Error as error:
         raise RecordingError(f"{path}: not a table ({error}). Save it as UTF-8 CSV.") from error
-    names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in header]
+    return rows_to_annotations(path, header, [(f"line {n}", row) for n, row in enumerate(rows, start=2)])
+
+
+def column_name(text: str) -> str:
+    """A column's heading as it is compared: lower case, anything but letters and digits as one underscore."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def rows_to_annotations(
+    path: Path, header: Sequence[str], rows: Sequence[tuple[str, list[str]]]
+) -> tuple[Annotation, ...]:
+    """As `read_table`, for a header and rows `(where, cells)` that were read already; `where` is for messages."""
+    names = [column_name(name) for name in header]
 
     def column(candidates: tuple[str, ...]) -> int | None:
         return next((names.index(c) for c in candidates if c in names), None)
@@ -79,27 +86,28 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
             f"{path}: no column of {header} says what a row is, expected 'stage' or {', '.join(_EVENT)}."
         )
     if stage is not None:
-        _refuse_two_meanings(path, {row[stage].strip() for row in rows if len(row) > stage})
+        _refuse_two_meanings(path, {row[stage].strip() for _, row in rows if len(row) > stage})
 
     annotations = []
-    for line, row in enumerate(rows, start=2):
+    for where, row in rows:
         if not any(cell.strip() for cell in row):
             continue
         if len(row) < len(header):
-            raise RecordingError(f"{path}, line {line}: {len(row)} cells, expected {len(header)}.")
-        onset_s = _seconds(path, line, header[onset], row[onset])
+            raise RecordingError(f"{path}, {where}: {len(row)} cells, expected {len(header)}.")
+        onset_s = _seconds(path, where, header[onset], row[onset])
         length_s = None
         if duration is not None and row[duration].strip():
-            length_s = _seconds(path, line, header[duration], row[duration])
+            length_s = _seconds(path, where, header[duration], row[duration])
         elif end is not None and row[end].strip():
-            length_s = _seconds(path, line, header[end], row[end]) - onset_s
+            length_s = _seconds(path, where, header[end], row[end]) - onset_s
         if length_s is not None and length_s < 0:
-            raise RecordingError(f"{path}, line {line}: duration {length_s} s, expected 0 or more.")
-        if event is not None and row[event].strip():
+            raise RecordingError(f"{path}, {where}: duration {length_s} s, expected 0 or more.")
+        is_event = event is not None and bool(row[event].strip())
+        if is_event:
             annotations.append(Annotation(onset_s, length_s, row[event].strip()))
         elif from_name is not None:
             annotations.append(Annotation(onset_s, length_s, from_name))
-        if stage is not None:
+        if stage is not None and (row[stage].strip() or not is_event):  # an event's row need not name a stage
             annotations.append(Annotation(onset_s, length_s, _stage_text(row[stage])))
     return tuple(sorted(annotations, key=lambda a: a.onset_s))
 
@@ -125,10 +133,10 @@ def _refuse_two_meanings(path: Path, values: set[str]) -> None:
         )
 
 
-def _seconds(path: Path, line: int, name: str, cell: str) -> float:
+def _seconds(path: Path, where: str, name: str, cell: str) -> float:
     if not _is_number(cell) or not abs(float(cell)) <= _FURTHEST_S:
         shown = "words" if re.search(r"[^\W\d]{2}", cell) else repr(cell)  # a remark in the wrong column
-        raise RecordingError(f"{path}, line {line}: column '{name}' holds {shown}, expected seconds.")
+        raise RecordingError(f"{path}, {where}: column '{name}' holds {shown}, expected seconds.")
     return float(cell)
 
 

@@ -7,19 +7,31 @@ and the NSRR vocabulary. R&K stage 4 is N3 (AASM manual 2007). An unknown word i
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from data_pipeline.night import STAGES, UNKNOWN_STAGE, EventKind
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a word means where a cohort uses it in its own way; see `Event` for both."""
+
+    kind: EventKind
+    rule: str = ""
+
 
 _W, _N1, _N2, _N3, _REM = range(len(STAGES))
 
 _STAGES = {
-    **dict.fromkeys(("w", "wake", "awake", "wakefulness", "0"), _W),
+    **dict.fromkeys(("w", "wake", "awake", "wakefulness", "s0", "0"), _W),
     **dict.fromkeys(("n1", "s1", "1", "nrem1"), _N1),
     **dict.fromkeys(("n2", "s2", "2", "nrem2"), _N2),
     **dict.fromkeys(("n3", "s3", "n4", "s4", "3", "4", "nrem3", "nrem4"), _N3),
     # 5 is REM in the EDF+ texts, NSRR and Profusion; a code 4 is R&K stage 4 there, never REM.
     **dict.fromkeys(("r", "rem", "5"), _REM),
-    **dict.fromkeys(("?", "u", "unknown", "unscored", "unstaged", "mt", "m", "6", "9", "-1"), UNKNOWN_STAGE),
+    **dict.fromkeys(
+        ("?", "u", "unknown", "unscored", "unstaged", "mt", "m", "6", "9", "10", "-1"), UNKNOWN_STAGE
+    ),
     **dict.fromkeys(("movement", "movement time", "no stage", "not scored", "artifact"), UNKNOWN_STAGE),
 }
 """What may follow "Sleep stage" or stand in a stage column."""
@@ -44,6 +56,14 @@ _HEADS = {
 """The word that names an event. A text is an event only if all its other words are qualifiers: a technician's
 remark ("says he has apnea at home") is none."""
 
+_NAMES = {
+    "resp_obstructiveapnea": EventKind.OBSTRUCTIVE_APNEA,
+    "resp_centralapnea": EventKind.CENTRAL_APNEA,
+    "resp_mixedapnea": EventKind.MIXED_APNEA,
+    **dict.fromkeys(("arousal_plm", "arousal_snore", "arousal_noise", "arousal_bruxism"), EventKind.AROUSAL),
+}
+"""Names of PhysioNet 2018 that the rules below would not read, or not rightly."""
+
 _TYPES = {
     **dict.fromkeys(("obstructive", "obst", "obstr", "obs", "o"), EventKind.OBSTRUCTIVE_APNEA),
     **dict.fromkeys(("central", "cent", "cen", "c"), EventKind.CENTRAL_APNEA),
@@ -55,7 +75,8 @@ _QUALIFIERS = set(
         """left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event
         events related effort spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2
         sao2 o2 oxygen oxyhemoglobin relative limb leg movement movements plm lm chin external standard scored
-        auto manual fast slow by with and due to resulting from associated s sec""",
+        auto manual fast slow by with and due to resulting from associated s sec hemoglobin oximetry lower
+        during internal snore snoring""",
     )
 )
 _PHRASES = (
@@ -99,6 +120,8 @@ def stage_of_column(value: str) -> int | None:
 def kind_of(text: str) -> EventKind | None:
     """The kind of event that a text names, or None."""
     text = plain(text)
+    if text.lower() in _NAMES:
+        return _NAMES[text.lower()]
     words = _words(text).split()
     if not all(w in _HEADS or w in _TYPES or w in _QUALIFIERS or w.isdigit() for w in words):
         return None
@@ -106,7 +129,8 @@ def kind_of(text: str) -> EventKind | None:
     heads = [_HEADS[w] for w in naming if w in _HEADS] or [_HEADS[w] for w in words if w in _HEADS]
     if not heads:
         return None
-    kind = heads[-1]
+    # "AROUSAL-APNEA" is an arousal, "arousal_rera" a RERA.
+    kind = next((k for k in (EventKind.RERA, EventKind.AROUSAL) if k in heads), heads[-1])
     types = {_TYPES[w] for w in words if w in _TYPES}
     return types.pop() if kind is _APNEA and len(types) == 1 else kind
 
@@ -116,7 +140,7 @@ def is_remark(text: str) -> bool:
     return bool(
         re.match(
             r"lights?\b|recording (start|end|stop)|"
-            r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep)|"
+            r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
             r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance",
             _words(plain(text)),
         )

@@ -1,13 +1,19 @@
-"""Where the nights of a data set are, and whose they are: a module a cohort, with `find_nights(inputs)`."""
+"""Where the nights of a data set are, and whose they are: a module a cohort, with `find_nights(inputs)`.
+
+A module whose name begins with an underscore is no cohort: it holds what several share.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 
+from data_pipeline.annotations.terms import Meaning
 from data_pipeline.night import Demographics
 
 
@@ -25,6 +31,8 @@ class Source:
       split: "train", "val" or "test" when the data set fixes it, else None.
       scored: what the scorer looked for, as in `night.Scoring`; None takes it from what the files show.
       dialect: how `scoring` is written, a module of `data_pipeline.annotations`; None looks at each file.
+      terms: words of the scoring that mean something of their own in this cohort, in lower case.
+      unusable: what is known to be wrong in this recording, as in `load.load_night`.
       cohort: whose nights these are, where the folder itself says so; None is the name of the adapter.
     """
 
@@ -37,17 +45,42 @@ class Source:
     split: str | None = None
     scored: frozenset[str] | None = None
     dialect: str | None = None
+    terms: Mapping[str, Meaning] = field(default_factory=dict)
+    unusable: frozenset[str] = frozenset()
     cohort: str | None = None
 
 
 def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]:
     """The nights under files and folders, sorted by id, as the cohort's own module finds them.
 
+    Args:
+      cohort: a module of this package, or the path of a Python file that has a `find_nights(inputs)` of its own.
+
     Raises:
       ValueError: no such cohort, nothing found, or a table that cannot be understood.
     """
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    if cohort not in known:
-        raise ValueError(f"no cohort {cohort!r}; expected one of: {', '.join(known)}")
-    module = importlib.import_module(f"{__name__}.{cohort}")
-    return sorted(module.find_nights(inputs), key=lambda source: source.night_id)
+    name, adapter = Path(cohort).stem, _adapter(cohort)
+    sources = (replace(s, cohort=s.cohort or name) for s in adapter.find_nights(inputs))
+    return sorted(sources, key=lambda source: source.night_id)
+
+
+def _adapter(cohort: str) -> ModuleType:
+    if not cohort.endswith(".py"):
+        known = sorted(
+            module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+        )
+        if cohort not in known:
+            raise ValueError(
+                f"no cohort {cohort!r}; expected one of {', '.join(known)}, or the path of an adapter, my_lab.py"
+            )
+        return importlib.import_module(f"{__name__}.{cohort}")
+    if not Path(cohort).is_file():
+        raise ValueError(f"{cohort}: no such adapter file")
+    spec = importlib.util.spec_from_file_location(f"cohort_{Path(cohort).stem}", cohort)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "find_nights"):
+        raise ValueError(
+            f"{cohort}: an adapter defines find_nights(inputs) -> list[Source]; this file does not"
+        )
+    return module

@@ -1,4 +1,4 @@
-"""Any folder of recordings: EDF or BDF files, scoring beside them by name, an optional `demographics.csv`.
+"""Any folder of recordings, scoring beside them by name, an optional `demographics.csv`.
 
 `demographics.csv` sits in the same folder as the recordings. Its first column that names a night is
 `night_id` (the file's name without its suffix) or `file` (the name with it); the others are optional:
@@ -17,8 +17,8 @@ from pathlib import Path
 from data_pipeline.cohorts import Source
 from data_pipeline.manifest import SPLITS
 from data_pipeline.night import Demographics, EventKind
+from data_pipeline.readers import SUFFIXES, is_recording
 
-RECORDING_SUFFIXES = (".edf", ".bdf", ".rec")
 SCORING_ENDINGS = (
     ".csv",
     ".tsv",
@@ -31,6 +31,15 @@ SCORING_ENDINGS = (
     "-hypnogram.edf",
     "_hypnogram.edf",
     "_annotations.edf",
+    "-nsrr.xml",
+    "-profusion.xml",
+    ".tal",
+    "_hypnogram.json",
+    "_stages.json",
+    "_events.json",
+    "_annotations.json",
+    ".arousal",
+    ".st",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case."""
 _SLEEP_EDF = "-hypnogram.edf"
@@ -53,12 +62,10 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
         if not given.exists():
             raise ValueError(f"{given}: no such file or folder")
         candidates = [given] if given.is_file() else given.rglob("*")
-        found = {path for path in candidates if path.suffix.lower() in RECORDING_SUFFIXES and path.is_file()}
+        found = {path for path in candidates if path.is_file() and is_recording(path)}
         found = {path for path in found if not _annotations_only(path)}
         if not found:
-            raise ValueError(
-                f"{given}: no recording found; expected {', '.join(RECORDING_SUFFIXES)} with signals"
-            )
+            raise ValueError(f"{given}: no recording found; expected {', '.join(SUFFIXES)} with signals")
         recordings |= found
     folders: dict[Path, list[Path]] = {}
     for path in sorted(recordings):
@@ -104,7 +111,7 @@ def _scorings(recording: Path, here: dict[str, list[Path]]) -> tuple[Path, ...]:
     """Looked up by name: to go through a folder of 20,000 recordings for each of them takes an hour."""
     stem = recording.stem.lower()
     found = {path for ending in SCORING_ENDINGS for path in here.get(stem + ending, ())}
-    found = {p for p in found if p.suffix.lower() not in RECORDING_SUFFIXES or _annotations_only(p)}
+    found = {p for p in found if p.suffix.lower() not in SUFFIXES or _annotations_only(p)}
     if "-psg" in stem and len(stem) > 6:
         found |= set(here.get(f"{stem[:6]}*{_SLEEP_EDF}", ()))
     return tuple(sorted(path for path in found if path != recording and path.name.lower() != DEMOGRAPHICS))

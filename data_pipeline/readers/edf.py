@@ -3,7 +3,7 @@
 Kemp et al. 1992 (EDF), Kemp and Olivan 2003 (EDF+), https://www.edfplus.info/specs.
 
 edfio interprets the header. The samples are read here because edfio joins the blocks of an EDF+D file, loads
-a BDF file whole, and keeps every channel that was read; a night's channels pass through here one at a time.
+a BDF file whole, and keeps every channel that was read; here a few megabytes are in memory at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,19 +20,20 @@ import edfio
 import numpy as np
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
 
 _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
-_TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
+TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """A time-stamped annotation list: onset, duration, texts divided by 0x14 (EDF+ section 2.2.2)."""
-_LONGEST_S = 7 * 86400
 _SHORTEST_RECORD_S = 1e-5
 _MOST_MISSING = 30_000_000
 """Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
 _FURTHEST_S = 1e9
 """Onsets and durations of annotations are cut off here, far outside any recording."""
+_PIECE_BYTES = 4 << 20
+"""The data are read in pieces of whole records, about so large."""
 _JITTER_S = 0.002
 """Time stamps of records may differ from the nominal by this much before it counts as a gap."""
 
@@ -58,6 +60,50 @@ class _Layout:
     annotation_columns: tuple[slice, ...]
 
 
+class _Records:
+    """The data records of a file. The last piece read is kept: channels that are read in turn find it there.
+
+    The file is not mapped into memory: a mapped file counts as memory as it is read, and kills the process when
+    it is cut meanwhile.
+    """
+
+    def __init__(self, path: Path, layout: _Layout, n_records: int) -> None:
+        self._path, self._layout, self._n_records = path, layout, n_records
+        self._kept: tuple[int, np.ndarray] = 0, np.empty((0, layout.record_bytes), np.uint8)
+        self._piece = max(1, _PIECE_BYTES // layout.record_bytes)
+
+    def __len__(self) -> int:
+        return self._n_records
+
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Records [first, last) as (index of the first, (n, record_bytes) uint8)."""
+        while first < last:
+            n = min(last - first, self._piece)
+            yield first, self._rows(first, n)
+            first += n
+
+    def column(self, column: slice) -> np.ndarray:
+        """(n_records, width) uint8: some bytes of every record."""
+        return np.concatenate([rows[:, column] for _, rows in self.pieces(0, self._n_records)])
+
+    def _rows(self, first: int, n: int) -> np.ndarray:
+        start, rows = self._kept
+        if not start <= first <= first + n <= start + len(rows):
+            try:
+                with self._path.open("rb") as file:
+                    file.seek(self._layout.header_bytes + first * self._layout.record_bytes)
+                    rows = np.fromfile(file, np.uint8, n * self._layout.record_bytes)
+            except OSError as error:  # while a shard is written, this must not be taken for the shard's
+                raise RecordingError(
+                    f"{self._path}: it cannot be read any more ({error.strerror})."
+                ) from error
+            if len(rows) < n * self._layout.record_bytes:
+                raise RecordingError(f"{self._path}: it became shorter while it was read. Copy it again.")
+            start, rows = first, rows.reshape(n, -1)
+            self._kept = start, rows
+        return rows[first - start : first - start + n]
+
+
 def read_edf(path: Path) -> Recording:
     """Opens an EDF or BDF file of any kind; an annotation-only file gives a recording without signals.
 
@@ -69,17 +115,15 @@ def read_edf(path: Path) -> Recording:
     """
     layout, signals = _read_header(path)
     n_records, notes = _count_records(path, layout)
-    records = np.memmap(
-        path, np.uint8, "r", offset=layout.header_bytes, shape=(n_records, layout.record_bytes)
-    )
+    records = _Records(path, layout, n_records)
     starts_s = _record_starts(path, layout, records)
     annotations = _read_annotations(layout, records)
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
-    if duration_s > _LONGEST_S:
+    if duration_s > LONGEST_S:
         raise RecordingError(
             f"{path}: by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
-            f"most {_LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
+            f"most {LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
         )
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
@@ -99,19 +143,19 @@ def read_edf(path: Path) -> Recording:
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
         if not inside.size:
             return np.full(last - first, np.nan, np.float32)
-        wanted = slice(inside[0], inside[-1] + 1)
-        digital = _decode(records[wanted, layout.columns[index]], layout.sample_bytes)
-        physical = _calibrate(digital, signal)
-        # Each record goes to its own place; in a file without gaps that is one copy.
-        record_starts = np.round(starts_s[wanted] * rate_hz).astype(np.int64) - first
-        n = physical.shape[1]
-        if np.array_equal(record_starts, record_starts[0] + n * np.arange(len(record_starts))):
-            physical = physical.reshape(1, -1)
-            record_starts = record_starts[:1]
+        # Each record goes to its own place; in a file without gaps that is one copy a piece.
+        places = np.round(starts_s[inside[0] : inside[-1] + 1] * rate_hz).astype(np.int64) - first
         samples = np.full(last - first, np.nan, np.float32)
-        for begin, block in zip(record_starts, physical, strict=True):
-            lo, hi = max(begin, 0), min(begin + len(block), len(samples))
-            samples[lo:hi] = block[lo - begin : hi - begin]
+        for piece_first, rows in records.pieces(inside[0], inside[-1] + 1):
+            physical = _calibrate(_decode(rows[:, layout.columns[index]], layout.sample_bytes), signal)
+            begins = places[piece_first - inside[0] :][: len(rows)]
+            n = physical.shape[1]
+            if np.array_equal(begins, begins[0] + n * np.arange(len(begins))):
+                physical, begins = physical.reshape(1, -1), begins[:1]
+            for begin, block in zip(begins, physical, strict=True):
+                lo, hi = max(begin, 0), min(begin + len(block), len(samples))
+                if lo < hi:
+                    samples[lo:hi] = block[lo - begin : hi - begin]
         return samples
 
     return Recording(
@@ -155,14 +199,11 @@ def _read_header(path: Path) -> tuple[_Layout, tuple[Signal, ...]]:
     is_annotation = [label == ("BDF Annotations" if is_bdf else "EDF Annotations") for label in labels]
     if min(n_samples) < 0 or sum(n_samples) == 0:
         raise RecordingError(f"{path}: a data record has no samples. The header is damaged.")
-    if record_s < 0 or (record_s == 0 and not all(is_annotation)):
+    # Only a file of annotations may say 0. Beyond the rest nobody records, and floats end.
+    if not (_SHORTEST_RECORD_S <= record_s <= LONGEST_S or (record_s == 0 and all(is_annotation))):
         raise RecordingError(
-            f"{path}: duration of a data record is {record_s} s, expected more than 0. The header is damaged."
-        )
-    if record_s and not _SHORTEST_RECORD_S <= record_s <= _LONGEST_S:
-        raise RecordingError(
-            f"{path}: a data record is said to be days long, or shorter than {_SHORTEST_RECORD_S:g} s; expected "
-            "about a second. The header is damaged."
+            f"{path}: duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
+            "0 and not days long. The header is damaged."
         )
     sample_bytes = 3 if is_bdf else 2
     ends = np.cumsum(n_samples) * sample_bytes
@@ -255,7 +296,7 @@ def _count_records(path: Path, layout: _Layout) -> tuple[int, list[str]]:
     return whole, [f"{rest} byte(s) after the last data record were ignored."] if rest else []
 
 
-def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarray:
+def _record_starts(path: Path, layout: _Layout, records: _Records) -> np.ndarray:
     """(n_records,) float64 seconds at which each record begins, the first at 0."""
     if not layout.is_discontinuous:
         return np.arange(len(records)) * float(layout.record_s)
@@ -264,7 +305,7 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
             f"{path}: declared discontinuous (EDF+D), but it has no annotation channel that says when. "
             "Export it as EDF+C."
         )
-    stamps = [_TAL.match(row.tobytes()) for row in records[:, layout.annotation_columns[0]]]
+    stamps = [TAL.match(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps:
         raise RecordingError(
             f"{path}: data record {stamps.index(None)} has no time stamp, expected one in each record of "
@@ -281,12 +322,18 @@ def _record_starts(path: Path, layout: _Layout, records: np.ndarray) -> np.ndarr
     return starts_s
 
 
-def _read_annotations(layout: _Layout, records: np.ndarray) -> tuple[Annotation, ...]:
+def _read_annotations(layout: _Layout, records: _Records) -> tuple[Annotation, ...]:
+    return read_tals(
+        [np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns]
+    )
+
+
+def read_tals(channels: Sequence[bytes]) -> tuple[Annotation, ...]:
+    """The annotations in the bytes of each annotation channel, sorted by onset from the first sample."""
     found: list[Annotation] = []
     offset_s = 0.0
-    for channel, column in enumerate(layout.annotation_columns):
-        raw = np.pad(records[:, column], ((0, 0), (0, 1))).tobytes()
-        for place, match in enumerate(_TAL.finditer(raw)):
+    for channel, raw in enumerate(channels):
+        for place, match in enumerate(TAL.finditer(raw)):
             onset_s, duration_s = _seconds(match[1]), match[2] and _seconds(match[2])
             if channel == 0 and place == 0 and not match[3]:
                 # The first time stamp is the fraction of a second at which the first sample was taken.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+
+from data_pipeline.night import RecordingError
+
+LONGEST_S = 7 * 86400
+"""A recording that claims to be longer is damaged, or must be split into nights."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,8 @@ class Signal:
       label: as written, outer blanks removed. Labels need not be unique.
       unit: physical dimension as written ("uV", "MV", "").
       rate_hz: samples a second, exact (499.5 Hz is 999/2).
-      physical_range: values of the smallest and largest digital value; inverted when polarity is.
+      physical_range: values of the smallest and largest digital value; inverted when polarity is, infinite where
+        the file stores floats.
       digital_range: smallest and largest digital value.
       transducer: sensor as written ("" when not stated).
       prefiltering: filters of the recorder as written.
@@ -83,7 +90,8 @@ class Recording:
           index: `Signal.index`.
           start_s, stop_s: span in seconds; None is the end. Sample k lies at k / rate_hz.
         Returns:
-          (round(stop_s * rate) - round(start_s * rate),) float32 in the unit of the header, NaN in gaps.
+          (round(stop_s * rate) - round(start_s * rate),) float32 in the unit of the header, NaN where
+          nothing was recorded.
         Raises:
           ValueError: no such index, or a span outside the recording.
         """
@@ -95,3 +103,16 @@ class Recording:
                 f"{self.path}: span {start_s}-{stop_s} s is not within the recording, 0-{self.duration_s} s."
             )
         return self.read_span(index, start_s, stop_s)
+
+
+def beside(path: Path, name: str) -> Path:
+    """The file that a header calls `name`, in the folder of the header `path`.
+
+    Raises:
+      RecordingError: the name leads elsewhere. What a header says may not open other files of this machine.
+    """
+    if name in ("", "-", ".", "..") or re.search(r"[/\\\0]|^~", name):
+        raise RecordingError(
+            f"{path}: its header names a file outside its own folder, expected a plain file name."
+        )
+    return path.parent / name

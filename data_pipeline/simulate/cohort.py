@@ -66,10 +66,9 @@ def simulate_cohort(
       ValueError: an argument outside its range.
       RecordingError: the folder holds something else, or a night whose files do not match its truth.
     """
-    if n_nights < 1 or workers < 1 or seed < 0:
-        raise ValueError(
-            f"n_nights ({n_nights}) and workers ({workers}) must be at least 1, seed ({seed}) at least 0"
-        )
+    for name, value, lowest in (("nights", n_nights, 1), ("workers", workers, 1), ("seed", seed, 0)):
+        if value < lowest:
+            raise ValueError(f"{name} is {value}; expected at least {lowest}")
     if site is not None and site not in SITES:
         raise ValueError(f"site is {site!r}; expected one of {sorted(SITES)}, or None for both in turn")
     if not HOURS_RANGE[0] <= hours[0] <= hours[1] <= HOURS_RANGE[1]:

@@ -17,13 +17,15 @@ the same dictionary, leading axis E = 30-second epochs:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from data_pipeline.manifest import ChannelEntry, channel_entry
 from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, UNKNOWN_STAGE, Demographics, Modality, Night, Quality
-from data_pipeline.records import Epoch, channel_scale, second_quality
+from data_pipeline.records import Epoch
+from data_pipeline.scale import channel_scale, second_quality
 from sleepmami_jax.data.labels import NOT_SCORED, SECOND_LABELS, second_labels
 
 Slots = Mapping[Modality, tuple[str, ...]]
@@ -66,17 +68,42 @@ def normalise(
       ValueError: an IQR that is not positive: the channel never moves, and `ChannelEntry.normalisable` says
         so.
     """
-    if modality is Modality.SPO2:
-        centre, spread, limit = 95.0, 5.0, 10.0
-    else:
-        if median is None or iqr is None or np.min(iqr) <= 0:
-            raise ValueError(
-                f"{modality} with median {median} and IQR {iqr} has no scale; leave such a channel out"
-            )
-        centre, spread, limit = median, iqr / _IQR_OF_NORMAL, 20.0
-    values = np.multiply(samples, np.asarray(scale / spread, np.float32), out=out, dtype=np.float32)
-    values += np.asarray((offset - centre) / spread, np.float32)
-    return np.clip(values, -limit, limit, out=values)
+    return Normaliser.of(modality, median, iqr, scale, offset)(samples, out)
+
+
+@dataclass(frozen=True, eq=False)
+class Normaliser:
+    """`normalise` with everything but the samples known: clip(samples * gain + shift, -limit, limit)."""
+
+    gain: np.ndarray
+    shift: np.ndarray
+    limit: np.float32
+
+    @classmethod
+    def of(
+        cls,
+        modality: Modality,
+        median: float | np.ndarray | None,
+        iqr: float | np.ndarray | None,
+        scale: float | np.ndarray = 1.0,
+        offset: float | np.ndarray = 0.0,
+    ) -> Normaliser:
+        """Arguments and errors as in `normalise`."""
+        if modality is Modality.SPO2:
+            centre, spread, limit = 95.0, 5.0, 10.0
+        else:
+            if median is None or iqr is None or np.min(iqr) <= 0:
+                raise ValueError(
+                    f"{modality} with median {median} and IQR {iqr} has no scale; leave such a channel out"
+                )
+            centre, spread, limit = median, iqr / _IQR_OF_NORMAL, 20.0
+        gain, shift = (np.asarray(x, np.float32) for x in (scale / spread, (offset - centre) / spread))
+        return cls(gain, shift, np.float32(limit))
+
+    def __call__(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        values = np.multiply(samples, self.gain, out=out, dtype=np.float32)
+        values += self.shift
+        return np.clip(values, -self.limit, self.limit, out=values)
 
 
 def usable_channels(channels: Sequence[ChannelEntry], slots: Slots) -> dict[str, tuple[int, ChannelEntry]]:
@@ -103,28 +130,50 @@ def epochs_arrays(
       length: E, padded with masked epochs; as many as there are records when None.
     """
     arrays = blank_arrays(len(epochs) if length is None else length, slots)
+    if epochs:
+        fill_epochs(arrays, epochs, plan_of(epochs[0], channels, slots))
+    return with_present(arrays, slots)
+
+
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """Which channels of one modality are taken, from where to where, and how they are normalised."""
+
+    modality: Modality
+    rows: slice | list[int]
+    places: slice | list[int]
+    normaliser: Normaliser
+
+
+Plan = tuple[_Wanted | None, ...]
+"""What is done with the signals of a night's records, modality by modality; None where nothing is taken."""
+
+
+def plan_of(epoch: Epoch, channels: Sequence[ChannelEntry], slots: Slots) -> Plan:
+    """How the records of a night are read, by one of them: all of them hold the same channels."""
     wanted = usable_channels(channels, slots)
-    # All records of a night hold the same channels, so each modality is one array over the epochs.
-    for stored in zip(*(epoch.signals for epoch in epochs), strict=True):
-        first = stored[0]
-        kept = [i for i, slot in enumerate(first.slots) if slot in wanted]
+    plan: list[_Wanted | None] = []
+    for stored in epoch.signals:
+        kept = [i for i, slot in enumerate(stored.slots) if slot in wanted]
         if kept:
-            kept_slice = _as_slice(kept)
-            _fill(
-                arrays[first.modality.value],
-                first.modality,
-                [wanted[first.slots[i]] for i in kept],
-                _stack([s.samples[kept_slice] for s in stored]),
-                _stack([s.quality[kept_slice] for s in stored]),
-                scale=first.scale[kept],
-                offset=first.offset[kept],
-            )
-    for row, epoch in enumerate(epochs):
+            found = [wanted[stored.slots[i]] for i in kept]
+            plan.append(_wanted(stored.modality, kept, found, stored.scale[kept], stored.offset[kept]))
+        else:
+            plan.append(None)
+    return tuple(plan)
+
+
+def fill_epochs(arrays: dict[str, Any], epochs: Sequence[Epoch], plan: Plan, first: int = 0) -> None:
+    """Writes consecutive records of one night into blank arrays, from row `first` on."""
+    for taken, stored in zip(plan, zip(*(epoch.signals for epoch in epochs), strict=True), strict=True):
+        if taken is not None:
+            samples = _stack([s.samples[taken.rows] for s in stored])
+            _fill(arrays, first, taken, samples, _stack([s.quality[taken.rows] for s in stored]))
+    for row, epoch in enumerate(epochs, start=first):
         for task, labels in second_labels(epoch.events, epoch.scored, 0.0, EPOCH_S).items():
             arrays["seconds"][task][row] = labels
         arrays["stage"][row] = epoch.stage
         arrays["epoch_mask"][row] = True
-    return _with_present(arrays, slots)
 
 
 def night_arrays(
@@ -145,7 +194,7 @@ def night_arrays(
         channel = entries[slot][0]
         samples = channel.samples[: n_epochs * EPOCH_S * channel.rate_hz].reshape(n_epochs, 1, -1)
         quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, 1, EPOCH_S)
-        _fill(arrays[channel.modality.value], channel.modality, [place], samples, quality)
+        _fill(arrays, 0, _wanted(channel.modality, [0], [place]), samples, quality)
     arrays["epoch_mask"][:n_epochs] = True
     if night.scoring is not None:
         arrays["stage"][:n_epochs] = night.scoring.stages
@@ -153,7 +202,7 @@ def night_arrays(
         for task, seconds in labels.items():
             arrays["seconds"][task][:n_epochs] = seconds.reshape(n_epochs, EPOCH_S)
     arrays["demographics"] = demographics_arrays(night.demographics)
-    return _with_present(arrays, slots)
+    return with_present(arrays, slots)
 
 
 def demographics_arrays(person: Demographics) -> dict[str, np.ndarray]:
@@ -191,36 +240,38 @@ def epoch_bytes(slots: Slots) -> int:
     )
 
 
-def _fill(
-    arrays: dict[str, np.ndarray],
+def _wanted(
     modality: Modality,
-    wanted: list[tuple[int, ChannelEntry]],
-    samples: np.ndarray,
-    quality: np.ndarray,
+    rows: list[int],
+    found: list[tuple[int, ChannelEntry]],
     scale: np.ndarray | float = 1.0,
     offset: np.ndarray | float = 0.0,
-) -> None:
-    """Normalises samples (n, c, 30 * rate) of c channels into their places in the first n epochs.
-
-    They are 0 in seconds that quality (n, c, 30) condemns. `scale` and `offset` are (c,), as stored.
-    """
-    places = _as_slice([place for place, _ in wanted])
-    n, usable = len(samples), quality == _GOOD
-    signal = arrays["signal"][:n, places]  # a view, unless the night lacks a channel in the middle
-    values = normalise(
-        samples,
-        modality,
-        np.array([[entry.median] for _, entry in wanted]),
-        np.array([[entry.iqr] for _, entry in wanted]),
-        scale=np.reshape(scale, (-1, 1)),
-        offset=np.reshape(offset, (-1, 1)),
-        out=signal,
+) -> _Wanted:
+    """`found` as in `usable_channels`, for each of `rows`; `scale` and `offset` are (rows,), as stored."""
+    median, iqr = (
+        None if modality is Modality.SPO2 else np.array([[getattr(entry, name)] for _, entry in found])
+        for name in ("median", "iqr")
     )
+    normaliser = Normaliser.of(modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1)))
+    return _Wanted(modality, _as_slice(rows), _as_slice([place for place, _ in found]), normaliser)
+
+
+def _fill(
+    arrays: dict[str, Any], first: int, taken: _Wanted, samples: np.ndarray, quality: np.ndarray
+) -> None:
+    """Normalises samples (n, c, 30 * rate) of c channels into their places in n epochs, from `first` on.
+
+    They are 0 in seconds that quality (n, c, 30) condemns.
+    """
+    into, usable = arrays[taken.modality.value], quality == _GOOD
+    rows = slice(first, first + len(samples))
+    signal = into["signal"][rows, taken.places]  # a view, unless the night lacks a channel in the middle
+    values = taken.normaliser(samples, signal)
     if not usable.all():
         values.reshape(*usable.shape, -1)[~usable] = 0
-    if not isinstance(places, slice):
-        arrays["signal"][:n, places] = values
-    arrays["usable"][:n, places] = usable
+    if not isinstance(taken.places, slice):
+        into["signal"][rows, taken.places] = values
+    into["usable"][rows, taken.places] = usable
 
 
 def _as_slice(places: list[int]) -> slice | list[int]:
@@ -233,7 +284,8 @@ def _stack(arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
-def _with_present(arrays: dict[str, Any], slots: Slots) -> dict[str, Any]:
+def with_present(arrays: dict[str, Any], slots: Slots) -> dict[str, Any]:
+    """The same dictionary, with what `usable` says of whole epochs added."""
     for modality in slots:
         arrays[modality.value]["present"] = arrays[modality.value]["usable"].any(-1)
     return arrays

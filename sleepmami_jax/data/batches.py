@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grain
 import numpy as np
-from grain.experimental import ElasticIterator
 
 from data_pipeline.manifest import NightEntry
 from data_pipeline.night import SLOTS, EventKind
 from sleepmami_jax.config import DataConfig
-from sleepmami_jax.data.arrays import Slots, epoch_bytes
+from sleepmami_jax.data.arrays import (
+    Plan,
+    Slots,
+    blank_arrays,
+    demographics_arrays,
+    epoch_bytes,
+    fill_epochs,
+    plan_of,
+    with_present,
+)
 from sleepmami_jax.data.source import PreparedFolder, chosen_epochs, chosen_nights
 
 
@@ -38,7 +46,7 @@ def epoch_batches(
     process_index: int = 0,
     process_count: int = 1,
     require: Collection[str] = (),
-) -> ElasticIterator:
+) -> Batches:
     """Batches of single epochs in random order, each once a pass over its folder, without end.
 
     Args:
@@ -75,7 +83,7 @@ def window_batches(
     process_index: int = 0,
     process_count: int = 1,
     require: Collection[str] = (),
-) -> ElasticIterator:
+) -> Batches:
     """Batches of windows of consecutive epochs, without end.
 
     A pass takes `ceil(n_epochs / epochs)` windows of each night, one from each equal part of it, its start
@@ -108,7 +116,7 @@ def _batches(
     seed: int,
     process_index: int,
     process_count: int,
-) -> ElasticIterator:
+) -> Batches:
     """`places(night, chosen epochs, n_epochs)` says what to read: rows of (night, earliest, latest start)."""
     if not data.shards or any(source.weight <= 0 for source in data.shards):
         raise ValueError(f"data.shards {data.shards}: expected one or more folders, each with a weight > 0")
@@ -120,7 +128,7 @@ def _batches(
         raise ValueError(
             f"global_batch {global_batch}: expected a positive multiple of process_count {process_count}"
         )
-    datasets, first_night = [], 0
+    datasets, folders, first_nights = [], [], [0]
     for source in data.shards:
         folder = PreparedFolder.open(source.folder)
         entries = folder.manifest.nights
@@ -136,49 +144,113 @@ def _batches(
                 f"{source.folder}: no epoch with a usable channel{scored} in {len(nights)} nights of split "
                 f"{data.split}; ask for other channels or less scoring, or prepare more nights"
             )
-        elements = np.concatenate(elements).astype(np.int32)
-        dataset = grain.MapDataset.source(elements).seed(seed + len(datasets))
-        read = _Read(folder, first_night, slots, epochs)
-        datasets.append(dataset.shuffle().repeat().random_map(read))
-        first_night += len(entries)
+        elements = np.pad(np.concatenate(elements), ((0, 0), (1, 0)), constant_values=len(folders))
+        dataset = grain.MapDataset.source(elements.astype(np.int32)).seed(seed + len(datasets))
+        datasets.append(dataset.shuffle().repeat().random_map(_Start()))
+        folders.append(folder)
+        first_nights.append(first_nights[-1] + len(entries))
     mixed = grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
     batch_bytes = global_batch // process_count * (epochs or 1) * epoch_bytes(slots)
     ahead = max(1, data.prefetch_bytes // batch_bytes)
-    return ElasticIterator(
+    return Batches(
         mixed,
+        _Read(tuple(folders), tuple(first_nights), slots, epochs),
         global_batch,
-        grain.sharding.ShardOptions(process_index, process_count),
+        process_index,
+        process_count,
         # Grain counts in elements, here whole batches, and would read 500 ahead.
-        read_options=grain.ReadOptions(
-            num_threads=min(ahead, os.cpu_count() or 1), prefetch_buffer_size=ahead
-        ),
+        grain.ReadOptions(num_threads=min(ahead, os.cpu_count() or 1), prefetch_buffer_size=ahead),
     )
 
 
-@dataclass(frozen=True)
-class _Read(grain.transforms.RandomMap):
-    """(night, earliest, latest start) -> arrays of a window, or of a single epoch when `epochs` is None."""
+class Batches:
+    """An endless iterator whose state is the global index of the next element, for any number of processes.
 
-    folder: PreparedFolder
-    first_night: int
+    What `grain.experimental.ElasticIterator` is to elements, with this difference: an element is a place in the
+    data, and a whole batch of places is read at once, into arrays that are made once a batch.
+    """
+
+    def __init__(
+        self,
+        places: grain.MapDataset,
+        read: _Read,
+        global_batch: int,
+        process_index: int,
+        process_count: int,
+        options: grain.ReadOptions,
+    ) -> None:
+        self._places, self._read, self._options = places, read, options
+        self._global_batch, self._index, self._count = global_batch, process_index, process_count
+        self._iterator: grain.DatasetIterator | None = None
+        self._next_index = 0
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        if self._iterator is None:
+            ours = self._places[self._next_index + self._index :: self._count]
+            batched = ours.batch(self._global_batch // self._count, drop_remainder=True)
+            self._iterator = iter(batched.map(self._read).to_iter_dataset(self._options))
+        batch = next(self._iterator)
+        self._next_index += self._global_batch
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        return {"global_next_index": self._next_index}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        self.close()
+        self._next_index = state["global_next_index"]
+
+    def close(self) -> None:
+        if self._iterator is not None:
+            self._iterator.close()
+        self._iterator = None
+
+
+class _Start(grain.transforms.RandomMap):
+    """(folder, night, earliest, latest start) -> (folder, night, start)."""
+
+    def random_map(self, element: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        earliest, latest = element[2:]
+        start = earliest if earliest == latest else rng.integers(earliest, latest + 1)
+        return np.array([*element[:2], start], np.int32)
+
+
+@dataclass(frozen=True)
+class _Read(grain.transforms.Map):
+    """Places (B, 3) -> a batch of windows, or of single epochs when `epochs` is None."""
+
+    folders: tuple[PreparedFolder, ...]
+    first_nights: tuple[int, ...]
     slots: Slots
     epochs: int | None
+    plans: dict[tuple[int, int], Plan] = field(default_factory=dict, repr=False)  # of the nights seen so far
 
-    def random_map(self, element: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        night, earliest, latest = map(int, element)
-        start = earliest if earliest == latest else int(rng.integers(earliest, latest + 1))
-        arrays = self.folder.arrays(
-            night,
-            self.slots,
-            start=start,
-            stop=min(start + (self.epochs or 1), self.folder.manifest.nights[night].n_epochs),
-            length=self.epochs or 1,
-        )
+    def map(self, places: np.ndarray) -> dict[str, Any]:
+        n, length = len(places), self.epochs or 1
+        arrays = blank_arrays(n * length, self.slots)
+        people = []
+        for row, (number, night, start) in enumerate(places.tolist()):
+            folder = self.folders[number]
+            entry = folder.manifest.nights[night]
+            records = folder.epochs(night, start, min(start + length, entry.n_epochs))
+            plan = self.plans.get((number, night))
+            if plan is None:
+                plan = self.plans[number, night] = plan_of(records[0], entry.channels, self.slots)
+            fill_epochs(arrays, records, plan, row * length)
+            people.append(entry.demographics)
+        with_present(arrays, self.slots)
         if self.epochs is None:
-            del arrays["demographics"], arrays["epoch_mask"]
-            arrays = _without_epoch_axis(arrays)
-        return arrays | {"night": np.int32(self.first_night + night), "epoch": np.int32(start)}
+            del arrays["epoch_mask"]
+        else:
+            arrays = _map_arrays(arrays, lambda x: x.reshape(n, length, *x.shape[1:]))
+            of_each = [demographics_arrays(person) for person in people]
+            arrays["demographics"] = {key: np.stack([of[key] for of in of_each]) for key in of_each[0]}
+        night = np.array(self.first_nights, np.int32)[places[:, 0]] + places[:, 1]
+        return arrays | {"night": night, "epoch": places[:, 2]}
 
 
-def _without_epoch_axis(arrays: dict[str, Any]) -> dict[str, Any]:
-    return {k: _without_epoch_axis(v) if isinstance(v, dict) else v[0] for k, v in arrays.items()}
+def _map_arrays(arrays: dict[str, Any], function: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
+    return {k: _map_arrays(v, function) if isinstance(v, dict) else function(v) for k, v in arrays.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader
 
 from data_pipeline.manifest import MANIFEST, SPLITS, Manifest, NightEntry, read_manifest
 from data_pipeline.night import SLOTS, UNKNOWN_STAGE, Event
@@ -22,9 +23,12 @@ from sleepmami_jax.data.arrays import (
     usable_channels,
 )
 
+
 # Shared by the whole process, so that a `PreparedFolder` holds no file and can be sent to another process.
 # A reader that falls out is closed when its last user lets go.
-_reader = lru_cache(maxsize=256)(open_shard)
+@lru_cache(maxsize=256)
+def _reader(folder: Path, shard: str, n_epochs: int) -> tuple[ArrayRecordReader, Path]:
+    return open_shard(folder / shard, n_epochs), folder / shard
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ class PreparedFolder:
           ValueError: the shard is missing or damaged; it is named.
         """
         entry = self.manifest.nights[night]
-        path = self.folder / entry.shard
-        return read_epochs(_reader(path, entry.n_epochs), path, start, stop)
+        return read_epochs(*_reader(self.folder, entry.shard, entry.n_epochs), start, stop)
 
     def events(self, night: int) -> tuple[Event, ...]:
         """All events of a night, sorted by onset from its first sample; reads the whole shard."""

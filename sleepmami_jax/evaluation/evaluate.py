@@ -148,6 +148,10 @@ def evaluate(
       ValueError: no night of `split` in any folder, or a person on both sides.
     """
     sources = tuple(DataSource(s) for s in shards)
+    if not _having(sources, split):
+        raise ValueError(
+            f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits"
+        )
 
     def side(name):
         data = DataConfig(shards=_having(sources, name), split=name)
@@ -175,8 +179,6 @@ def evaluate(
 
 def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any]:
     """`staging`, `respiratory` and `arousal` metrics of nights, those that have labels."""
-    if not nights:
-        raise ValueError("no night to evaluate in this split; see the folder's manifest.jsonl")
     result: dict[str, Any] = {}
     staged = [n for n in nights if "stages" in n.entry.scored]
     if staged:

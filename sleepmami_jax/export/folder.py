@@ -36,7 +36,8 @@ class ModelFolder:
       config: its shape.
       params: flat name -> float32 array.
       thresholds: probability above which an event is called: `respiratory`, `arousal`; absent until fine-tuned.
-      card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, simulated).
+      card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, simulated);
+        `population`: the population card of the nights of the last phase.
     """
 
     config: ModelConfig
@@ -88,8 +89,10 @@ def load_model(path: Path | str) -> ModelFolder:
     path = Path(path)
     if not path.is_dir():
         raise ModelFolderError(
-            f"{path}: no such model folder; make one with `sleepmami demo` or `sleepmami export`"
+            f"{path}: no such model folder; a finished run leaves one in WORKDIR/model, and so does `sleepmami demo`"
         )
+    if (path / "model" / "config.json").is_file() and not (path / "model.safetensors").is_file():
+        raise ModelFolderError(f"{path} is a run; its model folder is {path / 'model'}")
     for name in ("config.json", "model.safetensors"):
         if not (path / name).is_file():
             raise ModelFolderError(

@@ -85,7 +85,7 @@ def night_svg(scores: Scores, night: Night) -> Markup:
     page = _Page(len(scores.stages) * EPOCH_S)
     _hypnogram(page, "Hypnogram", scores.stages)
     if night.scoring is not None and "stages" in night.scoring.scored:
-        _hypnogram(page, "Human scoring", night.scoring.stages)
+        _hypnogram(page, "Scoring given", night.scoring.stages)
     _hypnodensity(page, scores)
     _events(page, scores)
     if "breathing" not in scores.unavailable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import jinja2
@@ -75,6 +76,12 @@ CONSEQUENCES = {
     Modality.SPO2: "no ODI, no T90; hypopneas without their desaturation",
 }
 
+NO_BREATHING = {
+    Modality.RESP: "no breathing events",
+    Modality.SPO2: "no ODI, no T90",
+}
+"""Instead, where both are missing."""
+
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("sleepmami_jax.scoring", package_path=""),
     autoescape=True,
@@ -96,6 +103,11 @@ def number(value: Any) -> str:
     return f"{value:.1f}"
 
 
+def agreement(kappa: float | None) -> str:
+    """A kappa with two decimals, never "-0.00"; a dash where it does not exist."""
+    return "\N{EN DASH}" if kappa is None else f"{kappa:z.2f}"
+
+
 def hours_and_minutes(minutes: float) -> str:
     return f"{int(minutes) // 60}:{int(minutes) % 60:02d}"
 
@@ -103,6 +115,11 @@ def hours_and_minutes(minutes: float) -> str:
 def good_percent(quality) -> float:
     """Share of a channel's seconds, (duration_s,) of `Quality`, that are usable."""
     return 100 * float((quality == Quality.GOOD).mean()) if len(quality) else 0.0
+
+
+def _consequences(scores: Scores) -> list[tuple[str, str]]:
+    consequences = CONSEQUENCES | (NO_BREATHING if "breathing" in scores.unavailable else {})
+    return [(name, consequences[Modality(name)]) for name in scores.missing]
 
 
 def render(scores: Scores, night: Night) -> str:
@@ -139,9 +156,11 @@ def render(scores: Scores, night: Night) -> str:
         reasons=reasons,
         stage_rows=stage_rows,
         longest_stage_min=max(minutes for _, minutes, _ in stage_rows) or 1,
-        consequences=[(name, CONSEQUENCES[Modality(name)]) for name in scores.missing],
+        consequences=_consequences(scores),
         stage_names=STAGES,
         number=number,
+        agreement=agreement,
+        version=version("sleepmami"),
         hours_and_minutes=hours_and_minutes,
         good_percent=good_percent,
     )

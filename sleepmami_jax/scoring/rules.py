@@ -23,6 +23,9 @@ BREATHING_MERGE_GAP_S = 3.0
 are each long enough to be an event stay two: apneas in a row are counted, however little is breathed between."""
 AROUSAL_MIN_S = 3.0
 """An arousal lasts at least 3 s (AASM V)."""
+AROUSAL_MAX_S = 15.0
+"""Our choice, after the custom of scorers: a shift that lasts longer is an awakening, which begins with an arousal.
+The arousal counts, and is cut here."""
 AROUSAL_SEPARATION_S = 10.0
 """An arousal follows at least 10 s of stable sleep (AASM V), so none follows another one sooner."""
 AROUSAL_BEFORE_EVENT_END_S = 6.0
@@ -124,11 +127,12 @@ def breathing_rules(events: Sequence[Event]) -> tuple[Event, ...]:
 
 
 def arousal_rules(events: Sequence[Event]) -> tuple[Event, ...]:
-    """Marks of arousals -> arousals long enough and far enough apart, asleep or not.
+    """Marks of arousals -> arousals long enough and far enough apart, none longer than the longest, asleep or not.
 
-    There is no maximum: an arousal that ends in waking is an arousal.
+    A mark is cut after it was told apart from the next: what follows an awakening sooner than 10 s is part of it.
     """
-    return keep_separated(keep_by_duration(merge(events, 0.0), AROUSAL_MIN_S), AROUSAL_SEPARATION_S)
+    apart = keep_separated(keep_by_duration(merge(events, 0.0), AROUSAL_MIN_S), AROUSAL_SEPARATION_S)
+    return tuple(replace(e, duration_s=min(e.duration_s, AROUSAL_MAX_S)) for e in apart)
 
 
 def counted_breathing(events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:

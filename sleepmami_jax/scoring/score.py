@@ -26,6 +26,7 @@ from sleepmami_jax.scoring.oximetry import (
 )
 from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
 from sleepmami_jax.scoring.rules import (
+    AROUSAL_MAX_S,
     BREATHING_MAX_S,
     counted_arousals,
     counted_breathing,
@@ -41,9 +42,14 @@ from sleepmami_jax.scoring.statistics import (
     sleep_statistics,
 )
 
-ONE_STAGE_SHARE = 0.95
+ONE_STAGE_SHARE = 0.85
 LOW_CERTAINTY = 0.5
 LOW_SPO2_SHARE = 0.8
+LOW_SCORED_SHARE = 0.9
+LOW_KAPPA = 0.4
+"""Below it agreement is less than moderate (Landis and Koch 1977)."""
+AWAKENING_S = 60.0
+"""A stretch that looks like one arousal for longer than this is no arousal."""
 
 
 def summarise(
@@ -129,8 +135,10 @@ def summarise(
         agreement=agreement,
         unavailable=unavailable,
         missing=tuple(prediction.missing),
-        warnings=tuple(
-            _warnings(prediction, stages, statistics, unavailable, p_breathing > thresholds.respiratory)
+        warnings=(
+            *_warnings(prediction, stages, statistics, unavailable),
+            *_too_long(prediction, thresholds, unavailable),
+            *_disagreement(agreement, stages),
         ),
         model_card=dict(model_card),
     )
@@ -162,7 +170,7 @@ def _agreement(night, stages, breathing, aroused, unavailable) -> dict[str, dict
     return agreement
 
 
-def _warnings(prediction, stages, statistics, unavailable, breathing_mask):
+def _warnings(prediction, stages, statistics, unavailable):
     """What a reader must know before believing the numbers, a sentence each."""
     missing = set(prediction.missing)
     scored = stages[stages >= 0]
@@ -190,16 +198,53 @@ def _warnings(prediction, stages, statistics, unavailable, breathing_mask):
         yield "No epoch is scored as sleep: indices per hour of sleep do not exist."
     elif statistics["tst_min"] < INDEX_SLEEP_MIN:
         yield f"Only {statistics['tst_min']:.0f} min of sleep: indices per hour are uncertain."
-    if "breathing" not in unavailable:
-        too_long = [stop - start for start, stop in runs(breathing_mask) if stop - start > BREATHING_MAX_S]
-        if too_long:
-            yield (
-                f"{len(too_long)} stretches that look like breathing events last longer than "
-                f"{BREATHING_MAX_S:.0f} s (the longest {max(too_long)} s) and are not counted."
-            )
     valid_min = statistics.get("spo2_valid_sleep_min")
     if valid_min is not None and valid_min < LOW_SPO2_SHARE * statistics["tst_min"]:
         yield f"SpO2 is valid in {valid_min:.0f} of {statistics['tst_min']:.0f} min of sleep only."
+
+
+def _too_long(prediction, thresholds, unavailable):
+    """Stretches that the model marks and that are too long to be what it calls them."""
+    for task, probs, threshold, longest_s, kind, fate in (
+        (
+            "breathing",
+            breathing_probability(prediction.respiratory_probs),
+            thresholds.respiratory,
+            BREATHING_MAX_S,
+            "breathing events",
+            "and are not counted",
+        ),
+        (
+            "arousal",
+            prediction.arousal_probs,
+            thresholds.arousal,
+            AWAKENING_S,
+            "an arousal",
+            f"and count as one of {AROUSAL_MAX_S:.0f} s each: they may be wakefulness, or noise",
+        ),
+    ):
+        lengths = [stop - start for start, stop in runs(probs > threshold)]
+        too_long = [length for length in lengths if length > longest_s]
+        if task not in unavailable and too_long:
+            yield (
+                f"{len(too_long)} stretches that look like {kind} last longer than {longest_s:.0f} s "
+                f"(the longest {max(too_long)} s) {fate}."
+            )
+
+
+def _disagreement(agreement, stages):
+    """What the scoring given says against these stages, or cannot say."""
+    if "stages" not in agreement:
+        return
+    kappa, compared = agreement["stages"]["kappa"], agreement["stages"]["n_epochs"]
+    if kappa is not None and kappa < LOW_KAPPA:
+        yield (
+            f"The stages disagree with the scoring given: kappa {kappa:.2f}, accuracy "
+            f"{agreement['stages']['accuracy']:.2f}. Do not rely on them."
+        )
+    scored = int((stages >= 0).sum())
+    if compared < LOW_SCORED_SHARE * scored:
+        yield f"The scoring given covers {compared} of {scored} epochs only. Is it the scoring of this recording?"
 
 
 def write_scores(scores: Scores, night: Night, out: Path) -> None:

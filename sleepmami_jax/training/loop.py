@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import jax
@@ -15,6 +16,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
+from data_pipeline.manifest import NightEntry
+from data_pipeline.population import population_of
 from sleepmami_jax.config import ConfigError, Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
@@ -202,18 +205,29 @@ def _export(experiment: Experiment, start: ModelFolder | None, state, workdir: P
     params = {
         n: np.asarray(v) for n, v in jax.device_get(state["params"]).items() if not n.startswith("objective/")
     }
-    card = {"training": [*(start.card["training"] if start else []), training_card(experiment)]}
+    card = {
+        "training": [*(start.card["training"] if start else []), training_card(experiment)],
+        "population": asdict(population_of(training_nights(experiment))),
+    }
     folder = ModelFolder(experiment.model, params, dict(start.thresholds) if start else {}, card)
     save_model(folder, workdir / "model")
     return workdir / "model"
 
 
-def training_card(experiment: Experiment) -> dict:
-    """What a reader of a model folder should know of one run: how, how long, and on whose nights."""
+def training_nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
+    """The nights of a run, each with the folder of its shard."""
     nights = []
     for source in experiment.data.shards:
         manifest = PreparedFolder.open(source.folder).manifest
-        nights += [manifest.nights[n] for n in chosen_nights(manifest, experiment.data)]
+        nights += [
+            (Path(source.folder), manifest.nights[n]) for n in chosen_nights(manifest, experiment.data)
+        ]
+    return nights
+
+
+def training_card(experiment: Experiment) -> dict:
+    """What a reader of a model folder should know of one run: how, how long, and on whose nights."""
+    nights = [night for _, night in training_nights(experiment)]
     return {
         "name": experiment.name,
         "objective": type(experiment.objective).__name__,

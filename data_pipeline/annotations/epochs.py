@@ -1,0 +1,26 @@
+"""From a list with one stage for each 30 s to annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipeline.night import EPOCH_S, RecordingError
+from data_pipeline.readers.recording import Annotation
+
+LONGEST_EPOCHS = 7 * 86400 // EPOCH_S
+"""A week, as long as a recording may be."""
+
+
+def epoch_marks(path: Path, names: Sequence[str]) -> tuple[Annotation, ...]:
+    """An annotation of 30 s for each stage name ("W" … "REM", "?"), the first at the first sample.
+
+    Raises:
+      RecordingError: more epochs than `LONGEST_EPOCHS`.
+    """
+    if len(names) > LONGEST_EPOCHS:
+        raise RecordingError(f"{path}: {len(names)} epochs, expected at most {LONGEST_EPOCHS}, a week.")
+    return tuple(
+        Annotation(float(place * EPOCH_S), float(EPOCH_S), f"Sleep stage {name}")
+        for place, name in enumerate(names)
+    )

@@ -1,0 +1,115 @@
+"""True time of a file that was interrupted: each piece at its own time, NaN between, never joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Break:
+    """Where a file does not go on as it seems to.
+
+    Attributes:
+      first, stop: samples of the file that hold nothing.
+      lost: samples that were not written after them; None when nobody says how many.
+    """
+
+    first: int
+    stop: int
+    lost: int | None = 0
+
+
+def joint(at: int, lost: int | None) -> Break:
+    """A break before sample `at`. Of unknown length, it takes the samples beside it.
+
+    So the pieces are not joined, and times stay those of the file.
+    """
+    return Break(at, at, lost) if lost is not None else Break(at - 1, at + 1, None)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The time axis of a file with one rate.
+
+    Attributes:
+      n: samples a channel in the file.
+      rate_hz: samples a second.
+      breaks: in any order; those at or before the first sample and after the last do not count.
+    """
+
+    n: int
+    rate_hz: Fraction
+    breaks: tuple[Break, ...] = ()
+
+    @cached_property
+    def _inner(self) -> tuple[Break, ...]:
+        inner = {b for b in self.breaks if b.stop > 0 and b.first < self.n and (b.first, b.stop) != (-1, 1)}
+        return tuple(sorted(inner, key=lambda b: (b.first, b.stop)))
+
+    @cached_property
+    def _pieces(self) -> tuple[tuple[int, int, int], ...]:
+        """(place on the true axis, place in the file, size) of each piece, in samples."""
+        pieces, first, shift = [], 0, 0
+        for b in (*self._inner, Break(self.n, self.n)):
+            if b.first > first:
+                pieces.append((first + shift, first, b.first - first))
+            first = max(first, b.stop)
+            shift += b.lost or 0
+        return tuple(pieces)
+
+    @property
+    def duration_s(self) -> float:
+        return float((self.n + sum(b.lost or 0 for b in self._inner)) / self.rate_hz)
+
+    @property
+    def gaps(self) -> tuple[tuple[float, float], ...]:
+        """(start_s, stop_s) of each stretch in which nothing was recorded."""
+        gaps, end = [], 0
+        for at, _, size in (*self._pieces, (round(self.duration_s * self.rate_hz), 0, 0)):
+            if at > end:
+                gaps.append((float(end / self.rate_hz), float(at / self.rate_hz)))
+            end = at + size
+        return tuple(gaps)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        known = [b - a for a, b in self.gaps]
+        notes = (
+            [f"{len(known)} gap(s), {sum(known):g} s in all, in which nothing was recorded."] if known else []
+        )
+        if n := sum(b.lost is None for b in self._inner):
+            notes.append(
+                f"{n} of them of a length that the file does not state: times after it are the file's own."
+            )
+        return tuple(notes)
+
+    def true_s(self, onset_s: float) -> float:
+        """Seconds from the first sample, for a time that counts only what is in the file."""
+        at = onset_s * float(self.rate_hz) + 1e-6
+        return round(onset_s + float(sum(b.lost or 0 for b in self._inner if b.stop <= at) / self.rate_hz), 9)
+
+    def read_span(self, load: Callable[[int, int, int], np.ndarray], at_once: int = 1 << 20) -> Callable:
+        """`Recording.read_span`, from `load(index, first, stop)`: samples of the file, at most `at_once` a call."""
+
+        def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
+            start, end = round(start_s * float(self.rate_hz)), round(stop_s * float(self.rate_hz))
+            samples = np.full(end - start, np.nan, np.float32)
+            for at, first, size in self._pieces:
+                lo, hi = max(at, start), min(at + size, end)
+                for a in range(lo, hi, at_once):
+                    b = min(a + at_once, hi)
+                    samples[a - start : b - start] = load(index, a - at + first, b - at + first)
+            return samples
+
+        return read_span
+
+
+def exact_rate(rate_hz: float) -> Fraction:
+    """The simplest fraction that a float of 32 or 64 bits stands for: 512.82051 is 20000/39."""
+    candidates = (Fraction(round(rate_hz * d), d) for d in range(1, 1001))
+    return next((f for f in candidates if abs(float(f) / rate_hz - 1) < 1e-7), Fraction(rate_hz))
