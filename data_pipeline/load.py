@@ -191,6 +191,12 @@ def open_channels(
         raise RecordingError(f"{recording.path}: {recording.duration_s:g} s long, expected at least 1 s.")
     channels, unused, notes = [], list(montage.unused), []
     for derivation in montage.channels:
+        empty = [
+            s for index, _ in derivation.terms if not (s := recording.signals[index]).rate_hz * n_seconds >= 1
+        ]
+        if empty:
+            unused.append(Unused(empty[0].index, empty[0].label, "it has no samples"))
+            continue
         channel, seen, channel_notes = _surveyed(recording, derivation, n_seconds)
         notes += [f"{derivation.slot} ({derivation.label}): {note}" for note in channel_notes]
         if channel is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -150,17 +150,18 @@ def prepare(
                 jobs.append(job)
         kept = len(nights)
         run = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
-        for done, (job, outcome) in enumerate(run(_run, jobs), start=len(nights) + 1):
-            night_id = job.source.night_id
-            if isinstance(outcome, _Prepared):
-                nights[night_id], files[night_id] = outcome.entry, outcome.seen
-                kept += outcome.kept
-                with _writing(out):
-                    journal.add(config.sha256(), outcome.entry, outcome.seen)
-            else:
-                rejected.append(Rejection(night_id, job.source.recording.name, _reason(job, outcome)))
-            if progress is not None:
-                progress(done, len(sources), night_id)
+        with closing(run(_run, jobs)) as outcomes:
+            for done, (job, outcome) in enumerate(outcomes, start=len(nights) + 1):
+                night_id = job.source.night_id
+                if isinstance(outcome, _Prepared):
+                    nights[night_id], files[night_id] = outcome.entry, outcome.seen
+                    kept += outcome.kept
+                    with _writing(out):
+                        journal.add(config.sha256(), outcome.entry, outcome.seen)
+                else:
+                    rejected.append(Rejection(night_id, job.source.recording.name, _reason(outcome)))
+                if progress is not None:
+                    progress(done, len(sources), night_id)
         with _writing(out):
             _finish(out, config, nights, rejected, files)
             write_population(out)
@@ -209,7 +210,7 @@ def _run(job: _Job) -> _Prepared | str:
             return str(error).replace(f"{job.source.recording.parent}/", "")
 
 
-def _reason(job: _Job, outcome: str | Exception) -> str:
+def _reason(outcome: str | Exception) -> str:
     """Why a night was refused; raises instead what is no recording's fault."""
     if isinstance(outcome, OutputError):
         raise outcome

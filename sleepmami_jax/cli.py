@@ -63,17 +63,21 @@ def prepare(args) -> int:
     from data_pipeline.prepare import prepare
 
     montage = read_montage(args.montage) if args.montage else None
-    with tqdm(desc="prepare", unit="night", delay=0.5) as bar:
-        summary = prepare(
-            args.inputs,
-            args.out,
-            cohort=args.cohort,
-            workers=args.workers,
-            montage=montage,
-            ray=args.ray,
-            rehash=args.rehash,
-            progress=partial(_advance, bar),
-        )
+    try:
+        with tqdm(desc="prepare", unit="night", delay=0.5) as bar:
+            summary = prepare(
+                args.inputs,
+                args.out,
+                cohort=args.cohort,
+                workers=args.workers,
+                montage=montage,
+                ray=args.ray,
+                rehash=args.rehash,
+                progress=partial(_advance, bar),
+            )
+    except KeyboardInterrupt:
+        print("stopped: finished nights are kept, the same command goes on from here", file=sys.stderr)
+        return 130
     print(summary.table())
     return 0 if summary.nights else 1
 
@@ -289,6 +293,10 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command(
         prepare, "turn recordings into shards", "sleepmami prepare recordings --out shards --workers 8"
+    )
+    sub.epilog += (
+        "\n\nA run that was stopped goes on when the same command is given again. Exit status: 0 finished (what was "
+        "refused,\nand why, is in rejected.jsonl), 1 nothing accepted or the output cannot be written, 130 stopped."
     )
     sub.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
     sub.add_argument("--out", type=Path, required=True)

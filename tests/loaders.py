@@ -43,6 +43,17 @@ def cannot_read_two(recording, scoring=(), **facts):
     return load_random_night(recording, scoring, **facts)
 
 
+def loses_the_next(recording, scoring=(), **facts):
+    """A loader of n1 during which somebody takes n2 away."""
+    (recording.parent / "n2.edf").unlink()
+    return load_random_night(recording, scoring, **facts)
+
+
+def does_not_see(recording, scoring=(), **facts):
+    """A loader on a machine that has not mounted what is there."""
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(recording))
+
+
 def still_copied(recording, scoring=(), **facts):
     night = load_random_night(recording, scoring, **facts)
     recording.write_text("seed 77")
@@ -67,3 +78,9 @@ def stays_on_the_doomed_node(recording, scoring=(), **facts):
     if ray.get_runtime_context().get_node_id() == (recording.parent / "doomed").read_text():
         time.sleep(60)
     return load_random_night(recording, scoring, **facts)
+
+
+def waits(recording, scoring=(), **facts):
+    """A loader that says which process it is and does not end."""
+    recording.with_suffix(".pid").write_text(str(os.getpid()))
+    time.sleep(60)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from data_pipeline.verify import verify
 from tests.loaders import (
     cannot_read_two,
     dies,
+    does_not_see,
     empties_the_folder,
+    loses_the_next,
     still_copied,
     stops_at_three,
     stops_for_want_of_space,
@@ -61,7 +64,7 @@ def test_a_folder_becomes_shards_and_a_manifest(tmp_path):
         assert stored.usable_epochs == ((0, 6),)
     shard = tmp_path / "out" / entry.shard
     assert night_events(read_epochs(open_shard(shard, 6), shard, 0, 6)) == night.scoring.events
-    assert verify(tmp_path / "out") == []
+    assert verify(tmp_path / "out") == verify(tmp_path / "out", workers=2) == []
 
 
 def test_a_bad_recording_is_listed_and_stops_no_other(tmp_path):
@@ -105,6 +108,19 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(tmp_path):
     (out / "n2.array_record").write_bytes(b"cut")
     summary = prepared(folder, out)
     assert summary.kept == 1
+    prepared(folder, tmp_path / "unbroken")
+    assert files(out) == files(tmp_path / "unbroken")
+
+
+def test_a_journal_whose_last_line_is_cut_keeps_the_others(tmp_path):
+    folder, out = write_recordings(tmp_path / "in", [1, 2, 3]), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare([folder], out, load=stops_at_three)
+    journal = (out / JOURNAL).read_bytes()
+    (out / JOURNAL).write_bytes(journal[:-30])  # n2's line
+    with pytest.raises(KeyboardInterrupt):
+        prepare([folder], out, load=stops_at_three)
+    assert prepared(folder, out).kept == 2
     prepared(folder, tmp_path / "unbroken")
     assert files(out) == files(tmp_path / "unbroken")
 
@@ -158,6 +174,21 @@ def test_a_source_that_cannot_be_read_is_refused_and_stops_nothing(tmp_path):
     assert [(r.night_id, r.reason) for r in summary.rejected] == [
         ("n2", "[Errno 5] Input/output error: 'n2.edf'")
     ]
+
+
+def test_a_source_that_is_gone_is_refused_but_one_that_only_a_worker_misses_stops_the_run(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1, 2])
+    with pytest.raises(RuntimeError, match=r"a worker does not see a file that is here, .*n1\.edf"):
+        prepare([folder], tmp_path / "out", load=does_not_see)
+    assert not (tmp_path / "out" / "rejected.jsonl").exists()
+    summary = prepare([folder], tmp_path / "out", load=loses_the_next)
+    assert [r.reason for r in summary.rejected] == ["n2.edf: no such file any more"]
+
+
+def test_ray_that_is_not_installed_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"pip install 'sleepmami\[ray\]'"):
+        prepare([write_recordings(tmp_path / "in", [1])], tmp_path / "out", ray="auto")
 
 
 def test_a_source_that_changes_while_it_is_read_is_refused(tmp_path):

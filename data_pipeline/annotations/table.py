@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +73,13 @@ def rows_to_annotations(
     onset, duration, end = column(_ONSET), column(_DURATION), column(_END)
     stage, event = column(_STAGE), column(_EVENT)
     if onset is None:
-        raise RecordingError(f"{path}: no onset column among {header}, expected one of {', '.join(_ONSET)}.")
+        # A file without a header begins with a scorer's words, which no message repeats.
+        found = (
+            "the first row holds numbers"
+            if any(map(_is_number, header))
+            else f"no onset column among {header}"
+        )
+        raise RecordingError(f"{path}: {found}, expected one of {', '.join(_ONSET)} in a header row.")
     from_name = _kind_in_name(path) if stage is None and event is None else None
     if stage is None and event is None and from_name is None:
         raise RecordingError(
@@ -129,10 +134,11 @@ def _refuse_two_meanings(path: Path, values: set[str]) -> None:
 
 
 def _seconds(path: Path, where: str, name: str, cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= _FURTHEST_S:
-        raise RecordingError(f"{path}, {where}: column '{name}' holds {cell!r}, expected seconds.")
-    return value
+    if not _is_number(cell) or not abs(float(cell)) <= _FURTHEST_S:
+        shown = "words" if re.search(r"[^\W\d]{2}", cell) else repr(cell)  # a remark in the wrong column
+        raise RecordingError(f"{path}, {where}: column '{name}' holds {shown}, expected seconds.")
+    return float(cell)
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", cell, re.ASCII) is not None

@@ -234,7 +234,7 @@ def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) 
             ranges = (s.physical_min, s.physical_max), (s.digital_min, s.digital_max)
         except ValueError as error:
             raise RecordingError(
-                f"{path}: channel '{s.label}': physical or digital range is not a number ({error}). "
+                f"{path}: channel '{s.label}': physical or digital range is not a number. "
                 "The header is damaged: export the recording again."
             ) from error
         rate_hz = Fraction(s.samples_per_data_record) / record_s
@@ -257,8 +257,10 @@ def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
     if _NUMBER.fullmatch(text):
         with contextlib.suppress(ValueError):  # 1.5 or 1e3 where it must be an int
             return kind(text.decode())
+    # Words may have slipped in from the fields before, the patient's among them: they are not repeated.
+    shown = "words" if re.search(rb"[^\W\d]{2}|[\x80-\xff]{2}", text) else repr(text.decode("latin-1"))
     raise RecordingError(
-        f"{path}: header field '{name}' holds {text.decode('latin-1')!r}, expected a number. "
+        f"{path}: header field '{name}' holds {shown}, expected a number. "
         "The header is damaged: export the recording again."
     )
 

@@ -203,14 +203,8 @@ def _token(data: bytearray, rng: random.Random) -> None:
 def _lines(data: bytearray, rng: random.Random) -> None:
     lines = bytes(data).split(b"\n")
     k = rng.randrange(len(lines))
-    lines[k : k + 1] = rng.choice(
-        (
-            [],
-            [lines[k]] * 2,
-            [lines[k]] * min(3000, _MOST_BYTES // (len(lines[k]) + 1)),
-            [rng.choice(lines), lines[k]],
-        )
-    )
+    many = [lines[k]] * min(3000, _MOST_BYTES // (len(lines[k]) + 1))
+    lines[k : k + 1] = rng.choice(([], [lines[k]] * 2, many, [rng.choice(lines), lines[k]]))
     data[:] = b"\n".join(lines)
 
 
