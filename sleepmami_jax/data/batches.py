@@ -117,7 +117,7 @@ def _batches(
     process_index: int,
     process_count: int,
 ) -> Batches:
-    """`places(night, chosen epochs, n_epochs)` says what to read: (night, epoch), or (night, earliest, latest start)."""
+    """`places(night, chosen epochs, n_epochs)` gives rows of (night, epoch), or (night, earliest, latest start)."""
     if not data.shards or any(source.weight <= 0 for source in data.shards):
         raise ValueError(f"data.shards {data.shards}: expected one or more folders, each with a weight > 0")
     if unknown := set(require) - {"stages", *EventKind}:
