@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 
 from data_pipeline.night import RATE_HZ, Modality, Quality
 from data_pipeline.signal import MAINS_HZ
@@ -33,6 +35,7 @@ WHITE_RATIO = (0.8, 1.25)
 tense muscles on top of them bring it near 1 or, as muscle power rises with frequency, below."""
 WHITE_S = 300
 """Seconds of white noise that make an open lead: muscles do not stay that even for five minutes."""
+_WHITE_STEP = 3  # every third second says enough
 _LOW, _HIGH = slice(2, 6), slice(20, 30)  # Hz, and bins of a one-second spectrum
 
 DROPPED_S = 0.15
@@ -48,7 +51,7 @@ def hum_flags(
     """Seconds that the mains swamp: MAINS, or DISCONNECTED where the hum is that of an open lead.
 
     Args:
-      x: (n,) as recorded, before any filter.
+      x: (n,) as recorded, before any filter, without NaN.
       uv_per_unit: microvolts in one unit of x; None if it is not known, then the ratio alone decides.
     Returns:
       (n_seconds,) uint8; nothing where the rate is too low to show 50 Hz.
@@ -59,28 +62,41 @@ def hum_flags(
     width = int(rate_hz)  # samples of a second that are looked at
     starts = np.round(np.arange(n_seconds) * float(rate_hz)).astype(np.int64)
     starts = np.minimum(starts, max(0, len(x) - width))
-    for line in MAINS_HZ:
-        if 2.1 * line > rate_hz or len(x) < width:
-            continue
-        window, basis = _line_basis(width, float(rate_hz), line)
-        for first in range(0, n_seconds, _BLOCK_S):
-            at = starts[first : first + _BLOCK_S]
-            seconds = np.nan_to_num(np.lib.stride_tricks.sliding_window_view(x, width)[at])
-            seconds -= seconds.mean(axis=1, keepdims=True)
-            seconds *= window
-            total = np.einsum("ij,ij->i", seconds, seconds)
-            hum = np.square(seconds @ basis).sum(axis=1)
-            rest = np.maximum(total - hum, 1e-9 * total)
-            swamped = hum > HUM_RATIO**2 * rest
-            mark = np.full(len(at), Quality.MAINS, np.uint8)
-            if uv_per_unit is not None:
-                peak_uv = uv_per_unit * np.sqrt(2 * hum / np.square(window).sum())
-                swamped &= peak_uv > HUM_UV[modality]
-                mark[peak_uv > OPEN_LEAD_UV[modality]] = Quality.DISCONNECTED
-            flags[first : first + _BLOCK_S] |= np.where(swamped, mark, 0).astype(np.uint8)
+    lines = [line for line in MAINS_HZ if 2.1 * line <= rate_hz and len(x) >= width]
+    for first in range(0, n_seconds if lines else 0, _BLOCK_S):
+        seconds = np.lib.stride_tricks.sliding_window_view(x, width)[starts[first : first + _BLOCK_S]]
+        seconds -= seconds.mean(axis=1, keepdims=True)
+        steps = seconds[:, 1:] - seconds[:, :-1]
+        steepness = np.einsum("ij,ij->i", steps, steps) / np.maximum(
+            np.einsum("ij,ij->i", seconds, seconds), 1e-30
+        )
+        for line in lines:
+            # Little but hum is as steep as hum; most seconds are not, and cost no more than this.
+            steep = np.flatnonzero(steepness > 0.5 * (2 - 2 * np.cos(2 * np.pi * line / float(rate_hz))))
+            if steep.size:
+                flags[first + steep] |= _swamped(seconds[steep], rate_hz, line, modality, uv_per_unit)
     return flags
 
 
+def _swamped(
+    seconds: np.ndarray, rate_hz: Fraction, line: float, modality: Modality, uv_per_unit: float | None
+) -> np.ndarray:
+    """(n,) uint8 for n seconds (n, width) of mean 0: MAINS or DISCONNECTED where the line's hum swamps them."""
+    window, basis = _line_basis(seconds.shape[1], float(rate_hz), line)
+    seconds = seconds * window
+    total = np.einsum("ij,ij->i", seconds, seconds)
+    hum = np.square(seconds @ basis).sum(axis=1)
+    rest = np.maximum(total - hum, 1e-9 * total)
+    swamped = hum > HUM_RATIO**2 * rest
+    mark = np.full(len(seconds), Quality.MAINS, np.uint8)
+    if uv_per_unit is not None:
+        peak_uv = uv_per_unit * np.sqrt(2 * hum / np.square(window).sum())
+        swamped &= peak_uv > HUM_UV[modality]
+        mark[peak_uv > OPEN_LEAD_UV[modality]] = Quality.DISCONNECTED
+    return np.where(swamped, mark, 0).astype(np.uint8)
+
+
+@lru_cache(maxsize=16)
 def _line_basis(width: int, rate_hz: float, line_hz: float) -> tuple[np.ndarray, np.ndarray]:
     """A Hann window (width,), and an orthonormal basis (width, 4 * harmonics) of the hum seen through it.
 
@@ -121,8 +137,8 @@ def open_lead_flags(samples: np.ndarray, modality: Modality, flags: np.ndarray) 
         good = seconds[stretch][flags[stretch] == Quality.GOOD]
         if len(good) < WHITE_S // 2:
             continue
-        power = np.square(np.abs(np.fft.rfft(good * window, axis=1)))
-        low, high = np.median(power[:, _LOW]), np.median(power[:, _HIGH])
+        spectrum = scipy.fft.rfft(good[::_WHITE_STEP] * window, axis=1)
+        low, high = (np.median(np.abs(spectrum[:, band])) ** 2 for band in (_LOW, _HIGH))
         if WHITE_RATIO[0] * high < low < WHITE_RATIO[1] * high:
             found[stretch] = Quality.DISCONNECTED
     return found
@@ -204,6 +220,10 @@ def dropped_flags(
     found = np.zeros(len(flags), np.uint8)
     if modality not in HUM_UV or known.repeats:
         return found
+    # No long run is without three equal values so far apart, which are rare: most stretches cost no more than this.
+    sparse = x[:: (_dropped_samples(rate_hz) - 1) // 3]
+    if not ((sparse[2:] == sparse[1:-1]) & (sparse[1:-1] == sparse[:-2])).any():
+        return found
     starts, stops = _runs(x[1:] == x[:-1])
     lengths = stops - starts
     long = (lengths >= _dropped_samples(rate_hz) - 1) & (lengths <= _STILL_MAX_S * rate_hz)
@@ -218,5 +238,8 @@ def _dropped_samples(rate_hz: Fraction) -> int:
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where runs of True begin and end (half-open)."""
-    edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
+    if not mask.any():
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    inner = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    edges = np.concatenate([[0] if mask[0] else [], inner, [len(mask)] if mask[-1] else []]).astype(np.intp)
     return edges[::2], edges[1::2]
