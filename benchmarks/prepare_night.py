@@ -164,7 +164,7 @@ def machine() -> str:
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
     return (
         f"{cpu or platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, scipy {scipy.__version__}. Other work shared the cores: trust ratios."
+        f"numpy {np.__version__}, scipy {scipy.__version__}."
     )
 
 

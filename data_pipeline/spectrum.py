@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from scipy import signal as sps
+import scipy.fft
 
 from data_pipeline.manifest import NightEntry
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality, Quality
@@ -62,6 +62,10 @@ def _segment_powers(samples: np.ndarray, quality: np.ndarray, rate_hz: int) -> n
     if not len(seconds):
         return np.empty((0, len(BANDS_HZ)))
     pieces = samples.reshape(EPOCH_S, rate_hz)[seconds].reshape(len(seconds), -1)
-    frequencies, density = sps.periodogram(pieces.astype(np.float64), rate_hz, "hann", scaling="density")
+    pieces = pieces.astype(np.float64) - pieces.mean(axis=1, keepdims=True)
+    window = np.hanning(pieces.shape[1] + 1)[:-1]
+    spectrum = scipy.fft.rfft(pieces * window, axis=1)
+    power = 2 * np.abs(spectrum) ** 2 / (np.square(window).sum() * pieces.shape[1])  # one-sided, of each line
+    frequencies = np.arange(power.shape[1]) / _SEGMENT_S
     inside = [(frequencies >= low) & (frequencies < high) for low, high in BANDS_HZ.values()]
-    return np.stack([density[:, band].sum(axis=1) * frequencies[1] for band in inside], axis=1)
+    return np.stack([power[:, band].sum(axis=1) for band in inside], axis=1)
