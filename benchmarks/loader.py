@@ -5,7 +5,7 @@
 The nights are those of `prepare_night.py`, prepared. Three readers take random epochs of all 14 channels:
 
 - shards: `epoch_batches` as training uses it, float32, normalised, masks and labels included, checksums verified;
-- raw: the same samples as plain int16 in one `numpy.memmap`, read in two threads and left as int16;
+- raw: the same samples as plain int16 in one `numpy.memmap`, read in two threads and left as int16; and in one;
 - HDF5: every channel at 128 Hz as float16, gzip, in chunks of 5 minutes, as SleepFM stores its nights; one
   process, since h5py holds a lock while it reads. Needs h5py (`pip install h5py`).
 
@@ -73,7 +73,7 @@ def shards(folder: Path) -> Callable[[int], None]:
     return read
 
 
-def raw_int16(path: Path, width: int) -> Callable[[int], None]:
+def raw_int16(path: Path, width: int, threads: int) -> Callable[[int], None]:
     mapped = np.memmap(path, np.int16, "r").reshape(-1, width)
     rng = np.random.default_rng(0)
 
@@ -85,7 +85,7 @@ def raw_int16(path: Path, width: int) -> Callable[[int], None]:
 
     def read(n: int) -> None:
         rows = rng.integers(len(mapped), size=(n // BATCH, BATCH))
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             list(pool.map(batch, rows))
 
     return read
@@ -121,7 +121,8 @@ def main(hours: float, rounds: int) -> None:
         }
         readers = {
             "shards": (shards(root / "out"), 32 * BATCH),
-            "raw": (raw_int16(root / "raw.i16", stored.shape[1]), 64 * BATCH),
+            "raw": (raw_int16(root / "raw.i16", stored.shape[1], THREADS), 64 * BATCH),
+            "raw, 1": (raw_int16(root / "raw.i16", stored.shape[1], 1), 64 * BATCH),
             "HDF5": (compressed_hdf5(root / "nights.h5"), BATCH),
         }
         speeds: dict[str, list[float]] = {name: [] for name in readers}
@@ -135,12 +136,12 @@ def main(hours: float, rounds: int) -> None:
         print(f"\n{len(stored)} epochs of {NIGHTS} nights, {stored.shape[1] * 2 / 1e3:.1f} kB of int16 each:")
         for name in readers:
             print(
-                f"  {name:<7}{spread(speeds[name], '.0f')} epochs/s, {spread(cpu_us[name], '.0f')} us of CPU each, "
-                f"{sizes[name] / 1e6:.1f} MB"
+                f"  {name:<8}{spread(speeds[name], '.0f')} epochs/s, {spread(cpu_us[name], '.0f')} us of CPU each, "
+                f"{sizes[name.split(',')[0]] / 1e6:.1f} MB"
             )
-        for name in ("raw", "HDF5"):
+        for name in ("raw", "raw, 1", "HDF5"):
             ratios = [ours / theirs for ours, theirs in zip(speeds["shards"], speeds[name], strict=True)]
-            print(f"  shards / {name:<5} {spread(ratios)}, round by round")
+            print(f"  shards / {name:<7} {spread(ratios)}, round by round")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -226,7 +227,7 @@ def decode_epoch(record: bytes) -> Epoch:
             raise ValueError(
                 f"damaged epoch record: {len(record)} bytes do not hold the {n} samples that its channel table asks for"
             )
-        high = zstandard.ZstdDecompressor().decompress(frame)
+        high = _decompressor().decompress(frame)
     except zstandard.ZstdError as error:
         raise ValueError(f"damaged epoch record: its samples do not decompress ({error})") from error
     samples = np.frombuffer(high, np.int8).astype(np.int16)
@@ -248,6 +249,16 @@ def decode_epoch(record: bytes) -> Epoch:
         )
         at, row = at + size, row + len(slots)
     return Epoch(shared.night_id, index, shared.n_epochs, stage, tuple(signals), events, shared.scored)
+
+
+_of_thread = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """One a thread: to make one costs as much as to use it."""
+    if not hasattr(_of_thread, "decompressor"):
+        _of_thread.decompressor = zstandard.ZstdDecompressor()
+    return _of_thread.decompressor
 
 
 @dataclass(frozen=True)

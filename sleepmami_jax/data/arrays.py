@@ -33,6 +33,7 @@ MIN_GOOD_SHARE = 0.05
 """A channel with fewer good seconds in a night is treated as missing: too little to measure its spread by."""
 BUCKET_EPOCHS = 240
 _GOOD = int(Quality.GOOD)
+_INT16 = np.iinfo(np.int16)
 _IQR_OF_NORMAL = 1.349  # interquartile range of a standard normal distribution
 
 
@@ -73,11 +74,16 @@ def normalise(
 
 @dataclass(frozen=True, eq=False)
 class Normaliser:
-    """`normalise` with everything but the samples known: clip(samples * gain + shift, -limit, limit)."""
+    """`normalise` with everything but the samples known: clip(samples * gain + shift, -limit, limit).
+
+    `lowest` and `highest` are the limits in stored steps, None where no int16 reaches them.
+    """
 
     gain: np.ndarray
     shift: np.ndarray
     limit: np.float32
+    lowest: np.ndarray | None
+    highest: np.ndarray | None
 
     @classmethod
     def of(
@@ -98,12 +104,24 @@ class Normaliser:
                 )
             centre, spread, limit = median, iqr / _IQR_OF_NORMAL, 20.0
         gain, shift = (np.asarray(x, np.float32) for x in (scale / spread, (offset - centre) / spread))
-        return cls(gain, shift, np.float32(limit))
+        lowest, highest = np.ceil((-limit - shift) / gain), np.floor((limit - shift) / gain)
+        if (lowest > _INT16.min).any() or (highest < _INT16.max).any():
+            bounds = [np.clip(bound, _INT16.min, _INT16.max).astype(np.int16) for bound in (lowest, highest)]
+        else:
+            bounds = [None, None]
+        return cls(gain, shift, np.float32(limit), *bounds)
 
     def __call__(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        if samples.dtype != np.int16:
+            values = np.multiply(samples, self.gain, out=out, dtype=np.float32)
+            values += self.shift
+            return np.clip(values, -self.limit, self.limit, out=values)
+        if self.lowest is not None:  # half the bytes of clipping afterwards
+            samples = np.minimum(samples, self.highest)
+            np.maximum(samples, self.lowest, out=samples)
         values = np.multiply(samples, self.gain, out=out, dtype=np.float32)
         values += self.shift
-        return np.clip(values, -self.limit, self.limit, out=values)
+        return values
 
 
 def usable_channels(channels: Sequence[ChannelEntry], slots: Slots) -> dict[str, tuple[int, ChannelEntry]]:
