@@ -183,5 +183,5 @@ if __name__ == "__main__":
         parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
         parser.add_argument("--hours", type=float, default=8)
         parser.add_argument("--pairs", type=int, default=5)
-        parser.add_argument("--nights", type=int, default=6)
+        parser.add_argument("--nights", type=int, default=12)
         main(**vars(parser.parse_args()))

@@ -205,25 +205,15 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
         mains_hz=tuple(sorted({float(line) for note in notes for line in _MAINS_NOTE.findall(note)})),
         polarity=check_polarity(channels),
         gaps_s=recording.gaps,
-        notes=recording.notes + _short(notes),
+        # Reasons and mains stand elsewhere.
+        notes=recording.notes
+        + tuple(n for n in notes if " is not used: " not in n and not _MAINS_NOTE.search(n)),
         quality={c.slot: c.quality for c in channels},
         montage_yaml=write_montage(recording, chosen),
     )
 
 
 _MAINS_NOTE = re.compile(r": ([\d.]+) Hz mains removed$")
-
-
-def _short(notes: Sequence[str]) -> tuple[str, ...]:
-    """Notes without what stands elsewhere already (reasons, mains); the same about several slots is one."""
-    same: dict[str, list[str]] = {}
-    for note in notes:
-        if " is not used: " in note or _MAINS_NOTE.search(note):
-            continue
-        about = re.fullmatch(r"(\w+) \(.*?\): (.*)", note)
-        slot, text = about.groups() if about else ("", note)
-        same.setdefault(text, []).append(slot)
-    return tuple(f"{', '.join(slots)}: {text}" if slots[0] else text for text, slots in same.items())
 
 
 def _lack(channels: Sequence[Channel], any_of: tuple[Modality, ...]) -> str:

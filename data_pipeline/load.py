@@ -87,6 +87,7 @@ def load_night(
         scoring=night.scoring,
         demographics=night.demographics,
         notes=night.notes,
+        defects=night.defects,
     )
 
 
@@ -143,6 +144,7 @@ def open_night(
         scoring=truth,
         demographics=demographics,
         notes=(*source.notes, *notes, *scoring_notes),
+        defects=source.notes,
     )
 
 
@@ -158,6 +160,7 @@ class RecordedNight:
     scoring: Scoring | None
     demographics: Demographics
     notes: tuple[str, ...]
+    defects: tuple[str, ...]
 
     @property
     def n_epochs(self) -> int:
@@ -189,7 +192,7 @@ def open_channels(
     n_seconds = int(recording.duration_s)
     if n_seconds < 1:
         raise RecordingError(f"{recording.path}: {recording.duration_s:g} s long, expected at least 1 s.")
-    channels, unused, notes = [], list(montage.unused), []
+    channels, unused, said = [], list(montage.unused), {}
     for derivation in montage.channels:
         empty = [
             s for index, _ in derivation.terms if not (s := recording.signals[index]).rate_hz * n_seconds >= 1
@@ -198,7 +201,8 @@ def open_channels(
             unused.append(Unused(empty[0].index, empty[0].label, "it has no samples"))
             continue
         channel, seen, channel_notes = _surveyed(recording, derivation, n_seconds)
-        notes += [f"{derivation.slot} ({derivation.label}): {note}" for note in channel_notes]
+        for note in channel_notes:
+            said.setdefault(note, []).append(derivation.slot)
         if channel is not None:
             channels.append(channel)
         else:
@@ -206,6 +210,7 @@ def open_channels(
             why = f"no usable second: {', '.join(str(f.name).lower() for f in seen)}"
             unused.append(Unused(index, recording.signals[index].label, why))
     unused.sort(key=lambda u: u.index)
+    notes = [f"{', '.join(slots)}: {note}" for note, slots in said.items()]
     # "Not needed" is no news; a refusal is.
     notes += [f"'{u.label}' is not used: {u.reason}." for u in unused if not u.reason.startswith("used ")]
     return tuple(channels), tuple(unused), tuple(notes)

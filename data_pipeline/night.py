@@ -196,6 +196,7 @@ class Night:
       scoring: None when nobody scored it.
       demographics: what is known of the person.
       notes: one sentence each for what a reader should know: channels refused, units mended, gaps, trims.
+      defects: those of them that tell of the file itself: that it was cut, that it has gaps.
     """
 
     night_id: str
@@ -206,6 +207,7 @@ class Night:
     scoring: Scoring | None = None
     demographics: Demographics = field(default_factory=Demographics)
     notes: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
 
     @property
     def n_epochs(self) -> int:

@@ -265,17 +265,19 @@ def _parser() -> argparse.ArgumentParser:
         "simulate, train, evaluate and score, from nothing, in a few minutes",
         "sleepmami demo --out demo",
     )
-    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True, help="a new folder; it takes about 3 GB")
 
     sub = command(
         simulate, "make synthetic nights with known truth", "sleepmami simulate --out recordings --nights 24"
     )
-    sub.add_argument("--out", type=Path, required=True)
-    sub.add_argument("--nights", type=int, required=True)
+    sub.add_argument(
+        "--out", type=Path, required=True, help="a new folder, or one that an earlier call began"
+    )
+    sub.add_argument("--nights", type=int, required=True, help="how many; some 130 MB each")
     sub.add_argument(
         "--site", choices=("a", "b"), help="one of the two simulated laboratories; both by turns if absent"
     )
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=int, default=0, help="another seed, other people and nights")
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
 
     sub = command(
@@ -283,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
         "say what each channel of a recording is, and what will work",
         "sleepmami diagnose night.edf",
     )
-    sub.add_argument("file", type=Path)
+    sub.add_argument("file", type=Path, help="a recording")
     sub.add_argument("--json", action="store_true", help="for programs")
     montage(sub)
     sub.add_argument(
@@ -299,11 +301,16 @@ def _parser() -> argparse.ArgumentParser:
         "refused,\nand why, is in rejected.jsonl), 1 nothing accepted or the output cannot be written, 130 stopped."
     )
     sub.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
-    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--out", type=Path, required=True, help="the folder to fill; it belongs to these inputs")
     montage(sub)
-    sub.add_argument("--cohort", default="generic", help="how files, scorings and demographics are found")
+    sub.add_argument(
+        "--cohort",
+        default="generic",
+        metavar="NAME",
+        help="how files, scorings and demographics are found: shhs, mesa, mros, physionet2018, slpdb, sleep_edf, "
+        "isruc, kiss, generic, or a Python file of your own (docs/data.md)",
+    )
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
-
     sub.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -318,7 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command(verify, "check every checksum and count of prepared shards", "sleepmami verify shards")
-    sub.add_argument("shards", type=Path)
+    sub.add_argument("shards", type=Path, help="a prepared folder")
     sub.add_argument("--workers", type=int, default=cores, help="processes")
 
     sub = command(
@@ -344,9 +351,11 @@ def _parser() -> argparse.ArgumentParser:
         "micro tokens and night vectors of prepared nights",
         "sleepmami embed --model demo/model shards --out embedded",
     )
-    sub.add_argument("shards", type=Path)
-    sub.add_argument("--model", type=Path, required=True)
-    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("shards", type=Path, help="a prepared folder")
+    sub.add_argument("--model", type=Path, required=True, help="a model folder")
+    sub.add_argument(
+        "--out", type=Path, required=True, help="a folder; nights embedded there before are kept"
+    )
 
     training(
         command(
@@ -361,10 +370,12 @@ def _parser() -> argparse.ArgumentParser:
         "measure a model on prepared nights, beside baselines",
         "sleepmami evaluate --model demo/model shards --split test --out metrics.json",
     )
-    sub.add_argument("shards", type=Path, nargs="+")
-    sub.add_argument("--model", type=Path, required=True)
-    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
-    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("shards", type=Path, nargs="+", help="prepared folders")
+    sub.add_argument("--model", type=Path, required=True, help="a model folder")
+    sub.add_argument(
+        "--split", choices=("train", "val", "test"), default="test", help="whose nights are measured"
+    )
+    sub.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     sub.add_argument("--embeddings", type=Path, help="keep micro tokens here between evaluations")
 
     sub = command(
@@ -372,8 +383,8 @@ def _parser() -> argparse.ArgumentParser:
         "stages, events, indices and a report of a recording",
         "sleepmami score night.edf --model demo/model --out night",
     )
-    sub.add_argument("recordings", type=Path, nargs="+", metavar="NIGHT.edf")
-    sub.add_argument("--model", type=Path, required=True)
+    sub.add_argument("recordings", type=Path, nargs="+", metavar="NIGHT.edf", help="recordings")
+    sub.add_argument("--model", type=Path, required=True, help="a model folder")
     sub.add_argument(
         "--out", type=Path, required=True, help="a folder; one below it for each of several recordings"
     )
@@ -383,8 +394,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         export, "copy a finished run's model folder", "sleepmami export --run runs/finetune --out model"
     )
-    sub.add_argument("--run", dest="run_folder", type=Path, required=True)
-    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument(
+        "--run", dest="run_folder", type=Path, required=True, help="the workdir of a finished run"
+    )
+    sub.add_argument("--out", type=Path, required=True, help="a new folder")
     return parser
 
 

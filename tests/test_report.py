@@ -276,6 +276,8 @@ def test_what_casts_doubt_on_the_numbers_is_a_warning():
     assert "disagree with the scoring given: kappa -0." in warnings_of(night, wrong)
     part = replace(night.scoring, stages=np.where(np.arange(120) < 100, night.scoring.stages, -1))
     assert "covers 100 of 120 epochs only" in warnings_of(replace(night, scoring=part), prediction)
+    cut = "The file is cut: 38 of 822 data records are there."
+    assert cut in warnings_of(replace(night, defects=(cut,)), prediction)
     long = prediction.arousal_probs.copy()
     long[1000:1061] = 0.9
     assert "1 stretches that look like an arousal last longer than 60 s (the longest 61 s)" in warnings_of(

@@ -136,6 +136,7 @@ def summarise(
         unavailable=unavailable,
         missing=tuple(prediction.missing),
         warnings=(
+            *night.defects,
             *_warnings(prediction, stages, statistics, unavailable),
             *_too_long(prediction, thresholds, unavailable),
             *_disagreement(agreement, stages),
