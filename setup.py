@@ -52,7 +52,7 @@ setup(
             "pymatreader>=1.0",
             "pytest>=8",
             "pytest-xdist>=3.6",
-            "ruff>=0.8",
+            "ruff==0.17.6",
             "wfdb>=4.3",
         ],
     },

@@ -144,6 +144,15 @@ def test_an_arousal_that_ends_in_waking_counts_as_its_first_fifteen_seconds():
     assert arousal_rules(kept) == kept
 
 
+def test_a_long_run_of_probable_arousal_is_taken_at_its_peak():
+    probs = np.full(120, 0.1)
+    probs[20:80] = 0.6
+    probs[50:58] = 0.9
+    (event,) = arousals(probs, 0.5)
+    assert event.duration_s == 15 and event.onset_s <= 50 and event.end_s >= 58
+    assert spans(arousals(probs, 0.8)) == [(50, 58)]
+
+
 def test_an_arousal_may_lie_in_the_wake_that_it_makes():
     stages = np.array([N2, W, W], np.int8)
     assert spans(counted_arousals([arousal(35), arousal(50), hypopnea(0, 20)], stages)) == [(35, 40)]
