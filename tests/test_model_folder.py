@@ -75,7 +75,7 @@ def test_the_same_model_makes_the_same_bytes(folder, saved, tmp_path):
 
 
 def test_no_folder_and_missing_files_are_named(saved):
-    with pytest.raises(ModelFolderError, match="nowhere: no such model folder; make one with"):
+    with pytest.raises(ModelFolderError, match="nowhere: no such model folder; a finished run leaves one"):
         load_model(saved.parent / "nowhere")
     weights = (saved / "model.safetensors").read_bytes()
     (saved / "model.safetensors").unlink()
@@ -85,6 +85,14 @@ def test_no_folder_and_missing_files_are_named(saved):
     (saved / "config.json").unlink()
     with pytest.raises(ModelFolderError, match=r"model: config\.json is missing"):
         load_model(saved)
+
+
+def test_a_run_given_for_its_model_is_told_where_the_model_is(saved):
+    run = saved.parent / "run"
+    run.mkdir()
+    (saved).rename(run / "model")
+    with pytest.raises(ModelFolderError, match=r"run is a run; its model folder is .*run/model"):
+        load_model(run)
 
 
 @pytest.mark.parametrize("place", [3, 40, -1])
@@ -120,7 +128,7 @@ def test_a_description_that_is_none_is_named(saved, text):
         ),
         (lambda d: d.update(format="other"), r"config\.json: other version 1"),
         (lambda d: d.pop("weights_sha256"), r"config\.json is damaged or incomplete: 'weights_sha256'"),
-        (lambda d: d["model"].update(mikro={}), r"model\.mikro: no such field; did you mean micro"),
+        (lambda d: d["model"].update(mikro={}), r"model\.mikro: no such field; did you mean model\.micro"),
         (lambda d: d["model"]["micro"].update(dim="16"), r"model\.micro\.dim: expected int, found '16'"),
         (
             lambda d: d["model"]["micro"].update(heads=0),

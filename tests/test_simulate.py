@@ -108,7 +108,7 @@ def test_a_cohort_continues_and_refuses_strangers(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
-        ({"n_nights": 0}, "n_nights"),
+        ({"n_nights": 0}, "nights is 0"),
         ({"site": "c"}, "site"),
         ({"hours": (9, 6)}, "hours"),
         ({"seed": -1}, "seed"),
