@@ -145,8 +145,8 @@ def open_lead_flags(samples: np.ndarray, modality: Modality, flags: np.ndarray) 
 
 
 RAIL_SAMPLES = 4
-"""Samples in a row at the largest or smallest value of the whole recording: an amplifier cut there, whatever the
-file's own range is. A wave's crest of the finest converter stays there for two or three."""
+"""Equal samples in a row as far out as anything in the survey, or farther: an amplifier cut there, whatever the file's
+own range is. A wave's crest of the finest converter stays there for two or three."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def habits(pieces: Sequence[np.ndarray], rate_hz: Fraction) -> Habits:
 def rail_flags(
     x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int, known: Habits
 ) -> np.ndarray:
-    """(n_seconds,) uint8: CLIPPED where x (n,), as recorded, stays at its own extreme for `RAIL_SAMPLES` and 20 ms.
+    """(n_seconds,) uint8: CLIPPED where x (n,), as recorded, keeps one extreme value for `RAIL_SAMPLES` and 20 ms.
 
     A second of breathing counts from half a second there. Nothing is said of a signal that repeats values by itself,
     nor of SpO2, for which 100 % is a good value.
@@ -195,8 +195,11 @@ def rail_flags(
         return found
     least = max(RAIL_SAMPLES, int(0.02 * float(rate_hz)))
     seconds = np.zeros(n_seconds + 1)  # samples at a rail in each; one more for a last part of a second
-    for extreme in (known.lowest, known.highest):
-        for start, stop in zip(*_runs(x == extreme), strict=True):
+    for far in (x <= known.lowest, x >= known.highest):
+        if not far.any():
+            continue
+        for start, last in zip(*_runs(far[1:] & (x[1:] == x[:-1])), strict=True):
+            stop = last + 1
             if least <= stop - start <= _STILL_MAX_S * rate_hz:
                 at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
                 np.add.at(seconds, np.minimum(at, n_seconds), 1)

@@ -163,13 +163,17 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     except RecordingError as error:
         return Diagnosis(path.name, usable=False, error=str(error).replace(str(path), path.name))
     derivations = {d.slot: d for d in chosen.channels}
-    by_index = {derivations[c.slot].terms[0][0]: c for c in channels}
+    by_index: dict[int, list[Channel]] = {}  # a montage file may fill several slots from one signal
+    for c in channels:
+        by_index.setdefault(derivations[c.slot].terms[0][0], []).append(c)
     why = {u.index: u.reason for u in unused}
     reports = tuple(
-        _used(s.unit, s.label, by_index[s.index], derivations[by_index[s.index].slot])
-        if s.index in by_index
-        else ChannelReport(s.label, s.unit, float(s.rate_hz), None, why[s.index], None, None, {})
+        report
         for s in recording.signals
+        for report in (
+            [_used(s.unit, s.label, c, derivations[c.slot]) for c in by_index.get(s.index, ())]
+            or [ChannelReport(s.label, s.unit, float(s.rate_hz), None, why.get(s.index, ""), None, None, {})]
+        )
     )
     error = ""
     if not channels:
@@ -184,7 +188,7 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
         s.label
         for s in recording.signals
         if s.index in by_index
-        and by_index[s.index].modality in POLARISED
+        and any(c.modality in POLARISED for c in by_index[s.index])
         and has_inverted_range(s.physical_range, s.digital_range)
     ]
     if turned:

@@ -135,9 +135,24 @@ def read_known(out: Path, config_sha256: str) -> tuple[dict[str, NightEntry], di
                     elif value["config_sha256"] == config_sha256:
                         night = night_from_json(value["night"])
                         nights[night.night_id], seen[night.night_id] = night, files
+                    else:  # its shard was written over since
+                        nights.pop(value["night"]["night_id"], None)
                 except (ValueError, KeyError, TypeError, RecursionError):
                     continue
     return nights, seen
+
+
+def forget_other_settings(out: Path, config_sha256: str) -> None:
+    """Removes a manifest of other settings or of another version: the shards that it claims will be written over."""
+    path = out / MANIFEST
+    if not path.is_file():
+        return
+    try:
+        is_ours = read_manifest(out).config_sha256 == config_sha256
+    except ValueError:
+        is_ours = False
+    if not is_ours:
+        path.unlink()
 
 
 def write_seen(out: Path, seen: Mapping[str, Seen]) -> None:

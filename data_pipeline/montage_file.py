@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from data_pipeline.labels import Confidence
+from data_pipeline.labels import Confidence, read_label
 from data_pipeline.manifest import digest
 from data_pipeline.montage import MIN_RATE_HZ, Derivation, Montage, Unused, map_channels, modality_of
 from data_pipeline.night import SLOTS, RecordingError
@@ -189,7 +189,8 @@ def choose_channels(recording: Recording, rules: MontageRules | None) -> tuple[R
                 )
     signals = tuple(replace(s, unit=units.get(s.index, s.unit)) for s in recording.signals)
     made = {d.slot: d for d in given.values() if d is not None}
-    spent = {index for d in made.values() for index, weight in d.terms[:1]}
+    # A mastoid may be the reference of other channels too, wherever it stands in a rule.
+    spent = {index for d in made.values() for index, _ in d.terms if not _is_mastoid(signals[index])}
     automatic = map_channels([s for s in signals if s.index not in spent], linked=rules.linked)
     unused = {u.index: u.reason for u in automatic.unused}
     for d in automatic.channels:
@@ -203,6 +204,10 @@ def choose_channels(recording: Recording, rules: MontageRules | None) -> tuple[R
         unused[index] = f"used as the reference of {', '.join(served)}"
     rest = tuple(Unused(s.index, s.label, unused[s.index]) for s in signals if s.index not in filled)
     return replace(recording, signals=signals), Montage(tuple(made[s] for s in _ALL_SLOTS if s in made), rest)
+
+
+def _is_mastoid(signal: Signal) -> bool:
+    return read_label(signal.label).position in ("M1", "M2")
 
 
 def _first_there(
@@ -230,6 +235,10 @@ def _derivation(recording: Recording, slot: str, rule: SlotRule, signals: list[S
                 f"{recording.path}: the montage file fills {slot} with '{s.label}' ({float(s.rate_hz):g} Hz); expected "
                 f"a channel with a scale, of at least {MIN_RATE_HZ[modality]} Hz, all of one rate"
             )
+    # What is measured stands first, whatever the order in the file.
+    in_order = sorted(zip(signals, rule.terms, strict=True), key=lambda pair: _is_mastoid(pair[0]))
+    signals, terms = [s for s, _ in in_order], tuple(term for _, term in in_order)
+    rule = replace(rule, terms=terms)
     sign = -1.0 if rule.is_inverted else 1.0
     terms = tuple((s.index, sign * weight) for s, (_, weight) in zip(signals, rule.terms, strict=True))
     reason = "as the montage file says" + (", turned over" if rule.is_inverted else "")

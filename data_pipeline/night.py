@@ -227,8 +227,11 @@ class Night:
 
 
 def blocks(duration_s: int) -> Iterator[tuple[int, int]]:
-    """(start_s, stop_s) of the blocks of a night, the last one shorter."""
-    return ((start_s, min(start_s + BLOCK_S, duration_s)) for start_s in range(0, duration_s, BLOCK_S))
+    """(start_s, stop_s) of the blocks of a night; the last one has from a half to one and a half of the length."""
+    starts = range(0, max(duration_s - BLOCK_S // 2, 0) + 1, BLOCK_S) if duration_s else ()
+    for start_s in starts:
+        is_last = start_s == starts[-1]
+        yield start_s, duration_s if is_last else start_s + BLOCK_S
 
 
 def survey(duration_s: int, pieces: int = 20, piece_s: int = 60) -> list[tuple[int, int]]:

@@ -26,7 +26,8 @@ from data_pipeline.night import (
 from data_pipeline.spectrum import BANDS_HZ, band_powers, evenly
 
 SMALLEST_CELL = 5
-"""A number is given only if at least so many people stand behind it: fewer could be recognised in it."""
+"""A number that tells of people is given only if at least so many stand behind it: fewer could be recognised in it.
+Counts of nights, people, sites, cohorts and rates are given as they are; of the sexes, see `Population`."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SPECTRUM_NIGHTS = 200
 """Spectra are those of at most so many nights, evenly spaced: a median of them is known to a tenth of the spread."""
@@ -36,12 +37,12 @@ APNEA_HYPOPNEA = "apnea_hypopnea"
 
 @dataclass(frozen=True)
 class Spread:
-    """How a number is spread over nights.
+    """How a number is spread over people; one with several nights counts once, with their mean.
 
     Attributes:
       nights: nights in which it is known.
       mean, sd: None if fewer than `SMALLEST_CELL` people stand behind it.
-      quantiles: at `QUANTILES`; None likewise.
+      quantiles: at `QUANTILES`, each the mean of the `SMALLEST_CELL` people around it; None likewise.
     """
 
     nights: int
@@ -170,12 +171,19 @@ def _person(night: NightEntry) -> tuple[str, str]:
 
 def _spread(values: Sequence[tuple[tuple[str, str], float | None]]) -> Spread:
     """Of (person, number) pairs; None is unknown."""
-    known = [(person, number) for person, number in values if number is not None]
-    if len({person for person, _ in known}) < SMALLEST_CELL:
-        return Spread(len(known))
-    numbers = np.array([number for _, number in known], np.float64)
-    quantiles = tuple(_rounded(q) for q in np.quantile(numbers, QUANTILES))
-    return Spread(len(known), _rounded(numbers.mean()), _rounded(numbers.std(ddof=1)), quantiles)
+    of_person = defaultdict(list)
+    for person, number in values:
+        if number is not None:
+            of_person[person].append(number)
+    n_nights, n_people = sum(map(len, of_person.values())), len(of_person)
+    if n_people < SMALLEST_CELL:
+        return Spread(n_nights)
+    numbers = np.sort([np.mean(known) for known in of_person.values()])
+    # A quantile of few people is one of them: a mean of those around it is not.
+    around = np.lib.stride_tricks.sliding_window_view(numbers, SMALLEST_CELL).mean(axis=1)
+    places = [round(q * (n_people - 1)) - SMALLEST_CELL // 2 for q in QUANTILES]
+    quantiles = tuple(_rounded(q) for q in around[np.clip(places, 0, n_people - SMALLEST_CELL)])
+    return Spread(n_nights, _rounded(numbers.mean()), _rounded(numbers.std(ddof=1)), quantiles)
 
 
 def _rounded(value: float) -> float:

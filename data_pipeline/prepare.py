@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from data_pipeline.cluster import run_on_ray
 from data_pipeline.cohorts import Source, find_nights
-from data_pipeline.journal import FileSeen, Journal, Seen, read_known, write_seen
+from data_pipeline.journal import FileSeen, Journal, Seen, forget_other_settings, read_known, write_seen
 from data_pipeline.load import RecordedNight, open_night
 from data_pipeline.manifest import (
     HALF,
@@ -47,6 +47,9 @@ from data_pipeline.summary import Rejection, Summary
 from data_pipeline.workers import ProcessDied, run_local
 
 REJECTED = "rejected.jsonl"
+PREPARATION = 1
+"""To be raised when the same recording gives other channels, samples, flags or labels than before: it is then prepared
+again, and a folder never holds nights of two kinds."""
 
 
 class OutputError(OSError):
@@ -73,8 +76,9 @@ class PrepareConfig:
             )
 
     def sha256(self) -> str:
-        """Digest of the settings and of the formats' versions."""
-        return digest({"manifest": VERSION, "record": RECORD_VERSION, "config": asdict(self)})
+        """Digest of the settings, of the formats' versions and of what is done to the samples."""
+        versions = {"manifest": VERSION, "record": RECORD_VERSION, "preparation": PREPARATION}
+        return digest(versions | {"config": asdict(self)})
 
 
 def prepare(
@@ -148,6 +152,8 @@ def prepare(
                     progress(len(nights), len(sources), night_id)
             else:
                 jobs.append(job)
+        with _writing(out):
+            forget_other_settings(out, config.sha256())
         kept = len(nights)
         run = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         with closing(run(_run, jobs)) as outcomes:
@@ -207,14 +213,21 @@ def _run(job: _Job) -> _Prepared | str:
         except (OutputError, FileNotFoundError):
             raise
         except (RecordingError, OSError) as error:
-            return str(error).replace(f"{job.source.recording.parent}/", "")
+            return _without_folders(job.source, str(error))
+
+
+def _without_folders(source: Source, text: str) -> str:
+    """Folders say nothing of a recording, and may be named after people."""
+    for folder in {path.parent for path in (source.recording, *source.scoring)}:
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def _reason(outcome: str | Exception) -> str:
     """Why a night was refused; raises instead what is no recording's fault."""
     if isinstance(outcome, OutputError):
         raise outcome
-    if isinstance(outcome, FileNotFoundError):
+    if isinstance(outcome, FileNotFoundError) and outcome.filename is not None:
         if Path(outcome.filename).exists():
             raise RuntimeError(
                 f"a worker does not see a file that is here, {outcome.filename}: mount it there"
@@ -249,8 +262,10 @@ def _prepare_night(job: _Job) -> _Prepared:
         raise RecordingError(
             f"{source.recording.name}: {night.duration_s} s long; expected at least {EPOCH_S} s"
         )
+    with _reading(source):
+        ranges = storage_ranges(night)
     with _writing(shard):
-        records_sha256, channels = _write(job, night)
+        records_sha256, channels = _write(job, night, ranges)
         shard_bytes = shard.stat().st_size
     if not any(channel.normalisable() for channel in channels):
         raise RecordingError(
@@ -284,20 +299,18 @@ def _prepare_night(job: _Job) -> _Prepared:
     return _Prepared(entry, seen)
 
 
-def _write(job: _Job, night: Night | RecordedNight) -> tuple[str, tuple[ChannelEntry, ...]]:
+def _write(
+    job: _Job, night: Night | RecordedNight, ranges: dict[str, tuple[float, float]]
+) -> tuple[str, tuple[ChannelEntry, ...]]:
     """Writes a night's shard as it passes by, a block at a time; the records' SHA-256, the channels' entries."""
-    ranges = storage_ranges(night)
     meters = {slot: Meter(night.duration_s, *range_) for slot, range_ in ranges.items()}
     last: tuple[Channel, ...] = ()
 
     def pieces() -> Iterator[tuple[Channel, ...]]:
         nonlocal last
         for span in blocks(night.duration_s):
-            try:
+            with _reading(job.source):
                 last = night.read(*span)
-            except OSError as error:  # told apart from errors of the shard that is being written
-                name = job.source.recording.name
-                raise RecordingError(f"{name}: cannot be read any further: {error}") from error
             for channel in last:
                 meters[channel.slot].add(channel)
             yield last
@@ -347,6 +360,15 @@ def _finish(
     write_manifest(out / MANIFEST, Manifest(asdict(config), config.sha256(), tuple(nights.values())))
     for rejection in rejected:
         _shard(out, rejection.night_id).unlink(missing_ok=True)
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[None]:
+    """A recording that cannot be read any further is refused; whatever its reader raises is not the output's fault."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise RecordingError(f"{source.recording.name}: cannot be read any further: {error}") from error
 
 
 @contextmanager

@@ -121,10 +121,15 @@ def fill_gaps(
     return filled
 
 
-def hold(x: np.ndarray, rate_hz: Fraction | float, target_hz: int, n: int) -> np.ndarray:
-    """(n,) float32: for each target sample the value that stood at its middle. Never rings: for SpO2."""
-    at = ((np.arange(n) + 0.5) * float(Fraction(rate_hz) / target_hz)).astype(np.int64)
-    return np.asarray(x, np.float32)[np.minimum(at, len(x) - 1)]
+def hold(
+    x: np.ndarray, rate_hz: Fraction | float, target_hz: int, n: int, start_s: int = 0, first: int = 0
+) -> np.ndarray:
+    """(n,) float32 from second `start_s` on: the value that stood at the middle of each target sample.
+
+    x begins with sample `first` of the recording. Never rings: for SpO2.
+    """
+    at = np.floor((start_s + (np.arange(n) + 0.5) / target_hz) * float(rate_hz)).astype(np.int64) - first
+    return np.asarray(x, np.float32)[np.clip(at, 0, len(x) - 1)]
 
 
 def find_mains(x: np.ndarray, rate_hz: Fraction | float, band_hz: float) -> tuple[float, ...]:
@@ -178,7 +183,7 @@ def condition(
     x = np.asarray(x, np.float32)
     first = round((start_s - context_s) * rate)
     if modality is Modality.SPO2:
-        return hold(x[round(start_s * rate) - first :], rate_hz, target_hz, n_seconds * target_hz)
+        return hold(x, rate_hz, target_hz, n_seconds * target_hz, start_s, first)
     fir = _design(modality, Fraction(rate_hz), mains)
     stop_s = start_s + n_seconds
     wanted_from, wanted_to = (round(t * rate) for t in (start_s - fir.margin_s, stop_s + fir.margin_s))

@@ -132,7 +132,7 @@ class Pretrained:
         """Stages, events and indices of one recording; written as five files to `out` if that is given.
 
         Args:
-          recording: EDF, EDF+, BDF or BDF+, or a `Night`.
+          recording: a file of any format that `open_recording` reads, or a `Night`.
           scoring: files of a human scorer, to compare with.
           montage: a montage file, see `data_pipeline.montage_file`.
 

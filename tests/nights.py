@@ -1,4 +1,4 @@
-"""Small nights made in memory, and recordings that stand for them, for the tests of several rooms."""
+"""Small nights made in memory, and recordings that stand for them, for tests of preparation and of the loader."""
 
 from __future__ import annotations
 

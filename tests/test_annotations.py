@@ -169,7 +169,7 @@ def test_a_table_may_mix_stages_and_events(tmp_path):
     ("name", "text", "message"),
     [
         ("a.csv", "", "the file is empty"),
-        ("a.csv", "when,duration\n1,2\n", "no onset column"),
+        ("a.csv", "when,duration\n1,2\n", "names an onset column"),
         ("a.csv", "onset,duration\n1,2\n", "says what a row is"),
         ("a.csv", "onset,duration,type\nx,2,arousal\n", "line 2: column 'onset' holds 'x'"),
         ("a.csv", "onset,duration,type\n1,-2,arousal\n", "duration -2"),

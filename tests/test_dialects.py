@@ -86,7 +86,7 @@ def test_a_bare_annotation_list_is_read_as_inside_an_edf(tmp_path):
         ("a.json", [{"onset": "soon", "type": "arousal"}], None, "item 1: column 'onset' holds words"),
         ("a.json", '[{"onset": NaN, "type": "arousal"}]', None, "item 1: column 'onset' holds words"),
         ("a.json", [{"onset": [1], "type": "arousal"}], None, "item 1: 'onset' is a list"),
-        ("a.json", [{"when": 1}], None, "no onset column"),
+        ("a.json", [{"when": 1}], None, "names an onset column"),
         ("a.json", [{"onset": 0, "duration": 30, "stage": 4}], None, "may be REM or R&K stage 4"),
         ("a.json", [0, 2, 5], None, "epoch 2: '5' is no stage of a Dreem"),
         ("a.json", [0, True], None, "epoch 1: 'True' is no stage"),

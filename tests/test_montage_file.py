@@ -48,6 +48,16 @@ def test_slots_take_what_the_file_says_and_the_others_what_the_labels_say(tmp_pa
     assert unused["M1"] == "used as the reference of C3, C4"
 
 
+def test_neither_order_nor_place_in_a_sum_changes_what_is_left_for_others(tmp_path):
+    for terms in ("{C3: 1, M2: -1}", "{M2: -1, C3: 1}"):
+        _, slots, unused = chosen(tmp_path, f"slots: {{C3: {{terms: {terms}}}}}", "C3", "O1", "E1", "M2")
+        assert slots["C3"].terms == ((0, 1.0), (3, -1.0)) and slots["C3"].label == "C3 - M2"
+        assert slots["O1"].terms == ((1, 1.0), (3, -1.0)) and slots["E1"].terms == ((2, 1.0), (3, -1.0))
+        assert unused == {"M2": "used as the reference of C3, O1, E1"}
+    _, slots, _ = chosen(tmp_path, "slots: {LEG_L: {terms: {Leg1: 1, Leg2: -1}}}", "Leg1", "Leg2")
+    assert set(slots) == {"LEG_L"}
+
+
 def test_unit_and_polarity_are_the_files(tmp_path):
     text = "slots: {C3: {terms: {X: 1}, unit: mV, polarity: inverted}}"
     source, slots, _ = chosen(tmp_path, text, "X", "C4", unit="n/a")

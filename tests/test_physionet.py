@@ -235,7 +235,7 @@ def test_what_is_wrong_with_a_challenge_folder_is_said(tmp_path):
     assert [r.night_id for r in summary.rejected] == ["tr03-0029"] and "holds" in summary.rejected[0].reason
     for text, message in (
         ("Record,Age\na,1\n", "columns"),
-        ("Record,Age,Sex\na,1,X\n", "line 2: age '1', sex 'X'"),
+        ("Record,Age,Sex\na,1,X\n", "line 2: columns Age and Sex"),
     ):
         (root / "age-sex.csv").write_text(text)
         with pytest.raises(ValueError, match=re.escape(message)):

@@ -74,7 +74,7 @@ def test_one_desaturation_in_a_steady_night_is_stored():
 
 def test_blocks_of_a_night_give_the_records_of_the_whole(monkeypatch):
     monkeypatch.setattr("data_pipeline.scale._PERCENTILE_SAMPLES", 22_000)  # every 7th, across blocks
-    night = random_night(7, 40)
+    night = random_night(7, 60)
     pieces = [night.read(*span) for span in blocks(night.duration_s)]
     assert len(pieces) == 3
     whole = [encode_epoch(epoch) for epoch in night_epochs(night)]

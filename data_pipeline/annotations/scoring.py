@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -45,7 +46,9 @@ def scoring_from(
             stage_marks.append((a, code))
         elif kind is not None:
             rule = own.rule if own else ""
-            events.append(Event(kind, a.onset_s, a.duration_s or 0.0, source=word, rule=rule))
+            events.append(
+                Event(kind, a.onset_s, a.duration_s or 0.0, source=_without_numbers(word), rule=rule)
+            )
         elif not is_remark(a.text):
             unknown[word] += 1
     notes = []
@@ -77,12 +80,18 @@ def without(scoring: Scoring, unusable: Collection[str]) -> tuple[Scoring, tuple
 
 
 def named(texts: Counter[str]) -> str:
-    """The commonest of some texts, for a message; only those used often enough to be a term.
+    """The commonest of some texts, for a message; only those short and used often enough to be a term.
 
-    What a technician typed once or twice may be a name, and messages end in manifests and reports.
+    What a technician typed may be a name or a date, and messages end in manifests and reports.
     """
-    terms = [f"{text!r} ({n})" for text, n in texts.most_common(8) if n >= TERM_USES]
+    is_term = re.compile(r"[^\d\s]{1,20}( [^\d\s]{1,20})?( \d)?").fullmatch
+    terms = [f"{text!r} ({n})" for text, n in texts.most_common(8) if n >= TERM_USES and is_term(text)]
     return f": {', '.join(terms)}" if terms else ""
+
+
+def _without_numbers(term: str) -> str:
+    """A term without words of three digits or more: dates and numbers of patients are none of it."""
+    return " ".join(word for word in term.split() if len(re.findall(r"\d", word)) < 3)
 
 
 def _stages(marks: list[tuple[Annotation, int]], duration_s: float, notes: list[str]) -> np.ndarray:

@@ -74,16 +74,14 @@ def rows_to_annotations(
     stage, event = column(_STAGE), column(_EVENT)
     if onset is None:
         # A file without a header begins with a scorer's words, which no message repeats.
-        found = (
-            "the first row holds numbers"
-            if any(map(_is_number, header))
-            else f"no onset column among {header}"
+        raise RecordingError(
+            f"{path}: none of the {len(header)} cells of the first row names an onset column, expected a header row "
+            f"with one of {', '.join(_ONSET)}."
         )
-        raise RecordingError(f"{path}: {found}, expected one of {', '.join(_ONSET)} in a header row.")
     from_name = _kind_in_name(path) if stage is None and event is None else None
     if stage is None and event is None and from_name is None:
         raise RecordingError(
-            f"{path}: no column of {header} says what a row is, expected 'stage' or {', '.join(_EVENT)}."
+            f"{path}: none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}."
         )
     if stage is not None:
         _refuse_two_meanings(path, {row[stage].strip() for _, row in rows if len(row) > stage})

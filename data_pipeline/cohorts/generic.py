@@ -141,6 +141,7 @@ def _read_demographics(path: Path) -> dict[str, dict[str, str]]:
         raise ValueError(f"{path}: not a table in UTF-8 ({error}); save it as UTF-8 CSV") from error
 
 
+# Messages name lines and columns, never what stands there: a shifted cell may hold a name or a birth date.
 def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     columns = set(reader.fieldnames or ())
@@ -159,17 +160,13 @@ def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
             )
         for column, expected in (("sex", ("F", "M")), ("split", SPLITS)):
             if row.get(column) and row[column] not in expected:
-                raise ValueError(
-                    f"{path}, line {number}: {column} {row[column]!r}; expected one of {expected}"
-                )
+                raise ValueError(f"{path}, line {number}: column {column}: expected one of {expected}")
         for column, highest in (("age_years", 130), ("bmi", 150)):
             if row.get(column) and not _is_number_up_to(row[column], highest):
-                raise ValueError(
-                    f"{path}, line {number}: {column} {row[column]!r}; expected a number 0-{highest}"
-                )
+                raise ValueError(f"{path}, line {number}: column {column}: expected a number 0-{highest}")
         if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
             raise ValueError(
-                f"{path}, line {number}: scored {sorted(unknown)}; "
+                f"{path}, line {number}: column scored: {len(unknown)} word(s) of it are unknown; "
                 f"expected 'stages' or {[str(kind) for kind in EventKind]}"
             )
         table[key] = row

@@ -92,9 +92,7 @@ def _read_people(path: Path) -> dict[str, Demographics]:
         for number, row in enumerate(rows, start=2):
             age, sex = (row["Age"] or "").strip(), (row["Sex"] or "").strip().upper()
             if not re.fullmatch(r"(\d{1,2}|1[0-2]\d)(\.\d+)?|", age) or sex not in ("F", "M", ""):
-                raise ValueError(
-                    f"{path}, line {number}: age {age!r}, sex {sex!r}; expected years, and F or M"
-                )
+                raise ValueError(f"{path}, line {number}: columns Age and Sex: expected years, and F or M")
             record = (row["Record"] or "").strip()
             people[record] = Demographics(age_years=float(age) if age else None, sex=sex or None)
     return people

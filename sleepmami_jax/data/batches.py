@@ -218,6 +218,9 @@ class _Start(grain.transforms.RandomMap):
         return np.array([*element[:2], rng.integers(earliest, latest + 1)], np.int32)
 
 
+_PLANS = 4096  # some kB each
+
+
 @dataclass(frozen=True)
 class _Read(grain.transforms.Map):
     """Places (B, 3) -> a batch of windows, or of single epochs when `epochs` is None."""
@@ -226,7 +229,7 @@ class _Read(grain.transforms.Map):
     first_nights: tuple[int, ...]
     slots: Slots
     epochs: int | None
-    plans: dict[tuple[int, int], Plan] = field(default_factory=dict, repr=False)  # of the nights seen so far
+    plans: dict[tuple[int, int], Plan] = field(default_factory=dict, repr=False)  # of nights seen lately
 
     def map(self, places: np.ndarray) -> dict[str, Any]:
         n, length = len(places), self.epochs or 1
@@ -238,6 +241,8 @@ class _Read(grain.transforms.Map):
             records = folder.epochs(night, start, min(start + length, entry.n_epochs))
             plan = self.plans.get((number, night))
             if plan is None:
+                if len(self.plans) >= _PLANS:
+                    self.plans.clear()
                 plan = self.plans[number, night] = plan_of(records[0], entry.channels, self.slots)
             fill_epochs(arrays, records, plan, row * length)
             people.append(entry.demographics)

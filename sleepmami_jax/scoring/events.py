@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from data_pipeline.night import Event, EventKind
-from sleepmami_jax.scoring.rules import AROUSAL_MAX_S, arousal_rules, breathing_rules, runs
+from sleepmami_jax.scoring.rules import AROUSAL_MAX_S, arousals_apart, breathing_rules, runs
 
 
 def breathing_probability(respiratory_probs: np.ndarray) -> np.ndarray:
@@ -34,19 +34,21 @@ def breathing_events(respiratory_probs: np.ndarray, threshold: float) -> tuple[E
 
 
 def arousals(arousal_probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
-    """Arousals: runs of seconds of (S,) probabilities above `threshold`, by `rules.arousal_rules`.
+    """Arousals: runs of seconds of (S,) probabilities above `threshold`, by `rules.arousals_apart`.
 
-    A run longer than an arousal can be is taken where it is most probable, not where it begins.
+    One longer than an arousal can be is cut to where it is most probable; marks without probabilities
+    (`rules.arousal_rules`) are cut to their beginning.
     """
     longest_s = int(AROUSAL_MAX_S)
     total = np.concatenate([[0.0], np.cumsum(arousal_probs, dtype=np.float64)])
-    marks = []
-    for start, stop in runs(arousal_probs > threshold):
-        if stop - start > longest_s:
-            start += int((total[start + longest_s : stop + 1] - total[start : stop + 1 - longest_s]).argmax())
-            stop = start + longest_s
-        marks.append(Event(EventKind.AROUSAL, float(start), float(stop - start)))
-    return arousal_rules(marks)
+    found = []
+    for event in arousals_apart(_marks(arousal_probs > threshold, EventKind.AROUSAL)):
+        if event.duration_s > longest_s:
+            start, stop = round(event.onset_s), round(event.end_s)
+            sums = total[start + longest_s : stop + 1] - total[start : stop + 1 - longest_s]
+            event = replace(event, onset_s=float(start + sums.argmax()), duration_s=AROUSAL_MAX_S)
+        found.append(event)
+    return tuple(found)
 
 
 def mean_probability(probs: np.ndarray, event: Event) -> float:

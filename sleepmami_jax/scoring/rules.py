@@ -126,13 +126,17 @@ def breathing_rules(events: Sequence[Event]) -> tuple[Event, ...]:
     )
 
 
-def arousal_rules(events: Sequence[Event]) -> tuple[Event, ...]:
-    """Marks of arousals -> arousals long enough and far enough apart, none longer than the longest, asleep or not.
+def arousals_apart(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Marks of arousals -> those long enough and far enough apart, however long, asleep or not.
 
-    A mark is cut after it was told apart from the next: what follows an awakening sooner than 10 s is part of it.
+    What follows an awakening sooner than 10 s is part of it.
     """
-    apart = keep_separated(keep_by_duration(merge(events, 0.0), AROUSAL_MIN_S), AROUSAL_SEPARATION_S)
-    return tuple(replace(e, duration_s=min(e.duration_s, AROUSAL_MAX_S)) for e in apart)
+    return keep_separated(keep_by_duration(merge(events, 0.0), AROUSAL_MIN_S), AROUSAL_SEPARATION_S)
+
+
+def arousal_rules(events: Sequence[Event]) -> tuple[Event, ...]:
+    """`arousals_apart`, those that are too long cut to their beginning."""
+    return tuple(replace(e, duration_s=min(e.duration_s, AROUSAL_MAX_S)) for e in arousals_apart(events))
 
 
 def counted_breathing(events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
