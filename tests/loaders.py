@@ -84,3 +84,23 @@ def waits(recording, scoring=(), **facts):
     """A loader that says which process it is and does not end."""
     recording.with_suffix(".pid").write_text(str(os.getpid()))
     time.sleep(60)
+
+
+class _EndsEarly:
+    """A night that cannot be read past its first block, as from a disk that goes away."""
+
+    def __init__(self, night, error):
+        self._night, self._error = night, error
+
+    def __getattr__(self, name):
+        return getattr(self._night, name)
+
+    def read(self, start_s, stop_s):
+        if start_s >= 60:
+            raise self._error
+        return self._night.read(start_s, stop_s)
+
+
+def ends_early(recording, scoring=(), **facts):
+    night = load_random_night(recording, scoring, **facts)
+    return _EndsEarly(night, RuntimeError("bus error")) if recording.stem == "n2" else night

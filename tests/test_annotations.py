@@ -187,6 +187,15 @@ def test_bad_scoring_files_are_refused(tmp_path, name, text, message):
     assert name in str(error.value)
 
 
+def test_dates_and_numbers_are_no_part_of_a_term():
+    marks = [Annotation(10, 5, "arousal 1960-05-04 12345678"), Annotation(40, 5, "SpO2 desaturation")]
+    marks += [Annotation(s, 1, "Patient John Smith calls nurse") for s in (1, 2, 3)]
+    marks += [Annotation(s, 1, "Blorp") for s in (1, 2, 3)]
+    scoring, notes = scoring_from(marks, 90)
+    assert [e.source for e in scoring.events] == ["arousal", "SpO2 desaturation"]
+    assert "'Blorp' (3)" in " ".join(notes) and "Smith" not in " ".join(notes)
+
+
 def test_a_technicians_remark_stays_out_of_messages(tmp_path):
     path = tmp_path / "n.csv"
     rows = ["0,30,Sleep stage N2", "1,1,Mr John Smith wakes", *["2,3,grimace"] * 3]

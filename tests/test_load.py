@@ -12,7 +12,16 @@ from scipy.signal import lfilter
 
 from data_pipeline.load import load_night, open_channels, open_night, prepare_channels
 from data_pipeline.montage import map_channels
-from data_pipeline.night import RATE_HZ, SLOTS, Modality, Quality, RecordingError
+from data_pipeline.night import (
+    BLOCK_S,
+    RATE_HZ,
+    SLOTS,
+    Modality,
+    Quality,
+    RecordingError,
+    blocks,
+    survey,
+)
 from data_pipeline.readers import Recording, Signal
 from data_pipeline.signal import condition, fill_gaps
 
@@ -241,6 +250,47 @@ def test_stretches_of_a_night_are_the_night_whatever_lies_between_them(rate_hz):
     expected = condition(mixed, rate_hz, Modality.EEG, 700).reshape(700, -1)
     np.testing.assert_allclose(whole.samples.reshape(700, -1)[392:], expected[392:], atol=3e-4)
     np.testing.assert_allclose(whole.samples.reshape(700, -1)[:300], expected[:300], atol=3e-4)
+
+
+def test_blocks_cover_a_night_once_and_the_last_is_long_enough_to_judge():
+    for duration_s in (0, 1, 29, 300, 599, 600, 899, 900, 901, 3890, 28_800):
+        spans = list(blocks(duration_s))
+        assert [s for span in spans for s in range(*span)] == list(range(duration_s))
+        assert all(start_s % BLOCK_S == 0 for start_s, _ in spans)
+        assert len(spans) < 2 or spans[-1][1] - spans[-1][0] >= BLOCK_S // 2
+
+
+def test_an_amplifier_cut_outside_the_survey_is_seen():
+    rate_hz, n_seconds = Fraction(128), 7200
+    x = lfilter([1], [1, -0.9], np.random.default_rng(0).normal(0, 9, n_seconds * 128)).astype(np.float32)
+    between = slice(100 * 128, 160 * 128)  # the survey takes a minute in six
+    assert not any(start_s < 160 and stop_s > 100 for start_s, stop_s in survey(n_seconds))
+    x[between] = np.clip(8 * x[between], -150, 150)
+    signal = Signal(0, "C3-M2", "uV", rate_hz, (-3000, 3000), (-32768, 32767))
+
+    def read_span(index, start_s, stop_s):
+        return x[round(start_s * 128) : round(stop_s * 128)].copy()
+
+    recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
+    (channel,), _, _ = prepare_channels(recording, map_channels(recording.signals))
+    clipped = np.flatnonzero(channel.quality & Quality.CLIPPED)
+    assert len(clipped) > 40 and clipped.min() >= 100 and clipped.max() < 160
+
+
+@pytest.mark.parametrize("rate_hz", [Fraction(1, 7), Fraction(1, 10), Fraction(1, 30), Fraction(3)])
+def test_a_slow_oximeter_is_the_same_in_any_stretch(rate_hz):
+    n_seconds = 3607
+    x = 90 + np.arange(int(n_seconds * rate_hz) + 1, dtype=np.float32) % 10
+    signal = Signal(0, "SpO2", "%", rate_hz, (0, 100), (0, 100))
+
+    def read_span(index, start_s, stop_s):
+        return x[round(start_s * float(rate_hz)) : round(stop_s * float(rate_hz))].copy()
+
+    recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
+    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
+    whole = channel.read(0, n_seconds).samples
+    pieces = [channel.read(*span).samples for span in pairwise([0, 1, 600, 601, 1234, n_seconds])]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
 def test_a_belt_that_rests_across_stretches_is_judged_by_all_of_its_rest():

@@ -6,14 +6,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import edfio
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from data_pipeline.cohorts import Source, find_nights
 from data_pipeline.journal import JOURNAL, FileSeen
 from data_pipeline.manifest import MANIFEST, read_manifest, write_manifest
 from data_pipeline.night import Demographics
-from data_pipeline.prepare import OutputError, PrepareConfig, prepare
+from data_pipeline.prepare import PREPARATION, OutputError, PrepareConfig, prepare
 from data_pipeline.records import night_events, open_shard, read_epochs
 from data_pipeline.splits import assign_splits
 from data_pipeline.summary import Rejection, Summary
@@ -23,6 +25,7 @@ from tests.loaders import (
     dies,
     does_not_see,
     empties_the_folder,
+    ends_early,
     loses_the_next,
     still_copied,
     stops_at_three,
@@ -418,3 +421,42 @@ def test_real_recordings_are_prepared_or_refused_with_a_reason(tmp_path):
     assert all(night.n_epochs == 60 for night in summary.nights if night.night_id != "excerpt3_full")
     assert all(rejection.reason for rejection in summary.rejected)
     assert verify(tmp_path) == []
+
+
+def test_shards_of_other_settings_are_never_taken_for_these(tmp_path):
+    """Sizes are rounded, so two shards of one night under two settings may well be equally long."""
+    folder, out = write_recordings(tmp_path / "in", [1, 2, 3]), tmp_path / "out"
+    prepared(folder, out)
+    before = files(out)
+    with pytest.raises(KeyboardInterrupt):  # after the first two
+        prepare([folder], out, load=stops_at_three, config=PrepareConfig(test_share=0.2))
+    again = prepared(folder, out)
+    assert again.kept == 0 and files(out) == before and verify(out) == []
+
+
+def test_a_recording_that_ends_early_is_refused_and_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_pipeline.night.BLOCK_S", 60)
+    summary = prepare([write_recordings(tmp_path / "in", [1, 2, 3])], tmp_path / "out", load=ends_early)
+    assert [n.night_id for n in summary.nights] == ["n1", "n3"]
+    (rejection,) = summary.rejected
+    assert rejection.reason == "n2.edf: cannot be read any further: bus error"
+
+
+def test_what_preparation_makes_of_a_recording_is_what_its_number_says(tmp_path):
+    """When this fails because samples, flags or labels changed on purpose, raise `PREPARATION` and note them here."""
+    t = np.arange(128 * 150) / 128
+    noise = np.random.default_rng(0).normal(0, 9, (2, len(t)))
+    eeg, mastoid = lfilter([1], [1, -0.9], noise) + 40 * np.sin(2 * np.pi * 50 * t)
+    eeg[128 * 60 : 128 * 63] = 300
+    signals = [
+        edfio.EdfSignal(x, 128, label=label, physical_dimension="uV", physical_range=(-300, 300))
+        for label, x in (("C3", eeg), ("M2", mastoid))
+    ]
+    (tmp_path / "in").mkdir()
+    edfio.Edf(signals).write(tmp_path / "in" / "n.edf")
+    prepare([tmp_path / "in"], tmp_path / "out")
+    (entry,) = read_manifest(tmp_path / "out").nights
+    (channel,) = entry.channels
+    assert (PREPARATION, channel.slot, channel.label) == (1, "C3", "C3 - M2")
+    assert (channel.median, channel.iqr) == pytest.approx((-0.394, 37.096), abs=0.02)
+    assert channel.good_share == 0.98

@@ -108,9 +108,10 @@ def test_a_channel_without_any_sample_or_movement_is_stored():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(-40, 140), st.floats(0, 90)), max_size=6))
+@given(st.lists(st.tuples(st.integers(-40_000, 140_000), st.integers(0, 90_000)), max_size=6))
 def test_every_event_belongs_to_exactly_one_epoch(marks):
-    events = tuple(sorted((Event(EventKind.APNEA, o, d) for o, d in marks), key=lambda e: e.onset_s))
+    events = (Event(EventKind.APNEA, onset_ms / 1000, length_ms / 1000) for onset_ms, length_ms in marks)
+    events = tuple(sorted(events, key=lambda e: e.onset_s))
     night = random_night(3, 3, ["SPO2"])
     epochs = roundtrip(replace(night, scoring=Scoring(np.zeros(3, np.int8), events, frozenset({"apnea"}))))
     back = night_events(epochs)
