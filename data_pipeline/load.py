@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.annotations import merge_scorings, read_scoring, scoring_from, without
+from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning
 from data_pipeline.contact import Habits, dropped_flags, habits, hum_flags, open_lead_flags, rail_flags
 from data_pipeline.montage import Derivation, Montage, Unused
@@ -218,10 +218,16 @@ def open_channels(
 
 def no_usable_channel(recording: Recording, unused: Sequence[Unused]) -> RecordingError:
     """The error that names every signal and says why it was not used."""
-    listed = "; ".join(f"'{u.label}': {u.reason}" for u in unused)
+    same_reason: dict[str, list[str]] = {}
+    for u in unused:
+        same_reason.setdefault(u.reason, []).append(f"'{u.label}'")
+    listed = "; ".join(
+        f"{', '.join(labels[:8])}{f' and {len(labels) - 8} more' if len(labels) > 8 else ''}: {reason}"
+        for reason, labels in same_reason.items()
+    )
     return RecordingError(
         f"{recording.path}: no usable channel among {len(recording.signals)}. {listed}. "
-        "Rename the labels to their positions (C4-M1, E1-M2, Chin, Thorax, SpO2 …) or export again."
+        "Say what each channel is in a montage file (`sleepmami diagnose FILE --write-montage montage.yaml`)."
     )
 
 
@@ -460,6 +466,17 @@ def _scoring(
         if scored:
             notes = (*notes, "Said to be scored, but no scoring was found with it: taken as not scored.")
         return None, notes
-    read = [read_scoring(path, recording.duration_s, scored, dialect=dialect, terms=terms) for path in files]
+    read, empty = [], []
+    for path in files:
+        try:
+            read.append(read_scoring(path, recording.duration_s, scored, dialect=dialect, terms=terms))
+        except NothingScored as error:
+            empty.append((path, error))
+    if not read:
+        raise empty[0][1]
     merged, notes = merge_scorings([scoring for scoring, _ in read])
+    notes = (
+        *notes,
+        *(f"{path.name}: it holds no stage and no event that is understood." for path, _ in empty),
+    )
     return merged, (*(note for _, ns in read for note in ns), *notes)

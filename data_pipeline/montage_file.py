@@ -284,8 +284,9 @@ def write_montage(recording: Recording, montage: Montage) -> str:
     by_index = {s.index: s for s in recording.signals}
     lines = [
         "# Written by `sleepmami diagnose`, for review. It serves all recordings of a laboratory with these labels:",
-        "#   sleepmami prepare RECORDINGS --montage montage.yaml --out SHARDS",
-        "# A slot is the sum of weight * channel. For linked mastoids: {C3: 1, M1: -0.5, M2: -0.5}.",
+        "#   sleepmami prepare RECORDINGS --montage THIS_FILE --out SHARDS",
+        "# A slot is the sum of weight * channel; against linked mastoids: C3: {terms: {C3: 1, M1: -0.5, M2: -0.5}}.",
+        "# `reference: linked` does so for all electrodes that are not named here, `opposite` takes the other side's.",
         "# A list is of alternatives, the first that a recording has: [Leg/R, Leg R, ~]; ~ leaves the slot empty.",
         "# A slot that is not named here is mapped by the labels. Polarity is `normal` or `inverted`.",
         "reference: opposite",

@@ -125,6 +125,11 @@ class Event:
         return self.onset_s + self.duration_s
 
 
+AGE_YEARS = (0, 130)
+BMI = (5, 150)
+"""What is taken for an age and for a body mass index (kg/m2); a value outside is a wrong unit or column."""
+
+
 @dataclass(frozen=True)
 class Demographics:
     """What DGCL needs of a person; None is unknown.
@@ -133,11 +138,22 @@ class Demographics:
       age_years: age at the recording; cohorts that censor at 90 give 90.
       sex: "F" or "M".
       bmi: body mass index, kg/m2.
+
+    Raises:
+      ValueError: none of these; the field is named.
     """
 
     age_years: float | None = None
     sex: str | None = None
     bmi: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sex not in (None, "F", "M"):
+            raise ValueError("Demographics.sex: expected 'F', 'M' or None")
+        for name, (lowest, highest) in (("age_years", AGE_YEARS), ("bmi", BMI)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and lowest <= value <= highest):
+                raise ValueError(f"Demographics.{name}: expected a number {lowest}-{highest}, or None")
 
 
 @dataclass(frozen=True)

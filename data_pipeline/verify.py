@@ -70,7 +70,9 @@ def _shard_problems(folder: Path, night: NightEntry) -> list[str]:
     except ValueError as error:
         problems.append(str(error) if str(path) in str(error) else f"shard {path}: {error}")
     except (RuntimeError, IndexError) as error:
-        problems.append(f"shard {path} is damaged: {error}")
+        problems.append(
+            f"shard {path} is damaged: {error}; delete it, and `sleepmami prepare` makes it again"
+        )
     else:
         if checksum.hexdigest() != night.records_sha256:
             problems.append(f"shard {path}: the SHA-256 of its records is not the manifest's")

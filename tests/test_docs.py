@@ -59,6 +59,8 @@ def test_a_cohort_of_ones_own(studies, tmp_path, monkeypatch):
     [
         (None, "no such adapter file"),
         ("x = 1", "defines find_nights"),
+        ("def find_nights(inputs):\n    return {}['A018']\n", "lab.py, line 2: KeyError: 'A018'"),
+        ("def find_nights(inputs):\n    return []\n", "gave no list of Source"),
     ],
 )
 def test_an_adapter_that_is_none(studies, tmp_path, capsys, text, message):

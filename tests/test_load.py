@@ -170,6 +170,18 @@ def test_embedded_and_separate_scoring(tmp_path):
     assert night.scoring.scored == {"stages", "arousal"}
 
 
+def test_an_empty_table_beside_a_full_one_does_not_cost_the_night_its_stages(tmp_path):
+    path = write(tmp_path / "n.edf", wave("C3-M2", 10))
+    stages, events = tmp_path / "n.csv", tmp_path / "n_events.csv"
+    stages.write_text("onset_s,duration_s,stage\n0,90,N2\n")
+    events.write_text("onset_s,duration_s,type\n")
+    night = load_night(path, [stages, events])
+    assert night.scoring.stages.tolist() == [2, 2, 2] and night.scoring.scored == {"stages"}
+    assert "n_events.csv: it holds no stage and no event" in " ".join(night.notes)
+    with pytest.raises(RecordingError, match=r"n_events\.csv: no stage and no event"):
+        load_night(path, [events])
+
+
 def test_a_night_whose_scoring_is_lost_is_not_scored(tmp_path):
     path = write(tmp_path / "n.edf", wave("C3-M2", 10))
     night = load_night(path, scored=frozenset({"stages", "hypopnea"}))

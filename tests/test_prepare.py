@@ -12,6 +12,7 @@ import pytest
 from scipy.signal import lfilter
 
 from data_pipeline.cohorts import Source, find_nights
+from data_pipeline.cohorts.generic import overlooked
 from data_pipeline.journal import JOURNAL, FileSeen
 from data_pipeline.manifest import MANIFEST, read_manifest, write_manifest
 from data_pipeline.night import Demographics
@@ -364,6 +365,8 @@ def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
         (tmp_path / name).write_bytes(edf_header("EDF Annotations"))
     for name in ("a night.csv", "b_hypnogram.csv", "b.xml", "bb.csv", "readme.txt", "sub/c_events.csv"):
         (tmp_path / name).write_text("")
+    (tmp_path / "a night.txt").write_text("Patient was restless, see notes\n")
+    (tmp_path / "b.txt").write_text("onset_s;duration_s;type\n")
     (tmp_path / "demographics.csv").write_text(
         "night_id,subject_id,site,age_years,sex,bmi,split\n"
         "a night,p1,x,41.5,F,,test\nb,p1,x,,M,22,\nabsent,,,,,,\n"
@@ -374,13 +377,41 @@ def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
     assert names == {
         "SC4001E0-PSG": ["SC4001EC-Hypnogram.edf"],
         "a_night": ["a night.csv"],
-        "b": ["b-Hypnogram.edf", "b_hypnogram.csv"],
+        "b": ["b-Hypnogram.edf", "b.txt", "b.xml", "b_hypnogram.csv"],
         "c": ["c_events.csv"],
     }
+    assert [path.name for path in overlooked([tmp_path], list(sources.values()))] == ["alone.edf", "bb.csv"]
     assert sources["a_night"].demographics == Demographics(41.5, "F", None)
     assert (sources["a_night"].split, sources["b"].split, sources["b"].subject_id) == ("test", None, "p1")
     assert sources["c"].subject_id == "c" and sources["c"].demographics == Demographics()
     assert [s.night_id for s in find_nights([tmp_path / "b.BDF"])] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"split": "training"}, "split 'training'; expected one of"),
+        ({"scored": ("arousals",)}, "scored .'arousals'.; expected 'stages' or"),
+        ({"dialect": "foo"}, "dialect 'foo'; expected one of .*edfplus"),
+        ({"recording": "n.edf"}, "expected a Path as recording"),
+        ({"scoring": [Path("n.csv")]}, "a tuple of Paths as scoring"),
+        ({"subject_id": None}, "subject_id: expected text, found a NoneType"),
+    ],
+)
+def test_an_adapters_slip_is_told_at_once(wrong, message):
+    with pytest.raises(
+        ValueError, match=f"Source of night 'n': {'.*' if 'Path' in message else ''}{message}"
+    ):
+        Source(**({"night_id": "n", "subject_id": "p", "site": "", "recording": Path("n.edf")} | wrong))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sex": "female"}, {"age_years": "45"}, {"age_years": -5.0}, {"bmi": 0.0025}, {"bmi": 2250}]
+)
+def test_demographics_in_other_units_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"Demographics.{name}: expected"):
+        Demographics(**wrong)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from data_pipeline.readers.recording import Annotation
 __all__ = ["merge_scorings", "read_scoring", "scoring_from", "without"]
 
 _TABLES = (".csv", ".tsv", ".txt")
-_DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
+DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
     "dreem": read_dreem,
     "edfplus": read_edfplus,
     "isruc": read_isruc,
@@ -39,6 +39,10 @@ _DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
 """Dialect -> its reader. Its name is its module's."""
 _ROOTS = {nsrr_xml.ROOT: "nsrr_xml", profusion_xml.ROOT: "profusion_xml"}
 """Root element -> dialect."""
+
+
+class NothingScored(RecordingError):
+    """A scoring file without a stage or an event: of another recording, or of a night in which nothing was found."""
 
 
 def read_scoring(
@@ -60,16 +64,17 @@ def read_scoring(
     Returns:
       The scoring, and one note for each thing that was dropped, shortened or not understood.
     Raises:
-      RecordingError: the file is missing, damaged, of an unknown dialect, or has no stage or event in it.
+      NothingScored: there is no stage and no event in it.
+      RecordingError: the file is missing, damaged, or of an unknown dialect.
     """
     path = Path(path)
     if not path.is_file():
         raise RecordingError(f"{path}: no such scoring file.")
-    annotations = _DIALECTS[dialect or _dialect_of(path)](path)
+    annotations = DIALECTS[dialect or _dialect_of(path)](path)
     scoring, notes = scoring_from(annotations, duration_s, scored, terms)
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not scoring.scored:
-        raise RecordingError(
+        raise NothingScored(
             f"{path}: no stage and no event within the recording among {len(annotations)} annotation(s)"
             f"{named(Counter(a.text for a in annotations))}. Is it the scoring of this recording?"
         )

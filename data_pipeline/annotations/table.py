@@ -35,6 +35,13 @@ COLUMNS = frozenset((*_ONSET, *_DURATION, *_END, *_STAGE, *_EVENT))
 """Every column that is looked at, spelled as `column_name` does."""
 
 
+def is_table(path: Path) -> bool:
+    """Whether a text begins with a header row that names an onset column."""
+    with path.open("rb") as file:
+        first_line = file.readline(4096).decode("utf-8-sig", errors="replace")
+    return any(column_name(cell) in _ONSET for cell in re.split(r"[\t;,]", first_line))
+
+
 def read_table(path: Path) -> tuple[Annotation, ...]:
     """The rows as annotations, sorted by onset; stages are spelled "Sleep stage N2".
 

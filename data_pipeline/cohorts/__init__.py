@@ -11,10 +11,13 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 
+from data_pipeline.annotations import DIALECTS
 from data_pipeline.annotations.terms import Meaning
-from data_pipeline.night import Demographics
+from data_pipeline.manifest import SPLITS
+from data_pipeline.night import Demographics, EventKind
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,28 @@ class Source:
     unusable: frozenset[str] = frozenset()
     cohort: str | None = None
 
+    def __post_init__(self) -> None:
+        where = f"Source of night {self.night_id!r}"
+        for name in ("night_id", "subject_id", "site"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(
+                    f"{where}: {name}: expected text, found a {type(getattr(self, name)).__name__}"
+                )
+        if not isinstance(self.recording, Path) or not all(
+            isinstance(p, Path) for p in (self.scoring if isinstance(self.scoring, tuple) else [None])
+        ):
+            raise ValueError(f"{where}: expected a Path as recording, and a tuple of Paths as scoring")
+        if self.split not in (None, *SPLITS):
+            raise ValueError(f"{where}: split {self.split!r}; expected one of {SPLITS}, or None")
+        if self.dialect not in (None, *DIALECTS):
+            raise ValueError(
+                f"{where}: dialect {self.dialect!r}; expected one of {sorted(DIALECTS)}, or None"
+            )
+        if unknown := set(self.scored or ()) - {"stages", *EventKind}:
+            raise ValueError(
+                f"{where}: scored {sorted(unknown)}; expected 'stages' or {[str(kind) for kind in EventKind]}"
+            )
+
 
 def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]:
     """The nights under files and folders, sorted by id, as the cohort's own module finds them.
@@ -60,7 +85,18 @@ def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]
       ValueError: no such cohort, nothing found, or a table that cannot be understood.
     """
     name, adapter = Path(cohort).stem, _adapter(cohort)
-    sources = (replace(s, cohort=s.cohort or name) for s in adapter.find_nights(inputs))
+    try:
+        found = adapter.find_nights(inputs)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if not cohort.endswith(".py"):
+            raise
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == cohort]
+        raise ValueError(f"{cohort}, line {lines[-1]}: {type(error).__name__}: {error}") from error
+    if not found or not all(isinstance(source, Source) for source in found):
+        raise ValueError(
+            f"{cohort}: find_nights gave no list of Source; does it look where the recordings are?"
+        )
+    sources = (replace(s, cohort=s.cohort or name) for s in found)
     return sorted(sources, key=lambda source: source.night_id)
 
 

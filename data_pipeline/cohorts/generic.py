@@ -14,34 +14,27 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_pipeline.annotations.table import is_table
 from data_pipeline.cohorts import Source
 from data_pipeline.manifest import SPLITS
-from data_pipeline.night import Demographics, EventKind
+from data_pipeline.night import AGE_YEARS, BMI, Demographics, EventKind
 from data_pipeline.readers import SUFFIXES, is_recording
 
+_WHAT = ("hypnogram", "stages", "events", "annotations", "arousals", "respiratory", "spindles")
 SCORING_ENDINGS = (
-    ".csv",
-    ".tsv",
-    ".txt",
-    "_hypnogram.csv",
-    "_hypnogram.tsv",
-    "_stages.csv",
-    "_events.csv",
-    "_annotations.csv",
-    "-hypnogram.edf",
-    "_hypnogram.edf",
-    "_annotations.edf",
+    *(f"{suffix}" for suffix in (".csv", ".tsv", ".txt", ".json", ".xml", ".tal", ".arousal", ".st")),
+    *(
+        f"{sep}{what}.{kind}"
+        for sep in "_-"
+        for what in _WHAT
+        for kind in ("csv", "tsv", "json", "tal", "edf")
+    ),
     "-nsrr.xml",
     "-profusion.xml",
-    ".tal",
-    "_hypnogram.json",
-    "_stages.json",
-    "_events.json",
-    "_annotations.json",
-    ".arousal",
-    ".st",
 )
-"""What may follow a recording's stem in the name of its scoring, in lower case."""
+"""What may follow a recording's stem in the name of its scoring, in lower case. A .txt must be a table, an .edf hold
+annotations only."""
+SCORING_SUFFIXES = (".csv", ".tsv", ".json", ".xml", ".tal", ".arousal", ".st")
 _SLEEP_EDF = "-hypnogram.edf"
 DEMOGRAPHICS = "demographics.csv"
 _COLUMNS = {"night_id", "file", "subject_id", "site", "cohort", "age_years", "sex", "bmi", "split", "scored"}
@@ -88,6 +81,22 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
     return sources
 
 
+def overlooked(inputs: Sequence[Path], sources: Sequence[Source]) -> list[Path]:
+    """Files that look like scorings or demographics and belong to no recording: perhaps somebody meant to give them."""
+    used = {path for source in sources for path in (source.recording, *source.scoring)}
+    used |= {source.recording.parent / DEMOGRAPHICS for source in sources}
+    here = (path for given in map(Path, inputs) if given.is_dir() for path in given.rglob("*"))
+    kinds = {*SCORING_SUFFIXES, *SUFFIXES}
+    return sorted(
+        path
+        for path in here
+        if path not in used
+        and path.suffix.lower() in kinds
+        and path.is_file()
+        and (path.suffix.lower() not in SUFFIXES or _annotations_only(path))
+    )
+
+
 def _source(recording: Path, here: dict[str, list[Path]], row: dict[str, str]) -> Source:
     night_id = re.sub(r"[^A-Za-z0-9._-]+", "_", recording.stem).lstrip("._-") or "night"
     return Source(
@@ -112,6 +121,7 @@ def _scorings(recording: Path, here: dict[str, list[Path]]) -> tuple[Path, ...]:
     stem = recording.stem.lower()
     found = {path for ending in SCORING_ENDINGS for path in here.get(stem + ending, ())}
     found = {p for p in found if p.suffix.lower() not in SUFFIXES or _annotations_only(p)}
+    found = {p for p in found if p.suffix.lower() != ".txt" or is_table(p)}  # and not a technician's notes
     if "-psg" in stem and len(stem) > 6:
         found |= set(here.get(f"{stem[:6]}*{_SLEEP_EDF}", ()))
     return tuple(sorted(path for path in found if path != recording and path.name.lower() != DEMOGRAPHICS))
@@ -161,9 +171,11 @@ def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
         for column, expected in (("sex", ("F", "M")), ("split", SPLITS)):
             if row.get(column) and row[column] not in expected:
                 raise ValueError(f"{path}, line {number}: column {column}: expected one of {expected}")
-        for column, highest in (("age_years", 130), ("bmi", 150)):
-            if row.get(column) and not _is_number_up_to(row[column], highest):
-                raise ValueError(f"{path}, line {number}: column {column}: expected a number 0-{highest}")
+        for column, (lowest, highest) in (("age_years", AGE_YEARS), ("bmi", BMI)):
+            if row.get(column) and not _is_number_within(row[column], lowest, highest):
+                raise ValueError(
+                    f"{path}, line {number}: column {column}: expected a number {lowest}-{highest}"
+                )
         if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
             raise ValueError(
                 f"{path}, line {number}: column scored: {len(unknown)} word(s) of it are unknown; "
@@ -173,5 +185,5 @@ def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
     return table
 
 
-def _is_number_up_to(text: str, highest: float) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)?", text) is not None and float(text) <= highest
+def _is_number_within(text: str, lowest: float, highest: float) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", text) is not None and lowest <= float(text) <= highest
