@@ -13,10 +13,11 @@ from scipy.signal import lfilter
 
 from data_pipeline.cohorts import Source, find_nights
 from data_pipeline.cohorts.generic import overlooked
+from data_pipeline.job import OutputError
 from data_pipeline.journal import JOURNAL, FileSeen
 from data_pipeline.manifest import MANIFEST, read_manifest, write_manifest
 from data_pipeline.night import Demographics
-from data_pipeline.prepare import PREPARATION, OutputError, PrepareConfig, prepare
+from data_pipeline.prepare import PREPARATION, PrepareConfig, prepare
 from data_pipeline.records import night_events, open_shard, read_epochs
 from data_pipeline.splits import assign_splits
 from data_pipeline.summary import Rejection, Summary
