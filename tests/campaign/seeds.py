@@ -43,7 +43,11 @@ def seeds() -> tuple[Seed, ...]:
         Seed("TSV", "scoring", ".tsv", _CSV.replace(b",", b"\t")),
         Seed("XML", "scoring", ".xml", _XML),
         Seed("XML entities", "scoring", ".xml", _BOMB),
+        Seed("Profusion XML", "scoring", ".xml", _PROFUSION),
         Seed("JSON", "scoring", ".json", b'{"stages": [0, 1, 2, 3, 5], "epoch_s": 30}'),
+        Seed("JSON table", "scoring", ".json", _JSON_TABLE),
+        Seed("Dreem JSON", "scoring", ".json", b"[-1, 0, 1, 2, 3, 4]"),
+        Seed("TAL", "scoring", ".tal", b"+0\x1530\x14Sleep stage W\x14\0+30\x1530\x14Sleep stage N2\x14\0"),
         Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS),
         Seed("manifest", "manifest", ".jsonl", _manifest()),
     )
@@ -54,6 +58,13 @@ _CSV = b"""onset_s,duration_s,type
 30,30,Sleep stage N2
 31.5,12,"Obstructive apnea"
 36,3.2,Arousal
+"""
+_JSON_TABLE = b"""[{"onset": 0, "duration": 30, "stage": "N2"},
+{"onset": 31.5, "duration": 12, "type": "Obstructive apnea"}]"""
+_PROFUSION = b"""<?xml version="1.0" encoding="UTF-8"?>
+<CMPStudyConfig><EpochLength>30</EpochLength>
+<ScoredEvents><ScoredEvent><Name>Hypopnea</Name><Start>31.5</Start><Duration>12</Duration><Input>Flow</Input></ScoredEvent>
+</ScoredEvents><SleepStages><SleepStage>0</SleepStage><SleepStage>2</SleepStage></SleepStages></CMPStudyConfig>
 """
 _DEMOGRAPHICS = b"""night_id,subject_id,site,cohort,age_years,sex,bmi,split,scored
 night,p1,here,mine,41.5,F,22.5,train,stages arousal
