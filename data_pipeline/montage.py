@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from data_pipeline.labels import Confidence, Label, read_label
 from data_pipeline.labels.electrodes import opposite_mastoid
@@ -22,7 +23,7 @@ MIN_RATE_HZ = {
     Modality.EMG: 50,
     Modality.ECG: 50,
     Modality.RESP: 4,
-    Modality.SPO2: 0,
+    Modality.SPO2: Fraction(1, 30),
 }
 """Below it nothing of the modality's band remains: a 1 Hz EMG is an envelope, not an EMG."""
 
