@@ -302,7 +302,9 @@ def test_a_numbered_grid_is_not_the_ten_twenty_system():
     assert mapped(*labels) == {}
 
 
-@pytest.mark.parametrize(("label", "rate_hz"), [("EMG", 1), ("C4-M1", 49.5), ("Thorax", 1), ("EOG(L)", 10), ("SpO2", 0.03)])
+@pytest.mark.parametrize(
+    ("label", "rate_hz"), [("EMG", 1), ("C4-M1", 49.5), ("Thorax", 1), ("EOG(L)", 10), ("SpO2", 0.03)]
+)
 def test_too_slow_for_its_modality_is_refused(label, rate_hz):
     montage = map_channels([signal(0, label, rate_hz)])
     assert not montage.channels and "too slow" in montage.unused[0].reason
