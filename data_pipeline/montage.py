@@ -102,7 +102,8 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False) -> Montage:
                 unused[s.index] = f"a second {label.position}"
         elif s.rate_hz < MIN_RATE_HZ[label.modality]:
             least = MIN_RATE_HZ[label.modality]
-            unused[s.index] = f"{float(s.rate_hz):g} Hz is too slow for {label.modality}, at least {least} Hz"
+            slow = f"{float(s.rate_hz):g} Hz is too slow for {label.modality}, at least {least} Hz"
+            unused[s.index] = slow if s.rate_hz else "it has no samples"
         else:
             claims.append(_claim(s, label))
             if _is_electrode_alone(label):
