@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_pipeline.cluster import run_on_ray
 from data_pipeline.cohorts import Source, find_nights
+from data_pipeline.cohorts.generic import overlooked
 from data_pipeline.job import Job, OutputError, Prepared, is_kept, reason_of, run_job, shard_path, writing
 from data_pipeline.journal import Journal, Seen, forget_other_settings, read_known, write_seen
 from data_pipeline.load import RecordedNight, open_night
@@ -162,7 +163,12 @@ def prepare(
     finally:
         journal.close(remove=complete)
     by_id = tuple(nights[night_id] for night_id in sorted(nights))
-    return Summary(by_id, kept, tuple(sorted(rejected, key=lambda r: r.night_id)))
+    left = (
+        overlooked(inputs, sources) if cohort == "generic" else []
+    )  # other cohorts hold much that is not for us
+    return Summary(
+        by_id, kept, tuple(sorted(rejected, key=lambda r: r.night_id)), tuple(path.name for path in left)
+    )
 
 
 def _finish(

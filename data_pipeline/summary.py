@@ -14,6 +14,9 @@ _REASONS = 20
 """Kinds of refusal that the table shows, the commonest first."""
 
 
+_NAMES = 5
+
+
 @dataclass(frozen=True)
 class Rejection:
     """A recording that was refused: its night, its file's name without folder, and why."""
@@ -31,11 +34,13 @@ class Summary:
       nights: everything that is in the manifest now.
       kept: how many of them were there already.
       rejected: sorted by night.
+      overlooked: names of files that look like scorings or tables and belong to no recording.
     """
 
     nights: tuple[NightEntry, ...]
     kept: int
     rejected: tuple[Rejection, ...]
+    overlooked: tuple[str, ...] = ()
 
     def table(self) -> str:
         """A few lines for a person: what was accepted, how much of it is masked, what was refused and why."""
@@ -71,4 +76,10 @@ class Summary:
             lines.append(f"  {group[0].file}{others}: {shorten(reason, 160, placeholder=' …')}")
         if len(alike) > _REASONS:
             lines.append(f"  and {len(alike) - _REASONS} other reasons")
+        if self.overlooked:
+            more = f" and {len(self.overlooked) - _NAMES} more" if len(self.overlooked) > _NAMES else ""
+            lines.append(
+                f"not used  {', '.join(self.overlooked[:_NAMES])}{more}: by their names, scorings and tables of no "
+                "recording (docs/data.md, Any folder)"
+            )
         return "\n".join(lines)

@@ -59,7 +59,6 @@ def diagnose(args) -> int:
 def prepare(args) -> int:
     from tqdm import tqdm
 
-    from data_pipeline.cohorts.generic import find_nights, overlooked
     from data_pipeline.montage_file import read_montage
     from data_pipeline.prepare import prepare
 
@@ -80,13 +79,6 @@ def prepare(args) -> int:
         print("stopped: finished nights are kept, the same command goes on from here", file=sys.stderr)
         return 130
     print(summary.table())
-    if args.cohort == "generic" and (left := overlooked(args.inputs, find_nights(args.inputs))):
-        names = ", ".join(path.name for path in left[:5]) + (
-            f" and {len(left) - 5} more" if len(left) > 5 else ""
-        )
-        print(
-            f"not used  {names}: scorings and tables of no recording, by their names (docs/data.md, Any folder)"
-        )
     return 0 if summary.nights else 1
 
 

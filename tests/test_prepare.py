@@ -466,6 +466,14 @@ def test_shards_of_other_settings_are_never_taken_for_these(tmp_path):
     assert again.kept == 0 and files(out) == before and verify(out) == []
 
 
+def test_a_scoring_that_no_recording_took_is_named(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1])
+    (folder / "hypnogram.csv").write_text("onset_s,duration_s,stage\n")
+    summary = prepared(folder, tmp_path / "out")
+    assert summary.overlooked == ("hypnogram.csv",)
+    assert "not used  hypnogram.csv: by their names" in summary.table()
+
+
 def test_a_recording_that_ends_early_is_refused_and_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("data_pipeline.night.BLOCK_S", 60)
     summary = prepare([write_recordings(tmp_path / "in", [1, 2, 3])], tmp_path / "out", load=ends_early)
