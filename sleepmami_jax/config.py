@@ -32,6 +32,14 @@ def _at_least(lowest: float, config: Any, *names: str) -> None:
             raise ConfigError(f"{type(config).__name__}.{name}: expected at least {lowest}, found {value}")
 
 
+def _one_of(config: Any, name: str, *choices: str) -> None:
+    value = getattr(config, name)
+    if value not in choices:
+        raise ConfigError(
+            f"{type(config).__name__}.{name}: expected {' or '.join(map(repr, choices))}, found {value!r}"
+        )
+
+
 @dataclass(frozen=True)
 class ModalityConfig:
     """How one modality becomes tokens.
@@ -81,15 +89,21 @@ class MacroConfig:
     """The Macro-Encoder: bidirectional SSD blocks with patch merging between levels."""
 
     dim: int = 64
-    levels: int = 3
+    levels: int = 3  # 0 is no context at all: epochs are what the Micro-Encoder made of them
     blocks_per_level: int = 1
     merge: int = 2  # M of the paper, never published
     state: int = 16  # N of Mamba-2
     head_dim: int = 32
     pool_heads: int = 4  # of the attention that makes one vector of the night
     chunk: int = 16  # SSD chunk: about `state` is best on CPU, 256 on TPU
+    mixer: str = "ssd"  # or "selective": Mamba-1's scan, the reference and many times slower
+    bidirectional: bool = True  # False reads from sleep onset only
     seconds_dim: int = 48  # width of the dense path back to seconds
     seconds_depth: int = 2
+
+    def __post_init__(self):
+        _at_least(0, self, "levels", "seconds_depth")
+        _one_of(self, "mixer", "ssd", "selective")
 
 
 @dataclass(frozen=True)
@@ -144,9 +158,12 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     b2: float = 0.98
     clip_norm: float = 1.0
+    ema: float = 0.0  # decay of the running average of weights that is exported; 0 exports the last weights
 
     def __post_init__(self):
-        _at_least(0, self, "learning_rate", "warmup_steps", "weight_decay")
+        _at_least(0, self, "learning_rate", "warmup_steps", "weight_decay", "ema")
+        if self.ema >= 1:
+            raise ConfigError(f"OptimizerConfig.ema: expected less than 1, found {self.ema}")
 
 
 @dataclass(frozen=True)
@@ -158,6 +175,7 @@ class MicroPretraining:
     mask_block_s: float = 3.0  # tokens are masked in runs of about this length
     drop_modality: float = 0.2  # chance that a modality is hidden whole
     spectral_weight: float = 1.0
+    contrast: str = "leave_one_out"  # or "pairwise": every pair of modalities (as in CLIP)
     contrast_weight: float = 0.1
     balance_weight: float = 0.01  # MoE load balance (Switch Transformer, eq. 4)
     router_z_weight: float = 0.001  # (ST-MoE, eq. 5)
@@ -165,6 +183,7 @@ class MicroPretraining:
 
     def __post_init__(self):
         _at_least(1, self, "batch", "decoder_dim")
+        _one_of(self, "contrast", "leave_one_out", "pairwise")
 
 
 @dataclass(frozen=True)
@@ -174,8 +193,11 @@ class KernelConfig:
     Each factor has a weight and, for age and BMI, the bandwidth of its Gaussian kernel. The paper does not
     publish these; a generation (10 years) and one WHO weight class (5 kg/m2) are our choice. `identity` is the
     weight of the kernel that is 1 only for two views of the same night: with the others at 0 the
-    objective is NT-Xent (SimCLR).
+    objective is NT-Xent (SimCLR). With `rule="class"` two people are alike (1) or not (0): of one sex, and within
+    a bandwidth in age and in BMI, which is supervised contrast (SupCon; Khosla et al. 2020).
     """
+
+    rule: str = "soft"  # or "class"
 
     age: float = 1.0
     age_years: float = 10.0
@@ -183,6 +205,9 @@ class KernelConfig:
     bmi_kg_m2: float = 5.0
     sex: float = 0.5
     identity: float = 1.0
+
+    def __post_init__(self):
+        _one_of(self, "rule", "soft", "class")
 
 
 @dataclass(frozen=True)
@@ -196,6 +221,7 @@ class MacroPretraining:
     crop: float = 0.7  # shortest share of a night that a view keeps
     drop_modality: float = 0.2
     drop_epochs: float = 0.15
+    freeze_micro: bool = True  # False trains both encoders from signals, many times slower
 
     def __post_init__(self):
         _at_least(1, self, "batch", "night_epochs")
@@ -208,6 +234,9 @@ class Finetuning:
     batch: int = 4  # windows a step, over all devices
     epochs: int = 30  # consecutive epochs in a window
     freeze_micro: bool = True
+    drop_modality: float = (
+        0.0  # chance that a modality's tokens are hidden from a window, for missing sensors
+    )
     stage_weight: float = 1.0
     respiratory_weight: float = 1.0
     arousal_weight: float = 0.5
@@ -219,6 +248,27 @@ class Finetuning:
 
 
 @dataclass(frozen=True)
+class ComputeConfig:
+    """How the same function is computed: precision and memory, never what is learnt.
+
+    Attributes:
+      dtype: of activations and matmuls; weights, optimiser and all that is summed or exponentiated stay float32.
+      remat: what the backward pass computes again: "none", "full" (whole blocks), or "names" (all but the named
+        outputs of matmuls).
+      scan: run the blocks of a stack as one scanned body, which compiles faster and is right for accelerators; on
+        CPU unrolled blocks are faster.
+    """
+
+    dtype: str = "float32"  # or "bfloat16"
+    remat: str = "none"
+    scan: bool = False
+
+    def __post_init__(self):
+        _one_of(self, "dtype", "float32", "bfloat16")
+        _one_of(self, "remat", "none", "full", "names")
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One training run.
 
@@ -227,6 +277,8 @@ class Experiment:
       init: a model folder to start from; None starts from random parameters.
       steps: optimiser steps in all.
       save_every: steps between checkpoints.
+      accumulate: parts in which a batch is computed one after another, for batches that do not fit.
+      tensorboard: also write metrics as TensorBoard events, to `workdir/tensorboard`.
     """
 
     name: str
@@ -234,13 +286,16 @@ class Experiment:
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    compute: ComputeConfig = ComputeConfig()
     init: str | None = None
     steps: int = 100
     save_every: int = 50
     seed: int = 0
+    accumulate: int = 1
+    tensorboard: bool = False
 
     def __post_init__(self):
-        _at_least(1, self, "steps", "save_every")
+        _at_least(1, self, "steps", "save_every", "accumulate")
         _at_least(0, self, "seed")
 
 
