@@ -131,7 +131,8 @@ class DataConfig:
     Attributes:
       shards: prepared folders, mixed by weight.
       split: "train", "val" or "test".
-      nights: use only the first so many nights of each folder's split, in manifest order; None is all of them.
+      skip: leave out the first so many nights of each folder's split, in manifest order.
+      nights: use only the next so many; None is all of them.
       scored: use only nights that somebody scored.
       embeddings: where micro tokens of a frozen Micro-Encoder are kept; None is inside the workdir.
       prefetch_bytes: memory that read-ahead may take in each process.
@@ -139,6 +140,7 @@ class DataConfig:
 
     shards: tuple[DataSource, ...] = ()
     split: str = "train"
+    skip: int = 0
     nights: int | None = None
     scored: bool = False
     embeddings: str | None = None
@@ -146,6 +148,7 @@ class DataConfig:
 
     def __post_init__(self):
         _at_least(1, self, "nights", "prefetch_bytes")
+        _at_least(0, self, "skip")
 
 
 @dataclass(frozen=True)

@@ -102,11 +102,11 @@ def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
         index
         for index, entry in enumerate(manifest.nights)
         if entry.split == data.split and (entry.scored or not data.scored)
-    ][: data.nights]
+    ][data.skip :][: data.nights]
     if not nights:
         raise ValueError(
             f"no {'scored ' if data.scored else ''}night of split {data.split!r} among {len(manifest.nights)} prepared "
-            f"nights (limit {data.nights}); prepare more nights, or name splits in the demographics table"
+            f"nights (after the first {data.skip}, limit {data.nights}); prepare more nights, or name splits in the demographics table"
         )
     return nights
 
