@@ -1,0 +1,64 @@
+"""What the night adds to the epoch: heads on the Micro-Encoder alone, with neighbours, with the Macro-Encoder.
+
+    sleepmami sweep --config experiments/context.py --workdir runs/context
+
+Simulated nights, three seeds, 5 and 30 labelled nights, the same frozen Micro-Encoder of each seed throughout.
+
+    micro only          linear heads on the tokens of the epoch, or of the second: nothing else is seen
+    with neighbours     the path to seconds reads its neighbours; no night
+    macro, untrained    Macro-Encoder with random weights, trained with the heads
+    macro, pretrained   the same, from DGCL
+
+Arousals and breathing events are micro-events: whether pretraining the Macro-Encoder helps to find them is the
+question that the last two rows answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from experiments.foundation import SEEDS, base, finetuned, finetuning, foundation, transplanted
+from sleepmami_jax.sweep import Plot, Run
+
+NIGHTS = (5, 30)
+ALONE = {"micro only": 0, "with neighbours": 2}  # blocks on the path to seconds
+WITH_NIGHT = {"macro, untrained": "micro", "macro, pretrained": "macro"}  # what they begin with
+
+
+def alone(sweep: Path, name: str, seed: int, nights: int, seconds_depth: int) -> dict[str, float]:
+    config = finetuning(sweep, seed, nights)
+    model = replace(config.model, macro=replace(config.model.macro, levels=0, seconds_depth=seconds_depth))
+    source = base(sweep) / f"micro-{seed}" / "model"
+    init = transplanted(source, model, sweep / "runs" / name / "init")
+    return finetuned(replace(config, model=model, init=init), sweep, name)
+
+
+def with_night(sweep: Path, name: str, seed: int, nights: int, encoder: str) -> dict[str, float]:
+    init = str(base(sweep) / f"{encoder}-{seed}" / "model")
+    return finetuned(replace(finetuning(sweep, seed, nights), init=init), sweep, name)
+
+
+def sweep() -> tuple[Run, ...]:
+    runs = list(foundation("micro", "macro"))
+    ways = {k: partial(alone, seconds_depth=depth) for k, depth in ALONE.items()}
+    ways |= {k: partial(with_night, encoder=encoder) for k, encoder in WITH_NIGHT.items()}
+    for seed in SEEDS:
+        for nights in NIGHTS:
+            for way, do in ways.items():
+                name = f"{way.replace(', ', '-').replace(' ', '-')}-{nights}-{seed}"
+                factors = {"model": way, "nights": nights, "seed": seed}
+                do = partial(do, name=name, seed=seed, nights=nights)
+                runs.append(Run(name, do, factors, after=(f"macro-{seed}",)))
+    return tuple(runs)
+
+
+PLOTS = (
+    Plot(
+        x="model",
+        y=("staging_macro_f1", "breathing_f1", "arousal_f1"),
+        line="nights",
+        title="Simulated nights: what the night adds to the epoch",
+    ),
+)

@@ -1,0 +1,149 @@
+"""What the experiments on simulated nights begin with: the nights, and encoders pretrained on them with three seeds.
+
+Every experiment is a sweep with a folder of its own. What they share lies beside it in `foundation/` and is made by
+whichever sweep comes first: the nights, a Micro-Encoder a seed, a Macro-Encoder a seed, and micro tokens.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from experiments import cohort, finetune_tiny, macro_tiny, micro_tiny
+from sleepmami_jax.config import DataSource, Experiment, ModelConfig
+from sleepmami_jax.evaluation.evaluate import measure
+from sleepmami_jax.evaluation.night import night_probe
+from sleepmami_jax.evaluation.probe import token_nights, token_probe
+from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
+from sleepmami_jax.models.sleepmami import create
+from sleepmami_jax.pretrained import load
+from sleepmami_jax.sweep import Run
+from sleepmami_jax.tasks.finetune import finetune
+from sleepmami_jax.training.loop import train
+
+SEEDS = (0, 1, 2)
+PROBED = {"train": 24, "test": 20}  # nights, where tokens are made anew for every run
+NIGHT_EPOCHS = 432  # of the longest night, 3.6 h
+
+
+def base(sweep: Path) -> Path:
+    """The folder that the sweeps share."""
+    return sweep.parent / "foundation"
+
+
+def shards(sweep: Path) -> str:
+    """The prepared nights."""
+    return str(base(sweep) / "cohort" / "shards")
+
+
+def here(experiment: Experiment, sweep: Path, **changes) -> Experiment:
+    """An experiment on the shared nights and micro tokens, with other changes of its fields."""
+    data = replace(
+        experiment.data, shards=(DataSource(shards(sweep)),), embeddings=str(base(sweep) / "embeddings")
+    )
+    return replace(experiment, data=data, **changes)
+
+
+def micro_experiment(sweep: Path, seed: int) -> Experiment:
+    """The Micro-Encoder by masked autoencoding and contrast."""
+    return here(micro_tiny.get_config(), sweep, seed=seed, steps=600, save_every=300)
+
+
+def macro_experiment(sweep: Path, seed: int) -> Experiment:
+    """The Macro-Encoder by DGCL over the Micro-Encoder of the same seed."""
+    config = macro_tiny.get_config()
+    objective = replace(config.objective, batch=16, night_epochs=NIGHT_EPOCHS)
+    init = str(base(sweep) / f"micro-{seed}" / "model")
+    return here(config, sweep, seed=seed, steps=100, save_every=50, objective=objective, init=init)
+
+
+def finetuning(sweep: Path, seed: int, nights: int | None) -> Experiment:
+    """Heads and Macro-Encoder on labelled nights, others for each seed; what it begins with is left open."""
+    config = here(finetune_tiny.get_config(), sweep, seed=seed, steps=200, save_every=100)
+    skip = 0 if nights is None else 30 * seed
+    return replace(config, data=replace(config.data, skip=skip, nights=nights))
+
+
+def make_nights(sweep: Path) -> dict[str, float]:
+    cohort.make(base(sweep) / "cohort")
+    return {}
+
+
+def pretrain(sweep: Path, encoder: str, seed: int) -> dict[str, float]:
+    experiment = {"micro": micro_experiment, "macro": macro_experiment}[encoder](sweep, seed)
+    train(experiment, base(sweep) / f"{encoder}-{seed}")
+    return {}
+
+
+def transplanted(source: Path, config: ModelConfig, out: Path) -> str:
+    """A model folder of another configuration with the Micro-Encoder of `source`; the rest is random."""
+    folder = load_model(source)
+    fresh = {
+        name: value for name, value in create(config, seed=0)[1].items() if not name.startswith("micro/")
+    }
+    kept = {name: value for name, value in folder.params.items() if name.startswith("micro/")}
+    save_model(ModelFolder(config, {**fresh, **kept}, {}, folder.card), out)
+    return str(out)
+
+
+def finetuned(experiment: Experiment, sweep: Path, name: str) -> dict[str, float]:
+    """Fine-tunes in the run's folder and measures on all test nights."""
+    folder = sweep / "runs" / name
+    frozen = experiment.objective.freeze_micro
+    embeddings = base(sweep) / "embeddings" if frozen else folder / "embeddings"
+    data = replace(experiment.data, embeddings=str(embeddings))
+    model = finetune(replace(experiment, data=data), folder / "train", quiet=True)
+    measures = measure(model, [shards(sweep)], embeddings=embeddings)
+    if not frozen:
+        shutil.rmtree(embeddings)
+    return measures
+
+
+def night_measures(model: Path, sweep: Path, *, macro: bool = True) -> dict[str, float]:
+    """Probes of the vectors of all nights; without `macro`, of means and deviations of their micro tokens."""
+    model = load(model)
+
+    def side(split):
+        nights = token_nights(model, [shards(sweep)], split=split, embeddings=base(sweep) / "embeddings")
+        vectors = [model.vector(*n.folder.tokens(n.night)) if macro else n.statistics() for n in nights]
+        return np.stack(vectors), [n.facts() for n in nights]
+
+    return night_probe(*side("train"), *side("test"))
+
+
+def token_measures(model: Path, sweep: Path, folder: Path) -> dict[str, float]:
+    """Probes of the micro tokens of some nights, which are made in the run's folder and not kept."""
+    model, embeddings = load(model), folder / "embeddings"
+    train, test = (
+        token_nights(model, [shards(sweep)], split=split, nights=nights, embeddings=embeddings)
+        for split, nights in PROBED.items()
+    )
+    measures = token_probe(train, test)
+    shutil.rmtree(embeddings)
+    return measures
+
+
+def measures_with(model: Path, sweep: Path, sensors: Sequence[str], folder: Path) -> dict[str, float]:
+    """What a fine-tuned model reaches on some test nights of which it sees these sensors only; all if empty."""
+    embeddings = folder / "embeddings"
+    measures = measure(model, [shards(sweep)], nights=PROBED["test"], only=sensors, embeddings=embeddings)
+    shutil.rmtree(embeddings)
+    return measures
+
+
+def foundation(*encoders: str) -> tuple[Run, ...]:
+    """The runs that make the nights and encoders, "micro" or "micro", "macro"."""
+    runs = [Run("nights", make_nights)]
+    for seed in SEEDS:
+        before = "nights"
+        for encoder in encoders:
+            runs.append(
+                Run(f"{encoder}-{seed}", partial(pretrain, encoder=encoder, seed=seed), after=(before,))
+            )
+            before = f"{encoder}-{seed}"
+    return tuple(runs)

@@ -1,0 +1,53 @@
+"""What the Macro-Encoder is made of: direction, merging, mixer, by fine-tuning from 30 labelled nights.
+
+    sleepmami sweep --config experiments/macro_ablations.py --workdir runs/macro_ablations
+
+Simulated nights, three seeds, the same frozen Micro-Encoder of each seed; the Macro-Encoder starts from random
+weights and is trained with the heads. Each variant differs from the reference (bidirectional Mamba-2, M = 2) in one
+thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from experiments.foundation import SEEDS, base, finetuned, finetuning, foundation, transplanted
+from sleepmami_jax.sweep import Plot, Run
+
+VARIANTS = {
+    "reference": {},
+    "from sleep onset only": {"bidirectional": False},
+    "M = 3": {"merge": 3},
+    "M = 4": {"merge": 4},
+    "no merging": {"levels": 1, "blocks_per_level": 3},
+    "Mamba-1": {"mixer": "selective"},
+}
+
+
+def ablate(sweep: Path, name: str, seed: int, variant: str) -> dict[str, float]:
+    config = finetuning(sweep, seed, 30)
+    model = replace(config.model, macro=replace(config.model.macro, **VARIANTS[variant]))
+    source = base(sweep) / f"micro-{seed}" / "model"
+    init = transplanted(source, model, sweep / "runs" / name / "init")
+    return finetuned(replace(config, model=model, init=init), sweep, name)
+
+
+def sweep() -> tuple[Run, ...]:
+    runs = list(foundation("micro"))
+    for seed in SEEDS:
+        for variant in VARIANTS:
+            name = f"{variant.replace(' = ', '').replace(' ', '-')}-{seed}"
+            do = partial(ablate, name=name, seed=seed, variant=variant)
+            runs.append(Run(name, do, {"variant": variant, "seed": seed}, after=(f"micro-{seed}",)))
+    return tuple(runs)
+
+
+PLOTS = (
+    Plot(
+        x="variant",
+        y=("staging_macro_f1", "breathing_f1", "arousal_f1"),
+        title="Simulated nights: what the Macro-Encoder is made of",
+    ),
+)
