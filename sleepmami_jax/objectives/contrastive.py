@@ -69,8 +69,9 @@ def leave_one_out(
     z = jnp.where(present[..., None], z, 0.0)
     rest = unit(z.sum(1, keepdims=True) - z)
     valid = present & (present.sum(1, keepdims=True) > 1)  # (B, M)
-    forth, found = info_nce(z, rest, valid, log_scale, axes, key_block)
-    back, _ = info_nce(rest, z, valid, log_scale, axes, key_block)
+    everyone_valid = gather(valid, axes)
+    forth, found = info_nce(z, rest, gather(rest, axes), everyone_valid, log_scale, axes, key_block)
+    back, _ = info_nce(rest, z, gather(z, axes), everyone_valid, log_scale, axes, key_block)
     loss, _ = global_mean(0.5 * (forth + back), valid, axes)
     accuracy, _ = global_mean(found, valid, axes)
     return loss, accuracy
@@ -84,22 +85,24 @@ def pairwise(
     key_block: int = KEY_BLOCK,
 ) -> tuple[jax.Array, jax.Array]:
     """As `leave_one_out`, for every pair of modalities that an epoch has, both ways (CLIP; Radford et al. 2021)."""
-    losses, found, valid = [], [], []
-    for shift in range(1, z.shape[1]):  # each modality against the one so many places further on
-        other, there = jnp.roll(z, -shift, 1), jnp.roll(present, -shift, 1)
-        loss, first = info_nce(z, other, there, log_scale, axes, key_block)
-        losses.append(loss)
-        found.append(first)
-        valid.append(present & there)
-    loss, _ = global_mean(jnp.stack(losses), jnp.stack(valid), axes)
-    accuracy, _ = global_mean(jnp.stack(found), jnp.stack(valid), axes)
+    everyone, exists = gather(z, axes), gather(present, axes)
+
+    def against(shift):  # each modality asks the one so many places further on
+        queries = jnp.roll(z, shift, 1)
+        loss, found = info_nce(queries, z, everyone, exists, log_scale, axes, key_block)
+        return loss, found, jnp.roll(present, shift, 1) & present
+
+    losses, found, valid = jax.lax.map(against, jnp.arange(1, z.shape[1]))
+    loss, _ = global_mean(losses, valid, axes)
+    accuracy, _ = global_mean(found, valid, axes)
     return loss, accuracy
 
 
 def info_nce(
     queries: jax.Array,  # (B, M, P) unit vectors
-    keys: jax.Array,  # (B, M, P) unit vectors; a query's own key has its place
-    is_key: jax.Array,  # (B, M) keys that exist
+    keys: jax.Array,  # (B, M, P) unit vectors, to each query its own
+    everyone: jax.Array,  # (G, M, P) keys of the global batch
+    exists: jax.Array,  # (G, M) which of them there are
     log_scale: jax.Array,
     axes,
     key_block: int,
@@ -110,7 +113,6 @@ def info_nce(
     pass: 65,536 epochs on 64 devices would otherwise take 1.6 GB each way on each.
     """
     scale = jnp.exp(jnp.minimum(log_scale, HOTTEST))
-    everyone, exists = gather(keys, axes), gather(is_key, axes)
     own = global_index(len(queries), axes)
     right = (queries * keys).sum(-1) * scale
 
