@@ -225,6 +225,8 @@ class MacroPretraining:
     drop_modality: float = 0.2
     drop_epochs: float = 0.15
     freeze_micro: bool = True  # False trains both encoders from signals, many times slower
+    balance_weight: float = 0.01  # of the Micro-Encoder's router, where it is trained
+    router_z_weight: float = 0.001
 
     def __post_init__(self):
         _at_least(1, self, "batch", "night_epochs")

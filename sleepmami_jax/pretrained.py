@@ -21,11 +21,11 @@ from sleepmami_jax.data.arrays import bucket_length, night_arrays
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
+from sleepmami_jax.frozen import frozen_digest, micro_encode, model_slots
 from sleepmami_jax.models.sleepmami import merge, structure
 from sleepmami_jax.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
 from sleepmami_jax.scoring.score import summarise, write_scores
-from sleepmami_jax.training.phases import frozen_digest, micro_encode, model_slots
 
 SIMULATED = "simulated"  # the cohort of nights that `sleepmami simulate` made
 

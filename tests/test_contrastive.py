@@ -1,10 +1,16 @@
 """Contrast between modalities against plain numpy, and the same on one device as on four."""
 
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
-from sleepmami_jax.objectives.contrastive import leave_one_out, unit
-from tests.meshes import BATCH, M, on_one_device, same_on_four
+from sleepmami_jax.objectives.contrastive import leave_one_out, pairwise, unit
+from sleepmami_jax.training.sharding import AXES
+from tests.meshes import BATCH, M, mesh_of, on_one_device, same_on_four
 
 
 def contrast_case(seed=0):
@@ -34,33 +40,80 @@ def leave_one_out_by_loops(raw, present, log_scale):
     return np.mean(losses), np.mean(found)
 
 
-@pytest.fixture(scope="module")
-def contrast():
-    """The compiled loss: (raw vectors, present, log_scale) -> loss, accuracy."""
-    return on_one_device(lambda raw, present, scale, axes: leave_one_out(unit(raw), present, scale, axes))
+def pairwise_by_loops(raw, present, log_scale):
+    z = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
+    losses, found = [], []
+    for b, m, other in np.ndindex(BATCH, M, M):
+        if m != other and present[b, m] and present[b, other]:
+            rivals = [g for g in range(BATCH) if present[g, other]]
+            logits = np.array([z[b, m] @ z[g, other] for g in rivals]) * np.exp(log_scale)
+            losses.append(np.log(np.exp(logits).sum()) - logits[rivals.index(b)])
+            found.append(logits.argmax() == rivals.index(b))
+    return np.mean(losses), np.mean(found)
 
 
-def test_leave_one_out_equals_plain_infonce(contrast):
+BOTH = pytest.mark.parametrize(
+    ("contrast", "by_loops"),
+    [(leave_one_out, leave_one_out_by_loops), (pairwise, pairwise_by_loops)],
+    ids=["leave_one_out", "pairwise"],
+)
+
+
+@lru_cache
+def compiled(contrast, key_block):
+    """(raw vectors, present, log_scale) -> loss, accuracy."""
+    return on_one_device(lambda raw, there, scale, axes: contrast(unit(raw), there, scale, axes, key_block))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "key_block", [BATCH, 3], ids=["at_once", "by_blocks"]
+)  # 3 leaves a block that is not full
+def test_contrast_equals_plain_infonce(contrast, by_loops, key_block):
     raw, present = contrast_case()
-    found = contrast(raw, present, np.float32(1.2))
-    np.testing.assert_allclose(found, leave_one_out_by_loops(raw, present, 1.2), atol=1e-6)
+    found = compiled(contrast, key_block)(raw, present, np.float32(1.2))
+    np.testing.assert_allclose(found, by_loops(raw, present, 1.2), atol=1e-6)
 
 
-def test_the_learnt_temperature_stops_at_one_hundredth(contrast):
+@BOTH
+def test_a_batch_without_two_modalities_has_no_contrast(contrast, by_loops):
     raw, present = contrast_case()
-    at = [contrast(raw, present, np.float32(scale))[0] for scale in (np.log(100), 20.0)]
+    alone = present & (np.arange(M) == present.argmax(1)[:, None])
+    assert list(compiled(contrast, 3)(raw, alone, np.float32(1))) == [0, 0]
+    nobody = compiled(contrast, 3)(raw, np.zeros_like(present), np.float32(1))
+    assert list(nobody) == [0, 0]
+
+
+def test_the_learnt_temperature_stops_at_one_hundredth():
+    raw, present = contrast_case()
+    run = compiled(leave_one_out, BATCH)
+    at = [run(raw, present, np.float32(scale))[0] for scale in (np.log(100), 20.0)]
     assert at[0] == pytest.approx(at[1], rel=1e-5)
 
 
-def test_leave_one_out_is_the_same_on_four_devices():
+@BOTH
+def test_contrast_is_the_same_on_four_devices(contrast, by_loops):
     raw, present = contrast_case()
     linear = np.random.default_rng(1).standard_normal((5, 5)).astype(np.float32)
 
     def loss(params, batch, keys, axes):
-        value, found = leave_one_out(
-            unit(batch["raw"] @ params["w"]), batch["present"], params["scale"], axes
-        )
+        z = unit(batch["raw"] @ params["w"])
+        value, found = contrast(z, batch["present"], params["scale"], axes, key_block=3)
         return value, {"found": found}
 
     value = same_on_four(loss, {"w": linear, "scale": np.float32(1)}, {"raw": raw, "present": present})
-    assert value == pytest.approx(leave_one_out_by_loops(raw @ linear, present, 1)[0], abs=1e-5)
+    assert value == pytest.approx(by_loops(raw @ linear, present, 1)[0], abs=1e-5)
+
+
+def test_blocks_of_keys_bound_the_memory_of_the_logits():
+    z = jax.ShapeDtypeStruct((512, M, 8), jnp.float32)
+    present = jax.ShapeDtypeStruct((512, M), bool)
+
+    def temporary_bytes(key_block):
+        def loss(z, present, axes):
+            return leave_one_out(z, present, jnp.float32(1), axes, key_block)[0]
+
+        sharded = jax.shard_map(lambda *v: loss(*v, AXES), mesh=mesh_of(1), in_specs=P(), out_specs=P())
+        return jax.jit(jax.grad(sharded)).lower(z, present).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(64) < 0.3 * temporary_bytes(512)

@@ -24,12 +24,12 @@ from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_thre
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
 from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.frozen import embed_nights, frozen_digest
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.scoring.events import arousals, breathing_events
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.rules import counted_arousals, counted_breathing
 from sleepmami_jax.scoring.statistics import breathing_statistics
-from sleepmami_jax.training.phases import embed_nights, frozen_digest
 
 UNFITTED = 0.5
 DECODE = {

@@ -21,29 +21,33 @@ from sleepmami_jax.objectives.reduce import gather, global_index, global_mean
 
 def similarity(
     people: dict[str, jax.Array], others: dict[str, jax.Array], same: jax.Array, kernel: KernelConfig
-):
-    """(A, B) how alike, in [0, 1].
+) -> jax.Array:
+    """(A, B) how alike, in [0, 1]; 0 or 1 with `kernel.rule="class"`.
 
     Args:
       people, others: `age_years`, `bmi`, `sex` and a `_known` bool of each, (A,) and (B,).
       same: (A, B) bool, two views of one night.
-      kernel: weights and bandwidths.
+      kernel: weights and bandwidths. A factor without weight does not count, whatever the rule.
     """
-
-    def pairs(name):
-        known = people[f"{name}_known"][:, None] & others[f"{name}_known"][None, :]
-        return people[name][:, None] - others[name][None, :], known
-
     total = kernel.identity * same.astype(jnp.float32)
     weight = jnp.full(same.shape, kernel.identity, jnp.float32)
-    for name, strength, k in (
-        ("age_years", kernel.age, lambda d: jnp.exp(-0.5 * (d / kernel.age_years) ** 2)),
-        ("bmi", kernel.bmi, lambda d: jnp.exp(-0.5 * (d / kernel.bmi_kg_m2) ** 2)),
-        ("sex", kernel.sex, lambda d: (d == 0).astype(jnp.float32)),
+    common, agree = jnp.zeros_like(same), jnp.ones_like(same)
+    for name, strength, width in (
+        ("age_years", kernel.age, kernel.age_years),
+        ("bmi", kernel.bmi, kernel.bmi_kg_m2),
+        ("sex", kernel.sex, None),
     ):
-        difference, known = pairs(name)
-        total = total + strength * jnp.where(known, k(difference), 0.0)
+        if not strength:
+            continue
+        known = people[f"{name}_known"][:, None] & others[f"{name}_known"][None, :]
+        difference = people[name][:, None] - others[name][None, :]
+        close = difference == 0 if width is None else jnp.abs(difference) <= width
+        alike = close if width is None else jnp.exp(-0.5 * (difference / width) ** 2)
+        total = total + strength * jnp.where(known, alike, 0.0)
         weight = weight + strength * known
+        common, agree = common | known, agree & (close | ~known)
+    if kernel.rule == "class":
+        return (same | (common & agree)).astype(jnp.float32)
     return total / jnp.maximum(weight, 1e-6)
 
 
@@ -56,17 +60,19 @@ def dgcl(
 ) -> tuple[jax.Array, jax.Array]:
     """The loss over the global batch and the share of views whose nearest neighbour is the other view."""
     n = z.shape[1]
+    z = z.astype(jnp.float32)
     everyone = jnp.concatenate([gather(z[0], axes), gather(z[1], axes)])  # (2G, P)
-    others = jax.tree.map(lambda v: jnp.tile(gather(v, axes), 2), people)
+    others = jax.tree.map(lambda v: gather(v, axes), people)
     total = everyone.shape[0] // 2
     own = global_index(n, axes)
+    same = jnp.arange(total)[None] == own[:, None]
+    alike = jnp.tile(similarity(people, others, same, kernel), (1, 2))  # (N, 2G)
 
     def view(i):
-        logits = (z[i] @ everyone.T).astype(jnp.float32) / temperature  # (N, 2G)
+        logits = jnp.matmul(z[i], everyone.T, precision="highest") / temperature  # (N, 2G)
         itself = jnp.arange(2 * total)[None] == (own + i * total)[:, None]
         logits = jnp.where(itself, MASKED, logits)
-        same = jnp.arange(2 * total)[None] % total == own[:, None]
-        target = jnp.where(itself, 0.0, similarity(people, others, same, kernel))
+        target = jnp.where(itself, 0.0, alike)
         # Without the identity kernel a night may be like no other: its loss is then 0, not 0/0.
         target = target / jnp.maximum(target.sum(-1, keepdims=True), 1e-12)
         log_p = jax.nn.log_softmax(logits, -1)
@@ -74,8 +80,8 @@ def dgcl(
         return loss, logits.argmax(-1) == own + (1 - i) * total
 
     losses, found = zip(view(0), view(1), strict=True)
-    loss, _ = global_mean(jnp.stack(losses), jnp.ones((2, n)), axes)
-    accuracy, _ = global_mean(jnp.stack(found).astype(jnp.float32), jnp.ones((2, n)), axes)
+    loss, _ = global_mean(jnp.stack(losses), 1.0, axes)
+    accuracy, _ = global_mean(jnp.stack(found), 1.0, axes)
     return loss, accuracy
 
 

@@ -40,6 +40,13 @@ def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> 
     return visible
 
 
+def shown_modalities(there: jax.Array, visible: dict[Modality, jax.Array], where: Layout) -> jax.Array:
+    """Places that are there (B, L) and places to encode -> (B, M) bool: modalities of which something is encoded."""
+    return jnp.stack(
+        [jnp.take_along_axis(there, where.offset[m] + visible[m], axis=1).any(1) for m in Modality], 1
+    )
+
+
 def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Array:
     """(B,) keys, (B, M) -> (B, M) bool: modalities hidden whole. One that is present always stays."""
     draw = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1), (2, present.shape[1])))(keys)
@@ -48,9 +55,12 @@ def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Arr
 
 
 class MaskedDecoder(nnx.Module):
-    """One narrow block over all places, then per modality a map to patches, told apart by channel."""
+    """One narrow block over all places, then per modality a map to patches, told apart by channel.
 
-    def __init__(self, config: ModelConfig, dim: int, *, rngs: Rngs):
+    Without `spectral` the patches are rebuilt as samples only.
+    """
+
+    def __init__(self, config: ModelConfig, dim: int, *, spectral: bool = True, rngs: Rngs):
         self.layout = layout(config.modalities)
         heads = max(1, dim // 16)
         self.enter = Linear(config.micro.dim, dim, rngs=rngs)
@@ -66,15 +76,17 @@ class MaskedDecoder(nnx.Module):
         self.mix = nnx.Dict({m.value: Linear(dim, dim, rngs=rngs) for m in Modality})
         samples = {m: self.layout.token_s[m] * RATE_HZ[m] for m in Modality}
         self.samples = nnx.Dict({m.value: Linear(dim, samples[m], rngs=rngs) for m in Modality})
-        self.bands = nnx.Dict({m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in Modality})
+        self.spectral = spectral
+        if spectral:
+            self.bands = nnx.Dict({m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in Modality})
 
     def __call__(
         self,
         tokens: Tokens,
         visible: dict[Modality, jax.Array],  # {modality: (B, K)}
         there: jax.Array,  # (B, L) bool, places where some channel was recorded
-    ) -> dict[Modality, tuple[jax.Array, jax.Array]]:
-        """Returns {modality: (patches (B, C, n, P), log band power (B, C, n, bands))}."""
+    ) -> dict[Modality, tuple[jax.Array, jax.Array | None]]:
+        """Returns {modality: (patches (B, C, n, P), log band power (B, C, n, bands) or None)}."""
         where = self.layout
         place = jnp.concatenate([visible[m] + where.offset[m] for m in Modality], 1)  # (B, K_total)
         seen = jnp.where(tokens.ok[..., None], self.enter(tokens.x), self.hidden_token[...])
@@ -88,14 +100,16 @@ class MaskedDecoder(nnx.Module):
             span = slice(where.offset[m], where.offset[m] + where.tokens[m])
             channel = h[:, None, span] + self.slots[m.value][...][:, None, :]  # (B, C, n, D)
             channel = jax.nn.gelu(self.mix[m.value](channel))
-            rebuilt[m] = self.samples[m.value](channel), self.bands[m.value](channel)
+            bands = self.bands[m.value](channel) if self.spectral else None
+            rebuilt[m] = self.samples[m.value](channel), bands
         return rebuilt
 
 
 def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[jax.Array, jax.Array]:
     """Mean Huber loss of samples and mean squared error of log band power, over hidden and recorded patches.
 
-    Every modality weighs the same, however many channels and tokens it has.
+    Every modality weighs the same, however many channels and tokens it has. Band power that nobody rebuilt costs
+    nothing: the second loss is then 0.
     """
     amplitude, spectral, count = 0.0, 0.0, 0.0
     for i, m in enumerate(Modality):
@@ -103,12 +117,13 @@ def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[j
         shown = jax.vmap(lambda v, n=where.tokens[m]: jnp.zeros(n, bool).at[v].set(True))(visible[m])
         weight = ok & ~(shown & ~hidden[:, i, None])[:, None, :]  # (B, C, n)
         samples, bands = rebuilt[m]
-        error = samples - target
+        error = samples.astype(jnp.float32) - target
         huber = jnp.where(jnp.abs(error) < 1.0, 0.5 * error**2, jnp.abs(error) - 0.5).mean(-1)
-        log_error = jnp.square(bands - log_spectrum(target)).mean(-1)
         a, n = global_mean(huber, weight, axes)
-        s, _ = global_mean(log_error, weight, axes)
-        amplitude, spectral, count = amplitude + a, spectral + s, count + (n > 0)
+        amplitude, count = amplitude + a, count + (n > 0)
+        if bands is not None:
+            log_error = jnp.square(bands.astype(jnp.float32) - log_spectrum(target)).mean(-1)
+            spectral += global_mean(log_error, weight, axes)[0]
     return amplitude / jnp.maximum(count, 1.0), spectral / jnp.maximum(count, 1.0)
 
 

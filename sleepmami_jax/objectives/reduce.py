@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 
-def global_mean(values: jax.Array, weight: jax.Array, axes) -> tuple[jax.Array, jax.Array]:
-    """The weighted mean of `values` over every device, and the total weight. 0 where nothing has weight."""
-    weight = jnp.broadcast_to(weight, values.shape).astype(values.dtype)
+def global_mean(values: jax.Array, weight: jax.Array | float, axes) -> tuple[jax.Array, jax.Array]:
+    """The weighted mean of `values` over every device, and the total weight, float32. 0 where nothing has weight."""
+    values = values.astype(jnp.float32)
+    weight = jnp.broadcast_to(weight, values.shape).astype(jnp.float32)
     total, n = jax.lax.psum(((values * weight).sum(), weight.sum()), axes)
     return total / jnp.maximum(n, 1.0), n
 
@@ -21,3 +22,12 @@ def gather(x: jax.Array, axes) -> jax.Array:
 def global_index(n: int, axes) -> jax.Array:
     """(n,) places of this device's rows in the gathered batch."""
     return jax.lax.axis_index(axes) * n + jnp.arange(n)
+
+
+def on_each_device(params, axes):
+    """Parameters that are the same on all devices, as each device's own.
+
+    Their gradients are then summed over the devices once, where this is called. Left alone they are summed wherever
+    a parameter is used: inside a loop over parts, once a part.
+    """
+    return jax.tree.map(lambda x: jax.lax.pcast(x, axes, to="varying"), params)

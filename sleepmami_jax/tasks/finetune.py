@@ -8,9 +8,9 @@ from pathlib import Path
 from sleepmami_jax.config import Experiment
 from sleepmami_jax.evaluation.evaluate import calibrate
 from sleepmami_jax.export.folder import load_model, save_model
+from sleepmami_jax.frozen import embeddings_folder
 from sleepmami_jax.progress import bars
 from sleepmami_jax.training.loop import train
-from sleepmami_jax.training.phases import embeddings_folder
 
 
 def finetune(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path:

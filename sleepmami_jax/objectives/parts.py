@@ -1,0 +1,29 @@
+"""A batch taken part after part, so that the activations of one part only are in memory.
+
+For a loss that compares all examples with each other this is gradient caching (GradCache; Gao et al. 2021, arXiv
+2101.06983): representations of all parts first, then the loss over the whole batch, then each part again for its
+gradients. Under automatic differentiation a loop over parts that keeps nothing but its results is just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+
+
+def in_parts(function: Callable, parts: int, *rows):
+    """`function(*rows)` of so many equal parts of the rows, results stacked: (n, ...) -> (parts, ...).
+
+    With one part nothing is computed twice.
+
+    Raises:
+      ValueError: the rows do not divide into so many parts.
+    """
+    n = len(jax.tree.leaves(rows)[0])
+    if n % parts:
+        raise ValueError(f"{n} rows on each device do not divide into {parts} parts")
+    if parts == 1:
+        return jax.tree.map(lambda v: v[None], function(*rows))
+    split = jax.tree.map(lambda v: v.reshape(parts, n // parts, *v.shape[1:]), rows)
+    return jax.lax.map(lambda part: jax.checkpoint(function)(*part), split)

@@ -1,0 +1,78 @@
+"""Fine-tuning of the heads, the Macro-Encoder and, unless it is frozen, the Micro-Encoder on scored windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from data_pipeline.night import EPOCH_S, Modality
+from sleepmami_jax.config import ConfigError, Experiment, Finetuning
+from sleepmami_jax.data.embeddings import embedded_windows
+from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
+from sleepmami_jax.models.micro import layout
+from sleepmami_jax.objectives.masked import places_there, sample_hidden
+from sleepmami_jax.tasks.supervised import task_losses
+from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, signal_windows
+
+
+def finetuning(experiment: Experiment, graph, params, workdir, progress) -> Phase:
+    """Arguments as in `phases.build`, and the model's structure and parameters."""
+    config: Finetuning = experiment.objective
+    if not experiment.data.scored:
+        raise ConfigError("data.scored: fine-tuning learns from labels; set data.scored=true")
+    # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
+    macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
+    trainable = (*macro, "seconds/", "heads/")
+    if config.freeze_micro:
+        out = embeddings_folder(experiment, workdir)
+        folders = embed_nights(
+            experiment.model, params, frozen_digest(params), experiment.data, out, progress
+        )
+        batches = embedded_windows(
+            folders, experiment.data, config.epochs, batch=config.batch, seed=experiment.seed
+        )
+    else:
+        trainable = (*trainable, "micro/")
+        batches = signal_windows(experiment, config.epochs)
+    return Phase(params, trainable, finetune_loss(experiment, graph), batches, config.batch)
+
+
+def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
+    """`Phase.loss` over batches of `embedded_windows`, or of signals where the Micro-Encoder is trained too."""
+    config: Finetuning = experiment.objective
+    where = layout(experiment.model.modalities)
+
+    def hidden_modalities(keys, there):  # (N,), (N, E, L) -> (N, M)
+        spans = (slice(where.offset[m], where.offset[m] + where.tokens[m]) for m in Modality)
+        present = jnp.stack([there[..., span].any((1, 2)) for span in spans], 1)
+        return sample_hidden(keys, present, config.drop_modality)
+
+    def loss(params, batch, keys, axes):
+        model, _ = modules(graph, None, params, experiment.compute, axes)
+        n, e = batch["stage"].shape
+        balance, metrics = 0.0, {}
+        if config.freeze_micro:
+            tokens, ok = batch["tokens"].astype(jnp.float32), batch["ok"]
+            if config.drop_modality:
+                ok &= ~hidden_modalities(keys, ok)[:, None, where.modality_of_token()]
+        else:
+            signals = {
+                m.value: jax.tree.map(lambda v: v.reshape(n * e, *v.shape[2:]), batch[m.value])
+                for m in Modality
+            }
+            hidden = None
+            if config.drop_modality:
+                there = places_there(signals, where).reshape(n, e, -1)
+                hidden = jnp.repeat(hidden_modalities(keys, there), e, axis=0)
+            micro = model.micro(signals, hidden=hidden, exact=False)
+            tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))
+            balance, metrics = router_loss(micro.router, 1.0, config, axes)
+        labels = {"stage": batch["stage"]}
+        labels |= {task: v.reshape(n, e * EPOCH_S).astype(jnp.int32) for task, v in batch["seconds"].items()}
+        total, parts = task_losses(model(tokens, ok), labels, config, axes)
+        return total + balance, parts | metrics
+
+    return loss

@@ -1,0 +1,116 @@
+"""Macro pretraining: DGCL of whole nights, over frozen micro tokens or from the signals on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from data_pipeline.night import Modality
+from sleepmami_jax.config import ConfigError, Experiment, MacroPretraining
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embedded_nights
+from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
+from sleepmami_jax.models.initial import Linear, Rngs
+from sleepmami_jax.models.macro import epoch_means
+from sleepmami_jax.models.micro import MicroEncoder, layout
+from sleepmami_jax.objectives.contrastive import unit
+from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
+from sleepmami_jax.objectives.parts import in_parts
+from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, signal_windows, with_objective
+
+
+def macro_pretraining(experiment: Experiment, graph, params, workdir, progress) -> Phase:
+    """Arguments as in `phases.build`, and the model's structure and parameters."""
+    config: MacroPretraining = experiment.objective
+    projection = Linear(
+        experiment.model.macro.dim, experiment.model.projection_dim, rngs=Rngs(experiment.seed + 1)
+    )
+    project_graph, params = with_objective(params, projection)
+    trainable = ("macro/", "objective/")
+    if config.freeze_micro:
+        where = layout(experiment.model.modalities)
+        out = embeddings_folder(experiment, workdir)
+        folders = embed_nights(
+            experiment.model, params, frozen_digest(params), experiment.data, out, progress
+        )
+        means = jax.jit(lambda x, ok: epoch_means(x.astype(jnp.float32), ok, where))
+        batches = embedded_nights(
+            folders, experiment.data, config.night_epochs, means, batch=config.batch, seed=experiment.seed
+        )
+    else:
+        trainable = ("micro/", *trainable)
+        batches = signal_windows(experiment, config.night_epochs)
+    loss = macro_loss(experiment, graph, project_graph)
+    return Phase(params, trainable, loss, batches, config.batch, accumulates=True)
+
+
+def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.GraphDef) -> Callable:
+    """`Phase.loss` over batches of `embedded_nights`, or of signals where the Micro-Encoder is trained too."""
+    config: MacroPretraining = experiment.objective
+
+    def loss(params, batch, keys, axes):
+        model, project = modules(graph, project_graph, params, experiment.compute, axes)
+        if config.freeze_micro:
+            means, present = batch["means"], batch["present"]
+            balance, metrics = 0.0, {}
+        else:
+            means, present, router, count = night_means(model.micro, batch)
+            balance, metrics = router_loss(router, count, config, axes)
+
+        def encode(keys, means, present):  # (n,), (n, E, M, D), (n, E, M) -> (n, 2, Dm)
+            # Both views of every night go through the encoder as one batch.
+            two = jnp.concatenate([jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(keys) for i in range(2)])
+            seen = jax.vmap(mask)(two, jnp.tile(present, (2, 1, 1)))
+            vectors, _ = model.macro(jnp.tile(means, (2, 1, 1, 1)), seen)
+            return vectors.reshape(2, len(keys), -1).swapaxes(0, 1)
+
+        def mask(key, present):
+            return view_mask(key, present, config.crop, config.drop_modality, config.drop_epochs)
+
+        if len(keys) % experiment.accumulate:
+            raise ConfigError(
+                f"accumulate={experiment.accumulate}: expected a divisor of the {len(keys)} nights that each device "
+                f"has of objective.batch={config.batch}"
+            )
+        vectors = in_parts(encode, experiment.accumulate, keys, means, present)  # (parts, n, 2, Dm)
+        vectors = vectors.reshape(len(keys), 2, -1).swapaxes(0, 1)
+        z = unit(project(standardise(vectors, axes)))
+        contrast, found = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
+        return contrast + balance, {"contrast": contrast, "view_accuracy": found, **metrics}
+
+    return loss
+
+
+def night_means(
+    micro: MicroEncoder, batch: dict
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array], jax.Array]:
+    """Signals of nights -> what `embedded_nights` gives of a frozen Micro-Encoder, block after block of epochs.
+
+    A block never spans two nights, so that what the mixture of experts drops does not depend on the devices.
+
+    Args:
+      batch: of `window_batches`, (N, E, ...).
+
+    Returns:
+      The mean token of each modality (N, E, M, D) float32 and which are there (N, E, M), the router's statistics
+      of each block, and how many tokens each block has.
+    """
+    n, epochs = batch["epoch_mask"].shape
+    block = min(BLOCK_EPOCHS, epochs)
+    pad = -epochs % block
+
+    def flat(v):
+        v = jnp.pad(v, [(0, 0), (0, pad)] + [(0, 0)] * (v.ndim - 2))
+        return v.reshape(-1, *v.shape[2:])
+
+    def encode(signals):
+        tokens = micro(signals, exact=False)
+        means, present = epoch_means(tokens.x.astype(jnp.float32), tokens.ok, micro.layout)
+        return means, present, tokens.router, tokens.ok.sum()
+
+    signals = {m.value: jax.tree.map(flat, batch[m.value]) for m in Modality}
+    means, present, router, count = in_parts(encode, n * (epochs + pad) // block, signals)
+    shaped = (v.reshape(n, epochs + pad, *v.shape[2:])[:, :epochs] for v in (means, present))
+    return *shaped, router, count

@@ -1,0 +1,79 @@
+"""Micro pretraining: masked autoencoding of single epochs, and contrast between their modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+from flax import nnx
+
+from sleepmami_jax.config import Experiment, MicroPretraining, ModelConfig
+from sleepmami_jax.data.batches import epoch_batches
+from sleepmami_jax.frozen import model_slots
+from sleepmami_jax.models.initial import Rngs
+from sleepmami_jax.models.micro import layout
+from sleepmami_jax.objectives.contrastive import ModalityProjection, leave_one_out, pairwise
+from sleepmami_jax.objectives.masked import (
+    MaskedDecoder,
+    masked_loss,
+    places_there,
+    sample_hidden,
+    sample_visible,
+    shown_modalities,
+)
+from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, with_objective
+
+
+class MicroObjective(nnx.Module):
+    """What only the loss needs; nothing for a part of it that has no weight."""
+
+    def __init__(self, model: ModelConfig, config: MicroPretraining, *, rngs: Rngs):
+        spectral = config.spectral_weight > 0
+        self.decoder = MaskedDecoder(model, config.decoder_dim, spectral=spectral, rngs=rngs)
+        if config.contrast_weight:
+            self.projection = ModalityProjection(model, rngs=rngs)
+
+
+def micro_pretraining(experiment: Experiment, graph, params, workdir, progress) -> Phase:
+    """Arguments as in `phases.build`, and the model's structure and parameters."""
+    config: MicroPretraining = experiment.objective
+    objective = MicroObjective(experiment.model, config, rngs=Rngs(experiment.seed + 1))
+    objective_graph, params = with_objective(params, objective)
+    batches = epoch_batches(
+        experiment.data,
+        model_slots(experiment.model),
+        global_batch=config.batch,
+        seed=experiment.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    loss = micro_loss(experiment, graph, objective_graph)
+    return Phase(params, ("micro/", "objective/"), loss, batches, config.batch)
+
+
+def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx.GraphDef) -> Callable:
+    """`Phase.loss` over batches of `epoch_batches`. A part of the loss without weight is not computed."""
+    config: MicroPretraining = experiment.objective
+    where = layout(experiment.model.modalities)
+    contrast = {"leave_one_out": leave_one_out, "pairwise": pairwise}[config.contrast]
+
+    def loss(params, batch, keys, axes):
+        model, objective = modules(graph, objective_graph, params, experiment.compute, axes)
+        there = places_there(batch, where)
+        visible = sample_visible(keys, where, config)
+        hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)
+        tokens = model.micro(batch, visible, hidden, exact=False)
+        rebuilt = objective.decoder(tokens, visible, there)
+        amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
+        balance, metrics = router_loss(tokens.router, 1.0, config, axes)
+        total, metrics = amplitude + balance, {"amplitude": amplitude, **metrics}
+        if config.spectral_weight:
+            total, metrics["spectral"] = total + config.spectral_weight * spectral, spectral
+        if config.contrast_weight:
+            z, present = objective.projection(tokens)
+            loss, found = contrast(z, present, objective.projection.log_scale[...], axes)
+            total += config.contrast_weight * loss
+            metrics |= {"contrast": loss, "contrast_accuracy": found}
+        return total, metrics
+
+    return loss

@@ -1,0 +1,95 @@
+"""What a kind of run is to the training loop, and what the losses of all of them do alike.
+
+A phase works on the parameters of the whole model, plus those under "objective/" that only the loss needs and that
+no model folder carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from flax import nnx
+
+from sleepmami_jax.config import ComputeConfig, Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.data.batches import Batches, window_batches
+from sleepmami_jax.frozen import model_slots
+from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
+from sleepmami_jax.objectives.reduce import global_mean, on_each_device
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the training loop needs to know.
+
+    Attributes:
+      params: of the model and, under "objective/", of the loss.
+      trainable: the beginnings of the names of those that are trained.
+      loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `shard_map`.
+      batches: an iterator of numpy batches with `get_state` and `set_state`.
+      global_batch: examples in a batch, over all devices.
+      accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
+        examples with each other; otherwise the loop may average the gradients of parts.
+    """
+
+    params: Params
+    trainable: tuple[str, ...]
+    loss: Callable
+    batches: Any
+    global_batch: int
+    accumulates: bool = False
+
+
+def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Params]:
+    """The structure of what only the loss needs, and `params` with its parameters under "objective/"."""
+    graph, extra = split(module)
+    return graph, params | {f"objective/{name}": value for name, value in extra.items()}
+
+
+def modules(
+    graph: nnx.GraphDef,
+    objective: nnx.GraphDef | None,
+    params: Params,
+    compute: ComputeConfig,
+    axes,
+) -> tuple[SleepMaMi, nnx.Module | None]:
+    """The model and the loss's own module on this device, from all parameters of a phase.
+
+    The one place where the parameters of a loss become modules.
+    """
+    params = on_each_device(params, axes)
+    own = {n: v for n, v in params.items() if not n.startswith("objective/")}
+    extra = {n.removeprefix("objective/"): v for n, v in params.items() if n.startswith("objective/")}
+    return merge(graph, own), None if objective is None else merge(objective, extra)
+
+
+def router_loss(
+    router: dict[str, jax.Array],
+    weight: jax.Array | float,
+    config: MicroPretraining | MacroPretraining | Finetuning,
+    axes,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The router's part of a loss, and all of its statistics as metrics.
+
+    Args:
+      router: statistics of this device, each a number or one for every block of epochs.
+      weight: how much each of them counts.
+    """
+    means = {key: global_mean(v, weight, axes)[0] for key, v in router.items()}
+    loss = config.balance_weight * means["balance"] + config.router_z_weight * means["z"]
+    return loss, {f"moe_{key}": value for key, value in means.items()}
+
+
+def signal_windows(experiment: Experiment, epochs: int) -> Batches:
+    """This process's batches of windows of so many epochs, for a Micro-Encoder that is trained."""
+    return window_batches(
+        experiment.data,
+        model_slots(experiment.model),
+        epochs=epochs,
+        global_batch=experiment.objective.batch,
+        seed=experiment.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
