@@ -169,6 +169,7 @@ def evaluate(args) -> int:
             split=args.split,
             embeddings=embeddings,
             progress=bars(quiet=False),
+            only=args.only,
         )
     text = json.dumps(result, indent=1)
     temporary = args.out.with_name(f".{args.out.name}.tmp")
@@ -176,6 +177,8 @@ def evaluate(args) -> int:
     temporary.write_text(text + "\n")
     temporary.replace(args.out)
     print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
+    if args.only:
+        print(f"channels: {', '.join(result['channels'])}")
     print(metrics_table(result))
     print(f"all metrics: {args.out}")
     return 0
@@ -390,6 +393,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     sub.add_argument("--embeddings", type=Path, help="keep micro tokens here between evaluations")
+    sub.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="CHANNEL",
+        help="as if nothing else had been recorded: channels such as C4, or all of a modality such as EEG",
+    )
 
     sub = command(
         score,

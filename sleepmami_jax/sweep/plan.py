@@ -30,6 +30,7 @@ from typing import Any
 from sleepmami_jax.config import ConfigError, load_file
 
 Factor = str | int | float
+_ABSENT = "absent"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 
 
@@ -153,12 +154,12 @@ def digest(description: Any) -> str:
 def difference(now: Any, before: Any) -> str:
     """What differs between two descriptions, in words."""
     now, before = _flat(now), _flat(before)
-    changed = sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
-    first = changed[0]
+    changed = [k for k in now.keys() | before.keys() if now.get(k, _ABSENT) != before.get(k, _ABSENT)]
+    first = min(changed, key=lambda k: (-k.count("."), k))
     if first.startswith("after."):
         text = f"{first.removeprefix('after.')!r}, which comes before it, is another"
     else:
-        text = f"{first} was {before.get(first)!r} and is now {now.get(first)!r}"
+        text = f"{first} was {before.get(first, _ABSENT)!r} and is now {now.get(first, _ABSENT)!r}"
     return text + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
 
 
