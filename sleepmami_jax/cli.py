@@ -169,6 +169,7 @@ def evaluate(args) -> int:
             split=args.split,
             embeddings=embeddings,
             progress=bars(quiet=False),
+            only=args.only,
         )
     text = json.dumps(result, indent=1)
     temporary = args.out.with_name(f".{args.out.name}.tmp")
@@ -176,6 +177,8 @@ def evaluate(args) -> int:
     temporary.write_text(text + "\n")
     temporary.replace(args.out)
     print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
+    if args.only:
+        print(f"channels: {', '.join(result['channels'])}")
     print(metrics_table(result))
     print(f"all metrics: {args.out}")
     return 0
@@ -218,6 +221,19 @@ def export(args) -> int:
     save_model(load_model(args.run_folder / "model"), args.out)
     print(f"model folder: {args.out}")
     return 0
+
+
+def sweep(args) -> int:
+    from sleepmami_jax.sweep.plan import load_sweep
+    from sleepmami_jax.sweep.result import do_run
+
+    plan = load_sweep(args.config)
+    if args.run_name:
+        do_run(plan, args.workdir, args.run_name)
+        return 0
+    from sleepmami_jax.sweep.launch import run_sweep
+
+    return run_sweep(plan, args.workdir, only=args.only, parallel=args.parallel, dry_run=args.dry_run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -377,6 +393,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     sub.add_argument("--embeddings", type=Path, help="keep micro tokens here between evaluations")
+    sub.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="CHANNEL",
+        help="as if nothing else had been recorded: channels such as C4, or all of a modality such as EEG",
+    )
 
     sub = command(
         score,
@@ -390,6 +413,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     montage(sub)
     sub.add_argument("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
+
+    sub = command(
+        sweep,
+        "do the runs of an experiment file's sweep(); a table and plots of their results",
+        "sleepmami sweep --config experiments/X.py --workdir runs/X",
+    )
+    sub.epilog += (
+        "\n\nA sweep that was stopped goes on when the same command is given again: finished runs are kept.\n"
+        "Exit status: 0 finished, 1 a run failed (the others are done), 130 stopped."
+    )
+    sub.add_argument("--config", type=Path, required=True, help="an experiment file with sweep()")
+    sub.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="where the sweep lives")
+    sub.add_argument("--launcher", choices=("local",), default="local", help="where runs are done")
+    sub.add_argument(
+        "--parallel", type=int, default=1, metavar="N", help="runs at once; each alone uses all cores (1)"
+    )
+    sub.add_argument("--only", metavar="GLOB", help="runs of these names, and those that come before them")
+    sub.add_argument("--dry-run", action="store_true", help="list the runs and what is done already")
+    sub.add_argument(
+        "--run", dest="run_name", metavar="NAME", help="do this run here and now: what a launcher calls"
+    )
 
     sub = command(
         export, "copy a finished run's model folder", "sleepmami export --run runs/finetune --out model"

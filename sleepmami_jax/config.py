@@ -11,6 +11,7 @@ import difflib
 import importlib.util
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -345,6 +346,17 @@ def override(config: Any, assignments: Sequence[str]) -> Any:
 
 def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
     """The `get_config()` of an experiment file, with overrides applied."""
+    module = load_file(path)
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"{path}: an experiment file defines get_config() -> Experiment; this one does not")
+    experiment = module.get_config()
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"{path}: get_config() gave {experiment!r}, expected an Experiment")
+    return override(experiment, assignments)
+
+
+def load_file(path: str | Path) -> types.ModuleType:
+    """An experiment file as a module. Raises ConfigError for a file that is not there."""
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
@@ -354,13 +366,9 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
         raise ConfigError(f"{path}: no such experiment file{hint}")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"{path}: an experiment file defines get_config() -> Experiment; this one does not")
-    experiment = module.get_config()
-    if not isinstance(experiment, Experiment):
-        raise ConfigError(f"{path}: get_config() gave {experiment!r}, expected an Experiment")
-    return override(experiment, assignments)
+    return module
 
 
 def _replace(config, names, value, path):

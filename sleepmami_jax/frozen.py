@@ -56,16 +56,28 @@ def _compiled_encode(config: ModelConfig) -> Callable:
 
 
 def embed_nights(
-    model: ModelConfig, params: Params, digest: str, data: DataConfig, out: Path, progress: Callable
+    model: ModelConfig,
+    params: Params,
+    digest: str,
+    data: DataConfig,
+    out: Path,
+    progress: Callable,
+    only: tuple[str, ...] = (),
 ) -> list[EmbeddedFolder]:
-    """Micro tokens of the chosen nights of every prepared folder, under `out`, one folder for each set of weights."""
+    """Micro tokens of the chosen nights of every prepared folder, under `out`, one folder for each set of weights.
+
+    With `only`, as if no channels but these had been recorded, in folders of their own.
+    """
     slots, encode = model_slots(model), micro_encode(model, params)
     folders = []
     for i, source in enumerate(data.shards):
         prepared = PreparedFolder.open(source.folder)
         nights = chosen_nights(prepared.manifest, data)
         tick = progress(f"micro tokens of {Path(source.folder).name}", len(nights))
-        target = out / digest[:12] / f"{i}-{Path(source.folder).name}"
+        name = f"{i}-{Path(source.folder).name}"
+        if only:
+            prepared, name = prepared.with_channels(only), f"{name}-only-{'+'.join(only)}"
+        target = out / digest[:12] / name
         folders.append(embed_folder(prepared, target, encode, digest, slots, nights, tick))
     return folders
 

@@ -3,6 +3,8 @@
 import json
 import os
 import zipfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.night import Event, EventKind
+from data_pipeline.night import SLOTS, Event, EventKind
+from data_pipeline.prepare import prepare
+from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.evaluation.baselines import (
     event_baselines,
     majority_metrics,
     majority_stage,
     median_ahi_mae,
 )
+from sleepmami_jax.evaluation.evaluate import evaluate, measure, predict_nights
 from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold, iou, match
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
+from sleepmami_jax.evaluation.probe import probe_model
+from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.evaluation.staging import staging_metrics
+from sleepmami_jax.export.folder import ModelFolder, save_model
+from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.progress import bars
 from sleepmami_jax.scoring.events import breathing_events
+from tests.nights import load_random_night, write_recordings
 
 
 def event(onset_s, duration_s):
@@ -248,3 +259,104 @@ def test_event_baselines_by_hand():
 
 def test_median_ahi():
     assert median_ahi_mae([1, 5, 100], [4, 8]) == 2 and median_ahi_mae([], [1]) is None
+
+
+# A model on prepared nights
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny, model):
+    """A tiny model with thresholds that events pass."""
+    card = {"training": [], "thresholds": {}}
+    return Pretrained(ModelFolder(tiny, model[1], {"respiratory": 0.1, "arousal": 0.1}, card))
+
+
+def load_some(hidden, recording, scoring=(), **facts):
+    """A random night without some of its channels; the other channels do not depend on it."""
+    night = load_random_night(recording, scoring, **facts)
+    return replace(night, channels=tuple(c for c in night.channels if c.slot not in hidden))
+
+
+def prepared(folder: Path, hidden=()) -> Path:
+    """Four nights: two to learn from, two to test on."""
+    write_recordings(folder / "recordings", range(4))
+    people = [f"n{i},n{i},{('train', 'test')[i % 2]}\n" for i in range(4)]
+    (folder / "recordings" / "demographics.csv").write_text("night_id,subject_id,split\n" + "".join(people))
+    prepare([folder / "recordings"], folder / "shards", load=partial(load_some, hidden))
+    return folder / "shards"
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    return prepared(tmp_path_factory.mktemp("whole"))
+
+
+def predicted(scorer, shards, embeddings, only=()):
+    data = DataConfig(shards=(DataSource(str(shards)),), split="test")
+    return [n.prediction for n in predict_nights(scorer, data, embeddings, bars(quiet=True), only)]
+
+
+def test_a_hidden_channel_is_one_that_was_never_recorded(scorer, shards, tmp_path):
+    """Also when the whole night's tokens are kept in the same place."""
+    whole = predicted(scorer, shards, tmp_path / "embeddings")
+    only = channels_of(["C4", "RESP"], scorer.slots)
+    hidden = predicted(scorer, shards, tmp_path / "embeddings", only)
+    slots = {slot for names in SLOTS.values() for slot in names}
+    without = predicted(scorer, prepared(tmp_path, slots - set(only)), tmp_path / "other")
+    assert len(whole) == len(hidden) == len(without) == 2
+    for a, b, c in zip(hidden, without, whole, strict=True):
+        np.testing.assert_array_equal(a.stage_probs, b.stage_probs)
+        np.testing.assert_array_equal(a.respiratory_probs, b.respiratory_probs)
+        np.testing.assert_array_equal(a.night_vector, b.night_vector)
+        assert a.missing == b.missing == ("EOG", "EMG", "ECG", "SPO2") and c.missing == ()
+        assert abs(a.stage_probs - c.stage_probs).max() > 1e-3
+    again = predicted(scorer, shards, tmp_path / "embeddings")
+    np.testing.assert_array_equal(again[0].stage_probs, whole[0].stage_probs)
+
+
+def test_names_of_channels(scorer):
+    assert channels_of(["RESP", "C4"], scorer.slots) == ("C4", "THORAX", "ABDOMEN")
+    assert channels_of(list(SLOTS), scorer.slots) == tuple(
+        s for names in scorer.slots.values() for s in names
+    )
+    with pytest.raises(
+        ValueError, match="'spo' is no channel that this model looks at; the nearest is 'SPO2'"
+    ):
+        channels_of(["C4", "spo"], scorer.slots)
+    with pytest.raises(ValueError, match="'O2' is no channel that this model looks at"):
+        channels_of(["O2"], scorer.slots)  # one of the six of SLOTS, but this model has two
+
+
+def test_evaluation_says_which_channels(scorer, shards, tmp_path):
+    options = {"split": "test", "embeddings": tmp_path, "progress": bars(quiet=True)}
+    some = evaluate(scorer, (str(shards),), only=["SPO2", "C4"], **options)
+    assert some["channels"] == ["C4", "SPO2"] and some["n_nights"] == 2
+    # An oximeter alone tells breathing, and no arousal.
+    oximeter = evaluate(scorer, (str(shards),), only=["SPO2"], **options)
+    assert "respiratory" in oximeter and "arousal" not in oximeter and "arousal" in some
+
+
+def test_measure_is_evaluate_without_the_training_nights(scorer, shards, tmp_path):
+    whole = evaluate(scorer, (str(shards),), split="test", embeddings=tmp_path, progress=bars(quiet=True))
+    assert whole["channels"] == [slot for names in scorer.slots.values() for slot in names]
+    save_model(scorer.folder, tmp_path / "model")
+    flat = measure(tmp_path / "model", [shards], embeddings=tmp_path / "embeddings")
+    assert flat["staging_kappa"] == whole["staging"]["kappa"]
+    assert flat["staging_macro_f1"] == whole["staging"]["macro_f1"]
+    assert flat["breathing_f1"] == whole["respiratory"]["f1"]
+    assert flat["ahi_mae"] == whole["respiratory"]["ahi"]["mae_per_h"]
+    assert flat["arousal_recall"] == whole["arousal"]["recall"]
+    kept = [path.stem for path in (tmp_path / "embeddings").rglob("*.safetensors")]
+    assert sorted(kept) == ["n1", "n3"]
+    some = measure(scorer, [shards], embeddings=tmp_path / "embeddings", only=["EEG"])
+    assert "breathing_f1" not in some and some["staging_accuracy"] is not None
+
+
+def test_all_probes_of_a_model(scorer, shards, tmp_path):
+    found = probe_model(scorer, [shards], embeddings=tmp_path)
+    assert {"staging_kappa", "breathing_ap", "arousal_auroc", "age_mae", "tokens_sex_auroc"} <= found.keys()
+    assert (
+        0 < found["breathing_prevalence"] < 1 and found["staging_kappa"] is None
+    )  # two people to learn from
+    with pytest.raises(ValueError, match="2 people are on both sides, such as n0"):
+        probe_model(scorer, [shards], embeddings=tmp_path, split="train")

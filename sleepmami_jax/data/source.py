@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,14 @@ class PreparedFolder:
     def open(cls, folder: Path | str) -> PreparedFolder:
         """Reads the manifest, not the shards. Raises ValueError as `read_manifest` does."""
         return cls(Path(folder), read_manifest(Path(folder)))
+
+    def with_channels(self, slots: Collection[str]) -> PreparedFolder:
+        """The same nights, as if only these channels had been recorded."""
+        nights = tuple(
+            replace(night, channels=tuple(c for c in night.channels if c.slot in slots))
+            for night in self.manifest.nights
+        )
+        return replace(self, manifest=replace(self.manifest, nights=nights))
 
     def epochs(self, night: int, start: int, stop: int) -> list[Epoch]:
         """Records [start, stop) of a night.

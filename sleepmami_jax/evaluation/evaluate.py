@@ -6,7 +6,7 @@ side it belongs to: the AHI compared is the AHI that a report would print.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,19 @@ import numpy as np
 from absl import logging
 
 from data_pipeline.manifest import NightEntry
-from data_pipeline.night import APNEAS, Event, EventKind
+from data_pipeline.night import APNEAS, Event, EventKind, Modality
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_ahi_mae
 from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
+from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.frozen import embed_nights, frozen_digest
-from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.pretrained import Pretrained, load
+from sleepmami_jax.progress import bars
 from sleepmami_jax.scoring.events import arousals, breathing_events
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.rules import counted_arousals, counted_breathing
@@ -57,6 +59,11 @@ class ScoredNight:
         p = self.prediction
         return np.where(p.scorable, p.stage_probs.argmax(1), -1).astype(np.int8)
 
+    @property
+    def staged(self) -> bool:
+        """Whether both sides have stages to compare."""
+        return "stages" in self.entry.scored and bool(self.prediction.scorable.any())
+
     def has(self, task: str) -> bool:
         """Whether people looked for this task's events, and the sensors for it are there."""
         scored = set(self.entry.scored)
@@ -79,16 +86,17 @@ class ScoredNight:
 
 
 def predict_nights(
-    model: Pretrained, data: DataConfig, embeddings: Path, progress: Callable
+    model: Pretrained, data: DataConfig, embeddings: Path, progress: Callable, only: tuple[str, ...] = ()
 ) -> Iterator[ScoredNight]:
     """The model on the chosen nights of prepared folders, one at a time.
 
     Args:
       embeddings: where micro tokens are kept; those already there are not made again.
       progress: `(description, total) -> tick`.
+      only: channels of the model, as if no others had been recorded (see `sensors.channels_of`); all when empty.
     """
-    params = model.folder.params
-    folders = embed_nights(model.folder.config, params, frozen_digest(params), data, embeddings, progress)
+    config, params = model.folder.config, model.folder.params
+    folders = embed_nights(config, params, frozen_digest(params), data, embeddings, progress, only)
     for folder in folders:
         for night in chosen_nights(folder.prepared.manifest, data):
             yield _predict(model, folder, night)
@@ -136,18 +144,28 @@ def _having(sources: tuple[DataSource, ...], split: str) -> tuple[DataSource, ..
 
 
 def evaluate(
-    model: Pretrained, shards: tuple[str, ...], *, split: str, embeddings: Path, progress: Callable
+    model: Pretrained,
+    shards: tuple[str, ...],
+    *,
+    split: str,
+    embeddings: Path,
+    progress: Callable,
+    only: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Metrics of every task that has labels in `split`, beside baselines taken from the training nights.
+
+    Args:
+      only: channels or modalities, as if no others had been recorded; all when empty.
 
     Returns:
       `staging`, `respiratory`, `arousal`, `night`; a task without labels is absent. Numbers are finite or None.
       Without training nights (a test set of its own) there is nothing to guess from, and no baseline.
 
     Raises:
-      ValueError: no night of `split` in any folder, or a person on both sides.
+      ValueError: no night of `split` in any folder, a person on both sides, or an unknown channel.
     """
     sources = tuple(DataSource(s) for s in shards)
+    channels = channels_of(only or list(Modality), model.slots)
     if not _having(sources, split):
         raise ValueError(
             f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits"
@@ -155,7 +173,7 @@ def evaluate(
 
     def side(name):
         data = DataConfig(shards=_having(sources, name), split=name)
-        return list(predict_nights(model, data, embeddings, progress))
+        return list(predict_nights(model, data, embeddings, progress, channels if only else ()))
 
     train, test = side("train"), side(split)
     if split != "train" and (
@@ -172,6 +190,7 @@ def evaluate(
         "n_nights": len(test),
         "n_subjects": len({n.entry.subject_id for n in test}),
         "cohorts": sorted({n.entry.cohort for n in test}),
+        "channels": list(channels),
         **result,
         "night": _night_probes(train, test),
     }
@@ -180,7 +199,7 @@ def evaluate(
 def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any]:
     """`staging`, `respiratory` and `arousal` metrics of nights, those that have labels."""
     result: dict[str, Any] = {}
-    staged = [n for n in nights if "stages" in n.entry.scored]
+    staged = [n for n in nights if n.staged]
     if staged:
         result["staging"] = staging_metrics(
             [n.human_stages for n in staged], [n.model_stages for n in staged]
@@ -201,10 +220,55 @@ def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any
     return result
 
 
+def measure(
+    model: Pretrained | Path,
+    shards: Sequence[str | Path],
+    *,
+    embeddings: Path,
+    split: str = "test",
+    only: Sequence[str] = (),
+    progress: Callable | None = None,
+) -> dict[str, float | None]:
+    """The numbers of `measure_tasks` that runs are compared by, flat; no training night is looked at.
+
+    Args:
+      model: or its folder.
+      shards: prepared folders.
+      embeddings: where micro tokens are kept; those already there are not made again.
+      only: as in `evaluate`.
+      progress: `(description, total) -> tick`; nothing is shown when None.
+
+    Returns:
+      `staging_accuracy`, `staging_macro_f1`, `staging_kappa`; `breathing_f1`, `_precision`, `_recall`, `ahi_mae`
+      (events per hour); `arousal_f1`, `_precision`, `_recall`. What has no labels or no sensors is absent.
+
+    Raises:
+      ValueError: no night of `split`, or an unknown channel.
+      ModelFolderError: the model was never fine-tuned.
+    """
+    model = model if isinstance(model, Pretrained) else load(model)
+    data = DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split)
+    channels = channels_of(only, model.slots) if only else ()
+    nights = predict_nights(model, data, embeddings, progress or bars(quiet=True), channels)
+    tasks = measure_tasks(model, list(nights))
+    flat = {}
+    for task, prefix, names in _MEASURES:
+        flat |= {f"{prefix}{name}": tasks[task][name] for name in names if task in tasks}
+    return flat
+
+
+_MEASURES = (
+    ("staging", "staging_", ("accuracy", "macro_f1", "kappa")),
+    ("respiratory", "breathing_", ("f1", "precision", "recall")),
+    ("respiratory", "", ("ahi_mae",)),
+    ("arousal", "arousal_", ("f1", "precision", "recall")),
+)
+
+
 def _baselines(task: str, train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
     """What guessing from the training nights reaches."""
     if task == "staging":
-        train, test = ([n for n in side if "stages" in n.entry.scored] for side in (train, test))
+        train, test = ([n for n in side if n.staged] for side in (train, test))
         if not train:
             return {}
         return {"majority": majority_metrics([n.human_stages for n in train], [n.human_stages for n in test])}

@@ -1,0 +1,126 @@
+"""One run of a sweep: done here, in this process, and its result kept.
+
+DIR/runs/NAME holds `run.json` (what the run is, written when it first starts), `result.json` (written when it is
+finished), `log.txt`, and what the run itself leaves.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sleepmami_jax.config import ConfigError
+from sleepmami_jax.sweep.plan import Factor, Sweep, difference
+
+RUN, RESULT, LOG = "run.json", "result.json", "log.txt"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run came to.
+
+    Attributes:
+      factors: as in its `Run`.
+      measures: finite numbers; None is a number that does not exist, such as the kappa of nothing.
+      seconds: of its last start until it was finished.
+      sha256: digest of its description.
+    """
+
+    factors: Mapping[str, Factor]
+    measures: Mapping[str, float | None]
+    seconds: float
+    sha256: str
+
+
+def folder(workdir: Path, name: str) -> Path:
+    return workdir / "runs" / name
+
+
+def read_results(sweep: Sweep, workdir: Path) -> dict[str, Result]:
+    """Results of the finished runs, in the sweep's order.
+
+    Raises:
+      ConfigError: a run was started with another description.
+    """
+    results = {}
+    for name in sweep.runs:
+        _check_same(sweep, workdir, name)
+        path = folder(workdir, name) / RESULT
+        if path.is_file():
+            results[name] = Result(**json.loads(path.read_text()))
+    return results
+
+
+def do_run(sweep: Sweep, workdir: Path, name: str) -> Result:
+    """Does a run, unless it is finished, and returns its result.
+
+    Raises:
+      ConfigError: no such run, one that must come before it is not finished, or it was started with another
+        description.
+      RuntimeError: another process is at it.
+      ValueError: a measure is no finite number.
+    """
+    if name not in sweep.runs:
+        raise ConfigError(f"{sweep.file}: no run is named {name!r}; --dry-run lists them")
+    results = read_results(sweep, workdir)
+    if missing := [before for before in sweep.runs[name].after if before not in results]:
+        raise ConfigError(f"{name}: {', '.join(missing)} must be finished first")
+    if name in results:
+        return results[name]
+    run, home = sweep.runs[name], folder(workdir, name)
+    home.mkdir(parents=True, exist_ok=True)
+    with _alone(home):
+        _write(home / RUN, sweep.descriptions[name])
+        begun = time.perf_counter()
+        measures = {measure: _number(name, measure, value) for measure, value in run.do(workdir).items()}
+        seconds = round(time.perf_counter() - begun, 1)
+        result = Result(dict(run.factors), measures, seconds, sweep.digest(name))
+        _write(home / RESULT, asdict(result))
+    return result
+
+
+def _check_same(sweep: Sweep, workdir: Path, name: str) -> None:
+    path = folder(workdir, name) / RUN
+    if not path.is_file():
+        return
+    before, now = json.loads(path.read_text()), json.loads(json.dumps(sweep.descriptions[name]))
+    if before != now:
+        raise ConfigError(
+            f"{path.parent} was started as another run: {difference(now, before)}; remove this folder to do it "
+            "anew, or choose another --workdir"
+        )
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Two processes that train in one folder would spoil each other's work."""
+    with open(home / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(f"{home}: another process is at this run; wait for it, or end it") from error
+        yield
+
+
+def _number(name: str, measure: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(
+            f"{name}: measure {measure} is {number}; expected a finite number, or None for unknown"
+        )
+    return number
+
+
+def _write(path: Path, content: Any) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
