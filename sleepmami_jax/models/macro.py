@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipeline.night import EPOCH_S, Modality
-from sleepmami_jax.config import ModelConfig
+from sleepmami_jax.config import ComputeConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs
 from sleepmami_jax.models.micro import Layout, layout
 from sleepmami_jax.models.ssd import BidirectionalSSD
+from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.transformer import MASKED
 
 
@@ -66,8 +67,9 @@ class ModalityMerge(nnx.Module):
 class MacroEncoder(nnx.Module):
     """See the module's docstring. `merge` neighbours become one between levels; a level's mask is any of them."""
 
-    def __init__(self, config: ModelConfig, *, rngs: Rngs):
+    def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
         c = config.macro
+        self.compute = compute
         self.merge = c.merge
         self.enter = ModalityMerge(config.micro.dim, c.dim, rngs=rngs)
         self.levels = nnx.List(
@@ -101,8 +103,7 @@ class MacroEncoder(nnx.Module):
 
         skips = []
         for i, blocks in enumerate(self.levels):
-            for block in blocks:
-                h = block(h, ok)
+            h, _ = apply_blocks(blocks, h, ok, compute=self.compute)
             if i < len(self.down):
                 skips.append(h)
                 n, e, d = h.shape
@@ -131,8 +132,9 @@ class MacroEncoder(nnx.Module):
 class SecondsDecoder(nnx.Module):
     """The dense path back to seconds: micro tokens of each second, the epoch they lie in, and their neighbours."""
 
-    def __init__(self, config: ModelConfig, *, rngs: Rngs):
+    def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
         c = config.macro
+        self.compute = compute
         self.layout = layout(config.modalities)
         self.enter = ModalityMerge(config.micro.dim, c.seconds_dim, rngs=rngs)
         self.context = Linear(c.dim, c.seconds_dim, rngs=rngs)
@@ -165,6 +167,5 @@ class SecondsDecoder(nnx.Module):
         h = total / jnp.maximum(count, 1.0) + self.context(epochs)[:, :, None]
         seen = (count[..., 0] > 0).reshape(n, e * EPOCH_S)
         h = h.reshape(n, e * EPOCH_S, -1)
-        for block in self.blocks:
-            h = block(h, seen)
+        h, _ = apply_blocks(self.blocks, h, seen, compute=self.compute)
         return self.norm(h)

@@ -15,9 +15,10 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
-from sleepmami_jax.config import ModalitiesConfig, ModelConfig
+from sleepmami_jax.config import ComputeConfig, MicroConfig, ModalitiesConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, normal
 from sleepmami_jax.models.moe import MixtureOfExperts
+from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.tokenizer import Tokenizer
 from sleepmami_jax.models.transformer import MASKED, Block, Mlp
 
@@ -57,7 +58,7 @@ class Tokens(NamedTuple):
       ok: (B, L) bool, True where a token is there.
       private: {modality: (B, K, D)} what each modality's private blocks saw, before any mixing.
       private_ok: {modality: (B, K)} bool.
-      router: means over the shared blocks of the router's statistics.
+      router: the routers' statistics over the shared blocks, as `over_blocks` has them; none without experts.
     """
 
     x: jax.Array
@@ -82,8 +83,9 @@ def take_tokens(x: jax.Array, place: jax.Array) -> jax.Array:
 class ModalityEncoder(nnx.Module):
     """The private part: channels of one modality -> one sequence of tokens."""
 
-    def __init__(self, modality: Modality, config: ModelConfig, *, rngs: Rngs):
+    def __init__(self, modality: Modality, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
         micro, spec = config.micro, config.modalities[modality]
+        self.compute = compute
         samples = spec.token_s * RATE_HZ[modality]
         self.tokenizer = Tokenizer(samples, len(spec.slots), EPOCH_S // spec.token_s, micro.dim, rngs=rngs)
         self.blocks = nnx.List(
@@ -100,36 +102,41 @@ class ModalityEncoder(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:  # (B, K, D), (B, K)
         b, c, k, _ = x.shape
         h = self.tokenizer(x, place).reshape(b * c, k, -1)
-        for block in self.blocks:
-            h, _ = block(h, ok.reshape(b * c, k))
+        h, _ = apply_blocks(self.blocks, h, ok.reshape(b * c, k), compute=self.compute)
         h = h.reshape(b, c, k, -1)
-        weight = jax.nn.softmax(jnp.where(ok, self.pool(h)[..., 0], MASKED), axis=1)  # over channels: a set
-        weight = jnp.where(ok, weight, 0.0)
-        return (weight[..., None] * h).sum(1), ok.any(1)
+        logits = jnp.where(ok, self.pool(h)[..., 0].astype(jnp.float32), MASKED)
+        weight = jnp.where(ok, jax.nn.softmax(logits, axis=1), 0.0)  # over channels: a set
+        return (weight[..., None].astype(h.dtype) * h).sum(1), ok.any(1)
+
+
+def feedforward(config: MicroConfig, *, rngs: Rngs) -> Mlp | MixtureOfExperts:
+    """What a shared block has after its attention: one expert is a plain MLP, without a router."""
+    hidden = config.mlp_ratio * config.dim
+    if config.experts == 1:
+        return Mlp(config.dim, hidden, rngs=rngs)
+    return MixtureOfExperts(config.dim, hidden, config.experts, config.top_k, config.capacity, rngs=rngs)
+
+
+def over_blocks(router: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """{name: (blocks,)} -> scalars: means of the two losses, and the worst block of what a person watches.
+
+    A mean over blocks would hide one whose router has collapsed.
+    """
+    worst = {"balance": jnp.mean, "z": jnp.mean, "dropped": jnp.max, "busiest": jnp.max, "idlest": jnp.min}
+    return {name: worst[name](value) for name, value in router.items()}
 
 
 class MicroEncoder(nnx.Module):
     """Private encoders of the six modalities, then shared blocks over all of their tokens."""
 
-    def __init__(self, config: ModelConfig, *, rngs: Rngs):
+    def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
         micro = config.micro
+        self.compute = compute
         self.layout = layout(config.modalities)
-        self.private = nnx.Dict({m.value: ModalityEncoder(m, config, rngs=rngs) for m in Modality})
+        self.private = nnx.Dict({m.value: ModalityEncoder(m, config, compute, rngs=rngs) for m in Modality})
         self.modality = nnx.Param(normal(rngs.params(), (len(Modality), micro.dim), 0.02))
         self.shared = nnx.List(
-            Block(
-                micro.dim,
-                micro.heads,
-                MixtureOfExperts(
-                    micro.dim,
-                    micro.mlp_ratio * micro.dim,
-                    micro.experts,
-                    micro.top_k,
-                    micro.capacity,
-                    rngs=rngs,
-                ),
-                rngs=rngs,
-            )
+            Block(micro.dim, micro.heads, feedforward(micro, rngs=rngs), rngs=rngs)
             for _ in range(micro.shared_depth)
         )
         self.norm = RMSNorm(micro.dim, rngs=rngs)
@@ -142,7 +149,9 @@ class MicroEncoder(nnx.Module):
         hidden: jax.Array | None = None,  # (B, M) bool, modalities hidden from the shared blocks
         *,
         exact: bool = True,
+        axes=(),
     ) -> Tokens:
+        """See `MixtureOfExperts` for `exact` and `axes`."""
         xs, oks, private, private_ok = [], [], {}, {}
         for i, m in enumerate(Modality):
             signal, usable = batch[m.value]["signal"], batch[m.value]["usable"]
@@ -157,10 +166,6 @@ class MicroEncoder(nnx.Module):
             xs.append(h + self.modality[...][i])
             oks.append(there if hidden is None else there & ~hidden[:, i, None])
         x, ok = jnp.concatenate(xs, 1), jnp.concatenate(oks, 1)
-        statistics = []
-        for block in self.shared:
-            x, router = block(x, ok, exact=exact)
-            statistics.append(router)
-        router = jax.tree.map(lambda *v: sum(v) / len(v), *statistics)
+        x, router = apply_blocks(self.shared, x, ok, compute=self.compute, exact=exact, axes=axes)
         x = jnp.where(ok[..., None], self.norm(x), 0.0)
-        return Tokens(x, ok, private, private_ok, router)
+        return Tokens(x, ok, private, private_ok, over_blocks(router))

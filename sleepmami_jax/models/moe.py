@@ -11,9 +11,34 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
-from sleepmami_jax.models.initial import Linear, Rngs, lecun
+from sleepmami_jax.models.initial import MATMUL, Linear, Rngs, lecun
+
+
+@jax.custom_vjp
+def take_rows(
+    x: jax.Array,  # (N, D)
+    rows: jax.Array,  # (M,) int; N and beyond give a row of zeros
+    taken_by: jax.Array,  # (N, K) int, every place where `rows` names a row of x; M and beyond are none
+) -> jax.Array:  # (M, D)
+    """x[rows], with a gradient that is a gather too: scattering rows is slow everywhere, and serial on CPU."""
+    return x.at[rows].get(mode="fill", fill_value=0)
+
+
+def _take_rows_forward(x, rows, taken_by):
+    return take_rows(x, rows, taken_by), (rows, taken_by)
+
+
+def _take_rows_backward(places, gradient):
+    rows, taken_by = places
+    back = gradient.at[taken_by].get(mode="fill", fill_value=0).sum(1)
+    return back, *(np.zeros(v.shape, jax.dtypes.float0) for v in (rows, taken_by))
+
+
+take_rows.defvjp(_take_rows_forward, _take_rows_backward)
 
 
 class MixtureOfExperts(nnx.Module):
@@ -34,11 +59,17 @@ class MixtureOfExperts(nnx.Module):
         ok: jax.Array,  # (T,) bool; other tokens take no slot
         *,
         exact: bool = True,
+        axes=(),
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Returns (T, D) and the router's statistics: `balance`, `z` losses and the `dropped` share."""
+        """Tokens (T, D) and the router's statistics, scalars over all devices along the mesh `axes`.
+
+        `balance` (Switch Transformer, eq. 4) and `z` (ST-MoE, eq. 5) are losses; `dropped` is the share of choices
+        that found their expert full; `busiest` and `idlest` are the demand for two experts over an even share:
+        both 1 for an even router, the number of experts (over top-k) and 0 for one that has collapsed.
+        """
         t, dim = x.shape
         e, k = self.experts, self.top_k
-        logits = x.astype(jnp.float32) @ self.router.kernel[...].astype(jnp.float32)  # (T, E)
+        logits = self.router(x.astype(jnp.float32))  # (T, E)
         probs = jax.nn.softmax(logits, axis=-1)
         gate, expert = jax.lax.top_k(probs, k)  # (T, K)
         gate = gate / gate.sum(-1, keepdims=True)
@@ -48,19 +79,35 @@ class MixtureOfExperts(nnx.Module):
         one_hot = jax.nn.one_hot(chosen, e, dtype=jnp.int32)  # (T*K, E)
         place = (jnp.cumsum(one_hot, axis=0) * one_hot).sum(-1) - 1  # position in its expert's queue
         kept = (chosen < e) & (place < slots)
-        slot = jnp.where(kept, chosen * slots + place, e * slots)
-        token = jnp.full(e * slots + 1, t, jnp.int32).at[slot].set(jnp.arange(t * k, dtype=jnp.int32) // k)
+        slot = jnp.where(kept, chosen * slots + place, e * slots)  # (T*K,)
+        choice = jnp.full(e * slots + 1, t * k, jnp.int32).at[slot].set(jnp.arange(t * k, dtype=jnp.int32))
+        choice = choice[:-1]  # (E*slots,), the choice that sits there; t*k is none
 
-        rows = jnp.concatenate([x, jnp.zeros((1, dim), x.dtype)])  # row t is the empty slot
-        h = rows[token[:-1]].reshape(e, slots, dim)
-        h = jax.nn.gelu(h @ self.up[...].astype(x.dtype)) @ self.down[...].astype(x.dtype)  # (E, slots, D)
-        h = jnp.concatenate([h.reshape(e * slots, dim), jnp.zeros((1, dim), h.dtype)])
-        y = (h[slot].reshape(t, k, dim) * (gate * kept.reshape(t, k))[..., None].astype(h.dtype)).sum(1)
+        up, down = self.up[...], self.down[...]
+        h = take_rows(x.astype(up.dtype), choice // k, slot.reshape(t, k)).reshape(e, slots, dim)
+        h = jax.nn.gelu(checkpoint_name(h @ up, MATMUL))
+        h = checkpoint_name(h @ down, MATMUL).reshape(e * slots, dim)
+        h = take_rows(h, slot, choice[:, None]).reshape(t, k, dim)
+        y = (h * gate[..., None].astype(h.dtype)).sum(1)
 
         there = ok.astype(jnp.float32)
-        n = jnp.maximum(there.sum(), 1.0)
-        load = jax.nn.one_hot(expert[:, 0], e).T @ there / n  # share of tokens whose first choice it is
-        importance = probs.T @ there / n
-        z = jax.nn.logsumexp(logits, axis=-1) ** 2 @ there / n
-        dropped = 1.0 - kept.sum() / (n * k)
-        return y, {"balance": e * (load * importance).sum(), "z": z, "dropped": dropped}
+        first = jax.nn.one_hot(expert[:, 0], e).T @ there  # tokens whose first choice it is
+        n, load, importance, demand, z, full = jax.lax.psum(
+            (
+                there.sum(),
+                first,
+                probs.T @ there,
+                one_hot.sum(0).astype(jnp.float32),
+                jax.nn.logsumexp(logits, axis=-1) ** 2 @ there,
+                ((chosen < e) & ~kept).sum().astype(jnp.float32),
+            ),
+            axes,
+        )
+        n = jnp.maximum(n, 1.0)
+        return y, {
+            "balance": e * (load * importance).sum() / n**2,
+            "z": z / n,
+            "dropped": full / (n * k),
+            "busiest": demand.max() * e / (n * k),
+            "idlest": demand.min() * e / (n * k),
+        }

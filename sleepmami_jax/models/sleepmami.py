@@ -11,13 +11,14 @@ from typing import NamedTuple
 import jax
 from flax import nnx
 
-from sleepmami_jax.config import ModelConfig
+from sleepmami_jax.config import ComputeConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import MacroEncoder, SecondsDecoder, epoch_means
 from sleepmami_jax.models.micro import MicroEncoder
 from sleepmami_jax.scoring.prediction import RESPIRATORY_CLASSES
 
 Params = dict[str, jax.Array]
+PLAIN = ComputeConfig()
 
 
 class NightOutput(NamedTuple):
@@ -48,10 +49,10 @@ class Heads(nnx.Module):
 class SleepMaMi(nnx.Module):
     """Micro-Encoder, Macro-Encoder, the path back to seconds, and the heads."""
 
-    def __init__(self, config: ModelConfig, *, rngs: Rngs):
-        self.micro = MicroEncoder(config, rngs=rngs)
-        self.macro = MacroEncoder(config, rngs=rngs)
-        self.seconds = SecondsDecoder(config, rngs=rngs)
+    def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
+        self.micro = MicroEncoder(config, compute, rngs=rngs)
+        self.macro = MacroEncoder(config, compute, rngs=rngs)
+        self.seconds = SecondsDecoder(config, compute, rngs=rngs)
         self.heads = Heads(config, rngs=rngs)
 
     def __call__(self, tokens: jax.Array, ok: jax.Array) -> NightOutput:
@@ -80,13 +81,15 @@ def merge(graph: nnx.GraphDef, params: Params) -> nnx.Module:
     return nnx.merge(graph, state)
 
 
-def create(config: ModelConfig, seed: int) -> tuple[nnx.GraphDef, Params]:
-    """A new model with random parameters."""
-    graph, params = split(SleepMaMi(config, rngs=Rngs(seed)))
+def create(config: ModelConfig, seed: int, compute: ComputeConfig = PLAIN) -> tuple[nnx.GraphDef, Params]:
+    """A new model with random parameters, float32 whatever `compute.dtype` (see `models.precision`)."""
+    graph, params = split(SleepMaMi(config, compute, rngs=Rngs(seed)))
     return graph, {name: jax.device_put(value) for name, value in params.items()}
 
 
-def structure(config: ModelConfig) -> tuple[nnx.GraphDef, dict[str, jax.ShapeDtypeStruct]]:
+def structure(
+    config: ModelConfig, compute: ComputeConfig = PLAIN
+) -> tuple[nnx.GraphDef, dict[str, jax.ShapeDtypeStruct]]:
     """The model's structure and the shapes of its parameters, without making any."""
-    graph, params = split(SleepMaMi(config, rngs=Rngs(None)))
+    graph, params = split(SleepMaMi(config, compute, rngs=Rngs(None)))
     return graph, {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in params.items()}

@@ -74,9 +74,10 @@ class Tokenizer(nnx.Module):
 
     def __call__(
         self,
-        patches: jax.Array,  # (B, C, K, P)
+        patches: jax.Array,  # (B, C, K, P) float32
         place: jax.Array,  # (B, K) int, which of the epoch's tokens each is
     ) -> jax.Array:  # (B, C, K, D)
         h = self.amplitude(patches) + self.spectrum(0.5 * log_spectrum(patches))
         h = self.mix(jax.nn.gelu(h))
-        return h + self.slot[...][:, None, :] + jnp.asarray(time_code(self.tokens, self.dim))[place][:, None]
+        times = jnp.asarray(time_code(self.tokens, self.dim), h.dtype)[place]
+        return h + self.slot[...][:, None, :] + times[:, None]

@@ -1,0 +1,415 @@
+"""The Micro-Encoder's training step on CPU, against the same network in PyTorch eager and against masking.
+
+    python benchmarks/micro_step.py [ROUNDS]
+
+Each case runs in a process of its own, by turns, on the same cores with malloc as the `sleepmami` command has it.
+A step is forward, backward, clipping and AdamW in float32. Prints the medians of milliseconds, system milliseconds
+and page faults a step, and the ratios of paired rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from sleepmami_jax.config import MicroConfig, MicroPretraining, ModelConfig, OptimizerConfig
+
+BATCH, STEPS = 16, 5
+LAYERS, DIM, HEADS, LENGTH = 6, 256, 8, 180  # of the plain transformer
+CONFIG = ModelConfig(
+    micro=MicroConfig(dim=192, heads=6, private_depth=1, shared_depth=4, experts=8, top_k=2, capacity=1.25)
+)
+CASES = ("micro ours", "micro torch", "micro masked", "plain ours", "plain torch")
+PAIRS = (("micro ours", "micro torch"), ("micro masked", "micro ours"), ("plain ours", "plain torch"))
+
+
+def signals() -> dict:
+    rng = np.random.default_rng(0)
+    batch = {}
+    for m in Modality:
+        channels = len(CONFIG.modalities[m].slots)
+        batch[m.value] = {
+            "signal": rng.standard_normal((BATCH, channels, EPOCH_S * RATE_HZ[m])).astype(np.float32),
+            "usable": np.ones((BATCH, channels, EPOCH_S), bool),
+            "present": np.ones((BATCH, channels), bool),
+        }
+    return batch
+
+
+def timed(step) -> dict[str, float]:
+    """Medians over steps; the first three are not counted."""
+    for _ in range(3):
+        step()
+    ms, before, cpu = [], resource.getrusage(resource.RUSAGE_SELF), []
+    for _ in range(STEPS):
+        begun, c0 = time.perf_counter(), time.process_time()
+        step()
+        cpu.append(1e3 * (time.process_time() - c0))
+        ms.append(1e3 * (time.perf_counter() - begun))
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "ms": statistics.median(ms),
+        "cpu_ms": statistics.median(cpu),
+        "system_ms": 1e3 * (after.ru_stime - before.ru_stime) / STEPS,
+        "faults": (after.ru_minflt - before.ru_minflt) / STEPS,
+    }
+
+
+def jax_case(params, loss) -> dict[str, float]:
+    """`loss(params) -> scalar`, differentiated and stepped with the project's optimiser."""
+    import jax
+
+    from sleepmami_jax.training.optimizer import make_optimizer
+
+    optimizer = make_optimizer(OptimizerConfig(), 1000)
+
+    def update(state):
+        params, moments = state
+        value, gradients = jax.value_and_grad(loss)(params)
+        updates, moments = optimizer.update(gradients, moments, params)
+        return ({name: v + updates[name] for name, v in params.items()}, moments), value
+
+    state = (params, optimizer.init(params))
+    compiled = jax.jit(update, donate_argnums=0).lower(state).compile()
+
+    def step():
+        nonlocal state
+        state, value = compiled(state)
+        jax.block_until_ready(value)
+
+    return timed(step) | {"temp_mib": compiled.memory_analysis().temp_size_in_bytes / 2**20}
+
+
+def micro_params():
+    from sleepmami_jax.models.sleepmami import create
+
+    graph, params = create(CONFIG, 0)
+    return graph, {name: v for name, v in params.items() if name.startswith("micro/")}, params
+
+
+def micro_ours() -> dict[str, float]:
+    import jax
+
+    from sleepmami_jax.models.sleepmami import merge
+
+    graph, trained, params = micro_params()
+    batch = jax.tree.map(jax.numpy.asarray, signals())
+
+    def loss(trained):
+        tokens = merge(graph, params | trained).micro(batch, exact=False)
+        router = tokens.router
+        return (tokens.x**2).mean() + 0.01 * router["balance"] + 0.001 * router["z"]
+
+    return jax_case(trained, loss)
+
+
+def micro_masked() -> dict[str, float]:
+    """Masked autoencoding and contrast, as a run of micro pretraining computes them."""
+    import jax
+    import jax.numpy as jnp
+
+    from sleepmami_jax.models.initial import Rngs
+    from sleepmami_jax.models.micro import layout
+    from sleepmami_jax.models.sleepmami import merge, split
+    from sleepmami_jax.objectives.contrastive import ModalityProjection, leave_one_out
+    from sleepmami_jax.objectives.masked import (
+        MaskedDecoder,
+        masked_loss,
+        places_there,
+        sample_hidden,
+        sample_visible,
+    )
+    from sleepmami_jax.training.sharding import make_mesh, shard_loss
+
+    graph, trained, params = micro_params()
+    config, where = MicroPretraining(), layout(CONFIG.modalities)
+    decoder_graph, decoder = split(MaskedDecoder(CONFIG, config.decoder_dim, rngs=Rngs(1)))
+    projection_graph, projection = split(ModalityProjection(CONFIG, rngs=Rngs(2)))
+    sizes = {name: jnp.asarray(v) for name, v in trained.items()}
+    sizes |= {f"decoder/{name}": jnp.asarray(v) for name, v in decoder.items()}
+    sizes |= {f"projection/{name}": jnp.asarray(v) for name, v in projection.items()}
+
+    def own(trained, part):
+        return {n.removeprefix(part): v for n, v in trained.items() if n.startswith(part)}
+
+    def loss(trained, batch, keys, axes):
+        model = merge(graph, params | {n: v for n, v in trained.items() if n.startswith("micro/")})
+        present = jnp.stack([batch[m.value]["present"].any(-1) for m in Modality], 1)
+        visible = sample_visible(keys, where, config)
+        hidden = sample_hidden(keys, present, config.drop_modality)
+        tokens = model.micro(batch, visible, hidden, exact=False)
+        rebuilt = merge(decoder_graph, own(trained, "decoder/"))(tokens, visible, places_there(batch, where))
+        amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
+        project = merge(projection_graph, own(trained, "projection/"))
+        contrast, _ = leave_one_out(*project(tokens), project.log_scale[...], axes)
+        router = jax.tree.map(lambda v: jax.lax.pmean(v, axes), tokens.router)
+        return amplitude + spectral + 0.1 * contrast + 0.01 * router["balance"] + 0.001 * router["z"], {}
+
+    batch = jax.tree.map(jnp.asarray, signals())
+    sharded = shard_loss(loss, make_mesh())
+    return jax_case(sizes, lambda p: sharded(p, batch, jax.random.split(jax.random.key(0), BATCH))[0])
+
+
+def plain_ours() -> dict[str, float]:
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from sleepmami_jax.models.initial import Rngs
+    from sleepmami_jax.models.sleepmami import merge, split
+    from sleepmami_jax.models.transformer import Block, Mlp
+
+    rngs = Rngs(0)
+    graph, params = split(
+        nnx.List(Block(DIM, HEADS, Mlp(DIM, 4 * DIM, rngs=rngs), rngs=rngs) for _ in range(LAYERS))
+    )
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((BATCH, LENGTH, DIM)).astype(np.float32))
+    ok = jnp.ones((BATCH, LENGTH), bool)
+
+    def loss(params):
+        h = x
+        for block in merge(graph, params):
+            h, _ = block(h, ok)
+        return (h**2).mean()
+
+    return jax_case({name: jnp.asarray(v) for name, v in params.items()}, loss)
+
+
+def torch_case(module, loss) -> dict[str, float]:
+    import torch
+
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True
+    )
+
+    def step():
+        optimizer.zero_grad()
+        loss().backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+
+    return timed(step)
+
+
+def torch_blocks():
+    """The blocks of `models.transformer` and `models.moe` as PyTorch modules."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Attention(nn.Module):
+        def __init__(self, dim, heads):
+            super().__init__()
+            self.heads = heads
+            self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
+
+        def forward(self, x, ok):
+            b, length, dim = x.shape
+            q, k, v = self.qkv(x).view(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            y = functional.scaled_dot_product_attention(q, k, v, attn_mask=ok[:, None, None, :])
+            return self.out(y.transpose(1, 2).reshape(b, length, dim))
+
+    class Mlp(nn.Module):
+        def __init__(self, dim, hidden):
+            super().__init__()
+            self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+
+        def forward(self, x, ok):
+            return self.down(functional.gelu(self.up(x), approximate="tanh")), 0.0
+
+    class MixtureOfExperts(nn.Module):
+        """Dropless: each expert takes its tokens by index, as is natural where shapes may change."""
+
+        def __init__(self, dim, hidden, experts, top_k):
+            super().__init__()
+            self.top_k = top_k
+            self.router = nn.Linear(dim, experts, bias=False)
+            self.up = nn.Parameter(torch.empty(experts, dim, hidden))
+            self.down = nn.Parameter(torch.empty(experts, hidden, dim))
+
+        def forward(self, x, ok):
+            shape, x = x.shape, x.reshape(-1, x.shape[-1])
+            logits = self.router(x)
+            probs = logits.softmax(-1)
+            gate, expert = probs.topk(self.top_k)
+            gate = gate / gate.sum(-1, keepdim=True)
+            y = torch.zeros_like(x)
+            for e, (up, down) in enumerate(zip(self.up, self.down, strict=True)):
+                token, choice = torch.where(expert == e)
+                h = functional.gelu(x[token] @ up, approximate="tanh") @ down
+                y = y.index_add(0, token, h * gate[token, choice, None])
+            load = functional.one_hot(expert[:, 0], len(self.up)).float().mean(0)
+            balance = len(self.up) * (load * probs.mean(0)).sum()
+            return y.view(shape), 0.01 * balance + 0.001 * (logits.logsumexp(-1) ** 2).mean()
+
+    class Block(nn.Module):
+        def __init__(self, dim, heads, feedforward):
+            super().__init__()
+            self.norm_attention, self.norm_feedforward = nn.RMSNorm(dim, 1e-6), nn.RMSNorm(dim, 1e-6)
+            self.attention, self.feedforward = Attention(dim, heads), feedforward
+
+        def forward(self, x, ok):
+            x = x + self.attention(self.norm_attention(x), ok)
+            y, loss = self.feedforward(self.norm_feedforward(x), ok)
+            return x + y, loss
+
+    return Block, Mlp, MixtureOfExperts
+
+
+def plain_torch() -> dict[str, float]:
+    import torch
+
+    Block, Mlp, _ = torch_blocks()
+    module = torch.nn.ModuleList(Block(DIM, HEADS, Mlp(DIM, 4 * DIM)) for _ in range(LAYERS))
+    x, ok = torch.randn(BATCH, LENGTH, DIM), torch.ones(BATCH, LENGTH, dtype=torch.bool)
+
+    def loss():
+        h = x
+        for block in module:
+            h, _ = block(h, ok)
+        return (h**2).mean()
+
+    return torch_case(module, loss)
+
+
+def torch_micro(params):
+    """The Micro-Encoder as a PyTorch module with the same numbers."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    from sleepmami_jax.models.micro import layout
+    from sleepmami_jax.models.tokenizer import POWER_FLOOR, n_bands, spectrum_matrices, time_code
+
+    Block, Mlp, MixtureOfExperts = torch_blocks()
+    micro, where = CONFIG.micro, layout(CONFIG.modalities)
+
+    class Tokenizer(nn.Module):
+        def __init__(self, samples, slots, tokens):
+            super().__init__()
+            self.amplitude = nn.Linear(samples, micro.dim)
+            self.spectrum = nn.Linear(n_bands(samples), micro.dim, bias=False)
+            self.mix = nn.Linear(micro.dim, micro.dim)
+            self.slot = nn.Parameter(torch.empty(slots, micro.dim))
+            self.matrices = [torch.from_numpy(m) for m in spectrum_matrices(samples)]
+            self.times = torch.from_numpy(time_code(tokens, micro.dim))
+
+        def forward(self, x):
+            cosine, sine, bands = self.matrices
+            centred = x - x.mean(-1, keepdim=True)
+            power = (centred @ cosine) ** 2 + (centred @ sine) ** 2
+            spectrum = (power @ bands + POWER_FLOOR).log()
+            h = self.amplitude(x) + self.spectrum(0.5 * spectrum)
+            return self.mix(functional.gelu(h, approximate="tanh")) + self.slot[:, None] + self.times
+
+    class ModalityEncoder(nn.Module):
+        def __init__(self, m):
+            super().__init__()
+            samples = where.token_s[m] * RATE_HZ[m]
+            self.tokenizer = Tokenizer(samples, len(CONFIG.modalities[m].slots), where.tokens[m])
+            self.blocks = nn.ModuleList(
+                Block(micro.dim, micro.heads, Mlp(micro.dim, micro.mlp_ratio * micro.dim))
+                for _ in range(micro.private_depth)
+            )
+            self.pool = nn.Linear(micro.dim, 1)
+
+        def forward(self, x, ok):  # (B, C, n, P), (B, C, n)
+            b, c, n, _ = x.shape
+            h = self.tokenizer(x).view(b * c, n, -1)
+            for block in self.blocks:
+                h, _ = block(h, ok.view(b * c, n))
+            h = h.view(b, c, n, -1)
+            weight = self.pool(h)[..., 0].masked_fill(~ok, -1e30).softmax(1).masked_fill(~ok, 0.0)
+            return (weight[..., None] * h).sum(1), ok.any(1)
+
+    class MicroEncoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.private = nn.ModuleDict({m.value: ModalityEncoder(m) for m in Modality})
+            self.modality = nn.Parameter(torch.empty(len(Modality), micro.dim))
+            hidden = micro.mlp_ratio * micro.dim
+            self.shared = nn.ModuleList(
+                Block(micro.dim, micro.heads, MixtureOfExperts(micro.dim, hidden, micro.experts, micro.top_k))
+                for _ in range(micro.shared_depth)
+            )
+            self.norm = nn.RMSNorm(micro.dim, 1e-6)
+
+        def forward(self, batch):
+            xs, oks = [], []
+            for i, m in enumerate(Modality):
+                signal, usable = batch[m.value]["signal"], batch[m.value]["usable"]
+                b, c, _ = signal.shape
+                ok = usable.view(b, c, where.tokens[m], -1).all(-1)
+                h, there = self.private[m.value](signal.view(b, c, where.tokens[m], -1), ok)
+                xs.append(h + self.modality[i])
+                oks.append(there)
+            x, ok, losses = torch.cat(xs, 1), torch.cat(oks, 1), 0.0
+            for block in self.shared:
+                x, loss = block(x, ok)
+                losses = losses + loss / len(self.shared)
+            return self.norm(x).masked_fill(~ok[..., None], 0.0), losses
+
+    module, state = MicroEncoder(), {}
+    for name, value in params.items():
+        value = torch.from_numpy(np.array(value))
+        *path, last = name.removeprefix("micro/").split("/")
+        if last == "kernel":
+            value = value.T
+        state[".".join([*path, {"kernel": "weight", "scale": "weight"}.get(last, last)])] = value
+    module.load_state_dict(state)
+    return module
+
+
+def micro_torch() -> dict[str, float]:
+    import torch
+
+    from sleepmami_jax.models.sleepmami import merge
+
+    graph, trained, params = micro_params()
+    module = torch_micro(trained)
+    batch = signals()
+    tensors = {m: {k: torch.from_numpy(v) for k, v in values.items()} for m, values in batch.items()}
+    ours = np.asarray(merge(graph, params).micro(batch, exact=True).x)
+    with torch.no_grad():
+        apart = np.abs(module(tensors)[0].numpy() - ours).max()
+    if apart > 1e-3:
+        raise AssertionError(f"the two networks differ by {apart}: this would compare nothing")
+
+    def loss():
+        x, router = module(tensors)
+        return (x**2).mean() + router
+
+    return torch_case(module, loss)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(globals()[sys.argv[2].replace(" ", "_")]()))
+        return
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    runs: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    for _ in range(rounds):
+        for case in CASES:
+            out = subprocess.run([sys.executable, __file__, "one", case], capture_output=True, text=True)
+            if out.returncode:
+                raise RuntimeError(f"{case}: {out.stderr}")
+            runs[case].append(json.loads(out.stdout.splitlines()[-1]))
+    print(f"{'':14}{'ms':>8}{'system ms':>11}{'faults':>9}{'temp MiB':>10}")
+    for case, results in runs.items():
+        m = {k: statistics.median(r[k] for r in results) for k in results[0]}
+        temp = f"{m['temp_mib']:>10.0f}" if "temp_mib" in m else ""
+        print(f"{case:14}{m['ms']:>8.0f}{m['system_ms']:>11.0f}{m['faults']:>9.0f}{temp}")
+    for a, b in PAIRS:
+        ratios = [x["ms"] / y["ms"] for x, y in zip(runs[a], runs[b], strict=True)]
+        print(f"{a} / {b}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()
