@@ -7,7 +7,9 @@ private blocks, which see every channel, stay shallow. The paper publishes no si
 
 from __future__ import annotations
 
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError, MacroConfig, MicroConfig, ModelConfig
+from sleepmami_jax.models.flops import micro_costs, night_costs, total
 
 DEPTH = {"tiny": 2, "small": 4, "base": 6, "large": 12, "xl": 18}
 """Shared blocks of each size. `tiny` is `ModelConfig()`."""
@@ -51,3 +53,31 @@ def model_of_depth(depth: int) -> ModelConfig:
         ),
         projection_dim=dim,
     )
+
+
+def sizes_table(night_h: float) -> str:
+    """What each size holds and takes, one line a size: parameters in all and those one token meets, useful FLOPs of
+    the forward pass of an epoch and of a night of `night_h` hours, float32 weights, and these with AdamW's two moments.
+
+    Raises:
+      ValueError: a night shorter than an epoch.
+    """
+    epochs = int(night_h * 3600 / EPOCH_S)
+    if epochs < 1:
+        raise ValueError(f"a night of {night_h} h: expected at least one epoch of {EPOCH_S} s")
+    night = f"night of {night_h:g} h, GFLOP"
+    lines = [
+        f"{'':20}{'parameters, M':>18}{'':16}{night:>24}{'memory, MB':>18}",
+        f"{'size':7}{'dim':>6}{'depth':>7}{'total':>9}{'active':>9}{'MFLOP an epoch':>16}{'micro':>12}{'macro':>12}"
+        f"{'weights':>9}{'+ AdamW':>9}",
+    ]
+    for name in DEPTH:
+        config = size(name)
+        epoch, night = total(micro_costs(config)), total(night_costs(config, epochs))
+        parameters, active = epoch.parameters + night.parameters, epoch.active + night.active
+        lines.append(
+            f"{name:7}{config.micro.dim:>6}{config.micro.shared_depth:>7}{parameters / 1e6:>9.1f}{active / 1e6:>9.1f}"
+            f"{epoch.flops / 1e6:>16.0f}{epoch.flops * epochs / 1e9:>12.0f}{night.flops / 1e9:>12.1f}"
+            f"{parameters * 4 / 1e6:>9.0f}{parameters * 12 / 1e6:>9.0f}"
+        )
+    return "\n".join(lines)
