@@ -236,6 +236,13 @@ def sweep(args) -> int:
     return run_sweep(plan, args.workdir, only=args.only, parallel=args.parallel, dry_run=args.dry_run)
 
 
+def sizes(args) -> int:
+    from sleepmami_jax.models.sizes import sizes_table
+
+    print(sizes_table(args.night_hours))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(
@@ -442,6 +449,9 @@ def _parser() -> argparse.ArgumentParser:
         "--run", dest="run_folder", type=Path, required=True, help="the workdir of a finished run"
     )
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
+
+    sub = command(sizes, "what models of each size hold and take", "sleepmami sizes --night-hours 8")
+    sub.add_argument("--night-hours", type=float, default=8.0, help="length of a night")
     return parser
 
 

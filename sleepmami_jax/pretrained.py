@@ -83,12 +83,15 @@ class Pretrained:
                 f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)"
             )
         arrays = night_arrays(night, self.slots, length=-(-n // BLOCK_EPOCHS) * BLOCK_EPOCHS)
-        signals = {m.value: arrays[m.value] for m in Modality}
+        return self.encoded({m.value: arrays[m.value] for m in Modality}, n)
+
+    def encoded(self, signals: dict, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `tokens`, of arrays (see `data.arrays`) that are padded to whole blocks of `BLOCK_EPOCHS`."""
         blocks = [
             self.encode(jax.tree.map(lambda v, i=i: v[i : i + BLOCK_EPOCHS], signals))
-            for i in range(0, n, BLOCK_EPOCHS)
+            for i in range(0, n_epochs, BLOCK_EPOCHS)
         ]
-        x, ok = (np.concatenate(parts)[:n] for parts in zip(*blocks, strict=True))
+        x, ok = (np.concatenate(parts)[:n_epochs] for parts in zip(*blocks, strict=True))
         return x, ok
 
     def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:

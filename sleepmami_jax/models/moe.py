@@ -1,8 +1,8 @@
 """A mixture of experts: each token goes to its top-k experts (Shazeer et al. 2017; Switch Transformer 2021).
 
-Tokens are gathered into a fixed number of slots per expert, so that shapes are static and the experts run as one
-batched matmul. In training an expert takes `capacity` times an even share and drops the rest; with `exact` the
-slots hold every token, so nothing is dropped and no token's result depends on its neighbours in the batch.
+In training tokens are gathered into a fixed number of slots per expert, so that shapes are static and the experts
+run as one batched matmul: an expert takes `capacity` times an even share and drops the rest. With `exact` nothing is
+dropped (see `dropless`), and no token's result depends on its neighbours in the batch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from sleepmami_jax.models.dropless import dropless
 from sleepmami_jax.models.initial import MATMUL, Linear, Rngs, lecun
 
 
@@ -67,15 +68,45 @@ class MixtureOfExperts(nnx.Module):
         that found their expert full; `busiest` and `idlest` are the demand for two experts over an even share:
         both 1 for an even router, the number of experts (over top-k) and 0 for one that has collapsed.
         """
-        t, dim = x.shape
         e, k = self.experts, self.top_k
         logits = self.router(x.astype(jnp.float32))  # (T, E)
         probs = jax.nn.softmax(logits, axis=-1)
         gate, expert = jax.lax.top_k(probs, k)  # (T, K)
         gate = gate / gate.sum(-1, keepdims=True)
+        chosen = jnp.where(ok[:, None], expert, e)  # (T, K), e is nowhere
+        if exact:
+            x = x.astype(self.up[...].dtype)
+            y, full = dropless(x, chosen, gate, self.up[...], self.down[...]), jnp.zeros(())
+        else:
+            y, full = self._with_capacity(x, chosen.reshape(-1), gate)
 
-        slots = t if exact else min(t, math.ceil(self.capacity * t * k / e))
-        chosen = jnp.where(ok[:, None], expert, e).reshape(-1)  # (T*K,), e is nowhere
+        there = ok.astype(jnp.float32)
+        first = jax.nn.one_hot(expert[:, 0], e).T @ there  # tokens whose first choice it is
+        n, load, importance, demand, z, full = jax.lax.psum(
+            (
+                there.sum(),
+                first,
+                probs.T @ there,
+                jax.nn.one_hot(chosen.reshape(-1), e).sum(0),
+                jax.nn.logsumexp(logits, axis=-1) ** 2 @ there,
+                full,
+            ),
+            axes,
+        )
+        n = jnp.maximum(n, 1.0)
+        return y, {
+            "balance": e * (load * importance).sum() / n**2,
+            "z": z / n,
+            "dropped": full / (n * k),
+            "busiest": demand.max() * e / (n * k),
+            "idlest": demand.min() * e / (n * k),
+        }
+
+    def _with_capacity(self, x, chosen, gate) -> tuple[jax.Array, jax.Array]:
+        """The experts' sum (T, D), and how many choices (T*K,) found no slot."""
+        t, dim = x.shape
+        e, k = self.experts, self.top_k
+        slots = min(t, math.ceil(self.capacity * t * k / e))
         one_hot = jax.nn.one_hot(chosen, e, dtype=jnp.int32)  # (T*K, E)
         place = (jnp.cumsum(one_hot, axis=0) * one_hot).sum(-1) - 1  # position in its expert's queue
         kept = (chosen < e) & (place < slots)
@@ -88,26 +119,4 @@ class MixtureOfExperts(nnx.Module):
         h = jax.nn.gelu(checkpoint_name(h @ up, MATMUL))
         h = checkpoint_name(h @ down, MATMUL).reshape(e * slots, dim)
         h = take_rows(h, slot, choice[:, None]).reshape(t, k, dim)
-        y = (h * gate[..., None].astype(h.dtype)).sum(1)
-
-        there = ok.astype(jnp.float32)
-        first = jax.nn.one_hot(expert[:, 0], e).T @ there  # tokens whose first choice it is
-        n, load, importance, demand, z, full = jax.lax.psum(
-            (
-                there.sum(),
-                first,
-                probs.T @ there,
-                one_hot.sum(0).astype(jnp.float32),
-                jax.nn.logsumexp(logits, axis=-1) ** 2 @ there,
-                ((chosen < e) & ~kept).sum().astype(jnp.float32),
-            ),
-            axes,
-        )
-        n = jnp.maximum(n, 1.0)
-        return y, {
-            "balance": e * (load * importance).sum() / n**2,
-            "z": z / n,
-            "dropped": full / (n * k),
-            "busiest": demand.max() * e / (n * k),
-            "idlest": demand.min() * e / (n * k),
-        }
+        return (h * gate[..., None].astype(h.dtype)).sum(1), ((chosen < e) & ~kept).sum().astype(jnp.float32)

@@ -1,0 +1,271 @@
+"""Parameters and FLOPs of the model from its configuration alone.
+
+XLA counts the body of a scan once and knows nothing of what is useful, so these are counted by hand, module by module
+in the order of the modules, and tests hold them against the real parameters and the real matmuls. A multiply-add is 2
+FLOPs. Matmuls are counted and element-wise work (norms, softmax, GELU, convolutions, decays) is not: it is a few per
+cent of the FLOPs of all but the smallest models, whatever it costs in time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from sleepmami_jax.config import (
+    Experiment,
+    Finetuning,
+    MacroConfig,
+    MacroPretraining,
+    MicroConfig,
+    MicroPretraining,
+    ModelConfig,
+)
+from sleepmami_jax.models.dropless import block_rows, blocks
+from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.ssd import CONV_WIDTH
+from sleepmami_jax.models.tokenizer import n_bands
+from sleepmami_jax.objectives.masked import visible_tokens
+from sleepmami_jax.scoring.prediction import RESPIRATORY_CLASSES
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a module holds, and what one forward pass of it takes. Costs add up.
+
+    Attributes:
+      parameters: numbers in its parameters.
+      active: of these, those that one token meets (its experts; its modality).
+      flops: useful FLOPs.
+      fixed: of these, FLOPs of matmuls with constants, which have no backward pass.
+      padding: FLOPs of empty rows of experts, done on top of the useful ones; negative if more tokens are dropped.
+    """
+
+    parameters: int = 0
+    active: float = 0
+    flops: float = 0
+    fixed: float = 0
+    padding: float = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(self._values(), other._values(), strict=True)))
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(*(a * times for a in self._values()))
+
+    def _values(self) -> tuple[float, ...]:
+        return (self.parameters, self.active, self.flops, self.fixed, self.padding)
+
+    @property
+    def executed(self) -> float:
+        """FLOPs that are really done."""
+        return self.flops + self.padding
+
+    @property
+    def training(self) -> float:
+        """Forward and backward, which is two forward passes: by inputs and by parameters."""
+        return 3 * self.flops - 2 * self.fixed
+
+
+def total(costs: dict[str, Cost]) -> Cost:
+    """The sum of the parts."""
+    return sum(costs.values(), Cost())
+
+
+def _linear(inputs: int, outputs: int, rows: float, bias: bool = True) -> Cost:
+    n = inputs * outputs + bias * outputs
+    return Cost(n, n, 2 * inputs * outputs * rows)
+
+
+def _matmul(inputs: int, outputs: int, rows: float) -> Cost:
+    """Of activations with activations."""
+    return Cost(flops=2 * inputs * outputs * rows)
+
+
+def _vectors(n: int) -> Cost:
+    """Parameters without a matmul: norms, embeddings, biases."""
+    return Cost(n, n)
+
+
+def _log_spectrum(samples: int, rows: float) -> Cost:
+    bins = samples // 2 + 1
+    flops = 2 * rows * (2 * samples * bins + bins * n_bands(samples))
+    return Cost(flops=flops, fixed=flops)
+
+
+def _block(dim: int, feedforward: Cost, rows: float, length: int) -> Cost:
+    """A transformer block over `rows` tokens in sequences of `length`."""
+    attention = _linear(dim, 3 * dim, rows, False) + _linear(dim, dim, rows, False)
+    return _vectors(2 * dim) + attention + _matmul(dim, length, rows) * 2 + feedforward
+
+
+def _mlp(dim: int, hidden: int, rows: float) -> Cost:
+    return _linear(dim, hidden, rows) + _linear(hidden, dim, rows)
+
+
+def expert_rows(micro: MicroConfig, tokens: int, exact: bool) -> int:
+    """Rows that the experts of one block compute for so many tokens, empty ones included; of the worst routing."""
+    choices = tokens * micro.top_k
+    if exact:
+        return blocks(choices, micro.experts) * block_rows(choices, micro.experts)
+    return micro.experts * min(tokens, math.ceil(micro.capacity * choices / micro.experts))
+
+
+def _experts(micro: MicroConfig, tokens: int, exact: bool) -> Cost:
+    one = 2 * micro.dim * micro.mlp_ratio * micro.dim  # parameters of an expert
+    router = _linear(micro.dim, micro.experts, tokens, bias=False)
+    choices = tokens * micro.top_k
+    return router + Cost(
+        micro.experts * one,
+        micro.top_k * one,
+        2 * one * choices,
+        padding=2 * one * (expert_rows(micro, tokens, exact) - choices),
+    )
+
+
+def micro_costs(
+    config: ModelConfig, epochs: int = 1, visible: dict[Modality, int] | None = None, *, exact: bool = True
+) -> dict[str, Cost]:
+    """The Micro-Encoder over so many epochs in one batch, all channels there: `private`, `shared`.
+
+    Args:
+      visible: tokens of each modality that are encoded; None is all of them.
+      exact: without a capacity, as in scoring.
+    """
+    micro, where = config.micro, layout(config.modalities)
+    visible = where.tokens if visible is None else visible
+    private, length = Cost(), sum(visible.values())
+    for m in Modality:
+        one = _private(config, m, epochs, visible[m])
+        private += replace(one, active=one.active * visible[m] / length)
+    block = _block(micro.dim, _experts(micro, epochs * length, exact), epochs * length, length)
+    own = Cost(micro.dim * (len(Modality) + 1), 2 * micro.dim)  # modality embeddings, last norm
+    return {"private": private, "shared": block * micro.shared_depth + own}
+
+
+def _private(config: ModelConfig, modality: Modality, epochs: int, tokens: int) -> Cost:
+    micro, spec = config.micro, config.modalities[modality]
+    samples, channels, dim = spec.token_s * RATE_HZ[modality], len(spec.slots), micro.dim
+    rows = epochs * channels * tokens
+    tokenizer = (
+        _linear(samples, dim, rows)
+        + _log_spectrum(samples, rows)
+        + _linear(n_bands(samples), dim, rows, bias=False)
+        + _linear(dim, dim, rows)
+        + Cost(channels * dim, dim)
+    )
+    block = _block(dim, _mlp(dim, micro.mlp_ratio * dim, rows), rows, tokens)
+    return tokenizer + block * micro.private_depth + _linear(dim, 1, rows)
+
+
+def _ssd(dim: int, c: MacroConfig, length: int) -> Cost:
+    inner, n = 2 * dim, c.state
+    heads, padded = inner // c.head_dim, length + -length % c.chunk
+    direction = (
+        _vectors((CONV_WIDTH + 1) * (inner + 2 * n) + 3 * heads + inner)
+        + _matmul(n, c.chunk, padded)  # C B^T
+        + _matmul(c.chunk, inner, padded)  # within a chunk
+        + _matmul(n, inner, padded) * 2  # into the state and out of it
+    )
+    projections = _linear(dim, 2 * inner + 2 * n + heads, length, False) + _linear(inner, dim, length, False)
+    return _vectors(dim) + projections + direction * (1 + c.bidirectional)
+
+
+def night_costs(config: ModelConfig, epochs: int) -> dict[str, Cost]:
+    """All but the Micro-Encoder over one night of so many epochs.
+
+    `context` is the way up to the last level of the Macro-Encoder, `vector` its vector of the night, `epochs` the way
+    back down; `seconds` and `heads` follow.
+    """
+    c, dim = config.macro, config.micro.dim
+    downs = max(0, c.levels - 1)
+    top = -(-epochs // c.merge**downs)
+    lengths = [top * c.merge ** (downs - i) for i in range(c.levels)]
+    context = _linear(dim, c.dim, top * c.merge**downs) * len(Modality)
+    for length in lengths:
+        context += _ssd(c.dim, c, length) * c.blocks_per_level
+    for length in lengths[1:]:
+        context += _linear(c.merge * c.dim, c.dim, length)
+    pooled = 2 * c.pool_heads * c.dim + 2 * len(Modality) * dim
+    vector = (
+        _linear(c.dim, c.pool_heads, top) + _matmul(c.pool_heads, c.dim, top) * 2 + _linear(pooled, c.dim, 1)
+    )
+    back = _vectors(c.dim)
+    for length in lengths[:-1]:
+        back += _linear(c.dim, c.dim, length)
+    tokens = layout(config.modalities).tokens
+    enter = sum((_linear(dim, c.seconds_dim, epochs * n) for n in tokens.values()), Cost())
+    context_of_seconds = _linear(c.dim, c.seconds_dim, epochs) + _vectors(c.seconds_dim)
+    seconds = _ssd(c.seconds_dim, c, EPOCH_S * epochs) * c.seconds_depth
+    events = len(RESPIRATORY_CLASSES) + 1  # and arousal
+    return {
+        "context": context,
+        "vector": vector,
+        "epochs": back,
+        "seconds": enter + context_of_seconds + seconds,
+        "heads": _linear(c.dim, 5, epochs) + _linear(c.seconds_dim, events, EPOCH_S * epochs),
+    }
+
+
+def decoder_cost(config: ModelConfig, dim: int, epochs: int, visible: dict[Modality, int]) -> Cost:
+    """The decoder of masked autoencoding, `dim` wide, and the spectra of what it is to rebuild."""
+    where = layout(config.modalities)
+    rows = epochs * where.total
+    cost = _linear(config.micro.dim, dim, epochs * sum(visible.values())) + _vectors(
+        dim * (1 + len(Modality))
+    )
+    cost += _block(dim, _mlp(dim, 2 * dim, rows), rows, where.total)
+    for m in Modality:
+        samples, channels = where.token_s[m] * RATE_HZ[m], len(config.modalities[m].slots)
+        rows = epochs * channels * where.tokens[m]
+        cost += _vectors(channels * dim) + _linear(dim, dim, rows) + _linear(dim, samples, rows)
+        cost += _linear(dim, n_bands(samples), rows) + _log_spectrum(samples, rows)
+    return cost
+
+
+def step_flops(experiment: Experiment) -> float:
+    """Useful FLOPs of one training step over the global batch, forward and backward, on all devices together.
+
+    What is frozen and done before the run (micro tokens) is no part of a step; what is computed again to save memory
+    and the empty rows of experts are not useful.
+    """
+    model, objective = experiment.model, experiment.objective
+    batch, out = objective.batch, model.projection_dim
+    match objective:
+        case MicroPretraining():
+            visible = visible_tokens(layout(model.modalities), objective.mask_ratio)
+            cost = total(micro_costs(model, batch, visible, exact=False))
+            cost += decoder_cost(model, objective.decoder_dim, batch, visible)
+            contrasts = 2 if objective.contrast == "leave_one_out" else len(Modality) - 1
+            cost += _linear(model.micro.dim, out, batch * len(Modality))
+            cost += _matmul(out, batch, batch * len(Modality)) * contrasts
+        case MacroPretraining():
+            night = night_costs(model, objective.night_epochs)
+            views = 2 * batch
+            cost = (night["context"] + night["vector"]) * views
+            cost += _linear(model.macro.dim, out, views) + _matmul(out, views, views)
+            if not objective.freeze_micro:
+                cost += total(micro_costs(model, batch * objective.night_epochs, exact=False))
+        case Finetuning():
+            night = night_costs(model, objective.epochs)
+            cost = (night["context"] + night["epochs"] + night["seconds"] + night["heads"]) * batch
+            if not objective.freeze_micro:
+                cost += total(micro_costs(model, batch * objective.epochs, exact=False))
+    return cost.training
+
+
+PEAK_FLOPS = {
+    "TPU v4": 2.75e14,
+    "TPU v5 lite": 1.97e14,  # v5e
+    "TPU v5": 4.59e14,  # v5p
+    "TPU v6 lite": 9.2e14,  # v6e
+    "NVIDIA H100 80GB HBM3": 9.9e14,  # SXM, without sparsity
+    "NVIDIA H200": 9.9e14,
+}
+"""bf16 matmul FLOPs a second of one chip, by JAX's `device_kind`. TPUs: "How to Scale Your Model"
+(jax-ml.github.io/scaling-book, TPUs); GPUs: NVIDIA's data sheets."""
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """`PEAK_FLOPS` of a device, None for one that is not in it (a CPU has no such number)."""
+    return PEAK_FLOPS.get(device_kind)
