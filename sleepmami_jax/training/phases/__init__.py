@@ -27,9 +27,9 @@ def build(experiment: Experiment, start: ModelFolder | None, workdir: Path, prog
       progress: `(description, total) -> tick`, shows long preparations.
     """
     if start is None:
-        graph, params = create(experiment.model, experiment.seed)
+        graph, params = create(experiment.model, experiment.seed, experiment.compute)
     else:
-        graph, _ = structure(experiment.model)
+        graph, _ = structure(experiment.model, experiment.compute)
         params = {name: jnp.asarray(value) for name, value in start.params.items()}
     make = {
         MicroPretraining: micro_pretraining,

@@ -67,7 +67,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
             if config.drop_modality:
                 there = places_there(signals, where).reshape(n, e, -1)
                 hidden = jnp.repeat(hidden_modalities(keys, there), e, axis=0)
-            micro = model.micro(signals, hidden=hidden, exact=False)
+            micro = model.micro(signals, hidden=hidden, exact=False, axes=axes)
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))
             balance, metrics = router_loss(micro.router, 1.0, config, axes)
         labels = {"stage": batch["stage"]}

@@ -62,7 +62,7 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
         there = places_there(batch, where)
         visible = sample_visible(keys, where, config)
         hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)
-        tokens = model.micro(batch, visible, hidden, exact=False)
+        tokens = model.micro(batch, visible, hidden, exact=False, axes=axes)
         rebuilt = objective.decoder(tokens, visible, there)
         amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
         balance, metrics = router_loss(tokens.router, 1.0, config, axes)

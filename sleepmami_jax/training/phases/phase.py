@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.data.batches import Batches, window_batches
 from sleepmami_jax.frozen import model_slots
+from sleepmami_jax.models.precision import cast
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
 from sleepmami_jax.objectives.reduce import global_mean, on_each_device
 
@@ -59,7 +61,7 @@ def modules(
 
     The one place where the parameters of a loss become modules.
     """
-    params = on_each_device(params, axes)
+    params = cast(on_each_device(params, axes), compute.dtype)
     own = {n: v for n, v in params.items() if not n.startswith("objective/")}
     extra = {n.removeprefix("objective/"): v for n, v in params.items() if n.startswith("objective/")}
     return merge(graph, own), None if objective is None else merge(objective, extra)
@@ -71,12 +73,14 @@ def router_loss(
     config: MicroPretraining | MacroPretraining | Finetuning,
     axes,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The router's part of a loss, and all of its statistics as metrics.
+    """The router's part of a loss, and all of its statistics as metrics; nothing without a router.
 
     Args:
       router: statistics of this device, each a number or one for every block of epochs.
       weight: how much each of them counts.
     """
+    if not router:
+        return jnp.zeros(()), {}
     means = {key: global_mean(v, weight, axes)[0] for key, v in router.items()}
     loss = config.balance_weight * means["balance"] + config.router_z_weight * means["z"]
     return loss, {f"moe_{key}": value for key, value in means.items()}
