@@ -11,7 +11,6 @@ Decays and their sums are float32 whatever `x` is, and so are the states; matmul
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +45,9 @@ def ssd(
     return y.reshape(x.shape[0], length + pad, *x.shape[2:])[:, :length]
 
 
-_dot = partial(jnp.einsum, preferred_element_type=jnp.float32)
+def _dot(subscripts: str, *operands: jax.Array, **precision) -> jax.Array:
+    """A product as float32. Asking the matmul itself for float32 is what XLA on CPU cannot do with bfloat16."""
+    return jnp.einsum(subscripts, *operands, **precision).astype(jnp.float32)
 
 
 @jax.custom_vjp
