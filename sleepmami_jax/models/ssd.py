@@ -22,7 +22,7 @@ from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, ones, uniform, z
 CONV_WIDTH = 4  # Mamba's short causal convolution
 FORGOTTEN = (
     -60.0
-)  # log of a decay that is nothing beside 1; smaller ones are denormal, which CPUs multiply slowly
+)  # log of a decay that is nothing beside 1: taken as 0, since CPUs are slow at denormal numbers
 
 
 def ssd(
@@ -52,7 +52,7 @@ def _dot(subscripts: str, *operands: jax.Array, **precision) -> jax.Array:
 
 @jax.custom_vjp
 def _chunks(x, dt, a, b, c):  # (B, K, c, H, P), (B, K, c, H), (H,), (B, K, c, N), (B, K, c, N)
-    """`ssd` of K chunks. The gradient is written out: it needs half of what automatic differentiation stores."""
+    """`ssd` of K chunks. Its gradient is written out: it keeps the states between chunks and no decays."""
     return _chunks_forward(x, dt, a, b, c)[0]
 
 
@@ -73,9 +73,7 @@ def _chunks_backward(saved, dy):
     from_start, to_end, decay = _decays(dt, a)
     keep = from_start[:, :, -1]
     dx, dy_start = _scaled(x, dt), _scaled(dy, from_start)
-    after = _carried(
-        keep, _dot("bkin,bkihp->bknhp", c, dy_start), reverse=True
-    )  # gradient of the state it leaves
+    after = _carried(keep, _dot("bkin,bkihp->bknhp", c, dy_start), reverse=True)  # of the state each leaves
     begun, left = before.astype(x.dtype), after.astype(x.dtype)
 
     weight = _dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay
@@ -97,7 +95,7 @@ def _chunks_backward(saved, dy):
     d_dt = d_step * a + (d_dx * x).sum(-1)
     d_a = (d_step * dt).sum((0, 1, 2))
     gradients = (d_dx * dt[..., None], d_dt, d_a, d_b, d_c)
-    return tuple(g.astype(v.dtype) for g, v in zip(gradients, saved, strict=False))
+    return tuple(g.astype(v.dtype) for g, v in zip(gradients, saved[:5], strict=True))
 
 
 _chunks.defvjp(_chunks_forward, _chunks_backward)
