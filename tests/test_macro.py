@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,7 +11,8 @@ from data_pipeline.night import EPOCH_S, Modality
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.macro import ModalityMerge, epoch_means, token_statistics
 from sleepmami_jax.models.micro import layout
-from sleepmami_jax.models.sleepmami import NightOutput, merge, split, structure
+from sleepmami_jax.models.sleepmami import NightOutput, create, merge, split, structure
+from sleepmami_jax.training.optimizer import decays
 
 NIGHTS = 2
 
@@ -18,8 +20,10 @@ NIGHTS = 2
 @pytest.fixture(scope="module")
 def call(model):
     """The compiled model without the Micro-Encoder: (tokens, ok) -> vector, epochs, seconds."""
-    graph, params = model
+    return compiled(*model)
 
+
+def compiled(graph, params):
     @jax.jit
     def run(params, tokens, ok):
         model = merge(graph, params)
@@ -27,6 +31,20 @@ def call(model):
         return vector, epochs, model.seconds(tokens, ok, epochs)
 
     return lambda tokens, ok: jax.device_get(run(params, tokens, ok))
+
+
+def variant(tiny, **macro):
+    """The tiny model with other fields of MacroConfig: its parameters, and `call` of it."""
+    graph, params = create(replace(tiny, macro=replace(tiny.macro, **macro)), 0)
+    return params, compiled(graph, params)
+
+
+def difference(call, tokens, changed, ok):
+    """How much the vector (D,), each epoch (E,) and each second (30 E,) answer to a change of tokens."""
+    vector, epochs, seconds = (
+        np.abs(a - b) for a, b in zip(call(tokens, ok), call(changed, ok), strict=True)
+    )
+    return vector.max(0), epochs.max((0, 2)), seconds.max((0, 2))
 
 
 def night(tiny, epochs, seed=0):
@@ -75,12 +93,23 @@ def test_an_epoch_hears_the_whole_night(tiny, call):
     tokens, ok = night(tiny, 9)
     changed = tokens.copy()
     changed[:, 4] += 1
-    vector, epochs, seconds = (
-        np.abs(a - b) for a, b in zip(call(tokens, ok), call(changed, ok), strict=True)
-    )
+    vector, epochs, seconds = difference(call, tokens, changed, ok)
     assert vector.max() > 1e-4
-    assert (epochs.max((0, 2)) > 1e-6).all()
-    assert (seconds.max((0, 2)) > 1e-7).mean() > 0.9
+    assert (epochs > 1e-6).all()
+    assert (seconds > 1e-7).mean() > 0.9
+
+
+def test_without_levels_an_epoch_hears_itself_alone(tiny):
+    params, call = variant(tiny, levels=0, seconds_depth=0)
+    left = {name.split("/")[1] for name in params if name.startswith(("macro/", "seconds/"))}
+    assert left == {"enter", "norm", "pool", "vector", "context"}
+    tokens, ok = night(tiny, 7)
+    changed = tokens.copy()
+    changed[:, 4] += 1
+    vector, epochs, seconds = difference(call, tokens, changed, ok)
+    assert vector.max() > 1e-4
+    np.testing.assert_array_equal(np.flatnonzero(epochs), [4])
+    np.testing.assert_array_equal(np.flatnonzero(seconds), np.arange(4 * EPOCH_S, 5 * EPOCH_S))
 
 
 def test_a_night_with_nothing_is_finite(tiny, call):
@@ -166,3 +195,62 @@ def test_parameters_go_through_their_flat_names_and_back(model):
     assert again.keys() == params.keys()
     for name, value in params.items():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+def test_without_blocks_a_second_is_linear_in_its_tokens_and_its_epoch(tiny):
+    graph, params = create(replace(tiny, macro=replace(tiny.macro, seconds_depth=0)), 0)
+    seconds = jax.jit(lambda *v: merge(graph, params).seconds(*v))
+    where = layout(tiny.modalities)
+    tokens, ok = night(tiny, 3)
+    epochs = np.random.default_rng(1).standard_normal((NIGHTS, 3, tiny.macro.dim)).astype(np.float32)
+    y, zero = seconds(tokens, ok, epochs), seconds(0 * tokens, ok, 0 * epochs)
+    np.testing.assert_allclose(seconds(3 * tokens, ok, 3 * epochs) - zero, 3 * (y - zero), atol=1e-4)
+
+    changed, there = tokens.copy(), np.ones_like(ok)
+    token = 2  # of the first modality, in the second epoch
+    changed[:, 1, where.offset[Modality.EEG] + token] += 1
+    moved = np.abs(seconds(changed, there, epochs) - seconds(tokens, there, epochs)).max((0, 2))
+    first = EPOCH_S + token * where.token_s[Modality.EEG]
+    np.testing.assert_array_equal(np.flatnonzero(moved), first + np.arange(where.token_s[Modality.EEG]))
+
+
+def test_selective_blocks_read_in_one_direction_where_asked(tiny):
+    params, call = variant(tiny, mixer="selective", bidirectional=False, levels=1)
+    assert "macro/levels/0/0/forward/x_proj/kernel" in params
+    assert not any("backward" in name for name in params)
+    matrices = {name.rsplit("/", 2)[-2] for name in params if "/forward/" in name and decays(name)}
+    assert matrices == {"x_proj", "dt_proj"}
+    tokens, ok = night(tiny, 7)
+    changed = tokens.copy()
+    changed[:, 4] += 1
+    vector, epochs, seconds = difference(call, tokens, changed, ok)
+    assert vector.max() > 1e-4
+    np.testing.assert_array_equal(np.flatnonzero(epochs), [4, 5, 6])
+    assert np.flatnonzero(seconds)[0] == 4 * EPOCH_S
+
+
+def test_three_merge_into_one(tiny):
+    _, call = variant(tiny, merge=3, levels=2, seconds_depth=0)
+    tokens, ok = night(tiny, 8)
+    ok[:, 5:] = False
+    for one, other in zip(call(tokens, ok), call(tokens[:, :5], ok[:, :5]), strict=True):
+        np.testing.assert_allclose(one[:, : other.shape[1]], other, atol=1e-5)
+
+
+@pytest.mark.parametrize("mixer", ["ssd", "selective"])
+def test_bfloat16_tokens_give_bfloat16_features(tiny, mixer):
+    graph, shapes = structure(replace(tiny, macro=replace(tiny.macro, mixer=mixer)))
+    tokens, ok = night(tiny, 5)
+    exact = ("a_log", "dt_bias", "d")
+    low = {
+        k: v if k.rsplit("/", 1)[-1] in exact else jax.ShapeDtypeStruct(v.shape, jnp.bfloat16)
+        for k, v in shapes.items()
+    }
+
+    def run(params, tokens):
+        model = merge(graph, params)
+        vector, epochs = model.macro(*epoch_means(tokens, ok, model.micro.layout))
+        return vector, epochs, model.seconds(tokens, ok, epochs)
+
+    out = jax.eval_shape(run, low, jnp.asarray(tokens, jnp.bfloat16))
+    assert [v.dtype for v in out] == ["bfloat16"] * 3

@@ -1,4 +1,9 @@
-"""The chunked scan against the recurrence it stands for, and what padding may change: nothing."""
+"""The chunked scan against the recurrence it stands for, and what padding may change in a block: nothing.
+
+Blocks of Mamba-1 (`selective.py`) have the same interface and the same promises, so they stand here beside SSD's.
+"""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +12,8 @@ import pytest
 from flax import nnx
 
 from sleepmami_jax.models.initial import Rngs
+from sleepmami_jax.models.selective import BidirectionalSelective
+from sleepmami_jax.models.sleepmami import merge, split
 from sleepmami_jax.models.ssd import BidirectionalSSD, causal_conv, ssd, ssd_sequential
 
 BATCH, LENGTH, HEADS, P, N = 2, 13, 3, 4, 5
@@ -23,6 +30,12 @@ def inputs(length=LENGTH, seed=0, largest_dt=0.5):
     a = -rng.uniform(0.5, 4, HEADS)
     b, c = rng.standard_normal((2, BATCH, length, N))
     return tuple(v.astype(np.float32) for v in (x, dt, a, b, c))
+
+
+def distance(found, expected) -> float:
+    """The norm of the difference, relative to the norm of what is expected."""
+    found, expected = (np.asarray(v, np.float64) for v in (found, expected))
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
 def recurrence(x, dt, a, b, c):
@@ -88,6 +101,46 @@ def test_the_state_passes_a_masked_step_unchanged():
     np.testing.assert_allclose(whole[:, kept], without, atol=2e-6, rtol=1e-5)
 
 
+def test_bfloat16_stays_bfloat16_and_near():
+    x, dt, a, b, c = inputs(length=100)
+    low = [jnp.asarray(v, jnp.bfloat16) for v in (x, b, c)]
+    weight = np.random.default_rng(9).standard_normal(x.shape).astype(np.float32)
+
+    @jax.jit
+    def both(x, dt, a, b, c):
+        return jax.value_and_grad(lambda *v: (ssd(*v, chunk=8) * weight).sum(), tuple(range(5)))(
+            x, dt, a, b, c
+        )
+
+    _, found = both(low[0], dt, a, *low[1:])
+    _, expected = both(*(np.asarray(v, np.float32) for v in (low[0], dt, a, *low[1:])))
+    y = by_chunks(low[0], dt, a, *low[1:], chunk=8)
+    assert [v.dtype for v in (y, *found)] == [
+        "bfloat16",
+        "bfloat16",
+        "float32",
+        "float32",
+        "bfloat16",
+        "bfloat16",
+    ]
+    assert distance(y, recurrence(low[0], dt, a, *low[1:])) < 1e-2
+    for name, one, other in zip(("x", "dt", "a", "b", "c"), found, expected, strict=True):
+        assert distance(one, other) < 1e-2, name
+
+
+def test_forward_and_backward_fit_in_64_mib():
+    shapes = [(2, 1024, 8, 64), (2, 1024, 8), (8,), (2, 1024, 64), (2, 1024, 64)]
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
+
+    @jax.jit
+    def step(gradient, *v):
+        y, back = jax.vjp(lambda *v: ssd(*v, chunk=64), *v)
+        return y, back(gradient)
+
+    memory = step.lower(shapes[0], *shapes).compile().memory_analysis()
+    assert memory.temp_size_in_bytes <= 64 * 2**20
+
+
 def test_the_convolution_is_causal_and_the_textbook_one():
     rng = np.random.default_rng(0)
     x, kernel, bias = rng.standard_normal((1, 7, 2)), rng.standard_normal((4, 2)), rng.standard_normal(2)
@@ -95,18 +148,30 @@ def test_the_convolution_is_causal_and_the_textbook_one():
     np.testing.assert_allclose(causal_conv(*map(jnp.asarray, (x, kernel, bias)))[0], expected, atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def block():
-    """A bidirectional block whose directions differ in every parameter, and its compiled call."""
-    module = BidirectionalSSD(dim=8, state=4, head_dim=4, chunk=4, rngs=Rngs(0))
+BLOCKS = {
+    "ssd": partial(BidirectionalSSD, dim=8, state=4, head_dim=4, chunk=4),
+    "selective": partial(BidirectionalSelective, dim=8, state=4),
+}
+call = nnx.jit(lambda module, x, ok: module(x, ok))
+
+
+def unlike(module):
+    """`module`, its directions differing in every parameter and none at a value that hides a mistake."""
     rng = np.random.default_rng(3)
-    for direction in (module.forward, module.backward):
-        direction.conv_bias[...] = jnp.asarray(
-            rng.standard_normal(direction.conv_bias[...].shape), jnp.float32
-        )
-        direction.d[...] = jnp.asarray(rng.uniform(0.5, 2, direction.d[...].shape), jnp.float32)
-        direction.dt_bias[...] = jnp.asarray(rng.uniform(-1, 1, direction.dt_bias[...].shape), jnp.float32)
-    return module, nnx.jit(lambda m, x, ok: m(x, ok))
+    for direction in filter(None, (module.forward, module.backward)):
+        for parameter, low, high in (
+            (direction.conv_bias, -2, 2),
+            (direction.d, 0.5, 2),
+            (direction.dt_bias, -1, 1),
+            (direction.a_log, -1, 1),
+        ):
+            parameter[...] = jnp.asarray(rng.uniform(low, high, parameter[...].shape), jnp.float32)
+    return module
+
+
+@pytest.fixture(scope="module", params=BLOCKS)
+def block(request):
+    return unlike(BLOCKS[request.param](rngs=Rngs(0)))
 
 
 def night(length, seed=0):
@@ -115,46 +180,64 @@ def night(length, seed=0):
 
 @pytest.mark.parametrize("longer", [12, 19])
 def test_padding_with_garbage_changes_nothing_in_either_direction(block, longer):
-    module, call = block
     x, ok = night(11), np.ones((2, 11), bool)
     garbage = 100 * night(longer, seed=1)
     garbage[:, :11] = x
     padded_ok = np.arange(longer)[None] < 11
-    padded = call(module, garbage, np.broadcast_to(padded_ok, (2, longer)))
-    np.testing.assert_allclose(padded[:, :11], call(module, x, ok), atol=1e-5)
+    padded = call(block, garbage, np.broadcast_to(padded_ok, (2, longer)))
+    np.testing.assert_allclose(padded[:, :11], call(block, x, ok), atol=1e-5)
     # What is not there passes through untouched.
     np.testing.assert_array_equal(padded[:, 11:], garbage[:, 11:])
 
 
 def test_garbage_in_a_masked_gap_changes_nothing_elsewhere(block):
-    module, call = block
     ok = np.ones((2, 11), bool)
     ok[:, 4:6] = False
     clean, dirty = night(11), night(11)
     dirty[:, 4:6] = 1e3
-    one, other = call(module, clean, ok), call(module, dirty, ok)
+    one, other = call(block, clean, ok), call(block, dirty, ok)
     np.testing.assert_allclose(np.asarray(one)[ok], np.asarray(other)[ok], atol=1e-6)
 
 
 def test_reversed_night_with_swapped_directions_is_the_reversed_result(block):
-    module, call = block
-    mirrored = nnx.clone(module)
+    mirrored = nnx.clone(block)
     mirrored.forward, mirrored.backward = mirrored.backward, mirrored.forward
     x, ok = night(11), np.ones((2, 11), bool)
     ok[0, 7:] = False
-    y = call(module, x, ok)
+    y = call(block, x, ok)
     np.testing.assert_allclose(call(mirrored, x[:, ::-1], ok[:, ::-1])[:, ::-1], y, atol=1e-5)
-    assert not np.allclose(call(module, x[:, ::-1], ok[:, ::-1])[:, ::-1], y, atol=1e-2)
+    assert not np.allclose(call(block, x[:, ::-1], ok[:, ::-1])[:, ::-1], y, atol=1e-2)
 
 
 def test_both_directions_are_heard(block):
     """The first and the last place each answer to the other end of the night."""
-    module, call = block
+    x, ok = night(11), np.ones((2, 11), bool)
+    changed = x.copy()
+    changed[:, 5] += 1
+    difference = np.abs(np.asarray(call(block, changed, ok) - call(block, x, ok))).max((0, 2))
+    assert (difference > 0).all()  # what is not heard changes nothing at all
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_one_direction_hears_only_what_came_before(kind):
+    module = unlike(BLOCKS[kind](bidirectional=False, rngs=Rngs(0)))
+    assert not any("backward" in name for name in split(module)[1])
     x, ok = night(11), np.ones((2, 11), bool)
     changed = x.copy()
     changed[:, 5] += 1
     difference = np.abs(np.asarray(call(module, changed, ok) - call(module, x, ok))).max((0, 2))
-    assert (difference > 0).all()  # what is not heard changes nothing at all
+    assert (difference[:5] == 0).all()
+    assert (difference[5:] > 0).all()
+
+
+def test_a_block_in_bfloat16_gives_bfloat16_and_stays_near(block):
+    graph, params = split(block)
+    exact = ("a_log", "dt_bias", "d")
+    low = {k: v if k.rsplit("/", 1)[-1] in exact else v.astype(jnp.bfloat16) for k, v in params.items()}
+    x, ok = jnp.asarray(night(40), jnp.bfloat16), np.ones((2, 40), bool)
+    y = call(merge(graph, low), x, ok)
+    assert y.dtype == jnp.bfloat16
+    assert distance(y, call(block, x.astype(jnp.float32), ok)) < 1e-2
 
 
 def test_a_head_width_that_does_not_fit_is_refused():

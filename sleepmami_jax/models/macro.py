@@ -2,7 +2,8 @@
 
 Bidirectional SSD blocks read the night at full rate; M neighbours are merged into one between levels, so that the
 last level sees hours; the night's vector is pooled there and from the tokens themselves; on the way back up each
-level is added to the finer one.
+level is added to the finer one. Without levels and without blocks of seconds nothing is mixed over time: a head is
+then a probe of the Micro-Encoder.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipeline.night import EPOCH_S, Modality
-from sleepmami_jax.config import ComputeConfig, ModelConfig
+from sleepmami_jax.config import ComputeConfig, MacroConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs
 from sleepmami_jax.models.micro import Layout, layout
+from sleepmami_jax.models.selective import BidirectionalSelective
 from sleepmami_jax.models.ssd import BidirectionalSSD
 from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.transformer import MASKED
@@ -25,17 +27,15 @@ def epoch_means(tokens: jax.Array, ok: jax.Array, where: Layout) -> tuple[jax.Ar
     means, present = [], []
     for m in Modality:
         part = slice(where.offset[m], where.offset[m] + where.tokens[m])
-        weight = ok[..., part].astype(tokens.dtype)
-        n = weight.sum(-1)
-        means.append((tokens[..., part, :] * weight[..., None]).sum(-2) / jnp.maximum(n, 1.0)[..., None])
-        present.append(n > 0)
+        means.append(masked_mean(tokens[..., part, :], ok[..., part], -2))
+        present.append(ok[..., part].any(-1))
     return jnp.stack(means, -2), jnp.stack(present, -1)
 
 
 def masked_mean(x: jax.Array, ok: jax.Array, axis: int) -> jax.Array:
-    """The mean of x (..., D) over `axis` where ok (...) holds; 0 where nothing does."""
-    weight = ok.astype(x.dtype)[..., None]
-    return (x * weight).sum(axis) / jnp.maximum(weight.sum(axis), 1.0)
+    """The mean of x (..., D) over `axis` where ok (...) holds; 0 where nothing does. Summed in float32."""
+    weight = ok.astype(jnp.float32)[..., None]
+    return ((x * weight).sum(axis) / jnp.maximum(weight.sum(axis), 1.0)).astype(x.dtype)
 
 
 def token_statistics(x: jax.Array, present: jax.Array) -> jax.Array:
@@ -44,11 +44,11 @@ def token_statistics(x: jax.Array, present: jax.Array) -> jax.Array:
     What a night is made of, whatever the order: the vector's short way to the micro tokens, which a few nights are
     enough to learn from. 0 where a modality is missing.
     """
-    mean = masked_mean(x, present, 1)
-    spread = (
-        jnp.sqrt(masked_mean(jnp.square(x - mean[:, None]), present, 1) + 1e-4) * present.any(1)[..., None]
-    )
-    return jnp.concatenate([mean, spread], -1).reshape(x.shape[0], -1)
+    wide = x.astype(jnp.float32)
+    mean = masked_mean(wide, present, 1)
+    variance = masked_mean(jnp.square(wide - mean[:, None]), present, 1)
+    spread = jnp.sqrt(variance + 1e-4) * present.any(1)[..., None]
+    return jnp.concatenate([mean, spread], -1).reshape(x.shape[0], -1).astype(x.dtype)
 
 
 class ModalityMerge(nnx.Module):
@@ -64,6 +64,14 @@ class ModalityMerge(nnx.Module):
         return masked_mean(h, ok, -2)
 
 
+def _block(config: MacroConfig, dim: int, rngs: Rngs) -> BidirectionalSSD | BidirectionalSelective:
+    """The block that mixes a sequence of this width over time."""
+    c = config
+    if c.mixer == "selective":
+        return BidirectionalSelective(dim, c.state, bidirectional=c.bidirectional, rngs=rngs)
+    return BidirectionalSSD(dim, c.state, c.head_dim, c.chunk, bidirectional=c.bidirectional, rngs=rngs)
+
+
 class MacroEncoder(nnx.Module):
     """See the module's docstring. `merge` neighbours become one between levels; a level's mask is any of them."""
 
@@ -73,11 +81,7 @@ class MacroEncoder(nnx.Module):
         self.merge = c.merge
         self.enter = ModalityMerge(config.micro.dim, c.dim, rngs=rngs)
         self.levels = nnx.List(
-            nnx.List(
-                BidirectionalSSD(c.dim, c.state, c.head_dim, c.chunk, rngs=rngs)
-                for _ in range(c.blocks_per_level)
-            )
-            for _ in range(c.levels)
+            nnx.List(_block(c, c.dim, rngs) for _ in range(c.blocks_per_level)) for _ in range(c.levels)
         )
         self.down = nnx.List(Linear(c.merge * c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
         self.up = nnx.List(Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
@@ -94,7 +98,7 @@ class MacroEncoder(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Returns the night's vector (N, Dm) and the features of its epochs (N, E, Dm)."""
         length = x.shape[1]
-        step = self.merge ** (len(self.levels) - 1)
+        step = self.merge ** len(self.down)
         pad = -length % step
         x = jnp.pad(x, ((0, 0), (0, pad), (0, 0), (0, 0)))
         present = jnp.pad(present, ((0, 0), (0, pad), (0, 0)))
@@ -121,16 +125,20 @@ class MacroEncoder(nnx.Module):
 
         Each head's mean and standard deviation over the night; a head can learn to look at one kind of sleep.
         """
-        weight = jax.nn.softmax(jnp.where(ok[..., None], self.pool(h), MASKED), axis=1) * ok[..., None]
-        h = self.norm(h)
+        score = jnp.where(ok[..., None], self.pool(h).astype(jnp.float32), MASKED)
+        weight = jax.nn.softmax(score, axis=1) * ok[..., None]
+        dtype, h = h.dtype, self.norm(h).astype(jnp.float32)
         mean = jnp.einsum("neh,ned->nhd", weight, h)
         variance = jnp.einsum("neh,ned->nhd", weight, h * h) - mean * mean
         spread = jnp.sqrt(jnp.maximum(variance, 0.0) + 1e-4)
-        return jnp.concatenate([mean, spread], axis=-1).reshape(h.shape[0], -1)
+        return jnp.concatenate([mean, spread], axis=-1).reshape(h.shape[0], -1).astype(dtype)
 
 
 class SecondsDecoder(nnx.Module):
-    """The dense path back to seconds: micro tokens of each second, the epoch they lie in, and their neighbours."""
+    """The dense path back to seconds: micro tokens of each second, the epoch they lie in, and their neighbours.
+
+    With `seconds_depth=0` it is linear in the tokens of the second and in the features of its epoch.
+    """
 
     def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
         c = config.macro
@@ -138,11 +146,8 @@ class SecondsDecoder(nnx.Module):
         self.layout = layout(config.modalities)
         self.enter = ModalityMerge(config.micro.dim, c.seconds_dim, rngs=rngs)
         self.context = Linear(c.dim, c.seconds_dim, rngs=rngs)
-        self.blocks = nnx.List(
-            BidirectionalSSD(c.seconds_dim, c.state, c.head_dim, c.chunk, rngs=rngs)
-            for _ in range(c.seconds_depth)
-        )
-        self.norm = RMSNorm(c.seconds_dim, rngs=rngs)
+        self.blocks = nnx.List(_block(c, c.seconds_dim, rngs) for _ in range(c.seconds_depth))
+        self.norm = RMSNorm(c.seconds_dim, rngs=rngs) if c.seconds_depth else None
 
     @jax.named_scope("seconds")
     def __call__(
@@ -158,14 +163,14 @@ class SecondsDecoder(nnx.Module):
             span = slice(where.offset[m], where.offset[m] + where.tokens[m])
             parts.append(self.enter.maps[m.value](tokens[:, :, span]))
             there.append(ok[:, :, span])
-        total = jnp.zeros((n, e, EPOCH_S, parts[0].shape[-1]), parts[0].dtype)
-        count = jnp.zeros((n, e, EPOCH_S, 1), parts[0].dtype)
+        total = jnp.zeros((n, e, EPOCH_S, parts[0].shape[-1]), jnp.float32)
+        count = jnp.zeros((n, e, EPOCH_S, 1), jnp.float32)
         for m, part, mask in zip(Modality, parts, there, strict=True):
             weight = mask[..., None].astype(part.dtype)
             total = total + jnp.repeat(part * weight, where.token_s[m], axis=2)
             count = count + jnp.repeat(weight, where.token_s[m], axis=2)
-        h = total / jnp.maximum(count, 1.0) + self.context(epochs)[:, :, None]
+        h = (total / jnp.maximum(count, 1.0)).astype(tokens.dtype) + self.context(epochs)[:, :, None]
         seen = (count[..., 0] > 0).reshape(n, e * EPOCH_S)
         h = h.reshape(n, e * EPOCH_S, -1)
         h, _ = apply_blocks(self.blocks, h, seen, compute=self.compute)
-        return self.norm(h)
+        return h if self.norm is None else self.norm(h)

@@ -2,9 +2,10 @@
 
     h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t^T,    y_t = C_t h_t + D x_t
 
-Within a chunk this is a masked matmul, between chunks a short scan over states. Decays and their sums are float32,
-and the causal mask is applied before `exp`, because a masked infinity has a NaN gradient. A masked step has dt = 0
-and x = 0: the state passes through it unchanged, so padding changes nothing in either direction.
+Within a chunk this is a masked matmul, between chunks a short scan over states. A masked step has dt = 0 and x = 0:
+the state passes through it unchanged, so padding changes nothing in either direction.
+
+Decays and their sums are float32 whatever `x` is, and so are the states; matmuls have operands of the dtype of `x`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from flax import nnx
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, ones, uniform, zeros
 
 CONV_WIDTH = 4  # Mamba's short causal convolution
+FORGOTTEN = (
+    -60.0
+)  # log of a decay that is nothing beside 1: taken as 0, since CPUs are slow at denormal numbers
 
 
 def ssd(
@@ -28,41 +32,108 @@ def ssd(
     b: jax.Array,  # (B, L, N) input directions, shared by the heads
     c: jax.Array,  # (B, L, N) output directions
     chunk: int,
-) -> jax.Array:  # (B, L, H, P)
+) -> jax.Array:  # (B, L, H, P), of the dtype of x
     """The scan by chunks. L need not be a multiple of `chunk`."""
-    batch, length, heads, p = x.shape
-    n = b.shape[-1]
+    length = x.shape[1]
     pad = -length % chunk
-    if pad:
-        x, dt, b, c = (jnp.pad(v, [(0, 0), (0, pad)] + [(0, 0)] * (v.ndim - 2)) for v in (x, dt, b, c))
-    chunks = (length + pad) // chunk
 
-    # Head-major, so that every product below is one batched matmul: (B, H, chunks, chunk, ...)
-    dx = (x * dt[..., None]).reshape(batch, chunks, chunk, heads, p).transpose(0, 3, 1, 2, 4)
-    log_decay = (dt.astype(jnp.float32) * a).reshape(batch, chunks, chunk, heads).transpose(0, 3, 1, 2)
-    total = jnp.cumsum(log_decay, axis=-1)  # (B, H, chunks, chunk)
-    b = b.reshape(batch, 1, chunks, chunk, n)
-    c = c.reshape(batch, 1, chunks, chunk, n)
+    def split(v):  # (B, L, ...) -> (B, K, chunk, ...)
+        v = jnp.pad(v, [(0, 0), (0, pad)] + [(0, 0)] * (v.ndim - 2))
+        return v.reshape(v.shape[0], -1, chunk, *v.shape[2:])
 
-    causal = jnp.tril(jnp.ones((chunk, chunk), bool))
-    decay = jnp.exp(jnp.where(causal, total[..., :, None] - total[..., None, :], -jnp.inf))
-    within = ((c @ b.mT) * decay.astype(x.dtype)) @ dx  # (B, H, chunks, chunk, P)
+    y = _chunks(split(x), split(dt), a, split(b), split(c))
+    return y.reshape(x.shape[0], length + pad, *x.shape[2:])[:, :length]
 
-    to_end = jnp.exp(total[..., -1:] - total).astype(x.dtype)
-    added = (b * to_end[..., None]).mT @ dx  # (B, H, chunks, N, P): what each chunk adds to the state
-    kept = jnp.exp(total[..., -1])  # (B, H, chunks)
+
+def _dot(subscripts: str, *operands: jax.Array, **precision) -> jax.Array:
+    """A product as float32. Asking the matmul itself for float32 is what XLA on CPU cannot do with bfloat16."""
+    return jnp.einsum(subscripts, *operands, **precision).astype(jnp.float32)
+
+
+@jax.custom_vjp
+def _chunks(x, dt, a, b, c):  # (B, K, c, H, P), (B, K, c, H), (H,), (B, K, c, N), (B, K, c, N)
+    """`ssd` of K chunks. Its gradient is written out: it keeps the states between chunks and no decays."""
+    return _chunks_forward(x, dt, a, b, c)[0]
+
+
+def _chunks_forward(x, dt, a, b, c):
+    from_start, to_end, decay = _decays(dt, a)
+    dx = _scaled(x, dt)
+    # What all heads share, C B^T and the products with states, is one wide matmul in the layout that x has.
+    weight = (_dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay).astype(x.dtype)
+    added = _dot("bkjn,bkjhp->bknhp", b, _scaled(dx, to_end))  # what each chunk adds to the state
+    before = _carried(from_start[:, :, -1], added)
+    across = from_start[..., None] * _dot("bkin,bknhp->bkihp", c, before.astype(x.dtype))
+    y = _dot("bkhij,bkjhp->bkihp", weight, dx) + across
+    return y.astype(x.dtype), (x, dt, a, b, c, before)
+
+
+def _chunks_backward(saved, dy):
+    x, dt, a, b, c, before = saved
+    from_start, to_end, decay = _decays(dt, a)
+    keep = from_start[:, :, -1]
+    dx, dy_start = _scaled(x, dt), _scaled(dy, from_start)
+    after = _carried(keep, _dot("bkin,bkihp->bknhp", c, dy_start), reverse=True)  # of the state each leaves
+    begun, left = before.astype(x.dtype), after.astype(x.dtype)
+
+    weight = _dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay
+    d_weight = _dot("bkihp,bkjhp->bkhij", dy, dx)
+    d_scores = (d_weight * decay).sum(2).astype(x.dtype)
+    d_added = to_end[..., None] * _dot("bkjn,bknhp->bkjhp", b, left)
+    d_dx = _dot("bkhij,bkihp->bkjhp", weight.astype(x.dtype), dy) + d_added
+    d_b = _dot("bkij,bkin->bkjn", d_scores, c) + _dot("bkjhp,bknhp->bkjn", _scaled(dx, to_end), left)
+    d_c = _dot("bkij,bkjn->bkin", d_scores, b) + _dot("bkihp,bknhp->bkin", dy_start, begun)
+
+    # Of the running sum of dt A: it grows what is read and shrinks what was written (B, K, c, H).
+    d_log = d_weight * weight
+    read = (dy_start * _dot("bkin,bknhp->bkihp", c, begun)).sum(-1)
+    written = (dx * d_added).sum(-1)
+    d_total = jnp.swapaxes(d_log.sum(-1) - d_log.sum(-2), -1, -2) + read - written
+    d_end = written.sum(2) + keep * (after * before).sum((2, 4))
+    d_step = _dot("ij,bkih->bkjh", _triangle(dt.shape[2]), d_total, precision="highest") + d_end[:, :, None]
+
+    d_dt = d_step * a + (d_dx * x).sum(-1)
+    d_a = (d_step * dt).sum((0, 1, 2))
+    gradients = (d_dx * dt[..., None], d_dt, d_a, d_b, d_c)
+    return tuple(g.astype(v.dtype) for g, v in zip(gradients, saved[:5], strict=True))
+
+
+_chunks.defvjp(_chunks_forward, _chunks_backward)
+
+
+def _decays(dt: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(B, K, c, H), (H,) -> the decay from the chunk's start and to its end (B, K, c, H), and from step j to
+    step i (B, K, H, c, c)."""
+    causal = _triangle(dt.shape[2])
+    # The running sum as a matmul: XLA on CPU would work a cumsum out again for every element that is made of it.
+    total = _dot("ij,bkjh->bkih", causal, dt.astype(jnp.float32) * a, precision="highest")
+    by_head = jnp.swapaxes(total, -1, -2)
+    between = by_head[..., :, None] - by_head[..., None, :]
+    return _decay(total), _decay(total[:, :, -1:] - total), _decay(jnp.where(causal > 0, between, -jnp.inf))
+
+
+def _decay(log: jax.Array) -> jax.Array:
+    return jnp.where(log > FORGOTTEN, jnp.exp(log), 0.0)
+
+
+def _triangle(size: int) -> jax.Array:
+    return jnp.tril(jnp.ones((size, size), jnp.float32))
+
+
+def _scaled(x: jax.Array, by: jax.Array) -> jax.Array:  # (B, K, c, H, P), (B, K, c, H)
+    return (x * by[..., None]).astype(x.dtype)
+
+
+def _carried(keep: jax.Array, added: jax.Array, reverse: bool = False) -> jax.Array:
+    """(B, K, H), (B, K, N, H, P): the state that each chunk begins with; with `reverse`, from the night's end."""
 
     def step(state, this):
-        add, keep = this
-        return keep[..., None, None].astype(add.dtype) * state + add, state
+        keep, add = this
+        return keep[:, None, :, None] * state + add, state
 
-    first = jnp.zeros_like(added[:, :, 0])
-    _, before = jax.lax.scan(step, first, (jnp.moveaxis(added, 2, 0), jnp.moveaxis(kept, 2, 0)))
-    before = jnp.moveaxis(before, 0, 2)  # (B, H, chunks, N, P): the state each chunk begins with
-    across = (c * jnp.exp(total)[..., None].astype(x.dtype)) @ before
-
-    y = (within + across).transpose(0, 2, 3, 1, 4).reshape(batch, length + pad, heads, p)
-    return y[:, :length]
+    by_chunk = jnp.moveaxis(keep, 1, 0), jnp.moveaxis(added, 1, 0)
+    _, states = jax.lax.scan(step, jnp.zeros_like(added[:, 0]), by_chunk, reverse=reverse)
+    return jnp.moveaxis(states, 0, 1)
 
 
 def ssd_sequential(x, dt, a, b, c):
@@ -86,63 +157,75 @@ def causal_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     return sum(padded[:, i : i + length] * kernel[i] for i in range(width)) + bias
 
 
-def _step_bias(rng, heads):
-    """Inverse softplus of step sizes log-uniform in [1e-3, 1e-1], as in Mamba."""
-    dt = np.exp(uniform(rng, (heads,), math.log(1e-3), math.log(0.1)))
+def step_bias(rng: np.random.Generator | None, channels: int) -> np.ndarray:
+    """(channels,) inverse softplus of step sizes log-uniform in [1e-3, 1e-1], as in Mamba."""
+    dt = np.exp(uniform(rng, (channels,), math.log(1e-3), math.log(0.1)))
     return dt + np.log(-np.expm1(-dt))
+
+
+def read_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax.Array) -> jax.Array:
+    """The sum of what two directions make of `parts`, each (B, L, ...): one reads from sleep onset, one from the end.
+
+    Without `backward` it is what `forward` makes of them.
+    """
+    if backward is None:
+        return forward(*parts)
+    # Both directions as one batch: half the kernels to compile and to start.
+    graph, there = nnx.split(forward)
+    both = jax.tree.map(lambda *v: jnp.stack(v), there, nnx.state(backward))
+    read = jax.vmap(lambda state, *parts: nnx.merge(graph, state)(*parts))
+    y = read(both, *(jnp.stack([v, jnp.flip(v, 1)]) for v in parts))
+    return y[0] + jnp.flip(y[1], 1)
 
 
 class Direction(nnx.Module):
     """The parameters that a direction of reading does not share: convolution, steps, decays, norm."""
 
-    def __init__(self, inner: int, state: int, heads: int, *, rngs: Rngs):
-        self.inner, self.state, self.heads = inner, state, heads
+    def __init__(self, inner: int, state: int, heads: int, chunk: int, *, rngs: Rngs):
+        self.inner, self.state, self.heads, self.chunk = inner, state, heads, chunk
         channels = inner + 2 * state
         bound = CONV_WIDTH**-0.5
         self.conv_kernel = nnx.Param(uniform(rngs.params(), (CONV_WIDTH, channels), -bound, bound))
         self.conv_bias = nnx.Param(zeros(rngs.params(), (channels,)))
-        self.dt_bias = nnx.Param(_step_bias(rngs.params(), heads))
+        self.dt_bias = nnx.Param(step_bias(rngs.params(), heads))
         self.a_log = nnx.Param(np.log(uniform(rngs.params(), (heads,), 1.0, 16.0)))
         self.d = nnx.Param(ones(rngs.params(), (heads,)))
         self.norm = RMSNorm(inner, rngs=rngs)
 
-    def __call__(self, z, xbc, dt, ok, chunk):  # (B, L, inner), (B, L, inner + 2N), (B, L, H), (B, L)
+    def __call__(self, z, xbc, dt, ok):  # (B, L, inner), (B, L, inner + 2N), (B, L, H), (B, L)
         b, length, _ = z.shape
         xbc = jax.nn.silu(causal_conv(xbc * ok[..., None], self.conv_kernel[...], self.conv_bias[...]))
-        x, b_in, c_out = jnp.split(xbc, [self.inner, self.inner + self.state], axis=-1)
+        x, b_in, c_out = jnp.split(xbc.astype(z.dtype), [self.inner, self.inner + self.state], axis=-1)
         x = x.reshape(b, length, self.heads, -1)
-        dt = jax.nn.softplus(dt.astype(jnp.float32) + self.dt_bias[...]) * ok[..., None]
-        y = ssd(x, dt.astype(x.dtype), -jnp.exp(self.a_log[...]), b_in, c_out, chunk)
-        y = (y + self.d[...][:, None] * x).reshape(b, length, self.inner)
-        return self.norm(y * jax.nn.silu(z))
+        dt_bias, a_log, d = (v[...].astype(jnp.float32) for v in (self.dt_bias, self.a_log, self.d))
+        dt = jax.nn.softplus(dt.astype(jnp.float32) + dt_bias) * ok[..., None]
+        y = ssd(x, dt, -jnp.exp(a_log), b_in, c_out, self.chunk) + d[:, None] * x
+        return self.norm((y.reshape(b, length, self.inner) * jax.nn.silu(z)).astype(z.dtype))
 
 
 class BidirectionalSSD(nnx.Module):
-    """A residual Mamba-2 block read from sleep onset and from the morning, with shared projections (as in Vim)."""
+    """A residual Mamba-2 block read from sleep onset and from the morning, with shared projections (as in Vim).
 
-    def __init__(self, dim: int, state: int, head_dim: int, chunk: int, *, rngs: Rngs):
+    With `bidirectional=False` it is read from sleep onset only, and an epoch knows nothing of later ones.
+    """
+
+    def __init__(
+        self, dim: int, state: int, head_dim: int, chunk: int, *, bidirectional: bool = True, rngs: Rngs
+    ):
         inner = 2 * dim
         if inner % head_dim:
             raise ValueError(f"head_dim={head_dim} must divide twice the width, {inner}")
         heads = inner // head_dim
-        self.split, self.chunk = (inner, 2 * inner + 2 * state), chunk
+        self.split = (inner, 2 * inner + 2 * state)
         self.norm = RMSNorm(dim, rngs=rngs)
         self.in_proj = Linear(dim, 2 * inner + 2 * state + heads, use_bias=False, rngs=rngs)
-        self.forward = Direction(inner, state, heads, rngs=rngs)
-        self.backward = Direction(inner, state, heads, rngs=rngs)
+        self.forward = Direction(inner, state, heads, chunk, rngs=rngs)
+        self.backward = Direction(inner, state, heads, chunk, rngs=rngs) if bidirectional else None
         self.out_proj = Linear(inner, dim, use_bias=False, rngs=rngs)
 
     @jax.named_scope("ssd")
     def __call__(self, x: jax.Array, ok: jax.Array) -> jax.Array:  # (B, L, D), (B, L) -> (B, L, D)
         b, length, dim = x.shape
         h = self.in_proj(self.norm(x).reshape(b * length, dim)).reshape(b, length, -1)
-        parts = (*jnp.split(h, self.split, axis=-1), ok)
-
-        # Both directions as one batch: half the kernels to compile and to start.
-        graph, there = nnx.split(self.forward)
-        back = nnx.state(self.backward)
-        both = jax.tree.map(lambda *v: jnp.stack(v), there, back)
-        read = jax.vmap(lambda state, *parts: nnx.merge(graph, state)(*parts, self.chunk))
-        y = read(both, *(jnp.stack([v, jnp.flip(v, 1)]) for v in parts))
-        y = y[0] + jnp.flip(y[1], 1)
+        y = read_both_ways(self.forward, self.backward, *jnp.split(h, self.split, axis=-1), ok)
         return x + self.out_proj(y.reshape(b * length, -1)).reshape(b, length, dim) * ok[..., None]
