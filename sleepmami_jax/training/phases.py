@@ -64,6 +64,7 @@ class Phase:
       loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `shard_map`.
       batches: an iterator of numpy batches with `get_state` and `set_state`.
       global_batch: examples in a batch, over all devices.
+      accumulates: the loss computes `Experiment.accumulate` parts of a batch by itself; else the loop splits it.
     """
 
     params: Params
@@ -71,6 +72,7 @@ class Phase:
     loss: Callable
     batches: Any
     global_batch: int
+    accumulates: bool = False
 
 
 def model_slots(config: ModelConfig) -> Slots:
