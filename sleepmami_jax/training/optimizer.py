@@ -60,7 +60,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
     def decaying(packed):
         return {
-            name: name == _VECTORS[True] or name not in _VECTORS.values() and decays(name) for name in packed
+            name: name == _VECTORS[True] or (name not in _VECTORS.values() and decays(name))
+            for name in packed
         }
 
     chain = optax.chain(

@@ -70,9 +70,8 @@ class Stopwatch:
 
     def stepped(self, step: int) -> None:
         """`step` steps are done, the metrics of those before it are recorded."""
-        before = self._spent["step"]
         self.lap("step")
-        self._steps.append(self._spent["step"] - before)
+        self._steps.append(self._spent["step"] - sum(self._steps))
         if step % WINDOW == 0:
             self.flush(step)
 
