@@ -45,6 +45,7 @@ setup(
         "torch": ["torch==2.13.0"],
         "ray": ["ray[default]>=2.40"],
         "onnx": ["torch==2.13.0", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+        "tensorboard": ["tensorboardX>=2.6"],
         "formats": ["pymatreader>=1.0"],
         "dev": [
             "h5py>=3.10",
@@ -53,6 +54,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff==0.17.6",
+            "tensorboardX>=2.6",
             "wfdb>=4.3",
         ],
     },

@@ -140,13 +140,17 @@ def embedded_nights(
       means: (E, L, D), (E, L) -> mean token of each modality (E, M, D) and its mask (E, M).
 
     Returns:
-      batches of `means` (N, E, M, D) float32, `present` (N, E, M) bool, `demographics` of (N,).
+      batches of `means` (N, E, M, D) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32
+      as in `data.batches`.
     """
     datasets = []
-    for i, folder in enumerate(folders):
+    for i, (folder, first) in enumerate(zip(folders, _first_nights(folders), strict=True)):
         nights = chosen_nights(folder.prepared.manifest, data)
         # A night's means are small; the tokens they come from are read once.
-        table = [_night_means(folder, night, length, means) for night in nights]
+        table = [
+            _night_means(folder, night, length, means) | {"night": np.int32(first + night)}
+            for night in nights
+        ]
         datasets.append(grain.MapDataset.source(table).seed(seed + i).shuffle().repeat())
     return _mixed(datasets, data, batch)
 
@@ -167,12 +171,13 @@ def embedded_windows(
     """Endless shuffled batches of scored windows of consecutive epochs.
 
     Returns:
-      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L), `stage` (N, E), `seconds` of (N, E, 30).
+      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L), `stage` (N, E), `seconds` of (N, E, 30), `night`
+      and `epoch` (N,) int32 as in `data.batches`.
     """
     datasets = []
-    for i, folder in enumerate(folders):
+    for i, (folder, first) in enumerate(zip(folders, _first_nights(folders), strict=True)):
         nights = chosen_nights(folder.prepared.manifest, data)
-        read = _ReadWindow({n: _LabelledNight.open(folder, n) for n in nights}, epochs)
+        read = _ReadWindow({n: _LabelledNight.open(folder, n) for n in nights}, first, epochs)
         windows = [
             (n, part, parts)
             for n in nights
@@ -209,6 +214,7 @@ class _ReadWindow(grain.transforms.RandomMap):
     """(night, part, parts) -> a window; its start is drawn from one of so many equal parts of all starts."""
 
     nights: dict[int, _LabelledNight]
+    first: int  # of this folder's nights among those of all folders
     epochs: int
 
     def random_map(self, element: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
@@ -227,7 +233,14 @@ class _ReadWindow(grain.transforms.RandomMap):
             "ok": padded(ok, False),
             "stage": padded(night.stage[start:stop], -1),
             "seconds": {task: padded(labels[start:stop], -1) for task, labels in night.seconds.items()},
+            "night": np.int32(self.first + night.night),
+            "epoch": np.int32(start),
         }
+
+
+def _first_nights(folders: list[EmbeddedFolder]) -> np.ndarray:
+    """Place of each folder's first night in the order of `data.batches.open_nights`."""
+    return np.cumsum([0] + [len(folder.prepared.manifest.nights) for folder in folders[:-1]])
 
 
 def _mixed(datasets: list[grain.MapDataset], data: DataConfig, batch: int) -> ElasticIterator:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from data_pipeline.manifest import NightEntry
@@ -24,30 +21,40 @@ from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.progress import bars
 from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
-from sleepmami_jax.training.optimizer import global_norm, make_optimizer, schedule
+from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stop
 from sleepmami_jax.training.phases import Phase, build
-from sleepmami_jax.training.sharding import check_batch, make_mesh, replicate, shard_loss, to_devices
+from sleepmami_jax.training.sharding import check_batch, make_mesh, replicate, to_devices
+from sleepmami_jax.training.step import initial_state, make_step
+from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
+
+__all__ = ["NonFiniteError", "make_step", "train", "training_card", "training_nights"]
 
 
-class NonFiniteError(RuntimeError):
-    """The loss is no longer a number; names the step."""
+class _Step(NamedTuple):
+    """A step on its way: its metrics are fetched once the next one has been sent off."""
+
+    number: int
+    batch: dict[str, Any]
+    metrics: dict[str, jax.Array]
 
 
 def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
     Leaves in `workdir`: `config.json`, `checkpoints/`, `metrics.jsonl` (the same bytes however often the run was
-    interrupted), `clock.jsonl`, `model/`.
+    interrupted), `clock.jsonl` (see `training.throughput`), `model/`; `tensorboard/` if asked for, `nonfinite.json`
+    if it failed so. With `optimizer.ema` the model is the running average; the metrics are of the weights themselves.
 
     Raises:
       ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed.
       CheckpointError: its checkpoints cannot be used.
-      NonFiniteError: the loss became infinite or NaN.
+      NonFiniteError: the loss or the update became infinite or NaN.
+      ValueError: the batch does not divide over devices and parts.
     """
     workdir = Path(workdir)
     start = load_model(experiment.init) if experiment.init else None
     _claim(workdir, experiment, start)
-    journal = Journal(workdir)
+    journal = Journal(workdir, tensorboard=experiment.tensorboard)
     journal.clock("start")
     if start is not None and start.config != experiment.model:
         raise ConfigError(
@@ -56,18 +63,56 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
         )
     mesh = make_mesh()
     phase = build(experiment, start, workdir, bars(quiet=quiet))
-    check_batch(phase.global_batch, mesh)
-    optimizer = make_optimizer(experiment.optimizer, experiment.steps)
-    state = replicate(
-        {
-            "step": jnp.zeros((), jnp.int32),
-            "params": phase.params,
-            "optimizer": optimizer.init(_trained(phase, phase.params)),
-        },
-        mesh,
-    )
-
+    check_batch(phase.global_batch, mesh, experiment.accumulate)
     checkpoints = Checkpoints((workdir / "checkpoints").absolute())
+    first, state = _resume(checkpoints, replicate(initial_state(experiment, phase), mesh), phase, journal)
+
+    step_fn = make_step(experiment, phase, mesh)
+    bar = tqdm(total=experiment.steps, initial=first, desc=experiment.name, unit="step", disable=quiet)
+    record = partial(_record, experiment, phase, mesh, workdir, journal, bar)
+    watch = Stopwatch(journal, experiment, phase.global_batch, mesh.size)
+    pending: _Step | None = None
+    try:
+        for step in range(first, experiment.steps):
+            batch = next(phase.batches)
+            watch.lap("data" if pending is None or pending.metrics["loss"].is_ready() else "step")
+            state, metrics = step_fn(state, to_devices(batch, mesh))
+            if step == first:
+                jax.block_until_ready(metrics)
+                watch.compiled()
+            if pending is not None:
+                record(state, pending)
+            pending = _Step(step + 1, batch, metrics)
+            bar.update()
+            last = step + 1 == experiment.steps
+            save = last or (step + 1) % experiment.save_every == 0
+            if save:  # never a state whose metrics have not been seen
+                record(state, pending)
+                pending = None
+            if step > first:
+                watch.stepped(step + 1)
+            if save:
+                watch.flush(step + 1)
+                checkpoints.save(step + 1, state, phase.batches.get_state())
+                if last:
+                    checkpoints.wait()
+                watch.saved(step + 1)
+    finally:
+        bar.close()
+        checkpoints.close()
+        phase.batches.close()
+        journal.close()
+    model = _export(experiment, start, state, workdir)
+    journal.clock("done", steps=experiment.steps)
+    events = journal.clock_events()
+    journal.clock("goodput", **goodput(events))
+    if not quiet:
+        print(summary(experiment.name, events))
+    return model
+
+
+def _resume(checkpoints: Checkpoints, state, phase: Phase, journal: Journal) -> tuple[int, dict[str, Any]]:
+    """The step to begin with and the state there: `state` itself, or what the newest checkpoint holds."""
     restored = checkpoints.restore(state)
     first = 0
     if restored is not None:
@@ -75,81 +120,15 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
         first = int(state["step"])
         if position["global_next_index"] != first * phase.global_batch:
             raise CheckpointError(
-                f"{workdir}: the checkpoint of step {first} stands at example {position['global_next_index']} of the "
-                f"data, expected {first * phase.global_batch}"
+                f"{checkpoints.folder}: the checkpoint of step {first} stands at example "
+                f"{position['global_next_index']} of the data, expected {first * phase.global_batch}"
             )
         phase.batches.set_state(position)
-    journal.rewind(first)
-
-    step_fn = make_step(experiment, phase, mesh)
-    bar = tqdm(total=experiment.steps, initial=first, desc=experiment.name, unit="step", disable=quiet)
-    pending = None  # metrics of the step before, fetched once the next one is on its way
-    try:
-        for step in range(first, experiment.steps):
-            batch = to_devices(next(phase.batches), mesh)
-            begun = time.perf_counter()
-            state, metrics = step_fn(state, batch)
-            if step == first:
-                jax.block_until_ready(metrics)
-                journal.clock("compiled", seconds=round(time.perf_counter() - begun, 2))
-            if pending is not None:
-                _record(journal, experiment, bar, *pending)
-            pending = (step + 1, metrics)
-            bar.update()
-            if (step + 1) % experiment.save_every == 0 and step + 1 < experiment.steps:
-                _record(journal, experiment, bar, *pending)
-                pending = None
-                checkpoints.save(step + 1, state, phase.batches.get_state())
-        if pending is not None:
-            _record(journal, experiment, bar, *pending)
-        if first < experiment.steps:
-            checkpoints.save(experiment.steps, state, phase.batches.get_state())
-        checkpoints.wait()
-    finally:
-        bar.close()
-        checkpoints.close()
-        phase.batches.close()
-    journal.clock("done", steps=experiment.steps)
-    return _export(experiment, start, state, workdir)
-
-
-def make_step(experiment: Experiment, phase: Phase, mesh) -> Callable:
-    """The compiled step `(state, batch) -> (state, metrics)`; the state is donated."""
-    optimizer = make_optimizer(experiment.optimizer, experiment.steps)
-    rate = schedule(experiment.optimizer, experiment.steps)
-    loss = shard_loss(phase.loss, mesh)
-
-    def step(state, batch):
-        # Randomness depends on the seed, the step and the place in the global batch: not on devices or restarts.
-        key = jax.random.fold_in(jax.random.key(experiment.seed), state["step"])
-        keys = jax.random.split(key, phase.global_batch)
-
-        def of(trained):
-            return loss({**state["params"], **trained}, batch, keys)
-
-        trained = _trained(phase, state["params"])
-        (value, metrics), gradients = jax.value_and_grad(of, has_aux=True)(trained)
-        updates, moments = optimizer.update(gradients, state["optimizer"], trained)
-        trained = {name: value + updates[name] for name, value in trained.items()}
-        metrics = {
-            "loss": value,
-            **metrics,
-            "gradient_norm": global_norm(gradients),
-            "learning_rate": rate(state["step"]),
-        }
-        state = {
-            "step": state["step"] + 1,
-            "params": {**state["params"], **trained},
-            "optimizer": moments,
-        }
-        return state, metrics
-
-    replicated = NamedSharding(mesh, P())
-    return jax.jit(step, donate_argnums=0, out_shardings=replicated)
-
-
-def _trained(phase: Phase, params):
-    return {name: value for name, value in params.items() if name.startswith(phase.trainable)}
+    lost, written = journal.rewind(first)
+    if restored is not None or lost:
+        journal.clock("resumed", step=first, lost_steps=lost, written=written)
+        journal.clock("goodput", **goodput(journal.clock_events()))
+    return first, state
 
 
 def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> None:
@@ -190,21 +169,19 @@ def _flat(tree, path="") -> dict:
     return {path: tree}
 
 
-def _record(journal: Journal, experiment: Experiment, bar, step: int, metrics) -> None:
-    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    if not np.isfinite(values["loss"]) or not np.isfinite(values["gradient_norm"]):
-        raise NonFiniteError(
-            f"step {step}: loss {values['loss']}, gradient norm {values['gradient_norm']}; the run stops here. "
-            "Its last checkpoint is sound: lower optimizer.learning_rate, or look at the data of this step."
-        )
-    journal.metrics(step, values)
+def _record(experiment, phase, mesh, workdir, journal: Journal, bar, state, done: _Step) -> None:
+    """Fetch and write a step's metrics. Raises NonFiniteError, having found out why."""
+    values = {name: float(value) for name, value in jax.device_get(done.metrics).items()}
+    if not is_finite(values):
+        journal.clock("stopped", step=done.number)
+        raise stop(experiment, phase, mesh, state["params"], done.number, done.batch, values, workdir)
+    journal.metrics(done.number, values)
     bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
 
 
 def _export(experiment: Experiment, start: ModelFolder | None, state, workdir: Path) -> Path:
-    params = {
-        n: np.asarray(v) for n, v in jax.device_get(state["params"]).items() if not n.startswith("objective/")
-    }
+    weights = jax.device_get({**state["params"], **state.get("ema", {})})
+    params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
     card = {
         "training": [*(start.card["training"] if start else []), training_card(experiment)],
         "population": asdict(population_of(training_nights(experiment))),

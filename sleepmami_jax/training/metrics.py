@@ -1,7 +1,8 @@
 """What a run leaves besides checkpoints.
 
 `metrics.jsonl` has one line a step, and nothing in it depends on the clock: an interrupted run ends with the same
-bytes as an unbroken one. `clock.jsonl` has the times: starts, compilation, steps a second, saves.
+bytes as an unbroken one. `clock.jsonl` has the times: starts, compilation, throughput, saves (see
+`training.throughput`). With TensorBoard the same numbers go there too.
 """
 
 from __future__ import annotations
@@ -9,39 +10,73 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
+
+from sleepmami_jax.training.tensorboard import TensorBoard
 
 
 class Journal:
-    """Append-only JSON lines."""
+    """Append-only JSON lines, and TensorBoard events of them if asked for."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *, tensorboard: bool = False):
         self._metrics = folder / "metrics.jsonl"
         self._clock = folder / "clock.jsonl"
+        self._board = TensorBoard(folder / "tensorboard") if tensorboard else None
 
-    def rewind(self, step: int) -> None:
-        """Forget the metrics of steps after `step`, and a line that a kill cut short."""
+    def rewind(self, step: int) -> tuple[int, float | None]:
+        """Forget the metrics of steps after `step`, and a line that a kill cut short.
+
+        Returns:
+          how many whole steps were forgotten, and when the last metrics were written (seconds since 1970; None if
+          never).
+        """
+        if self._board is not None:
+            self._board.rewind(step)
         if not self._metrics.exists():
-            return
-        kept = []
+            return 0, None
+        written = self._metrics.stat().st_mtime
+        kept, forgotten = [], 0
         for line in self._metrics.read_text().splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 break
             if entry["step"] > step:
-                break
-            kept.append(line)
+                forgotten += 1
+            else:
+                kept.append(line)
         temporary = self._metrics.with_suffix(".tmp")
         temporary.write_text("".join(f"{line}\n" for line in kept))
         temporary.replace(self._metrics)
+        return forgotten, written
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """One step's values."""
         self._append(self._metrics, {"step": step, **values})
+        if self._board is not None:
+            self._board.scalars(step, values)
 
     def clock(self, event: str, **values) -> None:
         """Something that took time; stamped with seconds since 1970."""
         self._append(self._clock, {"time": round(time.time(), 3), "event": event, **values})
+        if self._board is not None and event == "throughput":
+            rates = {f"throughput/{name}": v for name, v in values.items() if isinstance(v, float)}
+            self._board.scalars(values["step"], rates)
+
+    def clock_events(self) -> list[dict[str, Any]]:
+        """All that `clock` wrote in this folder, by this process and by those before it."""
+        events = []
+        for line in self._clock.read_text().splitlines():
+            try:
+                events.append(json.loads(line))
+            except json.JSONDecodeError:  # a full disk cut it
+                continue
+        return events
+
+    def close(self) -> None:
+        """Everything is on disk."""
+        if self._board is not None:
+            self._board.close()
 
     @staticmethod
     def _append(path: Path, entry: dict) -> None:

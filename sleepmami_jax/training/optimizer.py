@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import jax
@@ -45,50 +46,74 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     raise ConfigError(f"optimizer.schedule={config.schedule!r}: expected 'cosine' or 'wsd'")
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Acts on flat dictionaries of parameters, as two long vectors: those that decay and those that do not.
+SMALL = 2**16
+"""Parameters of fewer elements are updated together, end to end in two vectors: those that decay, and the others.
 
-    Norms and moments of hundreds of small arrays would be hundreds of kernels to compile.
-    """
+Hundreds of small arrays would be hundreds of kernels to compile. Large ones stay as they are: a copy of them would
+cost memory, and one that is sharded cannot lie in a vector without being gathered. Do not shard what is small.
+"""
+_VECTORS = {True: "decaying", False: "other"}  # unlike the names of parameters, without a slash
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Acts on flat dictionaries of parameters. Its moments have the large ones' names; see `SMALL` for the rest."""
+
+    def decaying(packed):
+        return {
+            name: name == _VECTORS[True] or (name not in _VECTORS.values() and decays(name))
+            for name in packed
+        }
+
     chain = optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.scale_by_adam(b2=config.b2),
-        optax.add_decayed_weights(config.weight_decay, mask={True: True, False: False}),
+        optax.add_decayed_weights(config.weight_decay, mask=decaying),
         optax.scale_by_learning_rate(schedule(config, steps)),
     )
 
     def update(gradients, state, params):
-        updates, state = chain.update(_vectors(gradients), state, _vectors(params))
-        return _arrays(updates, params), state
+        updates, state = chain.update(_packed(gradients), state, _packed(params))
+        return _unpacked(updates, params), state
 
-    return optax.GradientTransformation(lambda params: chain.init(_vectors(params)), update)
+    return optax.GradientTransformation(lambda params: chain.init(_packed(params)), update)
 
 
-def global_norm(gradients: dict[str, jax.Array]) -> jax.Array:
+def global_norm(arrays: dict[str, jax.Array]) -> jax.Array:
     """The Euclidean norm of all arrays together."""
-    return optax.tree.norm(_vectors(gradients))
+    return optax.tree.norm(_packed(arrays))
 
 
-def _names(arrays, decaying: bool) -> list[str]:
-    return sorted(name for name in arrays if decays(name) is decaying)
+def running_average(
+    average: dict[str, jax.Array], weights: dict[str, jax.Array], decay: float, step: jax.Array
+) -> dict[str, jax.Array]:
+    """The exponential average of the weights after each of `step` steps, from that after `step - 1`.
+
+    Corrected for its beginning (Kingma & Ba 2015, section 3): the mean of w_1 ... w_t with weights decay**(t - i).
+    Neither zeros nor the weights that the run began with are in it, so a short run has a useful average too.
+    """
+    share = (1 - decay) / -jnp.expm1(step * math.log(decay))
+    return {name: old + share * (weights[name] - old) for name, old in average.items()}
 
 
-def _vectors(arrays: dict[str, jax.Array]) -> dict[bool, jax.Array]:
-    """All arrays that decay (True), and all that do not (False), end to end."""
-    return {
-        decaying: jnp.concatenate(
-            [jnp.ravel(arrays[name]) for name in _names(arrays, decaying)] or [jnp.zeros(0)]
-        )
-        for decaying in (False, True)
-    }
+def _small(arrays, decaying: bool) -> list[str]:
+    return sorted(name for name, v in arrays.items() if v.size < SMALL and decays(name) is decaying)
 
 
-def _arrays(vectors: dict[bool, jax.Array], like: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The inverse of `_vectors`, with the names and shapes of `like`."""
-    arrays = {}
-    for decaying, vector in vectors.items():
-        names = _names(like, decaying)
-        parts = jnp.split(vector, np.cumsum([like[name].size for name in names])[:-1])
+def _packed(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Large arrays by name, small ones in two vectors."""
+    packed = {name: array for name, array in arrays.items() if array.size >= SMALL}
+    for decaying, vector in _VECTORS.items():
+        parts = [jnp.ravel(arrays[name]) for name in _small(arrays, decaying)]
+        packed[vector] = jnp.concatenate(parts or [jnp.zeros(0)])
+    return packed
+
+
+def _unpacked(packed: dict[str, jax.Array], like: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The inverse of `_packed`, with the names and shapes of `like`."""
+    arrays = {name: array for name, array in packed.items() if name in like}
+    for decaying, vector in _VECTORS.items():
+        names = _small(like, decaying)
+        parts = jnp.split(packed[vector], np.cumsum([like[name].size for name in names])[:-1])
         arrays |= {
             name: part.reshape(like[name].shape) for name, part in zip(names, parts, strict=bool(names))
         }

@@ -40,10 +40,12 @@ def to_devices(batch, mesh: Mesh):
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
 
 
-def check_batch(batch: int, mesh: Mesh) -> None:
-    """Raises ValueError unless the batch divides over the devices."""
-    if batch % mesh.size:
+def check_batch(batch: int, mesh: Mesh, parts: int) -> None:
+    """Raises ValueError unless the batch divides over the devices and into `parts` on each of them."""
+    divisor = mesh.size * parts
+    if batch % divisor:
+        into = f"{mesh.size} devices" + (f" times accumulate={parts} parts" if parts > 1 else "")
         raise ValueError(
-            f"objective.batch={batch} does not divide over {mesh.size} devices; "
-            f"use a multiple of {mesh.size}, such as {-(-batch // mesh.size) * mesh.size}"
+            f"objective.batch={batch} does not divide over {into}; "
+            f"use a multiple of {divisor}, such as {-(-batch // divisor) * divisor}"
         )

@@ -1,0 +1,122 @@
+"""One optimiser step: keys, gradients (of the batch whole, or part by part), update, running average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from sleepmami_jax.config import Experiment
+from sleepmami_jax.models.sleepmami import Params
+from sleepmami_jax.training.optimizer import global_norm, make_optimizer, running_average, schedule
+from sleepmami_jax.training.phases import Phase
+from sleepmami_jax.training.sharding import AXES, shard_loss
+
+
+def trained_part(phase: Phase, params: Params) -> Params:
+    """The parameters that the phase trains."""
+    return {name: value for name, value in params.items() if name.startswith(phase.trainable)}
+
+
+def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
+    """`step`, `params`, `optimizer` and, where weights are averaged, `ema`: all that a checkpoint keeps."""
+    trained = trained_part(phase, phase.params)
+    state = {
+        "step": jnp.zeros((), jnp.int32),
+        "params": phase.params,
+        "optimizer": make_optimizer(experiment.optimizer, experiment.steps).init(trained),
+    }
+    if experiment.optimizer.ema:
+        state["ema"] = {name: jnp.zeros(value.shape, jnp.float32) for name, value in trained.items()}
+    return state
+
+
+def example_keys(experiment: Experiment, phase: Phase, step) -> jax.Array:
+    """(B,) keys: they depend on the seed, the step and the place in the batch, not on devices, parts or restarts."""
+    key = jax.random.fold_in(jax.random.key(experiment.seed), step)
+    return jax.random.split(key, phase.global_batch)
+
+
+def make_gradient(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
+    """`(params, batch, keys) -> ((loss, metrics), gradients)` of the trained parameters, over all devices."""
+    loss = shard_loss(phase.loss, mesh)
+
+    def gradient(params, batch, keys):
+        def of(trained):
+            return loss({**params, **trained}, batch, keys)
+
+        return jax.value_and_grad(of, has_aux=True)(trained_part(phase, params))
+
+    if experiment.accumulate == 1 or phase.accumulates:
+        return gradient
+    return in_parts(gradient, experiment.accumulate, mesh)
+
+
+def in_parts(gradient: Callable, parts: int, mesh: Mesh) -> Callable:
+    """The same function, computed over equal parts of the batch, one after another, and averaged in float32.
+
+    Activations of one part only are in memory. Every part has rows of every device, so none idles and no row moves.
+    A part is a batch of its own: for a loss that is a mean over equally weighted examples the result is that of the
+    whole batch; a contrast sees the negatives of its part alone, and weighted means are means of the parts' means.
+    """
+
+    def split(tree):
+        return jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), tree)
+
+    split = jax.shard_map(split, mesh=mesh, in_specs=P(AXES), out_specs=P(None, AXES))
+
+    def averaged(params, batch, keys):
+        rows = split((batch, keys))
+
+        def add(sums, part):
+            found = gradient(params, *part)
+            return jax.tree.map(lambda total, x: total + x.astype(jnp.float32), sums, found), None
+
+        shapes = jax.eval_shape(gradient, params, *jax.tree.map(lambda x: x[0], rows))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
+        sums, _ = jax.lax.scan(add, zeros, rows)
+        return jax.tree.map(lambda total: total / parts, sums)
+
+    return averaged
+
+
+def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
+    """The compiled step `(state, batch) -> (state, metrics)`; the state is donated.
+
+    After a loss or an update that is not finite the parameters stay as they were, so that the step can be looked
+    into; the optimiser's moments are spoilt, so that no later step moves them either.
+    """
+    config = experiment.optimizer
+    optimizer, rate = make_optimizer(config, experiment.steps), schedule(config, experiment.steps)
+    gradient = make_gradient(experiment, phase, mesh)
+
+    def step(state, batch):
+        keys = example_keys(experiment, phase, state["step"])
+        (loss, metrics), gradients = gradient(state["params"], batch, keys)
+        trained = trained_part(phase, state["params"])
+        updates, moments = optimizer.update(gradients, state["optimizer"], trained)
+        update_norm = global_norm(updates)
+        finite = jnp.isfinite(loss) & jnp.isfinite(update_norm)
+        trained = {name: jnp.where(finite, value + updates[name], value) for name, value in trained.items()}
+        metrics = {
+            "loss": loss,
+            **metrics,
+            "gradient_norm": global_norm(gradients),
+            "update_norm": update_norm,
+            "parameter_norm": global_norm(trained),
+            "learning_rate": rate(state["step"]),
+        }
+        new = {
+            "step": state["step"] + 1,
+            "params": {**state["params"], **trained},
+            "optimizer": moments,
+        }
+        if config.ema:
+            new["ema"] = running_average(state["ema"], trained, config.ema, new["step"])
+        return new, metrics
+
+    return jax.jit(step, donate_argnums=0, out_shardings=NamedSharding(mesh, P()))
