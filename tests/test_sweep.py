@@ -122,6 +122,7 @@ def test_a_sweep_from_the_command_line(file, workdir, capsys):
     before = (workdir / "runs" / "fine-2-0" / "result.json").read_bytes()
     assert do_run(load_sweep(file), workdir, "fine-2-0").measures == {"fish": 6.0, "error": None}
     assert (workdir / "runs" / "fine-2-0" / "result.json").read_bytes() == before
+    do_run(load_sweep(file), workdir, "pond")  # would catch a second time
     assert (workdir / "runs" / "pond" / "fish").read_text() == "3"
 
 
