@@ -231,9 +231,12 @@ def sweep(args) -> int:
     if args.run_name:
         do_run(plan, args.workdir, args.run_name)
         return 0
-    from sleepmami_jax.sweep.launch import run_sweep
+    from sleepmami_jax.sweep.launch import Local, run_sweep
 
-    return run_sweep(plan, args.workdir, only=args.only, parallel=args.parallel, dry_run=args.dry_run)
+    launcher = {"local": Local}[args.launcher]()
+    return run_sweep(
+        plan, args.workdir, launcher, only=args.only, parallel=args.parallel, dry_run=args.dry_run
+    )
 
 
 def sizes(args) -> int:

@@ -163,6 +163,7 @@ def people(n: int, first: int = 0) -> tuple[np.ndarray, list[Facts]]:
     ]
     vectors = rng.standard_normal((n, 8))
     vectors[:, 0] += 0.3 * ahi
+    vectors[::11, 0] = 50  # says "very ill" where nobody looked
     return vectors, facts
 
 

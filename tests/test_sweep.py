@@ -122,6 +122,7 @@ def test_a_sweep_from_the_command_line(file, workdir, capsys):
     before = (workdir / "runs" / "fine-2-0" / "result.json").read_bytes()
     assert do_run(load_sweep(file), workdir, "fine-2-0").measures == {"fish": 6.0, "error": None}
     assert (workdir / "runs" / "fine-2-0" / "result.json").read_bytes() == before
+    do_run(load_sweep(file), workdir, "pond")  # would catch a second time
     assert (workdir / "runs" / "pond" / "fish").read_text() == "3"
 
 
@@ -281,3 +282,9 @@ def test_commands_that_match_nothing(file, workdir, capsys):
     assert sleepmami(file, workdir, "--parallel", "0") == 1 and "at least 1" in capsys.readouterr().err
     assert sleepmami(file.with_name("net.py"), workdir) == 1 and "did you mean" in capsys.readouterr().err
     assert not workdir.exists()
+
+
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit) as stop:
+        _parse(["sleepmami", "sweep", "--help"])
+    assert stop.value.code == 0 and "sleepmami sweep --config" in capsys.readouterr().out.split("example:")[1]

@@ -137,7 +137,13 @@ def launch(
 
 
 def run_sweep(
-    sweep: Sweep, workdir: Path, *, only: str | None = None, parallel: int = 1, dry_run: bool = False
+    sweep: Sweep,
+    workdir: Path,
+    launcher: Launcher,
+    *,
+    only: str | None = None,
+    parallel: int = 1,
+    dry_run: bool = False,
 ) -> int:
     """The `sleepmami sweep` command: does the runs, writes tables and plots, and returns the exit status.
 
@@ -164,7 +170,7 @@ def run_sweep(
         if signal.getsignal(number) is signal.SIG_DFL:  # under nohup a hang-up means nothing
             signal.signal(number, _stopped)
     try:
-        failed, blocked = launch(sweep, workdir, names, Local(), parallel=parallel)
+        failed, blocked = launch(sweep, workdir, names, launcher, parallel=parallel)
     except KeyboardInterrupt:
         print("stopped: finished runs are kept, the same command goes on from here", file=sys.stderr)
         return 130
