@@ -43,7 +43,7 @@ class Pretrained:
         self.slots = model_slots(folder.config)
         self._params = jax.device_put(folder.params)
         self.encode = micro_encode(folder.config, folder.params)
-        self._read = _compiled_read(folder.config)
+        self._read, self._vector = _compiled(folder.config)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -97,10 +97,9 @@ class Pretrained:
     def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:
         """What the model says of a night of micro tokens (E, L, D) and their mask (E, L)."""
         n = len(tokens)
-        pad = bucket_length(n) - n
-        x = jnp.asarray(np.pad(tokens, ((0, pad), (0, 0), (0, 0))), jnp.float32)[None]
-        there = jnp.asarray(np.pad(ok, ((0, pad), (0, 0))))[None]
-        vector, stage, respiratory, arousal = (np.asarray(v) for v in self._read(self._params, x, there))
+        vector, stage, respiratory, arousal = (
+            np.asarray(v) for v in self._read(self._params, *_padded(tokens, ok))
+        )
         modality = np.repeat(
             np.arange(len(Modality)), [EPOCH_S // self.folder.config.modalities[m].token_s for m in Modality]
         )
@@ -114,6 +113,10 @@ class Pretrained:
             missing=missing,
         )
 
+    def vector(self, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
+        """The night's vector (Dm,) alone, which needs no way back to epochs and seconds; arguments as in `read`."""
+        return np.asarray(self._vector(self._params, *_padded(tokens, ok)))
+
     def predict(self, night: Night) -> Prediction:
         """What the model says of a night."""
         return self.read(*self.tokens(night))
@@ -122,7 +125,7 @@ class Pretrained:
         """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording."""
         night = recording if isinstance(recording, Night) else load_night(Path(recording))
         tokens, ok = self.tokens(night)
-        return tokens, ok, self.read(tokens, ok).night_vector
+        return tokens, ok, self.vector(tokens, ok)
 
     def score(
         self,
@@ -171,18 +174,23 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     tick = progress(f"micro tokens of {shards.name}", len(nights))
     digest = frozen_digest(model.folder.params)
     embedded = embed_folder(prepared, out, model.encode, digest, model.slots, nights, tick)
-    vectors = {
-        prepared.manifest.nights[n].night_id: model.read(*embedded.tokens(n)).night_vector for n in nights
-    }
+    vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
     temporary = out / f".vectors.tmp-{os.getpid()}"
     save_file(vectors, temporary)
     temporary.replace(out / "vectors.safetensors")
     return len(nights)
 
 
+def _padded(tokens: np.ndarray, ok: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """A batch of one night, as long as its bucket."""
+    pad = bucket_length(len(tokens)) - len(tokens)
+    x = jnp.asarray(np.pad(tokens, ((0, pad), (0, 0), (0, 0))), jnp.float32)[None]
+    return x, jnp.asarray(np.pad(ok, ((0, pad), (0, 0))))[None]
+
+
 @lru_cache
-def _compiled_read(config: ModelConfig):
-    """One compilation a shape of model and length of night, whatever the weights."""
+def _compiled(config: ModelConfig):
+    """All that the model says of a night, and its vector alone: a compilation a length, whatever the weights."""
     graph, _ = structure(config)
 
     @jax.jit
@@ -195,7 +203,11 @@ def _compiled_read(config: ModelConfig):
             jax.nn.sigmoid(out.arousal[0]),
         )
 
-    return read
+    @jax.jit
+    def vector(params, tokens, ok):
+        return merge(graph, params)(tokens, ok).vector[0]  # the compiler leaves out the rest
+
+    return read, vector
 
 
 def load(path: Path | str) -> Pretrained:

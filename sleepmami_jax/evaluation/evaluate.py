@@ -226,6 +226,7 @@ def measure(
     *,
     embeddings: Path,
     split: str = "test",
+    nights: int | None = None,
     only: Sequence[str] = (),
     progress: Callable | None = None,
 ) -> dict[str, float | None]:
@@ -235,6 +236,7 @@ def measure(
       model: or its folder.
       shards: prepared folders.
       embeddings: where micro tokens are kept; those already there are not made again.
+      nights: only the first so many of each folder.
       only: as in `evaluate`.
       progress: `(description, total) -> tick`; nothing is shown when None.
 
@@ -247,10 +249,10 @@ def measure(
       ModelFolderError: the model was never fine-tuned.
     """
     model = model if isinstance(model, Pretrained) else load(model)
-    data = DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split)
+    data = DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split, nights=nights)
     channels = channels_of(only, model.slots) if only else ()
-    nights = predict_nights(model, data, embeddings, progress or bars(quiet=True), channels)
-    tasks = measure_tasks(model, list(nights))
+    predicted = predict_nights(model, data, embeddings, progress or bars(quiet=True), channels)
+    tasks = measure_tasks(model, list(predicted))
     flat = {}
     for task, prefix, names in _MEASURES:
         flat |= {f"{prefix}{name}": tasks[task][name] for name in names if task in tasks}

@@ -132,7 +132,7 @@ def probe_model(
         raise ValueError(f"{len(shared)} people are on both sides, such as {min(shared)}: prepare anew")
 
     def vectors(nights):
-        return np.stack([model.read(*n.folder.tokens(n.night)).night_vector for n in nights])
+        return np.stack([model.vector(*n.folder.tokens(n.night)) for n in nights])
 
     def statistics(nights):
         return np.stack([n.statistics() for n in nights])
@@ -152,11 +152,15 @@ def token_nights(
     *,
     split: str,
     embeddings: Path,
+    nights: int | None = None,
     progress: Callable | None = None,
 ) -> list[TokenNight]:
-    """The nights of a split with their micro tokens, which are made if they are not in `embeddings`."""
+    """The nights of a split with their micro tokens, which are made if they are not in `embeddings`.
+
+    Arguments as in `probe_model`; with `nights` only the first so many of each folder.
+    """
     config, params = model.folder.config, model.folder.params
-    data = DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split)
+    data = DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split, nights=nights)
     show = progress or bars(quiet=True)
     folders = embed_nights(config, params, frozen_digest(params), data, embeddings, show)
     return [
