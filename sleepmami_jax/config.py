@@ -104,6 +104,7 @@ class MacroConfig:
 
     def __post_init__(self):
         _at_least(0, self, "levels", "seconds_depth")
+        _at_least(1, self, "merge", "chunk")
         _one_of(self, "mixer", "ssd", "selective")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.night import EPOCH_S, Modality
+from sleepmami_jax.config import ConfigError
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.macro import ModalityMerge, epoch_means, token_statistics
 from sleepmami_jax.models.micro import layout
@@ -235,6 +236,11 @@ def test_three_merge_into_one(tiny):
     ok[:, 5:] = False
     for one, other in zip(call(tokens, ok), call(tokens[:, :5], ok[:, :5]), strict=True):
         np.testing.assert_allclose(one[:, : other.shape[1]], other, atol=1e-5)
+
+
+def test_nothing_merges_into_nothing(tiny):
+    with pytest.raises(ConfigError, match="merge: expected at least 1, found 0"):
+        replace(tiny.macro, merge=0)
 
 
 @pytest.mark.parametrize("mixer", ["ssd", "selective"])
