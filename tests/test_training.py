@@ -88,8 +88,29 @@ def _same_run(one: Path, other: Path) -> None:
 
 
 GOLDEN = {
-    "micro": {},
-    "macro": {},
+    "micro": {
+        "step": 2,
+        "amplitude": 0.53297,
+        "contrast": 2.8577,
+        "contrast_accuracy": 0.14894,
+        "gradient_norm": 5.0963,
+        "learning_rate": 0.0005,
+        "loss": 4.4146,
+        "moe_balance": 1.1335,
+        "moe_dropped": 0.41004,
+        "parameter_norm": 70.991,
+        "spectral": 3.5833,
+        "update_norm": 0.14533,
+    },
+    "macro": {
+        "step": 2,
+        "gradient_norm": 83.221,
+        "learning_rate": 0.00085355,
+        "loss": 7.1892,
+        "parameter_norm": 36.339,
+        "update_norm": 0.07216,
+        "view_accuracy": 0.5,
+    },
 }
 """What the second step of a run measured; other versions of JAX agree to three digits."""
 
@@ -169,6 +190,10 @@ def test_a_loss_that_is_no_number_stops_the_run(experiment, tmp_path):
     with pytest.raises(NonFiniteError, match="step"):
         train(wild, tmp_path, quiet=True)
     assert not (tmp_path / "model").exists()
+    report = json.loads((tmp_path / "nonfinite.json").read_text())
+    assert "micro/shared" in report["gradients"]
+    assert {example["night"] for example in report["examples"]} <= {f"n{i}" for i in range(6)}
+    assert report["examples"] and not any(example["inputs"] for example in report["examples"])
 
 
 def test_macro_and_heads_train_on_frozen_micro(experiment, unbroken, tmp_path, model):
