@@ -5,13 +5,15 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sleepmami_jax.config import ConfigError, ModelConfig, OptimizerConfig
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.sleepmami import split, structure
 from sleepmami_jax.objectives.contrastive import ModalityProjection
 from sleepmami_jax.objectives.masked import MaskedDecoder
-from sleepmami_jax.training.optimizer import decays, global_norm, make_optimizer, schedule
+from sleepmami_jax.training.optimizer import SMALL, decays, global_norm, make_optimizer, schedule
 
 
 def objective_names(config):
@@ -78,6 +80,28 @@ def test_wsd_warms_up_stays_and_falls_over_the_last_fifth():
     np.testing.assert_allclose(lr[80:], np.linspace(2, 0, 21), atol=1e-6)
 
 
+def plain_rate(name, step, steps, warmup_steps, peak):
+    """The two schedules as one would write them on paper."""
+    warmup = min(warmup_steps, steps // 5)
+    if step < warmup:
+        return peak * step / warmup
+    if name == "cosine":
+        return peak * (1 + np.cos(np.pi * min(1, (step - warmup) / (steps - warmup)))) / 2
+    return peak * min(1, max(0, (steps - step) / max(1, steps // 5)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["cosine", "wsd"]), st.integers(1, 10**6), st.integers(0, 10**6), st.data())
+def test_schedules_are_the_plain_formula(name, steps, warmup_steps, data):
+    config = OptimizerConfig(learning_rate=0.5, schedule=name, warmup_steps=warmup_steps)
+    curve = schedule(config, steps)
+    ends = (0, min(warmup_steps, steps // 5), steps - steps // 5, steps - 1, steps, 2 * steps)
+    for step in (*ends, data.draw(st.integers(0, steps))):
+        expected = plain_rate(name, step, steps, warmup_steps, 0.5)
+        assert float(curve(step)) == pytest.approx(expected, abs=2e-6), (step, steps)
+    assert float(curve(steps - 1)) > 0 or name == "cosine", "the last step would teach nothing"
+
+
 @pytest.mark.parametrize("name", ["cosine", "wsd"])
 @pytest.mark.parametrize("steps", [1, 2, 4, 10])
 def test_a_short_run_warms_up_for_a_fifth_at_most_and_learns(name, steps):
@@ -101,6 +125,8 @@ def test_steps_equal_adamw_on_the_tree_as_it_is():
         "b/forward/a_log": (2,),
         "b/up": (2, 3, 3),
         "b/slot": (2, 3),
+        "c/kernel": (SMALL // 16, 16),  # large: by itself
+        "c/bias": (SMALL,),
     }
     params = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     config = OptimizerConfig(learning_rate=0.01, warmup_steps=1, weight_decay=0.3, clip_norm=0.5)
@@ -111,7 +137,7 @@ def test_steps_equal_adamw_on_the_tree_as_it_is():
             schedule(config, 10),
             b2=config.b2,
             weight_decay=0.3,
-            mask={name: name in ("a/kernel", "b/up") for name in shapes},
+            mask={name: name in ("a/kernel", "b/up", "c/kernel") for name in shapes},
         ),
     )
     states, trees = [ours.init(params), theirs.init(params)], [params, params]
@@ -124,6 +150,16 @@ def test_steps_equal_adamw_on_the_tree_as_it_is():
     for name in shapes:
         np.testing.assert_allclose(trees[0][name], trees[1][name], atol=1e-6, err_msg=name)
         assert np.abs(trees[0][name] - params[name]).max() > 1e-3
+
+
+def test_large_parameters_keep_their_names_and_shapes_in_the_state():
+    params = {"a/kernel": np.ones((256, SMALL // 256)), "a/bias": np.ones(3), "b/kernel": np.ones((4, 4))}
+    moments = make_optimizer(OptimizerConfig(), 10).init(params)[1].mu
+    assert {name: m.shape for name, m in moments.items()} == {
+        "a/kernel": (256, SMALL // 256),
+        "decaying": (16,),
+        "other": (3,),
+    }
 
 
 def test_the_global_norm_is_that_of_all_leaves():

@@ -87,6 +87,47 @@ def _same_run(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(weights[name], others[name], err_msg=name)
 
 
+GOLDEN = {
+    "micro": {
+        "step": 2,
+        "amplitude": 0.53297,
+        "contrast": 2.8577,
+        "contrast_accuracy": 0.14894,
+        "gradient_norm": 5.0963,
+        "learning_rate": 0.0005,
+        "loss": 4.4146,
+        "moe_balance": 1.1335,
+        "moe_dropped": 0.41004,
+        "parameter_norm": 70.991,
+        "spectral": 3.5833,
+        "update_norm": 0.14533,
+    },
+    "macro": {
+        "step": 2,
+        "gradient_norm": 83.221,
+        "learning_rate": 0.00085355,
+        "loss": 7.1892,
+        "parameter_norm": 36.339,
+        "update_norm": 0.07216,
+        "view_accuracy": 0.5,
+    },
+}
+"""What the second step of a run measured; other versions of JAX agree to three digits."""
+
+
+def assert_golden(name: str, workdir: Path) -> None:
+    found = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[1])
+    assert found == pytest.approx(GOLDEN[name], rel=2e-3), (
+        f"{name} pretraining measures something else than it did. If nothing was meant to change in the data, the "
+        "model, the loss or the optimiser, this is a bug. If it was, say so in the commit and put into GOLDEN\n"
+        f'"{name}": {json.dumps({key: float(f"{value:.5g}") for key, value in found.items()})}'
+    )
+
+
+def test_golden_metrics_of_micro_pretraining(unbroken):
+    assert_golden("micro", unbroken)
+
+
 def test_metrics_have_every_step_once(unbroken):
     steps = [json.loads(line)["step"] for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 13))
@@ -149,18 +190,24 @@ def test_a_loss_that_is_no_number_stops_the_run(experiment, tmp_path):
     with pytest.raises(NonFiniteError, match="step"):
         train(wild, tmp_path, quiet=True)
     assert not (tmp_path / "model").exists()
+    report = json.loads((tmp_path / "nonfinite.json").read_text())
+    assert "micro/shared" in report["gradients"]
+    assert {example["night"] for example in report["examples"]} <= {f"n{i}" for i in range(6)}
+    assert report["examples"] and not any(example["inputs"] for example in report["examples"])
 
 
-def test_macro_and_heads_train_on_frozen_micro(experiment, unbroken, tmp_path):
-    start = load_model(unbroken / "model").params
+def test_macro_and_heads_train_on_frozen_micro(experiment, unbroken, tmp_path, model):
+    start = model[1]
+    save_model(replace(load_model(unbroken / "model"), params=start), tmp_path / "start")
     macro = replace(
         experiment,
         objective=MacroPretraining(batch=4, night_epochs=32),
-        init=str(unbroken / "model"),
+        init=str(tmp_path / "start"),
         data=replace(experiment.data, embeddings=str(tmp_path / "embeddings"), scored=True),
         steps=4,
     )
     after_macro = load_model(train(macro, tmp_path / "macro", quiet=True)).params
+    assert_golden("macro", tmp_path / "macro")
     heads = replace(macro, objective=Finetuning(batch=4, epochs=8), init=str(tmp_path / "macro" / "model"))
     folder = load_model(train(heads, tmp_path / "heads", quiet=True))
     for name, value in folder.params.items():
