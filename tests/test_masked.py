@@ -20,6 +20,7 @@ from sleepmami_jax.objectives.masked import (
     places_there,
     sample_hidden,
     sample_visible,
+    shown_modalities,
     visible_tokens,
 )
 from tests.meshes import BATCH, M, keys_of, on_one_device, same_on_four
@@ -64,6 +65,37 @@ def test_a_modality_that_is_present_always_stays():
     assert (present & ~hidden)[some].any(1).all()
     assert hidden.mean() > 0.6
     assert not sample_hidden(keys_of(500), present, 0.0).any()
+
+
+def test_what_may_stay_is_a_modality_of_which_something_is_encoded(tiny):
+    where = layout(tiny.modalities)
+    visible = {m: np.tile(np.arange(0, n, 2), (2, 1)) for m, n in where.tokens.items()}
+    there = np.ones((2, where.total), bool)
+    eeg = where.offset[Modality.EEG]
+    there[0, eeg : eeg + where.tokens[Modality.EEG] : 2] = False  # recorded, but not where it is visible
+    there[1, where.offset[Modality.RESP] + 2] = False  # one visible place of several
+    shown = np.asarray(shown_modalities(there, visible, where))
+    expected = np.ones((2, M), bool)
+    expected[0, list(Modality).index(Modality.EEG)] = False
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_encoding_the_visible_alone_costs_what_they_are(tiny, model, epochs_of):
+    where, graph = layout(tiny.modalities), model[0]
+    # A patch is worth more operations than its token in so small a model; a wide one is what is trained.
+    batch = epochs_of(tiny, 2)
+
+    def flops(mask_ratio):
+        config = MicroPretraining(mask_ratio=mask_ratio)
+
+        def encode(params, batch, keys):
+            visible = sample_visible(keys, where, config)
+            return merge(graph, params).micro(batch, visible, exact=False).x
+
+        return jax.jit(encode).lower(model[1], batch, keys_of(2)).cost_analysis()["flops"]
+
+    tokens = [sum(visible_tokens(where, ratio).values()) for ratio in (0.6, 0.0)]
+    assert flops(0.6) / flops(0.0) == pytest.approx(tokens[0] / tokens[1], abs=0.1)
 
 
 def masked_case(tiny, epochs_of):
@@ -130,6 +162,14 @@ def test_masked_loss_ignores_what_is_visible_or_unusable(tiny, masked, epochs_of
         assert 0 < ignored.mean() < 1
     losses = [masked(batch, visible, hidden, guess) for guess in (rebuilt, wild)]
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_band_power_that_nobody_rebuilt_costs_nothing(tiny, masked, epochs_of):
+    *case, rebuilt = masked_case(tiny, epochs_of)
+    samples_alone = {m: (samples, None) for m, (samples, _) in rebuilt.items()}
+    where = layout(tiny.modalities)
+    alone = on_one_device(lambda b, v, h, r, axes: masked_loss(r, b, v, h, where, axes)[0])
+    assert alone(*case, samples_alone) == pytest.approx(masked(*case, rebuilt)[0], rel=1e-6)
 
 
 def test_a_modality_that_nobody_has_does_not_dilute_the_loss(tiny, masked, epochs_of):

@@ -103,17 +103,19 @@ def view_mask(key: jax.Array, present: jax.Array, crop: float, drop_modality: fl
     A crop of consecutive epochs at least `crop` of the night long, without some epochs and some modalities; at least
     one modality that is there is kept.
     """
-    crop_key, start_key, modality_key, stay_key, epoch_key = jax.random.split(key, 5)
     epochs, modalities = present.shape
+    # One draw for everything: each random call is a large program to compile.
+    draw = jax.random.uniform(key, (2 + 2 * modalities + epochs,))
+    share, place_draw = crop + (1 - crop) * draw[0], draw[1]
+    modality_draw, stay_draw, epoch_draw = jnp.split(draw[2:], [modalities, 2 * modalities])
     there = present.any(-1)
     length = there.sum()
-    kept = jnp.ceil(length * jax.random.uniform(crop_key, minval=crop, maxval=1.0))
-    start = jnp.floor(jax.random.uniform(start_key) * (length - kept + 1))
+    kept = jnp.ceil(length * share)
+    start = jnp.floor(place_draw * (length - kept + 1))
     place = jnp.cumsum(there) - 1  # among the night's epochs
     inside = (place >= start) & (place < start + kept) & there
-    inside &= ~jax.random.bernoulli(epoch_key, drop_epochs, (epochs,))
-    dropped = jax.random.bernoulli(modality_key, drop_modality, (modalities,))
+    inside &= epoch_draw >= drop_epochs
     seen = (present & inside[:, None]).any(0)
-    stays = jnp.argmax(jnp.where(seen, jax.random.uniform(stay_key, (modalities,)), -1.0))
-    dropped = dropped.at[stays].set(False)
+    stays = jnp.argmax(jnp.where(seen, stay_draw, -1.0))
+    dropped = (modality_draw < drop_modality).at[stays].set(False)
     return present & inside[:, None] & ~dropped[None]
