@@ -145,10 +145,8 @@ def measure_stages(
         for xs in seeds:
             epochs = [epoch_features(x) for x in xs]
             real, night, made = epochs[:n], epochs[n], epochs[n + 1 :]
-            rest = [[k for k in range(n) if k != i] for i in range(n)]
             others = [
-                probe_stages([real[k] for k in ks], [truth[k] for k in ks], x)
-                for ks, x in zip(rest, real, strict=True)
+                probe_stages(real[:i] + real[i + 1 :], truth[:i] + truth[i + 1 :], real[i]) for i in range(n)
             ]
             add("DREAMS", "other excerpts", method, truth, others)
             add("DREAMS", "simulated nights", method, truth, [probe_stages(made, taught, x) for x in real])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import mne
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, STAGES, UNKNOWN_STAGE, Event, EventKind, Modality, Quality
 from experiments.real_nights import EegNight
@@ -24,8 +25,9 @@ EEG_HZ = RATE_HZ[Modality.EEG]
 BANDS_HZ = ((1, 4), (4, 8), (8, 11), (11, 16), (16, 25))
 """Delta, theta, alpha, sigma, beta; nothing above 25 Hz, where a recording of 50 Hz ends."""
 SIGMA = 3
-C = 0.01
-"""Inverse strength of the L2 penalty on standardised features, of every probe; not tuned."""
+FIT = 50.0
+"""What the mean log loss of a probe weighs against half the squared norm of its weights, on standardised features and
+however many rows; never tuned."""
 
 
 def token_seconds(model: Pretrained, recording: EegNight) -> np.ndarray:
@@ -69,6 +71,11 @@ def with_neighbours(features: np.ndarray) -> np.ndarray:
     return np.concatenate([padded[:-2], features, padded[2:]], 1)
 
 
+def _probe(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
+    with threadpool_limits(1):  # so small a problem is slower on several threads
+        return LogisticRegression(C=FIT / len(x), max_iter=500).fit(x, y)
+
+
 def find_spindles(
     features: Sequence[np.ndarray], marks: Sequence[Sequence[Event]], scored_s: float
 ) -> list[list[Event]]:
@@ -85,8 +92,7 @@ def find_spindles(
     y = [spindle_seconds(events, len(f)) for events, f in zip(marks, x, strict=True)]
 
     def fitted(places: Sequence[int]) -> LogisticRegression:
-        probe = LogisticRegression(C=C, max_iter=500)
-        return probe.fit(np.concatenate([x[i] for i in places]), np.concatenate([y[i] for i in places]))
+        return _probe(np.concatenate([x[i] for i in places]), np.concatenate([y[i] for i in places]))
 
     found = []
     for held_out in range(len(x)):
@@ -108,8 +114,7 @@ def epoch_features(seconds: np.ndarray) -> np.ndarray:
 def probe_stages(train: Sequence[np.ndarray], stages: Sequence[np.ndarray], test: np.ndarray) -> np.ndarray:
     """(E,) codes of the test epochs, by a probe fitted on the training recordings' epochs of known stage."""
     x, y = np.concatenate(list(train)), np.concatenate(list(stages))
-    probe = LogisticRegression(C=C, max_iter=500)
-    return probe.fit(x[y != UNKNOWN_STAGE], y[y != UNKNOWN_STAGE]).predict(test)
+    return _probe(x[y != UNKNOWN_STAGE], y[y != UNKNOWN_STAGE]).predict(test)
 
 
 def probe_blocks(features: np.ndarray, stages: np.ndarray, blocks: int = 5) -> np.ndarray:
