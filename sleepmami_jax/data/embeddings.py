@@ -29,7 +29,9 @@ from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 
 INDEX = "embeddings.json"
-BLOCK_EPOCHS = 32  # encoded at once
+BLOCK_EPOCHS = (
+    8  # encoded at once: on CPU what these leave behind stays in the cache, 32 take half as long again
+)
 
 Encode = Callable[[dict], tuple[np.ndarray, np.ndarray]]
 """Arrays of `BLOCK_EPOCHS` epochs -> tokens (B, L, D) and which are there (B, L)."""

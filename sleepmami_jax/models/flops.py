@@ -158,6 +158,22 @@ def _private(config: ModelConfig, modality: Modality, epochs: int, tokens: int) 
     return tokenizer + block * micro.private_depth + _linear(dim, 1, rows)
 
 
+def _mixer(dim: int, c: MacroConfig, length: int) -> Cost:
+    return (_ssd if c.mixer == "ssd" else _selective)(dim, c, length)
+
+
+def _selective(dim: int, c: MacroConfig, length: int) -> Cost:
+    """Mamba-1; its scan is element-wise and so not counted."""
+    inner, rank = 2 * dim, math.ceil(dim / 16)
+    direction = (
+        _vectors((CONV_WIDTH + 1 + c.state + 2) * inner)
+        + _linear(inner, rank + 2 * c.state, length, False)
+        + _linear(rank, inner, length, False)
+    )
+    projections = _linear(dim, 2 * inner, length, False) + _linear(inner, dim, length, False)
+    return _vectors(dim) + projections + direction * (1 + c.bidirectional)
+
+
 def _ssd(dim: int, c: MacroConfig, length: int) -> Cost:
     inner, n = 2 * dim, c.state
     heads, padded = inner // c.head_dim, length + -length % c.chunk
@@ -183,7 +199,7 @@ def night_costs(config: ModelConfig, epochs: int) -> dict[str, Cost]:
     lengths = [top * c.merge ** (downs - i) for i in range(c.levels)]
     context = _linear(dim, c.dim, top * c.merge**downs) * len(Modality)
     for length in lengths:
-        context += _ssd(c.dim, c, length) * c.blocks_per_level
+        context += _mixer(c.dim, c, length) * c.blocks_per_level
     for length in lengths[1:]:
         context += _linear(c.merge * c.dim, c.dim, length)
     pooled = 2 * c.pool_heads * c.dim + 2 * len(Modality) * dim
@@ -195,8 +211,10 @@ def night_costs(config: ModelConfig, epochs: int) -> dict[str, Cost]:
         back += _linear(c.dim, c.dim, length)
     tokens = layout(config.modalities).tokens
     enter = sum((_linear(dim, c.seconds_dim, epochs * n) for n in tokens.values()), Cost())
-    context_of_seconds = _linear(c.dim, c.seconds_dim, epochs) + _vectors(c.seconds_dim)
-    seconds = _ssd(c.seconds_dim, c, EPOCH_S * epochs) * c.seconds_depth
+    context_of_seconds = _linear(c.dim, c.seconds_dim, epochs) + _vectors(
+        c.seconds_dim if c.seconds_depth else 0
+    )
+    seconds = _mixer(c.seconds_dim, c, EPOCH_S * epochs) * c.seconds_depth
     events = len(RESPIRATORY_CLASSES) + 1  # and arousal
     return {
         "context": context,
