@@ -18,7 +18,7 @@ from experiments.foundation import SEEDS, base, finetuned, finetuning, foundatio
 from sleepmami_jax.sweep import Plot, Run
 
 NIGHTS = (1, 5, 10, 30, None)  # None is all
-ALL = 110  # where "all" stands in the plot: the training nights of the cohort
+ALL = 106  # where "all" stands in the plot: the training nights of the cohort
 
 
 def pretrained(sweep: Path, name: str, seed: int, nights: int | None) -> dict[str, float]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -87,19 +86,27 @@ class Pretrained:
 
     def encoded(self, signals: dict, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """As `tokens`, of arrays (see `data.arrays`) that are padded to whole blocks of `BLOCK_EPOCHS`."""
-        blocks = [
-            self.encode(jax.tree.map(lambda v, i=i: v[i : i + BLOCK_EPOCHS], signals))
-            for i in range(0, n_epochs, BLOCK_EPOCHS)
-        ]
-        x, ok = (np.concatenate(parts)[:n_epochs] for parts in zip(*blocks, strict=True))
+        x = ok = None
+        for i in range(0, n_epochs, BLOCK_EPOCHS):
+            tokens, there = self.encode(jax.tree.map(lambda v, i=i: v[i : i + BLOCK_EPOCHS], signals))
+            if x is None:  # a night's tokens are large; parts beside the whole would be twice that
+                x, ok = (np.empty((n_epochs, *v.shape[1:]), v.dtype) for v in (tokens, there))
+            x[i : i + BLOCK_EPOCHS], ok[i : i + BLOCK_EPOCHS] = tokens[: n_epochs - i], there[: n_epochs - i]
         return x, ok
 
     def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:
         """What the model says of a night of micro tokens (E, L, D) and their mask (E, L)."""
         n = len(tokens)
+<<<<<<< .merge_file_xgCHIj
         vector, stage, respiratory, arousal = (
             np.asarray(v) for v in self._read(self._params, *_padded(tokens, ok))
         )
+=======
+        pad = bucket_length(n) - n
+        x = np.pad(tokens, ((0, pad), (0, 0), (0, 0))).astype(np.float32, copy=False)[None]
+        there = np.pad(ok, ((0, pad), (0, 0)))[None]
+        vector, stage, respiratory, arousal = (np.asarray(v) for v in self._read(self._params, x, there))
+>>>>>>> .merge_file_S6nRTj
         modality = np.repeat(
             np.arange(len(Modality)), [EPOCH_S // self.folder.config.modalities[m].token_s for m in Modality]
         )

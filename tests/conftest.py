@@ -9,22 +9,12 @@ _DEVICES = "--xla_force_host_platform_device_count=4"
 if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
 
-import importlib.util
-import sys
-import types
-
 import numpy as np
 import pytest
 from absl import flags
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
 from sleepmami_jax.config import MacroConfig, MicroConfig, ModalitiesConfig, ModalityConfig, ModelConfig
-
-_FLOPS = "sleepmami_jax.models.flops"  # stands in until the count of FLOPs is merged
-if _FLOPS not in sys.modules and importlib.util.find_spec(_FLOPS) is None:
-    sys.modules[_FLOPS] = types.ModuleType(_FLOPS)
-    sys.modules[_FLOPS].step_flops = lambda experiment: 1e9
-    sys.modules[_FLOPS].peak_flops = lambda kind: None
 
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest does not parse
 

@@ -4,7 +4,6 @@ import json
 import struct
 import sys
 from dataclasses import replace
-from types import ModuleType
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +20,7 @@ from sleepmami_jax.config import (
 )
 from sleepmami_jax.data.batches import open_nights
 from sleepmami_jax.export.folder import load_model
-from sleepmami_jax.training import loop
+from sleepmami_jax.training import loop, throughput
 from sleepmami_jax.training.checkpoint import Checkpoints
 from sleepmami_jax.training.metrics import Journal
 from sleepmami_jax.training.nonfinite import NonFiniteError
@@ -151,8 +150,8 @@ def spoilt(night: int, epoch: int):
 
     def loss(params, batch, keys, axes):
         there = (batch["night"] == night) & (batch["epoch"] == epoch)
-        x = jnp.where(there[:, None], jnp.nan, batch["x"])
-        return toy_loss(params, batch | {"x": x}, keys, axes)
+        x = jnp.where(there[:, None], jnp.nan, batch["EEG"]["signal"])
+        return toy_loss(params, batch | {"EEG": {"signal": x}}, keys, axes)
 
     return loss
 
@@ -211,7 +210,7 @@ def test_inputs_that_are_no_numbers_are_named(experiment, train, tmp_path, monke
     def broken(self):
         batch = fetch(self)
         if self.get_state()["global_next_index"] == 2 * BATCH:
-            batch["x"][[2, 5], 1] = np.inf
+            batch["EEG"]["signal"][[2, 5], 1] = np.inf
         return batch
 
     monkeypatch.setattr(ToyBatches, "__next__", broken)
@@ -219,7 +218,7 @@ def test_inputs_that_are_no_numbers_are_named(experiment, train, tmp_path, monke
         train(experiment, tmp_path)
     report = json.loads((tmp_path / "nonfinite.json").read_text())
     found = [(e["example"], e["inputs"], e["alone"]) for e in report["examples"]]
-    assert found == [(BATCH + row, ["x"], "not finite") for row in (2, 5)]
+    assert found == [(BATCH + row, ["EEG/signal"], "not finite") for row in (2, 5)]
 
 
 def test_weights_that_are_too_large_are_nobodys_fault(experiment, train, tmp_path):
@@ -227,6 +226,9 @@ def test_weights_that_are_too_large_are_nobodys_fault(experiment, train, tmp_pat
     with pytest.raises(NonFiniteError, match=r"no example stands out: lower optimizer\.learning_rate"):
         train(wild, tmp_path)
     assert not (tmp_path / "model").exists()
+    report = json.loads((tmp_path / "nonfinite.json").read_text())
+    assert (report["gradients"], report["examples"]) == ([], [])
+    assert "parameter_norm" in report["metrics"]
 
 
 # The clock
@@ -272,11 +274,10 @@ def test_goodput_counts_every_second_of_every_process_once():
 
 
 def test_a_window_gives_rates_and_the_share_of_the_peak(experiment, tmp_path, monkeypatch):
-    flops = ModuleType("flops")
-    flops.step_flops, flops.peak_flops = lambda experiment: 3e9, lambda kind: 1e10
-    monkeypatch.setitem(sys.modules, "sleepmami_jax.models.flops", flops)
     now = [0.0]
-    monkeypatch.setattr("sleepmami_jax.training.throughput.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(throughput, "step_flops", lambda experiment: 3e9)
+    monkeypatch.setattr(throughput, "peak_flops", lambda kind: 1e10)
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: now[0])
     journal = Journal(tmp_path)
     journal.clock("start")
     watch = Stopwatch(journal, experiment, batch=16, devices=2)

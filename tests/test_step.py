@@ -53,7 +53,7 @@ def test_a_part_is_a_batch_of_its_own_unless_the_loss_sees_to_it():
         sizes = set()
 
         def loss(params, batch, keys, axes):
-            sizes.add(len(batch["x"]))
+            sizes.add(len(batch["night"]))
             return toy_loss(params, batch, keys, axes)
 
         run(

@@ -23,7 +23,7 @@ class ToyBatches:
         self._next_index += self._batch
         x = np.random.default_rng(int(index[0])).standard_normal((self._batch, 3)).astype(np.float32)
         night, epoch = index % NIGHTS, index // NIGHTS
-        return {"x": x, "night": night.astype(np.int32), "epoch": epoch.astype(np.int32)}
+        return {"EEG": {"signal": x}, "night": night.astype(np.int32), "epoch": epoch.astype(np.int32)}
 
     def get_state(self):
         return {"global_next_index": self._next_index}
@@ -38,8 +38,8 @@ class ToyBatches:
 def toy_loss(params, batch, keys, axes):
     """Squared distance from a line, noisy by the example's own key; `toy` of the objective, one bias of the model."""
     noise = jax.vmap(lambda key: jax.random.normal(key, ()))(keys)
-    y = batch["x"] @ params["objective/toy/kernel"] + params["heads/stage/bias"].sum()
-    target = batch["x"].sum(-1) + 0.1 * noise
+    y = batch["EEG"]["signal"] @ params["objective/toy/kernel"] + params["heads/stage/bias"].sum()
+    target = batch["EEG"]["signal"].sum(-1) + 0.1 * noise
     square, _ = global_mean((y - target) ** 2, jnp.ones(()), axes)
     return square, {"size": global_mean(jnp.abs(target), jnp.ones(()), axes)[0]}
 

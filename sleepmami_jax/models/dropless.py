@@ -35,6 +35,7 @@ def dropless(
 ) -> jax.Array:  # (T, D)
     """The weighted sum of every token's experts, GELU MLPs `gelu(x @ up) @ down`."""
     (t, k), experts = expert.shape, up.shape[0]
+    up, down = jnp.asarray(up), jnp.asarray(down)  # numpy arrays cannot be indexed by a traced expert
     rows, n = block_rows(t * k, experts), blocks(t * k, experts)
     chosen = expert.reshape(-1)
     one_hot = jax.nn.one_hot(chosen, experts, dtype=jnp.int32)  # (T*K, E)

@@ -87,8 +87,8 @@ def in_parts(gradient: Callable, parts: int, mesh: Mesh) -> Callable:
 def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
     """The compiled step `(state, batch) -> (state, metrics)`; the state is donated.
 
-    After a loss or an update that is not finite the parameters stay as they were, so that the step can be looked
-    into; the optimiser's moments are spoilt, so that no later step moves them either.
+    Parameters that would not be finite, or whose loss is not, stay as they were, so that the step can be looked into.
+    Gradients that are not finite spoil the optimiser's moments, so that no later step moves them either.
     """
     config = experiment.optimizer
     optimizer, rate = make_optimizer(config, experiment.steps), schedule(config, experiment.steps)
@@ -99,15 +99,16 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
         (loss, metrics), gradients = gradient(state["params"], batch, keys)
         trained = trained_part(phase, state["params"])
         updates, moments = optimizer.update(gradients, state["optimizer"], trained)
-        update_norm = global_norm(updates)
-        finite = jnp.isfinite(loss) & jnp.isfinite(update_norm)
-        trained = {name: jnp.where(finite, value + updates[name], value) for name, value in trained.items()}
+        moved = {name: value + updates[name] for name, value in trained.items()}
+        parameter_norm = global_norm(moved)
+        finite = jnp.isfinite(loss) & jnp.isfinite(parameter_norm)
+        trained = {name: jnp.where(finite, moved[name], value) for name, value in trained.items()}
         metrics = {
             "loss": loss,
             **metrics,
             "gradient_norm": global_norm(gradients),
-            "update_norm": update_norm,
-            "parameter_norm": global_norm(trained),
+            "update_norm": global_norm(updates),
+            "parameter_norm": parameter_norm,
             "learning_rate": rate(state["step"]),
         }
         new = {

@@ -24,6 +24,7 @@ from typing import Any
 import jax
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining
+from sleepmami_jax.models.flops import peak_flops, step_flops
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.training.metrics import Journal
 
@@ -40,8 +41,6 @@ class Stopwatch:
     """
 
     def __init__(self, journal: Journal, experiment: Experiment, batch: int, devices: int):
-        from sleepmami_jax.models.flops import peak_flops, step_flops
-
         self._journal, self._batch = journal, batch
         self._tokens = batch * tokens_of_example(experiment)
         peak = peak_flops(jax.devices()[0].device_kind)
