@@ -97,16 +97,9 @@ class Pretrained:
     def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:
         """What the model says of a night of micro tokens (E, L, D) and their mask (E, L)."""
         n = len(tokens)
-<<<<<<< .merge_file_xgCHIj
         vector, stage, respiratory, arousal = (
             np.asarray(v) for v in self._read(self._params, *_padded(tokens, ok))
         )
-=======
-        pad = bucket_length(n) - n
-        x = np.pad(tokens, ((0, pad), (0, 0), (0, 0))).astype(np.float32, copy=False)[None]
-        there = np.pad(ok, ((0, pad), (0, 0)))[None]
-        vector, stage, respiratory, arousal = (np.asarray(v) for v in self._read(self._params, x, there))
->>>>>>> .merge_file_S6nRTj
         modality = np.repeat(
             np.arange(len(Modality)), [EPOCH_S // self.folder.config.modalities[m].token_s for m in Modality]
         )
@@ -188,11 +181,11 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     return len(nights)
 
 
-def _padded(tokens: np.ndarray, ok: np.ndarray) -> tuple[jax.Array, jax.Array]:
+def _padded(tokens: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A batch of one night, as long as its bucket."""
     pad = bucket_length(len(tokens)) - len(tokens)
-    x = jnp.asarray(np.pad(tokens, ((0, pad), (0, 0), (0, 0))), jnp.float32)[None]
-    return x, jnp.asarray(np.pad(ok, ((0, pad), (0, 0))))[None]
+    x = np.pad(tokens, ((0, pad), (0, 0), (0, 0))).astype(np.float32, copy=False)
+    return x[None], np.pad(ok, ((0, pad), (0, 0)))[None]
 
 
 @lru_cache
