@@ -12,7 +12,6 @@ from jax.sharding import PartitionSpec as P
 from data_pipeline.night import EPOCH_S, Modality
 from data_pipeline.prepare import PrepareConfig, prepare
 from sleepmami_jax.config import (
-    ConfigError,
     DataConfig,
     DataSource,
     Experiment,
@@ -115,11 +114,6 @@ def test_a_night_batch_in_parts_is_the_whole_batch_in_less_memory(in_parts, whol
         assert "while" in parts.as_text()
         loops = [line for line in parts.as_text().splitlines() if "all-reduce(" in line and "/while/" in line]
         assert not loops
-
-
-def test_parts_that_do_not_divide_the_nights_are_refused(in_parts):
-    with pytest.raises(ConfigError, match=r"accumulate=3: expected a divisor of the 16 nights"):
-        in_parts(3, 1)
 
 
 # Both encoders from signals

@@ -7,6 +7,10 @@ Age and BMI have Gaussian kernels, sex an equality kernel, and the identity kern
 so that a night of which nothing is known still learns. With the identity alone this is NT-Xent (SimCLR, Chen et
 al. 2020). The paper gives the idea and not the formula; this one is of the family of y-aware InfoNCE (Dufumier
 et al. 2021).
+
+With `rule="class"` w_ij is 1 for two views of a night and for two people who agree in every factor that has weight
+and is known of both, of which there must be one; otherwise 0. This is supervised contrast (SupCon, Khosla et al.
+2020, equation 2), the ablation that asks what the distances add.
 """
 
 from __future__ import annotations

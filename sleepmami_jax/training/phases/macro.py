@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipeline.night import Modality
-from sleepmami_jax.config import ConfigError, Experiment, MacroPretraining
+from sleepmami_jax.config import Experiment, MacroPretraining
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embedded_nights
 from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
 from sleepmami_jax.models.initial import Linear, Rngs
@@ -69,11 +69,6 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
         def mask(key, present):
             return view_mask(key, present, config.crop, config.drop_modality, config.drop_epochs)
 
-        if len(keys) % experiment.accumulate:
-            raise ConfigError(
-                f"accumulate={experiment.accumulate}: expected a divisor of the {len(keys)} nights that each device "
-                f"has of objective.batch={config.batch}"
-            )
         vectors = in_parts(encode, experiment.accumulate, keys, means, present)  # (parts, n, 2, Dm)
         vectors = vectors.reshape(len(keys), 2, -1).swapaxes(0, 1)
         z = unit(project(standardise(vectors, axes)))
