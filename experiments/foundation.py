@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.manifest import SPLITS
 from experiments import cohort, finetune_tiny, macro_tiny, micro_tiny
 from sleepmami_jax.config import DataSource, Experiment, ModelConfig
 from sleepmami_jax.evaluation.evaluate import measure
@@ -80,6 +81,14 @@ def pretrain(sweep: Path, encoder: str, seed: int) -> dict[str, float]:
     return {}
 
 
+def make_tokens(sweep: Path, seed: int) -> dict[str, float]:
+    """Micro tokens of all nights, once: runs side by side would each make them."""
+    model = load(base(sweep) / f"micro-{seed}" / "model")
+    for split in SPLITS:
+        token_nights(model, [shards(sweep)], split=split, embeddings=base(sweep) / "embeddings")
+    return {}
+
+
 def transplanted(source: Path, config: ModelConfig, out: Path) -> str:
     """A model folder of another configuration with the Micro-Encoder of `source`; the rest is random."""
     folder = load_model(source)
@@ -137,13 +146,12 @@ def measures_with(model: Path, sweep: Path, sensors: Sequence[str], folder: Path
 
 
 def foundation(*encoders: str) -> tuple[Run, ...]:
-    """The runs that make the nights and encoders, "micro" or "micro", "macro"."""
+    """The runs that make the nights and, for each seed, "micro" with its tokens, and "macro"."""
     runs = [Run("nights", make_nights)]
-    for seed in SEEDS:
-        before = "nights"
-        for encoder in encoders:
-            runs.append(
-                Run(f"{encoder}-{seed}", partial(pretrain, encoder=encoder, seed=seed), after=(before,))
-            )
-            before = f"{encoder}-{seed}"
+    for seed in SEEDS if encoders else ():
+        micro, tokens, macro = (f"{name}-{seed}" for name in ("micro", "tokens", "macro"))
+        runs.append(Run(micro, partial(pretrain, encoder="micro", seed=seed), after=("nights",)))
+        runs.append(Run(tokens, partial(make_tokens, seed=seed), after=(micro,)))
+        if "macro" in encoders:
+            runs.append(Run(macro, partial(pretrain, encoder="macro", seed=seed), after=(tokens,)))
     return tuple(runs)

@@ -40,7 +40,7 @@ def sweep() -> tuple[Run, ...]:
         for variant in VARIANTS:
             name = f"{variant.replace(' = ', '').replace(' ', '-')}-{seed}"
             do = partial(ablate, name=name, seed=seed, variant=variant)
-            runs.append(Run(name, do, {"variant": variant, "seed": seed}, after=(f"micro-{seed}",)))
+            runs.append(Run(name, do, {"variant": variant, "seed": seed}, after=(f"tokens-{seed}",)))
     return tuple(runs)
 
 

@@ -46,11 +46,11 @@ def sweep() -> tuple[Run, ...]:
         for label, macro in (("no macro", False), ("untrained", True)):
             name = f"{label.replace(' ', '-')}-{seed}"
             do = partial(untrained, seed=seed, macro=macro)
-            runs.append(Run(name, do, {"objective": label, "seed": seed}, after=(f"micro-{seed}",)))
+            runs.append(Run(name, do, {"objective": label, "seed": seed}, after=(f"tokens-{seed}",)))
         for kernel in KERNELS:
             name = f"{kernel.replace(', ', '-').replace(' ', '-')}-{seed}"
             do = partial(contrast, name=name, seed=seed, kernel=kernel)
-            runs.append(Run(name, do, {"objective": kernel, "seed": seed}, after=(f"micro-{seed}",)))
+            runs.append(Run(name, do, {"objective": kernel, "seed": seed}, after=(f"tokens-{seed}",)))
     return tuple(runs)
 
 
