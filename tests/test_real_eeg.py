@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Modality, Night
-from experiments.real_nights import EegNight, prepare_real, read_dreams, read_stages, read_ucddb
+from experiments.real_nights import (
+    EegNight,
+    prepare_real,
+    read_dreams,
+    read_simulated,
+    read_stages,
+    read_ucddb,
+)
 from experiments.real_probes import (
     band_seconds,
     find_spindles,
@@ -137,7 +144,8 @@ def test_the_recordings_and_their_experts_are_as_described():
 def test_one_eeg_channel_gives_the_same_tokens_from_shards_and_from_the_file(tiny, tmp_path):
     config = replace(tiny, modalities=replace(tiny.modalities, EEG=ModalityConfig(("C3", "C4"), token_s=1)))
     reader = Pretrained(ModelFolder(config, create(config, 0)[1]))
-    prepared = PreparedFolder.open(prepare_real(Path(REAL), tmp_path)["dreams"])
+    folders = prepare_real(Path(REAL), tmp_path)
+    prepared = PreparedFolder.open(folders["dreams"])
     at = [n.night_id for n in prepared.manifest.nights].index("excerpt2")
     arrays = prepared.arrays(at, reader.slots, stop=32)
     stored, ok = reader.encode({m.value: arrays[m.value] for m in Modality})
@@ -149,3 +157,6 @@ def test_one_eeg_channel_gives_the_same_tokens_from_shards_and_from_the_file(tin
     assert seconds.shape == (1800, 16) and np.isfinite(seconds).all()
     own = standardised(in_memory[:, :30].reshape(1800, 16), np.repeat(True, 1800))
     assert np.corrcoef(seconds.ravel(), own.ravel())[0, 1] > 0.99  # one second is masked
+    (again,), whole = read_simulated(folders["ucddb018"], "C4"), read_ucddb(Path(REAL))
+    assert np.abs(again.eeg - whole.eeg).max() < 2e-3 * np.std(whole.eeg)
+    assert (again.night.channels[0].quality == whole.night.channels[0].quality).all()
