@@ -11,14 +11,28 @@ import numpy as np
 import pytest
 
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Modality, Night
-from experiments.real_nights import EegNight, prepare_real, read_dreams, read_stages, read_ucddb
-from experiments.real_probes import band_seconds, find_spindles, probe_blocks, token_seconds, with_neighbours
-from sleepmami_jax.config import DataConfig, DataSource, Experiment, MicroPretraining, ModalityConfig
+from experiments.real_nights import (
+    EegNight,
+    prepare_real,
+    read_dreams,
+    read_simulated,
+    read_stages,
+    read_ucddb,
+)
+from experiments.real_probes import (
+    band_seconds,
+    find_spindles,
+    probe_blocks,
+    standardised,
+    token_seconds,
+    with_neighbours,
+)
+from sleepmami_jax.config import ModalityConfig
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.evaluation.spindles import spindle_metrics, spindle_seconds, spindles_above
-from sleepmami_jax.pretrained import embed_shards, load
-from sleepmami_jax.progress import bars
-from sleepmami_jax.training.loop import train
+from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.models.sleepmami import create
+from sleepmami_jax.pretrained import Pretrained
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")
@@ -127,19 +141,22 @@ def test_the_recordings_and_their_experts_are_as_described():
 
 
 @needs_real
-def test_nights_of_one_eeg_channel_are_prepared_pretrained_on_and_embedded(tiny, tmp_path):
+def test_one_eeg_channel_gives_the_same_tokens_from_shards_and_from_the_file(tiny, tmp_path):
+    config = replace(tiny, modalities=replace(tiny.modalities, EEG=ModalityConfig(("C3", "C4"), token_s=1)))
+    reader = Pretrained(ModelFolder(config, create(config, 0)[1]))
     folders = prepare_real(Path(REAL), tmp_path)
-    model = replace(tiny, modalities=replace(tiny.modalities, EEG=ModalityConfig(("C3", "C4"), token_s=1)))
-    data = DataConfig((DataSource(str(folders["ucddb018"])),))
-    config = Experiment("one-channel", MicroPretraining(batch=4), data, model, steps=2)
-    reader = load(train(config, tmp_path / "run", quiet=True))  # raises when a loss is not finite
-    embed_shards(reader, folders["dreams"], tmp_path / "embedded", bars(quiet=True))
     prepared = PreparedFolder.open(folders["dreams"])
-    (excerpt,) = [r for r in read_dreams(Path(REAL)) if r.name == "excerpt 2"]
-    tokens = token_seconds(reader, excerpt)
-    assert tokens.shape == (1800, 16) and np.isfinite(tokens).all()
     at = [n.night_id for n in prepared.manifest.nights].index("excerpt2")
     arrays = prepared.arrays(at, reader.slots, stop=32)
     stored, ok = reader.encode({m.value: arrays[m.value] for m in Modality})
+    excerpt = read_dreams(Path(REAL))[1]
     in_memory, _ = reader.tokens(excerpt.night)
-    assert ok[:, 30:].sum() == 0 and np.abs(stored - in_memory[:32]).max() < 0.02
+    assert ok[:, :30].any() and not ok[:, 30:].any()
+    assert np.abs(stored - in_memory[:32]).max() < 0.02
+    seconds = token_seconds(reader, excerpt)
+    assert seconds.shape == (1800, 16) and np.isfinite(seconds).all()
+    own = standardised(in_memory[:, :30].reshape(1800, 16), np.repeat(True, 1800))
+    assert np.corrcoef(seconds.ravel(), own.ravel())[0, 1] > 0.99  # one second is masked
+    (again,), whole = read_simulated(folders["ucddb018"], "C4"), read_ucddb(Path(REAL))
+    assert np.abs(again.eeg - whole.eeg).max() < 2e-3 * np.std(whole.eeg)
+    assert (again.night.channels[0].quality == whole.night.channels[0].quality).all()

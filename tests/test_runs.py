@@ -165,7 +165,7 @@ def test_a_night_that_makes_the_loss_no_number_is_named(experiment, train, tmp_p
     night_id = open_nights(experiment.data)[night].night_id
     assert report == {
         "step": step,
-        "metrics": ["gradient_norm", "loss", "size", "update_norm"],
+        "metrics": ["gradient_norm", "loss", "parameter_norm", "size", "update_norm"],
         "gradients": ["heads/stage", "objective/toy"],
         "examples": [
             {
@@ -179,7 +179,7 @@ def test_a_night_that_makes_the_loss_no_number_is_named(experiment, train, tmp_p
         "more_examples": False,
     }
     for part in (
-        f"step {step}: gradient_norm, loss, size",
+        f"step {step}: gradient_norm, loss, parameter_norm",
         "nonfinite.json",
         f"look at the data of night {night_id}",
     ):

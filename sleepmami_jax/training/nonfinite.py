@@ -76,7 +76,7 @@ def _examine(experiment: Experiment, phase: Phase, mesh: Mesh, params, step: int
     everywhere, rows_of_devices = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXES))
 
     @partial(jax.jit, out_shardings=everywhere)
-    def probe(rows):
+    def probe(params, batch, keys, rows):
         rows_of = jax.tree.map(lambda x: x[rows], (batch, keys))
         rows_of = jax.lax.with_sharding_constraint(rows_of, rows_of_devices)
         (loss, _), gradients = gradient(params, *rows_of)
@@ -96,10 +96,10 @@ def _examine(experiment: Experiment, phase: Phase, mesh: Mesh, params, step: int
         return inputs, {name: batch[name] for name in ("night", "epoch") if name in batch}
 
     def is_sound(rows: np.ndarray) -> bool:
-        loss, groups = jax.device_get(probe(rows))
+        loss, groups = jax.device_get(probe(params, batch, keys, rows))
         return bool(loss and all(groups.values()))
 
-    _, groups = jax.device_get(probe(np.arange(phase.global_batch)))
+    _, groups = jax.device_get(probe(params, batch, keys, np.arange(phase.global_batch)))
     inputs, places = jax.device_get(facts(batch))
     unsound = _unsound_rows(is_sound, phase.global_batch)
     nights = open_nights(experiment.data)
