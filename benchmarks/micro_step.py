@@ -294,8 +294,8 @@ def torch_micro(params):
     class Tokenizer(nn.Module):
         def __init__(self, samples, slots, tokens):
             super().__init__()
-            self.amplitude = nn.Linear(samples, micro.dim)
-            self.spectrum = nn.Linear(n_bands(samples), micro.dim, bias=False)
+            self.amplitude = nn.Linear(samples, micro.dim // 2)
+            self.spectrum = nn.Linear(n_bands(samples), micro.dim - micro.dim // 2)
             self.mix = nn.Linear(micro.dim, micro.dim)
             self.slot = nn.Parameter(torch.empty(slots, micro.dim))
             self.matrices = [torch.from_numpy(m) for m in spectrum_matrices(samples)]
@@ -306,7 +306,7 @@ def torch_micro(params):
             centred = x - x.mean(-1, keepdim=True)
             power = (centred @ cosine) ** 2 + (centred @ sine) ** 2
             spectrum = (power @ bands + POWER_FLOOR).log()
-            h = self.amplitude(x) + self.spectrum(0.5 * spectrum)
+            h = torch.cat([self.amplitude(x), self.spectrum(0.5 * spectrum)], -1)
             return self.mix(functional.gelu(h, approximate="tanh")) + self.slot[:, None] + self.times
 
     class ModalityEncoder(nn.Module):

@@ -148,9 +148,9 @@ def _private(config: ModelConfig, modality: Modality, epochs: int, tokens: int) 
     samples, channels, dim = spec.token_s * RATE_HZ[modality], len(spec.slots), micro.dim
     rows = epochs * channels * tokens
     tokenizer = (
-        _linear(samples, dim, rows)
+        _linear(samples, dim // 2, rows)
         + _log_spectrum(samples, rows)
-        + _linear(n_bands(samples), dim, rows, bias=False)
+        + _linear(n_bands(samples), dim - dim // 2, rows)
         + _linear(dim, dim, rows)
         + Cost(channels * dim, dim)
     )

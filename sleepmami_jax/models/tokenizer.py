@@ -1,7 +1,8 @@
 """Patches of a signal become tokens.
 
 A token sees its patch twice: as samples, and as log power in bands. A narrow network cannot square its inputs
-cheaply, and what a scorer looks at in EEG (delta, alpha, sigma) is power.
+cheaply, and what a scorer looks at in EEG (delta, alpha, sigma) is power. Each has half of the features before they
+are mixed: added to each other, samples, which depend on phase, drown the power of a spindle.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Tokenizer(nnx.Module):
 
     def __init__(self, samples: int, slots: int, tokens: int, dim: int, *, rngs: Rngs):
         self.tokens, self.dim = tokens, dim
-        self.amplitude = Linear(samples, dim, rngs=rngs)
-        self.spectrum = Linear(n_bands(samples), dim, use_bias=False, rngs=rngs)
+        self.amplitude = Linear(samples, dim // 2, rngs=rngs)
+        self.spectrum = Linear(n_bands(samples), dim - dim // 2, rngs=rngs)
         self.mix = Linear(dim, dim, rngs=rngs)
         self.slot = nnx.Param(normal(rngs.params(), (slots, dim), 0.02))
 
@@ -77,7 +78,7 @@ class Tokenizer(nnx.Module):
         patches: jax.Array,  # (B, C, K, P) float32
         place: jax.Array,  # (B, K) int, which of the epoch's tokens each is
     ) -> jax.Array:  # (B, C, K, D)
-        h = self.amplitude(patches) + self.spectrum(0.5 * log_spectrum(patches))
-        h = self.mix(jax.nn.gelu(h))
+        parts = self.amplitude(patches), self.spectrum(0.5 * log_spectrum(patches))
+        h = self.mix(jax.nn.gelu(jnp.concatenate(parts, -1)))
         times = jnp.asarray(time_code(self.tokens, self.dim), h.dtype)[place]
         return h + self.slot[...][:, None, :] + times[:, None]
