@@ -5,6 +5,7 @@ import struct
 import sys
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from sleepmami_jax.training import loop, throughput
 from sleepmami_jax.training.checkpoint import Checkpoints
 from sleepmami_jax.training.metrics import Journal
 from sleepmami_jax.training.nonfinite import NonFiniteError
+from sleepmami_jax.training.step import example_keys
 from sleepmami_jax.training.throughput import PARTS, WINDOW, Stopwatch, goodput, summary, tokens_of_example
 from tests.conftest import tiny_config
 from tests.nights import load_random_night, write_recordings
@@ -193,6 +195,21 @@ def test_a_night_that_makes_the_loss_no_number_is_named(experiment, train, tmp_p
     assert len(lines(tmp_path / "metrics.jsonl")) == STEPS
 
 
+def test_what_chance_made_no_number_is_found_too(experiment, train, tmp_path, model):
+    step, row = 3, 5
+    unlucky = example_keys(experiment, toy_phase(model[1], BATCH), step - 1)[row]
+
+    def loss(params, batch, keys, axes):
+        drawn = jax.vmap(jax.random.bits)(keys) == jax.random.bits(unlucky)
+        x = jnp.where(drawn[:, None], jnp.nan, batch["EEG"]["signal"])
+        return toy_loss(params, batch | {"EEG": {"signal": x}}, keys, axes)
+
+    with pytest.raises(NonFiniteError, match="step 3"):
+        train(experiment, tmp_path, loss=loss)
+    (example,) = json.loads((tmp_path / "nonfinite.json").read_text())["examples"]
+    assert example["example"] == (step - 1) * BATCH + row
+
+
 def test_a_step_that_is_no_number_is_not_saved(experiment, train, tmp_path):
     epoch = 4 * BATCH // 2 - 1  # of the fourth batch, after which a checkpoint is due
     with pytest.raises(NonFiniteError, match="step 4"):
@@ -270,6 +287,10 @@ def test_goodput_counts_every_second_of_every_process_once():
         "other_s": 3,
     }
     assert goodput(first)["lost_s"] == 0
+    # the next one went on from 100, and the one after it, for that checkpoint was damaged, from 50
+    again = [at(50, "start"), at(51, "resumed", step=100, lost_steps=0, written=36.0)]
+    assert goodput(first + again)["lost_s"] == 0
+    assert goodput(first + again + second)["lost_s"] == 10
     assert goodput(first[:1])["goodput"] == 0
 
 
