@@ -113,8 +113,8 @@ def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
     ][data.skip :][: data.nights]
     if not nights:
         raise ValueError(
-            f"no {'scored ' if data.scored else ''}night of split {data.split!r} after the first {data.skip} among "
-            f"{len(manifest.nights)} prepared nights (limit {data.nights}); prepare more nights, or name splits in the "
+            f"no {'scored ' if data.scored else ''}night of split {data.split!r} among {len(manifest.nights)} prepared "
+            f"nights (the first {data.skip} left out, limit {data.nights}); prepare more nights, or name splits in the "
             "demographics table"
         )
     return nights
