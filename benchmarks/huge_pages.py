@@ -1,71 +1,66 @@
-"""What huge pages are worth to a training step of the Macro-Encoder on CPU.
+"""What page faults cost a training step of the Micro-Encoder on CPU, and two cures: huge pages, and a heap kept.
 
-    python benchmarks/huge_pages.py
+    python benchmarks/huge_pages.py [ROUNDS]
 
-Runs the same step in two processes by turns, three times, with and without `glibc.malloc.hugetlb`, and prints the
-median seconds, system seconds and page faults of a step, and the ratio.
+XLA on CPU takes its temporary buffers anew at each call, and glibc gives them back to the system each time. The same
+step runs by turns in processes with `glibc.malloc.hugetlb` off (small pages) and on (huge pages), and with `mallopt`
+told never to give memory back (kept heap). Prints medians a step, and the memory that the process holds between
+steps and at most. The `sleepmami` command takes huge pages: a kept heap saves the zeroing too, but holds the peak of
+everything the process ever did, compilation included.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
 import statistics
 import subprocess
 import sys
-import time
+from pathlib import Path
 
-STEPS = 6
+from micro_step import micro_ours
+
+SMALL, HUGE = "glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=1"
+SETTINGS = {"small pages": (SMALL, "free"), "huge pages": (HUGE, "free"), "kept heap": (SMALL, "keep")}
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # malloc.h
 
 
-def measure() -> dict[str, float]:
-    """One process: 12 nights of 6.5 h, forward and backward."""
-    import jax
-    import numpy as np
-
-    from sleepmami_jax.config import ModelConfig
-    from sleepmami_jax.models.sleepmami import create, merge
-
-    config = ModelConfig()
-    graph, params = create(config, 0)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((24, 780, 6, config.micro.dim)).astype(np.float32)
-    present = np.ones(x.shape[:3], bool)
-    step = jax.jit(jax.grad(lambda p: (merge(graph, p).macro(x, present)[0] ** 2).sum()))
-    jax.block_until_ready(step(params))
-    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    for _ in range(STEPS):
-        jax.block_until_ready(step(params))
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return {
-        "seconds": (time.perf_counter() - begun) / STEPS,
-        "system_seconds": (after.ru_stime - before.ru_stime) / STEPS,
-        "faults": (after.ru_minflt - before.ru_minflt) / STEPS,
-    }
+def measure(keep: bool) -> dict[str, float]:
+    """One process."""
+    if keep:
+        options = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**28, M_ARENA_MAX: 1}
+        for option, value in options.items():
+            if ctypes.CDLL(None).mallopt(option, value) != 1:
+                raise OSError(f"mallopt({option}, {value}) was refused; this benchmark is for glibc")
+    step = micro_ours()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    step["held_mib"] = pages * resource.getpagesize() / 2**20
+    step["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return step
 
 
 def main() -> None:
-    if "one" in sys.argv:
-        print(json.dumps(measure()))
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(measure(sys.argv[2] == "keep")))
         return
-    settings = {"small pages": "glibc.malloc.hugetlb=0", "huge pages": "glibc.malloc.hugetlb=1"}
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in settings}
-    for _ in range(3):
-        for name, tunable in settings.items():
-            command = [sys.executable, __file__, "one"]
-            out = subprocess.run(
-                command, env=os.environ | {"GLIBC_TUNABLES": tunable}, capture_output=True, check=True
-            )
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in SETTINGS}
+    for _ in range(rounds):
+        for name, (tunable, heap) in SETTINGS.items():
+            command, environment = [sys.executable, __file__, "one", heap], {"GLIBC_TUNABLES": tunable}
+            out = subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
             runs[name].append(json.loads(out.stdout.splitlines()[-1]))
-    print(f"{'':12}{'s a step':>10}{'system s':>10}{'faults':>10}")
-    medians = {
-        name: {k: statistics.median(r[k] for r in results) for k in results[0]}
-        for name, results in runs.items()
-    }
-    for name, m in medians.items():
-        print(f"{name:12}{m['seconds']:>10.2f}{m['system_seconds']:>10.2f}{m['faults']:>10.0f}")
-    print(f"ratio {medians['huge pages']['seconds'] / medians['small pages']['seconds']:.2f}")
+    columns = ("ms", "cpu_ms", "system_ms", "faults", "held_mib", "peak_mib")
+    print(f"{'':12}" + "".join(f"{c.replace('_', ' '):>11}" for c in columns))
+    for name, results in runs.items():
+        print(f"{name:12}" + "".join(f"{statistics.median(r[c] for r in results):>11.0f}" for c in columns))
+    for name in ("huge pages", "kept heap"):
+        ratios = [a["ms"] / b["ms"] for a, b in zip(runs[name], runs["small pages"], strict=True)]
+        print(
+            f"{name} / small pages: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
 
 
 if __name__ == "__main__":

@@ -464,10 +464,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _huge_pages() -> None:
-    """Start again with glibc using huge pages, once; it reads this setting at start only.
+    """Start again with glibc using huge pages, once; it reads this setting at start only. A value of yours, even
+    none (`GLIBC_TUNABLES= sleepmami …`), stays.
 
     XLA on CPU takes its temporary buffers anew at each call, hundreds of thousands of page faults a step in small
-    pages; `benchmarks/huge_pages.py` measures what this is worth.
+    pages; `benchmarks/huge_pages.py` measures what this is worth, and what a heap never given back would be.
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"

@@ -36,10 +36,10 @@ def apply_blocks(
         out = nnx.merge(graph, state)(x, *args, **options)
         return out if isinstance(out, tuple) else (out, {})
 
-    if compute.remat == "full":
-        run = jax.checkpoint(run)
-    elif compute.remat == "names":
-        run = jax.checkpoint(run, policy=jax.checkpoint_policies.save_only_these_names(MATMUL))
+    if compute.remat != "none":
+        keep = {"full": None, "names": jax.checkpoint_policies.save_only_these_names(MATMUL)}
+        # A scan's body cannot be merged with its recomputation, so it needs no barrier against that.
+        run = jax.checkpoint(run, policy=keep[compute.remat], prevent_cse=not compute.scan)
 
     if not blocks:
         return x, {}
