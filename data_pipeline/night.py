@@ -6,7 +6,7 @@ recording. An *epoch* is a 30-second scoring epoch (AASM manual, chapter II), ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag, StrEnum
 
@@ -86,6 +86,11 @@ APNEAS = frozenset(
 )
 BREATHING_EVENTS = APNEAS | {EventKind.HYPOPNEA}
 """The events that the AHI counts."""
+
+
+def breathing_was_scored(scored: Collection[str]) -> bool:
+    """Whether who scored looked for all that the AHI counts: hypopneas, and apneas of any kind."""
+    return EventKind.HYPOPNEA in scored and not APNEAS.isdisjoint(scored)
 
 
 class Quality(IntFlag):

@@ -1,7 +1,8 @@
 """What the experiments on simulated nights begin with: the nights, and encoders pretrained on them with three seeds.
 
 Every experiment is a sweep with a folder of its own. What they share lies beside it in `foundation/` and is made by
-whichever sweep comes first: the nights, a Micro-Encoder a seed, a Macro-Encoder a seed, and micro tokens.
+whichever sweep comes first: the nights, a Micro-Encoder a seed, a Macro-Encoder a seed, and micro tokens. A second
+sweep that comes to one of them while it is being made stops there and says so.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import load
 from sleepmami_jax.sweep import Run
+from sleepmami_jax.sweep.result import alone
 from sleepmami_jax.tasks.finetune import finetune
 from sleepmami_jax.training.loop import train
 
@@ -71,21 +73,24 @@ def finetuning(sweep: Path, seed: int, nights: int | None) -> Experiment:
 
 
 def make_nights(sweep: Path) -> dict[str, float]:
-    cohort.make(base(sweep) / "cohort")
+    with alone(base(sweep) / "cohort"):
+        cohort.make(base(sweep) / "cohort")
     return {}
 
 
 def pretrain(sweep: Path, encoder: str, seed: int) -> dict[str, float]:
     experiment = {"micro": micro_experiment, "macro": macro_experiment}[encoder](sweep, seed)
-    train(experiment, base(sweep) / f"{encoder}-{seed}")
+    with alone(base(sweep) / f"{encoder}-{seed}"):
+        train(experiment, base(sweep) / f"{encoder}-{seed}")
     return {}
 
 
 def make_tokens(sweep: Path, seed: int) -> dict[str, float]:
     """Micro tokens of all nights, once: runs side by side would each make them."""
-    model = load(base(sweep) / f"micro-{seed}" / "model")
-    for split in SPLITS:
-        token_nights(model, [shards(sweep)], split=split, embeddings=base(sweep) / "embeddings")
+    with alone(base(sweep) / f"micro-{seed}"):
+        model = load(base(sweep) / f"micro-{seed}" / "model")
+        for split in SPLITS:
+            token_nights(model, [shards(sweep)], split=split, embeddings=base(sweep) / "embeddings")
     return {}
 
 

@@ -2,10 +2,21 @@
 
     sleepmami sweep --config experiments/label_efficiency.py --workdir runs/label_efficiency
 
-Simulated nights, three seeds, each with other labelled nights (but for "all", which are all). Pretrained: Micro- and
-Macro-Encoder saw all training nights without labels; the Micro-Encoder stays frozen. From scratch: the same network,
-all of it trained, for a longer time a run than fine-tuning takes. Both fit the thresholds of events on the same
-validation nights, whose labels are not counted.
+Simulated nights, three seeds, each with other labelled nights (but for "all", which are all). Pretrained: the Micro-
+and Macro-Encoder saw all training nights without scorings, the Macro-Encoder with age, sex and BMI; the Micro-Encoder
+stays frozen. From scratch: the same network, all of it trained, for a longer time a run than fine-tuning takes.
+
+What the comparison is not:
+
+- The time of pretraining is not counted, and the labelled nights are among those that it saw.
+- Windows and steps differ (200 steps of 4 x 60 epochs, frozen; 300 of 4 x 24, all trained): from scratch sees fewer
+  epochs, each with less of the night around it. One learning rate, tuned for neither; all run to the end, nothing is
+  stopped early, however few the nights.
+- Both fit the thresholds of events on the scorings of the same 20 validation nights, which are not counted: for events
+  "1 night" is one night to learn from, not one scored night in all. Stages have no threshold.
+- Nights are taken in the manifest's order, one site after the other. Up to 30 nights, seed 0 learns from site a alone,
+  seed 2 from site b, and both are tested on both sites; 30 nights are of 23 or 24 people. The step from 30 to all is
+  also one to both sites, and the spread over seeds holds the difference between sites.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
     sleepmami sweep --config experiments/macro_ablations.py --workdir runs/macro_ablations
 
 Simulated nights, three seeds, the same frozen Micro-Encoder of each seed; the Macro-Encoder starts from random
-weights and is trained with the heads. Each variant differs from the reference (bidirectional Mamba-2, M = 2) in one
-thing.
+weights, the same for all seeds, and is trained with the heads. Each variant differs from the reference (bidirectional
+Mamba-2, M = 2) in one thing, and for it in parameters, by less than a fifth. "from sleep onset only" reads the night
+forwards, from its first epoch: nothing sees what comes after it, as when scoring live. Seeds 0 and 2 learn from one
+site each and are tested on both, as in `label_efficiency`.
 """
 
 from __future__ import annotations

@@ -427,7 +427,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         sweep,
         "do the runs of an experiment file's sweep(); a table and plots of their results",
-        "sleepmami sweep --config experiments/X.py --workdir runs/X",
+        "sleepmami sweep --config experiments/context.py --workdir runs/context --only 'micro-only-*'",
     )
     sub.epilog += (
         "\n\nA sweep that was stopped goes on when the same command is given again: finished runs are kept.\n"
@@ -454,7 +454,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
 
     sub = command(sizes, "what models of each size hold and take", "sleepmami sizes --night-hours 8")
-    sub.add_argument("--night-hours", type=float, default=8.0, help="length of a night")
+    sub.add_argument("--night-hours", type=float, default=8.0, help="length of a night (8)")
     return parser
 
 

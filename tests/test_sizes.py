@@ -39,7 +39,7 @@ def test_other_names_and_depths_are_refused():
 def test_the_table(capsys):
     assert _run(_parse(["sleepmami", "sizes", "--night-hours", "8"])) == 0
     print(shown := capsys.readouterr().out)
-    head, columns, *rows = shown.splitlines()
+    head, columns, *rows = shown.partition("\n\n")[0].splitlines()
     assert "night of 8 h, GFLOP" in head and columns.split()[:3] == ["size", "dim", "depth"]
     cells = {row.split()[0]: [float(v) for v in row.split()[1:]] for row in rows}
     assert list(cells) == list(DEPTH)
@@ -53,6 +53,7 @@ def test_the_table(capsys):
         assert adamw == pytest.approx(3 * weights, abs=2)
 
 
-def test_a_night_without_an_epoch_is_refused(capsys):
-    assert _run(_parse(["sleepmami", "sizes", "--night-hours", "0"])) == 1
-    assert "a night of 0.0 h: expected at least one epoch of 30 s" in capsys.readouterr().err
+@pytest.mark.parametrize("hours", ["0", "nan", "inf"])
+def test_a_night_without_an_epoch_or_an_end_is_refused(hours, capsys):
+    assert _run(_parse(["sleepmami", "sizes", "--night-hours", hours])) == 1
+    assert f"a night of {float(hours)} h: expected at least one epoch of 30 s" in capsys.readouterr().err

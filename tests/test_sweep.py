@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -16,8 +17,10 @@ import pytest
 from sleepmami_jax.cli import _parse, _run
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.launch import Local, launch
-from sleepmami_jax.sweep.plan import load_sweep
-from sleepmami_jax.sweep.result import do_run, read_results
+from sleepmami_jax.sweep.plan import Plot, load_sweep
+from sleepmami_jax.sweep.plots import write_plots
+from sleepmami_jax.sweep.result import Result, do_run, read_results
+from sleepmami_jax.sweep.table import groups
 
 EXPERIMENT = '''"""Does a wider net catch more?
 
@@ -167,6 +170,38 @@ def test_means_are_over_seeds(file, workdir):
     assert all((workdir / path).read_bytes() == data for path, data in (written | tables).items())
 
 
+def test_a_table_has_the_factors_in_the_order_of_the_runs():
+    """Whatever order a run writes them in, and not by the alphabet."""
+    runs = {
+        "a": Result({"width": 2, "net": "fine", "seed": 0}, {"fish": 1.0}, 1.0, ""),
+        "b": Result({"net": "fine", "width": 2, "seed": 1}, {"fish": 2.0}, 1.0, ""),
+    }
+    (both,) = groups(runs)
+    assert list(both.factors) == ["width", "net"] and both.n == 2
+
+
+def test_words_and_legend_of_a_plot_can_be_read(tmp_path, monkeypatch):
+    from matplotlib import pyplot
+
+    nets = ["a net with a long name", "another net with a long name", *(f"net number {i}" for i in range(9))]
+    results = {
+        f"{net}-{boat}": Result({"net": net, "boat": boat}, {"fish": float(i), "crabs_f1": i % 3}, 1.0, "")
+        for i, (net, boat) in enumerate(itertools.product(nets, ("rowed", "sailed")))
+    }
+    drawn = []
+    monkeypatch.setattr(pyplot, "close", drawn.append)
+    write_plots((Plot("net", ("fish", "crabs_f1"), "boat", "Nets of long names"),), results, tmp_path)
+    (figure,) = drawn
+    figure.canvas.draw()  # places are those of the last drawing, which had more dots an inch
+    (first, second), (legend,) = figure.axes, figure.legends
+    words = first.get_yticklabels()
+    assert [word.get_text() for word in words] == nets and second.get_xlabel() == "crabs F1"
+    shown = [*words, first.patch, second.patch, legend, figure._suptitle]
+    boxes = [part.get_window_extent() for part in shown]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
 def test_a_failed_run_stops_those_after_it_only(file, workdir):
     file.write_text(EXPERIMENT.replace('after=("pond",)', 'after=("pond",) if net == "fine" else ()'))
     launcher = Here(fails=["pond"])
@@ -182,9 +217,18 @@ def test_a_failure_shows_its_log_and_mends(file, workdir, capsys):
     error = capsys.readouterr().err
     assert "fine-2-0 failed (exit status 1)" in error and "sleepmami: the net is torn" in error
     assert "failed: fine-2-0" in error and "coarse-2-0" in (workdir / "table.csv").read_text()
+    assert ", ; 1 failed" not in error and "1 failed" in error
     (workdir / "storm").unlink()
     assert sleepmami(file, workdir, "--only", "*-2-0") == 0
     assert "fine-2-0" in (workdir / "table.csv").read_text()
+
+
+def test_a_run_that_was_killed_says_by_what(file, workdir, capsys):
+    file.write_text(
+        EXPERIMENT.replace("    fish = int(", "    import os\n    os.kill(os.getpid(), 9)\n    fish = int(")
+    )
+    assert sleepmami(file, workdir, "--only", "coarse-2-0") == 1
+    assert "coarse-2-0 failed (ended by SIGKILL)" in capsys.readouterr().err
 
 
 def test_another_run_of_that_name_is_refused(file, workdir, capsys):
@@ -237,7 +281,7 @@ def test_a_stopped_sweep_leaves_no_process_and_goes_on(file, workdir):
     while not (pid.exists() and pid.read_text()):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    with pytest.raises(RuntimeError, match="another process is at this run"):
+    with pytest.raises(RuntimeError, match="another process is at work here"):
         do_run(load_sweep(file), workdir, "fine-4-0")
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130 and "the same command goes on" in process.stderr.read()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from data_pipeline.night import APNEAS, Event, EventKind
+from data_pipeline.night import APNEAS, Event, EventKind, breathing_was_scored
 
 NOT_SCORED = -1
 _HYPOPNEA, _AROUSAL = EventKind.HYPOPNEA, EventKind.AROUSAL
@@ -37,7 +37,7 @@ def second_labels(
       For each task of `SECOND_LABELS`, (n_seconds,) int8: a class, or -1 throughout when it was not scored.
     """
     is_scored = {
-        "respiratory": _HYPOPNEA in scored and not APNEAS.isdisjoint(scored),
+        "respiratory": breathing_was_scored(scored),
         "arousal": _AROUSAL in scored,
     }
     labels = {

@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 
 from data_pipeline.manifest import NightEntry
-from data_pipeline.night import APNEAS, Event, EventKind, Modality
+from data_pipeline.night import Event, EventKind, Modality, breathing_was_scored
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
@@ -66,13 +66,9 @@ class ScoredNight:
 
     def has(self, task: str) -> bool:
         """Whether people looked for this task's events, and the sensors for it are there."""
-        scored = set(self.entry.scored)
+        scored = self.entry.scored
         if task == "respiratory":
-            return (
-                EventKind.HYPOPNEA in scored
-                and bool(APNEAS & scored)
-                and "breathing" not in self.prediction.unavailable
-            )
+            return breathing_was_scored(scored) and "breathing" not in self.prediction.unavailable
         return EventKind.AROUSAL in scored and "arousal" not in self.prediction.unavailable
 
     def reference(self, task: str) -> tuple[Event, ...]:

@@ -20,7 +20,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from data_pipeline.manifest import NightEntry
-from data_pipeline.night import APNEAS, BREATHING_EVENTS, EPOCH_S, UNKNOWN_STAGE, Event, EventKind, Modality
+from data_pipeline.night import (
+    BREATHING_EVENTS,
+    EPOCH_S,
+    UNKNOWN_STAGE,
+    Event,
+    EventKind,
+    Modality,
+    breathing_was_scored,
+)
 from sleepmami_jax.config import DataConfig, DataSource, ModalitiesConfig
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.source import chosen_nights
@@ -92,8 +100,8 @@ class TokenNight:
         return np.concatenate(columns)
 
     def facts(self) -> Facts:
-        scored, ahi = set(self.entry.scored), None
-        if _was_scored("breathing", scored) and "stages" in scored:
+        scored, ahi = self.entry.scored, None
+        if breathing_was_scored(scored) and "stages" in scored:
             stages = self.entry.stage_codes
             ahi = breathing_statistics(counted_breathing(self.events(), stages), stages)["ahi_per_h"]
         return Facts(self.entry.subject_id, self.entry.demographics, ahi)
@@ -260,9 +268,7 @@ def event_seconds(night: TokenNight, kinds: frozenset[EventKind]) -> np.ndarray:
 
 
 def _was_scored(name: str, scored) -> bool:
-    if name == "breathing":
-        return EventKind.HYPOPNEA in scored and not APNEAS.isdisjoint(scored)
-    return EVENTS[name] <= set(scored)
+    return breathing_was_scored(scored) if name == "breathing" else EVENTS[name] <= set(scored)
 
 
 def _draw(rows: list[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -60,11 +60,11 @@ def sizes_table(night_h: float) -> str:
     the forward pass of an epoch and of a night of `night_h` hours, float32 weights, and these with AdamW's two moments.
 
     Raises:
-      ValueError: a night shorter than an epoch.
+      ValueError: a night shorter than an epoch, or without an end.
     """
+    if not EPOCH_S <= night_h * 3600 < float("inf"):
+        raise ValueError(f"a night of {night_h} h: expected at least one epoch of {EPOCH_S} s, and an end")
     epochs = int(night_h * 3600 / EPOCH_S)
-    if epochs < 1:
-        raise ValueError(f"a night of {night_h} h: expected at least one epoch of {EPOCH_S} s")
     night = f"night of {night_h:g} h, GFLOP"
     lines = [
         f"{'':20}{'parameters, M':>18}{'':16}{night:>24}{'memory, MB':>18}",
@@ -80,4 +80,10 @@ def sizes_table(night_h: float) -> str:
             f"{epoch.flops / 1e6:>16.0f}{epoch.flops * epochs / 1e9:>12.0f}{night.flops / 1e9:>12.1f}"
             f"{parameters * 4 / 1e6:>9.0f}{parameters * 12 / 1e6:>9.0f}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _NOTES])
+
+
+_NOTES = """active: parameters that one token meets, which passes some of the experts only
+FLOP: useful ones of the forward pass; forward and backward together take about three times as many
+memory: float32 weights, and with AdamW's two moments; gradients and activations come on top
+In an experiment file: Experiment(…, model=size("small")), with `from sleepmami_jax.models.sizes import size`."""

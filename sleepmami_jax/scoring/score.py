@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import APNEAS, STAGES, Event, EventKind, Modality, Night
+from data_pipeline.night import STAGES, Event, EventKind, Modality, Night, breathing_was_scored
 from sleepmami_jax.evaluation.events import event_metrics
 from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.scoring import files, report
@@ -160,8 +160,7 @@ def _agreement(night, stages, breathing, aroused, unavailable) -> dict[str, dict
             )
         if ((human_stages >= 0) & (stages >= 0)).any():
             agreement["stages"] = staging_metrics([human_stages], [stages])
-    looked_for_breathing = EventKind.HYPOPNEA in scoring.scored and bool(APNEAS & scoring.scored)
-    if looked_for_breathing and "breathing" not in unavailable:
+    if breathing_was_scored(scoring.scored) and "breathing" not in unavailable:
         human = counted_breathing(scoring.events, human_stages)
         agreement["breathing"] = event_metrics([human], [breathing])
         agreement["breathing"]["human_ahi_per_h"] = breathing_statistics(human, human_stages)["ahi_per_h"]

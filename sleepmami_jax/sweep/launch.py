@@ -118,7 +118,7 @@ def launch(
                 launcher.start(name, command(sweep, workdir, name), log)
                 waiting.remove(name)
                 running.add(name)
-            words = ", ".join(sorted(running)) + (f"; {len(failed)} failed" if failed else "")
+            words = "; ".join(filter(None, (", ".join(sorted(running)), failed and f"{len(failed)} failed")))
             if words != shown:
                 bar.set_postfix_str(shown := words)
             if not running:
@@ -207,4 +207,6 @@ def command(sweep: Sweep, workdir: Path, name: str) -> list[str]:
 def _report(name: str, code: int, log: Path) -> str:
     text = log.read_text(errors="replace").replace("\r", "\n")
     tail = [f"  {line}" for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
-    return "\n".join([f"{name} failed (exit status {code}); the end of {log}:", *tail])
+    # A process that takes more memory than there is ends by SIGKILL and leaves no word of its own.
+    how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    return "\n".join([f"{name} failed ({how}); the end of {log}:", *tail])

@@ -59,7 +59,7 @@ class Plot:
     """Measures against a factor: a panel for each measure, mean and standard deviation over seeds.
 
     Attributes:
-      x: a factor; numbers make a line, words make points side by side.
+      x: a factor; numbers make a line, words make a row of points each.
       y: measures.
       line: a factor with a line, or a colour, for each of its values.
       title: also the file's name.

@@ -75,8 +75,7 @@ def do_run(sweep: Sweep, workdir: Path, name: str) -> Result:
     if name in results:
         return results[name]
     run, home = sweep.runs[name], folder(workdir, name)
-    home.mkdir(parents=True, exist_ok=True)
-    with _alone(home):
+    with alone(home):
         _write(home / RUN, sweep.descriptions[name])
         begun = time.perf_counter()
         measures = {measure: _number(name, measure, value) for measure, value in run.do(workdir).items()}
@@ -99,13 +98,18 @@ def _check_same(sweep: Sweep, workdir: Path, name: str) -> None:
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Two processes that train in one folder would spoil each other's work."""
+def alone(home: Path) -> Iterator[None]:
+    """The folder, made if need be, for this process alone: two that train in one would spoil each other's work.
+
+    Raises:
+      RuntimeError: another process has it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
     with open(home / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RuntimeError(f"{home}: another process is at this run; wait for it, or end it") from error
+            raise RuntimeError(f"{home}: another process is at work here; wait for it, or end it") from error
         yield
 
 
