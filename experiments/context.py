@@ -11,7 +11,7 @@ Simulated nights, three seeds, 5 and 30 labelled nights, the same frozen Micro-E
 
 Arousals and breathing events are micro-events: whether pretraining the Macro-Encoder helps to find them is the
 question that the last two rows answer. They have more parameters to train than those above: 130, 164, 275 and 275
-thousand. Seeds 0 and 2 learn from one site each and are tested on both, as in `label_efficiency`.
+thousand.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def alone(sweep: Path, name: str, seed: int, nights: int, seconds_depth: int) ->
     config = finetuning(sweep, seed, nights)
     model = replace(config.model, macro=replace(config.model.macro, levels=0, seconds_depth=seconds_depth))
     source = base(sweep) / f"micro-{seed}" / "model"
-    init = transplanted(source, model, sweep / "runs" / name / "init")
+    init = transplanted(source, model, sweep / "runs" / name / "init", seed)
     return finetuned(replace(config, model=model, init=init), sweep, name)
 
 

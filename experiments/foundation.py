@@ -94,12 +94,10 @@ def make_tokens(sweep: Path, seed: int) -> dict[str, float]:
     return {}
 
 
-def transplanted(source: Path, config: ModelConfig, out: Path) -> str:
+def transplanted(source: Path, config: ModelConfig, out: Path, seed: int) -> str:
     """A model folder of another configuration with the Micro-Encoder of `source`; the rest is random."""
     folder = load_model(source)
-    fresh = {
-        name: value for name, value in create(config, seed=0)[1].items() if not name.startswith("micro/")
-    }
+    fresh = {name: value for name, value in create(config, seed)[1].items() if not name.startswith("micro/")}
     kept = {name: value for name, value in folder.params.items() if name.startswith("micro/")}
     save_model(ModelFolder(config, {**fresh, **kept}, {}, folder.card), out)
     return str(out)

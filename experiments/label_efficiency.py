@@ -14,9 +14,7 @@ What the comparison is not:
   stopped early, however few the nights.
 - Both fit the thresholds of events on the scorings of the same 20 validation nights, which are not counted: for events
   "1 night" is one night to learn from, not one scored night in all. Stages have no threshold.
-- Nights are taken in the manifest's order, one site after the other. Up to 30 nights, seed 0 learns from site a alone,
-  seed 2 from site b, and both are tested on both sites; 30 nights are of 23 or 24 people. The step from 30 to all is
-  also one to both sites, and the spread over seeds holds the difference between sites.
+- 30 nights are of 28 or 29 people, of both sites; each seed has others.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
     sleepmami sweep --config experiments/macro_ablations.py --workdir runs/macro_ablations
 
 Simulated nights, three seeds, the same frozen Micro-Encoder of each seed; the Macro-Encoder starts from random
-weights, the same for all seeds, and is trained with the heads. Each variant differs from the reference (bidirectional
-Mamba-2, M = 2) in one thing, and for it in parameters, by less than a fifth. "from sleep onset only" reads the night
-forwards, from its first epoch: nothing sees what comes after it, as when scoring live. Seeds 0 and 2 learn from one
-site each and are tested on both, as in `label_efficiency`.
+weights and is trained with the heads. Each variant differs from the reference (bidirectional Mamba-2, M = 2) in one
+thing, and for it in parameters, by less than a fifth. "forwards only" reads the night from its first epoch on: nothing
+sees what comes after it but for the 1.5 minutes that merging spans, as when scoring live.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sleepmami_jax.sweep import Plot, Run
 
 VARIANTS = {
     "reference": {},
-    "from sleep onset only": {"bidirectional": False},
+    "forwards only": {"bidirectional": False},
     "M = 3": {"merge": 3},
     "M = 4": {"merge": 4},
     "no merging": {"levels": 1, "blocks_per_level": 3},
@@ -32,7 +31,7 @@ def ablate(sweep: Path, name: str, seed: int, variant: str) -> dict[str, float]:
     config = finetuning(sweep, seed, 30)
     model = replace(config.model, macro=replace(config.model.macro, **VARIANTS[variant]))
     source = base(sweep) / f"micro-{seed}" / "model"
-    init = transplanted(source, model, sweep / "runs" / name / "init")
+    init = transplanted(source, model, sweep / "runs" / name / "init", seed)
     return finetuned(replace(config, model=model, init=init), sweep, name)
 
 

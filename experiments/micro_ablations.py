@@ -7,7 +7,6 @@ reference: 60 % masked, modality masking, spectral loss, leave-one-out contrast,
 24 training nights and are measured on 20 nights of other people: stages from the mean tokens of an epoch (macro-F1),
 breathing events, arousals, spindles and K-complexes from the tokens of a second (average precision; what guessing has
 stands under `_prevalence`). "untrained" has random weights; "no experts" computes as much for a token as the reference.
-The nights are the first of the manifest, which are of site a alone.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Simulated nights, three seeds. One model a seed, fine-tuned on all labelled nights with all sensors, once as usual
 and once with modalities hidden at random, then measured on 20 test nights of which it sees some channels only. The
 thresholds of events are those fitted with all sensors. An event that cannot be looked for with these sensors has no
-row. The nights are the first of the manifest, which are of site a alone.
+row.
 """
 
 from __future__ import annotations

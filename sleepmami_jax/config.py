@@ -133,7 +133,7 @@ class DataConfig:
     Attributes:
       shards: prepared folders, mixed by weight.
       split: "train", "val" or "test".
-      skip: leave out the first so many nights of each folder's split, in manifest order.
+      skip: leave out the first so many nights of each folder's split, in an order in which sites are mixed.
       nights: use only the next so many; None is all of them.
       scored: use only nights that somebody scored.
       embeddings: where micro tokens of a frozen Micro-Encoder are kept; None is inside the workdir.

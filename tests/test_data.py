@@ -293,8 +293,8 @@ def test_only_the_split_and_what_was_scored_and_usable_is_read(tmp_path):
         return sorted(places(batch)[0] for batch in take(iterator, n))
 
     assert one_pass(14) == [(n, e) for n in (0, 1, 2) for e in range(6 if n < 2 else 2)]
-    assert one_pass(12, nights=2) == [(n, e) for n in (0, 1) for e in range(6)]
-    assert one_pass(6, skip=1, nights=1) == [(1, e) for e in range(6)]
+    two = {n for n, _ in one_pass(14, nights=2)}
+    assert len(two) == 2 and {n for n, _ in one_pass(14, skip=2)} == {0, 1, 2} - two
     assert one_pass(6, split="val") == [(3, e) for e in range(6)]
     stages = {n: random_night(n, 6, ["C3", "CHIN"]).scoring.stages for n in (0, 2)}
     known = [(n, e) for n in (0, 2) for e in range(6 if n == 0 else 2) if stages[n][e] >= 0]

@@ -101,6 +101,9 @@ def manifest_sha256(folder: Path | str) -> str:
 def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
     """Places in the manifest of the nights that `data` asks for, in its order.
 
+    Which ones `data.skip` and `data.nights` leave is decided by a digest of their names, so that few nights are of all
+    sites.
+
     Raises:
       ValueError: no such split, or no such night is there.
     """
@@ -110,7 +113,10 @@ def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
         index
         for index, entry in enumerate(manifest.nights)
         if entry.split == data.split and (entry.scored or not data.scored)
-    ][data.skip :][: data.nights]
+    ]
+    # A manifest lists one site after the other: the first so many would be of one laboratory.
+    mixed = sorted(nights, key=lambda n: hashlib.sha256(manifest.nights[n].night_id.encode()).digest())
+    nights = sorted(mixed[data.skip :][: data.nights])
     if not nights:
         raise ValueError(
             f"no {'scored ' if data.scored else ''}night of split {data.split!r} among {len(manifest.nights)} prepared "
