@@ -61,8 +61,18 @@ def macro_experiment(sweep: Path, seed: int) -> Experiment:
     """The Macro-Encoder by DGCL over the Micro-Encoder of the same seed."""
     config = macro_tiny.get_config()
     objective = replace(config.objective, batch=16, night_epochs=NIGHT_EPOCHS)
+    optimizer = replace(config.optimizer, learning_rate=1e-3)
     init = str(base(sweep) / f"micro-{seed}" / "model")
-    return here(config, sweep, seed=seed, steps=100, save_every=50, objective=objective, init=init)
+    return here(
+        config,
+        sweep,
+        seed=seed,
+        steps=150,
+        save_every=75,
+        objective=objective,
+        optimizer=optimizer,
+        init=init,
+    )
 
 
 def finetuning(sweep: Path, seed: int, nights: int | None) -> Experiment:

@@ -27,7 +27,7 @@ from sleepmami_jax.training.loop import train
 
 KERNELS = {
     "NT-Xent": KernelConfig(age=0, bmi=0, sex=0),
-    "SupCon": KernelConfig(rule="class"),
+    "SupCon": KernelConfig(rule="class", age_years=10, bmi_kg_m2=5),
     "DGCL": KernelConfig(),
     "DGCL, age only": KernelConfig(bmi=0, sex=0),
     "DGCL, BMI only": KernelConfig(age=0, sex=0),

@@ -195,21 +195,21 @@ class MicroPretraining:
 class KernelConfig:
     """DGCL: how alike two nights should be, by what is known of the two people.
 
-    Each factor has a weight and, for age and BMI, the bandwidth of its Gaussian kernel. The paper does not
-    publish these; a generation (10 years) and one WHO weight class (5 kg/m2) are our choice. `identity` is the
-    weight of the kernel that is 1 only for two views of the same night: with the others at 0 the
-    objective is NT-Xent (SimCLR). With `rule="class"` two people are alike (1) or not (0): of one sex, and within
-    a bandwidth in age and in BMI, which is supervised contrast (SupCon; Khosla et al. 2020).
+    Each factor has a weight and, for age and BMI, the bandwidth of its Gaussian kernel. The paper does not publish
+    these. Ours are half of what a generation (10 years) and a WHO weight class (5 kg/m2) would suggest: with kernels
+    as wide as people are different, the target over a batch of some tens of nights is flat. `identity` is the weight
+    of the kernel that is 1 only for two views of the same night: with the others at 0 the objective is NT-Xent
+    (SimCLR). With `rule="class"` two people are alike (1) or not (0): of one sex, and within a bandwidth in age and in
+    BMI, which is supervised contrast (SupCon; Khosla et al. 2020).
     """
 
     rule: str = "soft"  # or "class"
-
     age: float = 1.0
-    age_years: float = 10.0
-    bmi: float = 1.0
-    bmi_kg_m2: float = 5.0
-    sex: float = 0.5
-    identity: float = 1.0
+    age_years: float = 5.0
+    bmi: float = 0.5
+    bmi_kg_m2: float = 2.5
+    sex: float = 0.25
+    identity: float = 2.0
 
     def __post_init__(self):
         _one_of(self, "rule", "soft", "class")

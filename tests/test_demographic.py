@@ -71,7 +71,7 @@ def run_dgcl(z, people, kernel, temperature=0.3):
 
 
 IDENTITY_ALONE = KernelConfig(age=0, bmi=0, sex=0, identity=1)
-PEOPLE_ALONE = KernelConfig(identity=0)
+PEOPLE_ALONE = KernelConfig(age=1, age_years=10, bmi=1, bmi_kg_m2=5, sex=0.5, identity=0)
 
 
 def log_softmax_of_others(z, temperature):
@@ -108,6 +108,7 @@ def test_dgcl_with_classes_is_supervised_contrast():
     assert run_dgcl(z, people, kernel)[0] == pytest.approx(np.mean(losses), abs=1e-6)
 
 
+CLASS = KernelConfig(rule="class", age_years=10, bmi_kg_m2=5)
 CLASSES = KernelConfig(rule="class", age_years=25, bmi_kg_m2=10)
 KERNELS = [KernelConfig(), KernelConfig(age=0.3, age_years=4, sex=2, identity=0.1), CLASSES]
 
@@ -197,7 +198,7 @@ def test_people_of_a_class_agree_in_all_that_is_known_of_both():
     many["age_years_known"][4] = False
     for n in names:
         many[f"{n}_known"][5] = False
-    alike = similarity(one, many, np.zeros((1, 6), bool), KernelConfig(rule="class"))
+    alike = similarity(one, many, np.zeros((1, 6), bool), CLASS)
     assert alike.tolist() == [[1, 0, 0, 0, 1, 0]]
 
 
