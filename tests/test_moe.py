@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from meshes import BATCH, same_on_four
+from tests.meshes import BATCH, same_on_four
 
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.moe import MixtureOfExperts
