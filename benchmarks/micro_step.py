@@ -1,15 +1,18 @@
 """The Micro-Encoder's training step on CPU, against the same network in PyTorch eager and against masking.
 
-    python benchmarks/micro_step.py [ROUNDS]
+    python benchmarks/micro_step.py [--rounds 5] [--one-core]
 
 Each case runs in a process of its own, by turns, on the same cores with malloc as the `sleepmami` command has it.
-A step is forward, backward, clipping and AdamW in float32. Prints the medians of milliseconds, system milliseconds
-and page faults a step, and the ratios of paired rounds.
+A step is forward, backward, clipping and AdamW in float32. Prints the medians of milliseconds, CPU and system
+milliseconds and page faults a step, and the ratios of paired rounds. With `--one-core` every case has one thread on
+one core, and the ratios are of CPU time, which other work on the machine disturbs little.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -47,16 +50,16 @@ def timed(step) -> dict[str, float]:
     """Medians over steps; the first three are not counted."""
     for _ in range(3):
         step()
-    ms, before, cpu = [], resource.getrusage(resource.RUSAGE_SELF), []
+    ms, cpu_ms, before = [], [], resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(STEPS):
-        begun, c0 = time.perf_counter(), time.process_time()
+        begun, begun_cpu = time.perf_counter(), time.process_time()
         step()
-        cpu.append(1e3 * (time.process_time() - c0))
         ms.append(1e3 * (time.perf_counter() - begun))
+        cpu_ms.append(1e3 * (time.process_time() - begun_cpu))
     after = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "ms": statistics.median(ms),
-        "cpu_ms": statistics.median(cpu),
+        "cpu_ms": statistics.median(cpu_ms),
         "system_ms": 1e3 * (after.ru_stime - before.ru_stime) / STEPS,
         "faults": (after.ru_minflt - before.ru_minflt) / STEPS,
     }
@@ -389,25 +392,42 @@ def micro_torch() -> dict[str, float]:
     return torch_case(module, loss)
 
 
+def settings(one_core: bool) -> dict[str, str]:
+    """Environment of the measured processes."""
+    chosen = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    if one_core:
+        chosen |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        chosen["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    return os.environ | chosen
+
+
 def main() -> None:
-    if sys.argv[1:2] == ["one"]:
-        print(json.dumps(globals()[sys.argv[2].replace(" ", "_")]()))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--one-core", action="store_true", help="one thread, CPU time: for a busy machine")
+    parser.add_argument("--case", choices=CASES, help="measure this one here and print JSON")
+    args = parser.parse_args()
+    if args.case:
+        print(json.dumps(globals()[args.case.replace(" ", "_")]()))
         return
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    if args.one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     runs: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
-    for _ in range(rounds):
+    for _ in range(args.rounds):
         for case in CASES:
-            out = subprocess.run([sys.executable, __file__, "one", case], capture_output=True, text=True)
+            command = [sys.executable, __file__, "--case", case]
+            out = subprocess.run(command, env=settings(args.one_core), capture_output=True, text=True)
             if out.returncode:
                 raise RuntimeError(f"{case}: {out.stderr}")
             runs[case].append(json.loads(out.stdout.splitlines()[-1]))
-    print(f"{'':14}{'ms':>8}{'system ms':>11}{'faults':>9}{'temp MiB':>10}")
+    print(f"{'':14}{'ms':>8}{'CPU ms':>8}{'system ms':>11}{'faults':>9}{'temp MiB':>10}")
     for case, results in runs.items():
         m = {k: statistics.median(r[k] for r in results) for k in results[0]}
         temp = f"{m['temp_mib']:>10.0f}" if "temp_mib" in m else ""
-        print(f"{case:14}{m['ms']:>8.0f}{m['system_ms']:>11.0f}{m['faults']:>9.0f}{temp}")
+        print(f"{case:14}{m['ms']:>8.0f}{m['cpu_ms']:>8.0f}{m['system_ms']:>11.0f}{m['faults']:>9.0f}{temp}")
+    measure = "cpu_ms" if args.one_core else "ms"
     for a, b in PAIRS:
-        ratios = [x["ms"] / y["ms"] for x, y in zip(runs[a], runs[b], strict=True)]
+        ratios = [x[measure] / y[measure] for x, y in zip(runs[a], runs[b], strict=True)]
         print(f"{a} / {b}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 

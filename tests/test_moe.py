@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from meshes import BATCH, same_on_four
 
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.moe import MixtureOfExperts
+from tests.meshes import BATCH, same_on_four
 
 TOKENS, DIM, HIDDEN, EXPERTS, TOP_K = 24, 6, 8, 4, 2
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig
-from sleepmami_jax.models.initial import Rngs
+from sleepmami_jax.models.initial import RMSNorm, Rngs
 from sleepmami_jax.models.moe import MixtureOfExperts
 from sleepmami_jax.models.precision import cast
 from sleepmami_jax.models.sleepmami import merge, split, structure
@@ -80,6 +80,15 @@ def test_bfloat16_is_near_float32_and_its_gradients_are_float32(learn, plain):
     assert 1e-3 < np.linalg.norm(y.astype(np.float32) - exact) / np.linalg.norm(exact) < 0.05
     one, other = (np.concatenate([g[n].ravel() for n in sorted(g)]) for g in (gradients, exact_gradients))
     assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.99
+
+
+def test_a_norm_of_bfloat16_rounds_once():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((50, 33)), jnp.bfloat16)
+    wide = np.asarray(x, np.float64)
+    exact = wide / np.sqrt((wide**2).mean(-1, keepdims=True) + 1e-6)
+    y = RMSNorm(33, rngs=Rngs(0))(x)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(y, np.float64), exact, rtol=1.001 * 2**-8, atol=0)
 
 
 def computed(config, compute, epochs_of, read):
