@@ -22,13 +22,12 @@ import time
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
-from sleepmami_jax.config import MicroConfig, MicroPretraining, ModelConfig, OptimizerConfig
+from sleepmami_jax.config import MicroPretraining, OptimizerConfig
+from sleepmami_jax.models.sizes import size
 
 BATCH, STEPS = 16, 5
 LAYERS, DIM, HEADS, LENGTH = 6, 256, 8, 180  # of the plain transformer
-CONFIG = ModelConfig(
-    micro=MicroConfig(dim=192, heads=6, private_depth=1, shared_depth=4, experts=8, top_k=2, capacity=1.25)
-)
+CONFIG = size("small")
 CASES = ("micro ours", "micro torch", "micro masked", "plain ours", "plain torch")
 PAIRS = (("micro ours", "micro torch"), ("micro masked", "micro ours"), ("plain ours", "plain torch"))
 

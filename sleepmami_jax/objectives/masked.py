@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
@@ -92,8 +93,8 @@ class MaskedDecoder(nnx.Module):
         seen = jnp.where(tokens.ok[..., None], self.enter(tokens.x), self.hidden_token[...])
         full = jnp.broadcast_to(self.hidden_token[...], (place.shape[0], where.total, seen.shape[-1]))
         full = jax.vmap(lambda f, p, s: f.at[p].set(s))(full, place, seen)
-        times = jnp.concatenate([jnp.asarray(time_code(n, seen.shape[-1])) for n in where.tokens.values()])
-        full = full + times + self.modality[...][where.modality_of_token()]
+        times = np.concatenate([time_code(n, seen.shape[-1]) for n in where.tokens.values()])
+        full = full + times.astype(seen.dtype) + self.modality[...][where.modality_of_token()]
         h, _ = self.block(full, there)
         rebuilt = {}
         for m in Modality:
