@@ -48,8 +48,6 @@ def dropless(
     token = token.at[place].set(jnp.arange(t * k, dtype=jnp.int32) // k, mode="drop")
     owner = (jnp.arange(n)[:, None] >= end).sum(-1)  # (n,) whose block; `experts` is nobody's
 
-    up, down = jnp.asarray(up), jnp.asarray(down)  # numpy cannot be indexed inside a loop
-
     def feedforward(block, e):
         return jax.nn.gelu(block @ up[e]) @ down[e]
 
