@@ -21,6 +21,7 @@ from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
 from sleepmami_jax.frozen import frozen_digest, micro_encode, model_slots
+from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import merge, structure
 from sleepmami_jax.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
@@ -100,9 +101,7 @@ class Pretrained:
         vector, stage, respiratory, arousal = (
             np.asarray(v) for v in self._read(self._params, *_padded(tokens, ok))
         )
-        modality = np.repeat(
-            np.arange(len(Modality)), [EPOCH_S // self.folder.config.modalities[m].token_s for m in Modality]
-        )
+        modality = layout(self.folder.config.modalities).modality_of_token()
         missing = tuple(m.value for i, m in enumerate(Modality) if not ok[:, modality == i].any())
         return Prediction(
             stage_probs=stage[:n],

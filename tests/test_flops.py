@@ -160,6 +160,15 @@ def test_active_parameters_are_those_one_token_meets():
     assert one.active < one.parameters / 2
 
 
+def test_one_expert_is_a_plain_mlp(tiny):
+    config = replace(tiny, micro=replace(tiny.micro, experts=1))
+    graph, params = structure(config)
+    cost = total(micro_costs(config, B))
+    assert cost.parameters == sum(v.size for n, v in params.items() if n.startswith("micro/"))
+    real = counted(lambda p, s: merge(graph, p).micro(s).x, params, signals(config, B))
+    assert cost.flops == cost.executed == real
+
+
 def test_rows_of_experts(tiny):
     assert expert_rows(tiny.micro, 10, exact=False) == 3 * 4  # capacity 0.5 of 10 x 2 / 3 slots, rounded up
     assert (
@@ -176,6 +185,8 @@ def test_a_step_counts_what_it_trains():
     assert 1.9 < step(MicroPretraining(batch=64)) / step(micro) < 2.1
     assert step(MicroPretraining(mask_ratio=0.8)) < step(MicroPretraining(mask_ratio=0.4))
     assert step(MicroPretraining(contrast="pairwise")) > step(micro)
+    assert step(MicroPretraining(contrast_weight=0.0)) < step(micro)
+    assert step(MicroPretraining(spectral_weight=0.0)) < step(micro)
 
     frozen, both = MacroPretraining(), MacroPretraining(freeze_micro=False)
     whole = total(micro_costs(ModelConfig(), 16 * 1152))

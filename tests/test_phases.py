@@ -244,7 +244,7 @@ def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
         }
 
     metrics, modules = parts()
-    router = {"moe_balance", "moe_dropped", "moe_z"}
+    router = {f"moe_{name}" for name in ("balance", "z", "dropped", "busiest", "idlest")}
     assert metrics == {"amplitude", "spectral", "contrast", "contrast_accuracy", *router}
     assert {"projection", "bands"} < modules
     assert parts(contrast="pairwise")[0] == metrics

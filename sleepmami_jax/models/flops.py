@@ -113,6 +113,8 @@ def expert_rows(micro: MicroConfig, tokens: int, exact: bool) -> int:
 
 def _experts(micro: MicroConfig, tokens: int, exact: bool) -> Cost:
     one = 2 * micro.dim * micro.mlp_ratio * micro.dim  # parameters of an expert
+    if micro.experts == 1:
+        return _mlp(micro.dim, micro.mlp_ratio * micro.dim, tokens)
     router = _linear(micro.dim, micro.experts, tokens, bias=False)
     choices = tokens * micro.top_k
     return router + Cost(
@@ -225,8 +227,10 @@ def night_costs(config: ModelConfig, epochs: int) -> dict[str, Cost]:
     }
 
 
-def decoder_cost(config: ModelConfig, dim: int, epochs: int, visible: dict[Modality, int]) -> Cost:
-    """The decoder of masked autoencoding, `dim` wide, and the spectra of what it is to rebuild."""
+def decoder_cost(
+    config: ModelConfig, dim: int, epochs: int, visible: dict[Modality, int], *, spectral: bool = True
+) -> Cost:
+    """The decoder of masked autoencoding, `dim` wide, and if `spectral` the spectra of what it is to rebuild."""
     where = layout(config.modalities)
     rows = epochs * where.total
     cost = _linear(config.micro.dim, dim, epochs * sum(visible.values())) + _vectors(
@@ -237,7 +241,8 @@ def decoder_cost(config: ModelConfig, dim: int, epochs: int, visible: dict[Modal
         samples, channels = where.token_s[m] * RATE_HZ[m], len(config.modalities[m].slots)
         rows = epochs * channels * where.tokens[m]
         cost += _vectors(channels * dim) + _linear(dim, dim, rows) + _linear(dim, samples, rows)
-        cost += _linear(dim, n_bands(samples), rows) + _log_spectrum(samples, rows)
+        if spectral:
+            cost += _linear(dim, n_bands(samples), rows) + _log_spectrum(samples, rows)
     return cost
 
 
@@ -253,10 +258,12 @@ def step_flops(experiment: Experiment) -> float:
         case MicroPretraining():
             visible = visible_tokens(layout(model.modalities), objective.mask_ratio)
             cost = total(micro_costs(model, batch, visible, exact=False))
-            cost += decoder_cost(model, objective.decoder_dim, batch, visible)
-            contrasts = 2 if objective.contrast == "leave_one_out" else len(Modality) - 1
-            cost += _linear(model.micro.dim, out, batch * len(Modality))
-            cost += _matmul(out, batch, batch * len(Modality)) * contrasts
+            spectral = objective.spectral_weight > 0
+            cost += decoder_cost(model, objective.decoder_dim, batch, visible, spectral=spectral)
+            if objective.contrast_weight:
+                contrasts = 2 if objective.contrast == "leave_one_out" else len(Modality) - 1
+                cost += _linear(model.micro.dim, out, batch * len(Modality))
+                cost += _matmul(out, batch, batch * len(Modality)) * contrasts
         case MacroPretraining():
             night = night_costs(model, objective.night_epochs)
             views = 2 * batch

@@ -53,10 +53,10 @@ def make_gradient(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
 
     if experiment.accumulate == 1 or phase.accumulates:
         return gradient
-    return in_parts(gradient, experiment.accumulate, mesh)
+    return accumulated(gradient, experiment.accumulate, mesh)
 
 
-def in_parts(gradient: Callable, parts: int, mesh: Mesh) -> Callable:
+def accumulated(gradient: Callable, parts: int, mesh: Mesh) -> Callable:
     """The same function, computed over equal parts of the batch, one after another, and averaged in float32.
 
     Activations of one part only are in memory. Every part has rows of every device, so none idles and no row moves.

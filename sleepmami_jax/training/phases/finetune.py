@@ -69,7 +69,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
                 hidden = jnp.repeat(hidden_modalities(keys, there), e, axis=0)
             micro = model.micro(signals, hidden=hidden, exact=False, axes=axes)
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))
-            balance, metrics = router_loss(micro.router, 1.0, config, axes)
+            balance, metrics = router_loss(micro.router, config)
         labels = {"stage": batch["stage"]}
         labels |= {task: v.reshape(n, e * EPOCH_S).astype(jnp.int32) for task, v in batch["seconds"].items()}
         total, parts = task_losses(model(tokens, ok), labels, config, axes)

@@ -18,6 +18,7 @@ from sleepmami_jax.models.micro import MicroEncoder, layout
 from sleepmami_jax.objectives.contrastive import unit
 from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
 from sleepmami_jax.objectives.parts import in_parts
+from sleepmami_jax.objectives.reduce import global_mean
 from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, signal_windows, with_objective
 
 
@@ -56,8 +57,8 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
             means, present = batch["means"], batch["present"]
             balance, metrics = 0.0, {}
         else:
-            means, present, router, count = night_means(model.micro, batch)
-            balance, metrics = router_loss(router, count, config, axes)
+            means, present, router = night_means(model.micro, batch, axes)
+            balance, metrics = router_loss(router, config)
 
         def encode(keys, means, present):  # (n,), (n, E, M, D), (n, E, M) -> (n, 2, Dm)
             # Both views of every night go through the encoder as one batch.
@@ -78,9 +79,7 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
     return loss
 
 
-def night_means(
-    micro: MicroEncoder, batch: dict
-) -> tuple[jax.Array, jax.Array, dict[str, jax.Array], jax.Array]:
+def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
     """Signals of nights -> what `embedded_nights` gives of a frozen Micro-Encoder, block after block of epochs.
 
     A block never spans two nights, so that what the mixture of experts drops does not depend on the devices.
@@ -89,8 +88,8 @@ def night_means(
       batch: of `window_batches`, (N, E, ...).
 
     Returns:
-      The mean token of each modality (N, E, M, D) float32 and which are there (N, E, M), the router's statistics
-      of each block, and how many tokens each block has.
+      The mean token of each modality (N, E, M, D) float32 and which are there (N, E, M), and the router's statistics:
+      each the mean over the blocks of all devices, by how many tokens a block has.
     """
     n, epochs = batch["epoch_mask"].shape
     block = min(BLOCK_EPOCHS, epochs)
@@ -108,4 +107,4 @@ def night_means(
     signals = {m.value: jax.tree.map(flat, batch[m.value]) for m in Modality}
     means, present, router, count = in_parts(encode, n * (epochs + pad) // block, signals)
     shaped = (v.reshape(n, epochs + pad, *v.shape[2:])[:, :epochs] for v in (means, present))
-    return *shaped, router, count
+    return *shaped, {name: global_mean(v, count, axes)[0] for name, v in router.items()}

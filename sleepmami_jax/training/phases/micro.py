@@ -65,7 +65,7 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
         tokens = model.micro(batch, visible, hidden, exact=False, axes=axes)
         rebuilt = objective.decoder(tokens, visible, there)
         amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
-        balance, metrics = router_loss(tokens.router, 1.0, config, axes)
+        balance, metrics = router_loss(tokens.router, config)
         total, metrics = amplitude + balance, {"amplitude": amplitude, **metrics}
         if config.spectral_weight:
             total, metrics["spectral"] = total + config.spectral_weight * spectral, spectral

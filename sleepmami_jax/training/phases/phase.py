@@ -19,7 +19,7 @@ from sleepmami_jax.data.batches import Batches, window_batches
 from sleepmami_jax.frozen import model_slots
 from sleepmami_jax.models.precision import cast
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
-from sleepmami_jax.objectives.reduce import global_mean, on_each_device
+from sleepmami_jax.objectives.reduce import on_each_device
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,17 @@ def modules(
 
 
 def router_loss(
-    router: dict[str, jax.Array],
-    weight: jax.Array | float,
-    config: MicroPretraining | MacroPretraining | Finetuning,
-    axes,
+    router: dict[str, jax.Array], config: MicroPretraining | MacroPretraining | Finetuning
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The router's part of a loss, and all of its statistics as metrics; nothing without a router.
 
     Args:
-      router: statistics of this device, each a number or one for every block of epochs.
-      weight: how much each of them counts.
+      router: statistics over all devices, scalars.
     """
     if not router:
         return jnp.zeros(()), {}
-    means = {key: global_mean(v, weight, axes)[0] for key, v in router.items()}
-    loss = config.balance_weight * means["balance"] + config.router_z_weight * means["z"]
-    return loss, {f"moe_{key}": value for key, value in means.items()}
+    loss = config.balance_weight * router["balance"] + config.router_z_weight * router["z"]
+    return loss, {f"moe_{key}": value for key, value in router.items()}
 
 
 def signal_windows(experiment: Experiment, epochs: int) -> Batches:
