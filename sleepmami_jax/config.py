@@ -33,6 +33,12 @@ def _at_least(lowest: float, config: Any, *names: str) -> None:
             raise ConfigError(f"{type(config).__name__}.{name}: expected at least {lowest}, found {value}")
 
 
+def _more_than(lowest: float, config: Any, *names: str) -> None:
+    for name in names:
+        if (value := getattr(config, name)) <= lowest:
+            raise ConfigError(f"{type(config).__name__}.{name}: expected more than {lowest}, found {value}")
+
+
 def _one_of(config: Any, name: str, *choices: str) -> None:
     value = getattr(config, name)
     if value not in choices:
@@ -213,6 +219,8 @@ class KernelConfig:
 
     def __post_init__(self):
         _one_of(self, "rule", "soft", "class")
+        _at_least(0, self, "age", "bmi", "sex", "identity")
+        _more_than(0, self, "age_years", "bmi_kg_m2")
 
 
 @dataclass(frozen=True)
@@ -232,6 +240,7 @@ class MacroPretraining:
 
     def __post_init__(self):
         _at_least(1, self, "batch", "night_epochs")
+        _more_than(0, self, "temperature")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
     graph, params = create(model, 0, experiment.compute)
     match objective:
         case MicroPretraining():
-            own, params = with_objective(params, MicroObjective(model, objective, rngs=Rngs(1)))
+            own, params = with_objective(
+                params, MicroObjective(model, objective, experiment.compute, rngs=Rngs(1))
+            )
             loss, trainable = micro_loss(experiment, graph, own), ("micro/", "objective/")
             batch = epochs_of(model, N)
         case MacroPretraining():

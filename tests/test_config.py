@@ -77,6 +77,16 @@ def test_later_assignments_win_and_the_original_stays():
     assert EXPERIMENT.steps == 100
 
 
+def test_a_kernel_has_a_width_and_no_weight_below_nothing():
+    macro = replace(EXPERIMENT, objective=MacroPretraining())
+    with pytest.raises(ConfigError, match=r"KernelConfig.age_years: expected more than 0, found 0.0"):
+        override(macro, ["objective.kernel.age_years=0"])
+    with pytest.raises(ConfigError, match=r"KernelConfig.sex: expected at least 0, found -1.0"):
+        override(macro, ["objective.kernel.sex=-1"])
+    with pytest.raises(ConfigError, match=r"MacroPretraining.temperature: expected more than 0, found 0.0"):
+        override(macro, ["objective.temperature=0"])
+
+
 def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
     macro = replace(EXPERIMENT, objective=MacroPretraining())
     assert override(macro, ["objective.kernel.age_years=4"]).objective.kernel == KernelConfig(age_years=4.0)

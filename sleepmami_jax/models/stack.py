@@ -36,16 +36,17 @@ def apply_blocks(
         out = nnx.merge(graph, state)(x, *args, **options)
         return out if isinstance(out, tuple) else (out, {})
 
+    if not blocks:
+        return x, {}
+    scanned = compute.scan and len(blocks) > 1
     if compute.remat != "none":
         keep = {"full": None, "names": jax.checkpoint_policies.save_only_these_names(MATMUL)}
         # A scan's body cannot be merged with its recomputation, so it needs no barrier against that.
-        run = jax.checkpoint(run, policy=keep[compute.remat], prevent_cse=not compute.scan)
+        run = jax.checkpoint(run, policy=keep[compute.remat], prevent_cse=not scanned)
 
-    if not blocks:
-        return x, {}
     graphs, states = zip(*(nnx.split(block) for block in blocks), strict=True)
     graph = graphs[0]
-    if compute.scan and len(blocks) > 1:
+    if scanned:
         stacked = jax.tree.map(lambda *v: jnp.stack(v), *states)
         return jax.lax.scan(lambda x, state: run(state, x, *args), x, stacked)
     statistics = []

@@ -12,9 +12,11 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
-from sleepmami_jax.config import MicroPretraining, ModelConfig
+from sleepmami_jax.config import ComputeConfig, MicroPretraining, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs, normal
 from sleepmami_jax.models.micro import Layout, Tokens, layout, patches
+from sleepmami_jax.models.sleepmami import PLAIN
+from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.tokenizer import log_spectrum, n_bands, time_code
 from sleepmami_jax.models.transformer import Block, Mlp
 from sleepmami_jax.objectives.reduce import global_mean
@@ -61,7 +63,16 @@ class MaskedDecoder(nnx.Module):
     Without `spectral` the patches are rebuilt as samples only.
     """
 
-    def __init__(self, config: ModelConfig, dim: int, *, spectral: bool = True, rngs: Rngs):
+    def __init__(
+        self,
+        config: ModelConfig,
+        dim: int,
+        *,
+        spectral: bool = True,
+        compute: ComputeConfig = PLAIN,
+        rngs: Rngs,
+    ):
+        self.compute = compute
         self.layout = layout(config.modalities)
         heads = max(1, dim // 16)
         self.enter = Linear(config.micro.dim, dim, rngs=rngs)
@@ -95,7 +106,7 @@ class MaskedDecoder(nnx.Module):
         full = jax.vmap(lambda f, p, s: f.at[p].set(s))(full, place, seen)
         times = np.concatenate([time_code(n, seen.shape[-1]) for n in where.tokens.values()])
         full = full + times.astype(seen.dtype) + self.modality[...][where.modality_of_token()]
-        h, _ = self.block(full, there)
+        h, _ = apply_blocks([self.block], full, there, compute=self.compute)
         rebuilt = {}
         for m in Modality:
             span = slice(where.offset[m], where.offset[m] + where.tokens[m])

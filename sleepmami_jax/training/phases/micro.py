@@ -7,11 +7,12 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from sleepmami_jax.config import Experiment, MicroPretraining, ModelConfig
+from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
 from sleepmami_jax.data.batches import epoch_batches
 from sleepmami_jax.frozen import model_slots
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.sleepmami import PLAIN
 from sleepmami_jax.objectives.contrastive import ModalityProjection, leave_one_out, pairwise
 from sleepmami_jax.objectives.masked import (
     MaskedDecoder,
@@ -27,9 +28,16 @@ from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, wit
 class MicroObjective(nnx.Module):
     """What only the loss needs; nothing for a part of it that has no weight."""
 
-    def __init__(self, model: ModelConfig, config: MicroPretraining, *, rngs: Rngs):
+    def __init__(
+        self,
+        model: ModelConfig,
+        config: MicroPretraining,
+        compute: ComputeConfig = PLAIN,
+        *,
+        rngs: Rngs,
+    ):
         spectral = config.spectral_weight > 0
-        self.decoder = MaskedDecoder(model, config.decoder_dim, spectral=spectral, rngs=rngs)
+        self.decoder = MaskedDecoder(model, config.decoder_dim, spectral=spectral, compute=compute, rngs=rngs)
         if config.contrast_weight:
             self.projection = ModalityProjection(model, rngs=rngs)
 
@@ -37,7 +45,7 @@ class MicroObjective(nnx.Module):
 def micro_pretraining(experiment: Experiment, graph, params, workdir, progress) -> Phase:
     """Arguments as in `phases.build`, and the model's structure and parameters."""
     config: MicroPretraining = experiment.objective
-    objective = MicroObjective(experiment.model, config, rngs=Rngs(experiment.seed + 1))
+    objective = MicroObjective(experiment.model, config, experiment.compute, rngs=Rngs(experiment.seed + 1))
     objective_graph, params = with_objective(params, objective)
     batches = epoch_batches(
         experiment.data,
