@@ -181,6 +181,7 @@ def _ssd(dim: int, c: MacroConfig, length: int) -> Cost:
     heads, padded = inner // c.head_dim, length + -length % c.chunk
     direction = (
         _vectors((CONV_WIDTH + 1) * (inner + 2 * n) + 3 * heads + inner)
+        + _matmul(c.chunk, heads, padded)  # running sums of decays
         + _matmul(n, c.chunk, padded)  # C B^T
         + _matmul(c.chunk, inner, padded)  # within a chunk
         + _matmul(n, inner, padded) * 2  # into the state and out of it
