@@ -3,15 +3,18 @@
     sleepmami sweep --config experiments/label_efficiency.py --workdir runs/label_efficiency
 
 Simulated nights, three seeds, each with other labelled nights (but for "all", which are all). Pretrained: the Micro-
-and Macro-Encoder saw all training nights without scorings, the Macro-Encoder with age, sex and BMI; the Micro-Encoder
-stays frozen. From scratch: the same network, all of it trained, for a longer time a run than fine-tuning takes.
+and Macro-Encoder saw all training nights without scorings, the Macro-Encoder with age, sex and BMI.
+
+    pretrained, frozen       the Micro-Encoder stays as it is; 200 steps of 4 x 60 epochs
+    pretrained, all trained  everything is trained; 300 steps of 4 x 24 epochs
+    from scratch             the same training as "pretrained, all trained", of random parameters
 
 What the comparison is not:
 
 - The time of pretraining is not counted, and the labelled nights are among those that it saw.
-- Windows and steps differ (200 steps of 4 x 60 epochs, frozen; 300 of 4 x 24, all trained): from scratch sees fewer
-  epochs, each with less of the night around it. One learning rate, tuned for neither; all run to the end, nothing is
-  stopped early, however few the nights.
+- "Frozen" and "from scratch" differ in windows and steps too: from scratch takes longer and sees fewer epochs, each
+  with less of the night around it. "All trained" differs from it in nothing but where it begins.
+- One learning rate, tuned for none; all run to the end, nothing is stopped early, however few the nights.
 - Both fit the thresholds of events on the scorings of the same 20 validation nights, which are not counted: for events
   "1 night" is one night to learn from, not one scored night in all. Stages have no threshold.
 - 30 nights are of 28 or 29 people, of both sites; each seed has others.
@@ -28,33 +31,33 @@ from sleepmami_jax.sweep import Plot, Run
 
 NIGHTS = (1, 5, 10, 30, None)  # None is all
 ALL = 106  # where "all" stands in the plot: the training nights of the cohort
+METHODS = {  # what it begins with, and whether the Micro-Encoder stays as it is
+    "pretrained, frozen": ("macro", True),
+    "pretrained, all trained": ("macro", False),
+    "from scratch": (None, False),
+}
 
 
-def pretrained(sweep: Path, name: str, seed: int, nights: int | None) -> dict[str, float]:
-    init = str(base(sweep) / f"macro-{seed}" / "model")
-    return finetuned(replace(finetuning(sweep, seed, nights), init=init), sweep, name)
-
-
-def from_scratch(sweep: Path, name: str, seed: int, nights: int | None) -> dict[str, float]:
-    config = finetuning(sweep, seed, nights)
-    objective = replace(config.objective, epochs=24, freeze_micro=False)
-    return finetuned(replace(config, objective=objective, steps=300, save_every=150), sweep, name)
+def run(
+    sweep: Path, name: str, seed: int, nights: int | None, encoder: str | None, frozen: bool
+) -> dict[str, float]:
+    init = None if encoder is None else str(base(sweep) / f"{encoder}-{seed}" / "model")
+    config = replace(finetuning(sweep, seed, nights), init=init)
+    if not frozen:
+        objective = replace(config.objective, epochs=24, freeze_micro=False)
+        config = replace(config, objective=objective, steps=300, save_every=150)
+    return finetuned(config, sweep, name)
 
 
 def sweep() -> tuple[Run, ...]:
     runs = list(foundation("micro", "macro"))
     for seed in SEEDS:
         for nights in NIGHTS:
-            for method, do in (("pretrained", pretrained), ("from scratch", from_scratch)):
-                name = f"{method.replace(' ', '-')}-{nights or 'all'}-{seed}"
-                runs.append(
-                    Run(
-                        name,
-                        partial(do, name=name, seed=seed, nights=nights),
-                        {"method": method, "nights": nights or ALL, "seed": seed},
-                        after=(f"macro-{seed}" if method == "pretrained" else "nights",),
-                    )
-                )
+            for method, (encoder, frozen) in METHODS.items():
+                name = f"{method.replace(', ', '-').replace(' ', '-')}-{nights or 'all'}-{seed}"
+                do = partial(run, name=name, seed=seed, nights=nights, encoder=encoder, frozen=frozen)
+                factors = {"method": method, "nights": nights or ALL, "seed": seed}
+                runs.append(Run(name, do, factors, after=(f"{encoder}-{seed}" if encoder else "nights",)))
     return tuple(runs)
 
 
