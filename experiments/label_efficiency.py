@@ -6,7 +6,7 @@ Simulated nights, three seeds, each with other labelled nights (but for "all", w
 and Macro-Encoder saw all training nights without scorings, the Macro-Encoder with age, sex and BMI.
 
     pretrained, frozen       the Micro-Encoder stays as it is; 200 steps of 4 x 60 epochs
-    pretrained, all trained  everything is trained; 300 steps of 4 x 24 epochs
+    pretrained, all trained  everything is trained; 150 steps of 4 x 24 epochs
     from scratch             the same training as "pretrained, all trained", of random parameters
 
 What the comparison is not:
@@ -45,7 +45,7 @@ def run(
     config = replace(finetuning(sweep, seed, nights), init=init)
     if not frozen:
         objective = replace(config.objective, epochs=24, freeze_micro=False)
-        config = replace(config, objective=objective, steps=300, save_every=150)
+        config = replace(config, objective=objective, steps=150, save_every=75)
     return finetuned(config, sweep, name)
 
 
