@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from data_pipeline.load import load_night
 from data_pipeline.montage_file import read_montage
 from data_pipeline.night import EPOCH_S, Modality, Night
 from sleepmami_jax.config import ModelConfig
-from sleepmami_jax.data.arrays import bucket_length, night_arrays
+from sleepmami_jax.data.arrays import bucket_length, night_signals
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
@@ -82,17 +84,18 @@ class Pretrained:
             raise ValueError(
                 f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)"
             )
-        arrays = night_arrays(night, self.slots, length=-(-n // BLOCK_EPOCHS) * BLOCK_EPOCHS)
-        return self.encoded({m.value: arrays[m.value] for m in Modality}, n)
+        return self.encoded(night_signals(night, self.slots, BLOCK_EPOCHS), n)
 
-    def encoded(self, signals: dict, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `tokens`, of arrays (see `data.arrays`) that are padded to whole blocks of `BLOCK_EPOCHS`."""
+    def encoded(self, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `tokens`, of the night's signals (see `data.arrays`), `BLOCK_EPOCHS` at a time, the last ones padded."""
         x = ok = None
-        for i in range(0, n_epochs, BLOCK_EPOCHS):
-            tokens, there = self.encode(jax.tree.map(lambda v, i=i: v[i : i + BLOCK_EPOCHS], signals))
+        for start, block in zip(range(0, n_epochs, BLOCK_EPOCHS), blocks, strict=True):
+            tokens, there = self.encode(block)
             if x is None:  # a night's tokens are large; parts beside the whole would be twice that
                 x, ok = (np.empty((n_epochs, *v.shape[1:]), v.dtype) for v in (tokens, there))
-            x[i : i + BLOCK_EPOCHS], ok[i : i + BLOCK_EPOCHS] = tokens[: n_epochs - i], there[: n_epochs - i]
+            stop = min(start + BLOCK_EPOCHS, n_epochs)
+            x[start:stop], ok[start:stop] = tokens[: stop - start], there[: stop - start]
+        _return_heap()
         return x, ok
 
     def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:
@@ -180,11 +183,20 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     return len(nights)
 
 
+def _return_heap() -> None:
+    """Gives back what a compilation left free on the heap, a quarter of a gigabyte: a night's own arrays are too large
+    to be put there. glibc only."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def _padded(tokens: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A batch of one night, as long as its bucket."""
-    pad = bucket_length(len(tokens)) - len(tokens)
-    x = np.pad(tokens, ((0, pad), (0, 0), (0, 0))).astype(np.float32, copy=False)
-    return x[None], np.pad(ok, ((0, pad), (0, 0)))[None]
+    x = tokens.astype(np.float32, copy=False)
+    if pad := bucket_length(len(tokens)) - len(tokens):  # a night's tokens are large: no copy without need
+        x, ok = np.pad(x, ((0, pad), (0, 0), (0, 0))), np.pad(ok, ((0, pad), (0, 0)))
+    return x[None], ok[None]
 
 
 @lru_cache

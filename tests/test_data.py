@@ -11,7 +11,13 @@ from data_pipeline.manifest import read_manifest
 from data_pipeline.night import SLOTS, Demographics, Event, EventKind, Modality
 from data_pipeline.prepare import PrepareConfig, prepare
 from sleepmami_jax.config import DataConfig, DataSource
-from sleepmami_jax.data.arrays import bucket_length, demographics_arrays, night_arrays, normalise
+from sleepmami_jax.data.arrays import (
+    bucket_length,
+    demographics_arrays,
+    night_arrays,
+    night_signals,
+    normalise,
+)
 from sleepmami_jax.data.batches import epoch_batches, open_nights, window_batches
 from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import PreparedFolder
@@ -84,6 +90,15 @@ def test_a_night_from_shards_equals_the_night_in_memory(tmp_path, slots):
     assert_same(
         folder.arrays(0, slots, start=2, stop=4), {**night_arrays_part(night, slots, 2, 4)}, exact=False
     )
+
+
+def test_the_signals_of_a_night_come_part_by_part():
+    night = random_night(7, 5, ["F3", "C4", "E1", "SPO2"], night_id="n7")
+    whole, parts = night_arrays(night, length=6), list(night_signals(night, SLOTS, 2))
+    assert len(parts) == 3
+    for modality in SLOTS:
+        for name, values in whole[modality].items():
+            np.testing.assert_array_equal(np.concatenate([p[modality][name] for p in parts]), values)
 
 
 def night_arrays_part(night, slots, start, stop):

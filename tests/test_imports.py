@@ -29,6 +29,11 @@ def test_importing_the_package_does_not_import_jax():
     assert "jax" not in _modules_after("import sleepmami_jax, sleepmami_jax.cli")
 
 
+def test_what_scores_a_recording_imports_neither_loader_nor_scikit_learn():
+    heavy = {"sklearn", "grain", "orbax", "matplotlib", "mne"}
+    assert not heavy & _modules_after("import sleepmami_jax.pretrained")
+
+
 def test_importing_every_room_starts_no_backend():
     statement = (
         "import sleepmami_jax.pretrained, sleepmami_jax.evaluation.evaluate, sleepmami_jax.tasks.finetune\n"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from sleepmami_jax.models import ssd as ssd_module
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.selective import BidirectionalSelective
 from sleepmami_jax.models.sleepmami import merge, split
@@ -145,7 +146,8 @@ def test_the_convolution_is_causal_and_the_textbook_one():
     rng = np.random.default_rng(0)
     x, kernel, bias = rng.standard_normal((1, 7, 2)), rng.standard_normal((4, 2)), rng.standard_normal(2)
     expected = np.stack([np.convolve(x[0, :, i], kernel[::-1, i])[:7] + bias[i] for i in range(2)], -1)
-    np.testing.assert_allclose(causal_conv(*map(jnp.asarray, (x, kernel, bias)))[0], expected, atol=1e-6)
+    padded = np.pad(x, ((0, 0), (3, 0), (0, 0)))
+    np.testing.assert_allclose(causal_conv(*map(jnp.asarray, (padded, kernel, bias)))[0], expected, atol=1e-6)
 
 
 BLOCKS = {
@@ -216,6 +218,29 @@ def test_both_directions_are_heard(block):
     changed[:, 5] += 1
     difference = np.abs(np.asarray(call(block, changed, ok) - call(block, x, ok))).max((0, 2))
     assert (difference > 0).all()  # what is not heard changes nothing at all
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_night_read_in_groups_is_the_night_read_at_once(monkeypatch, bidirectional):
+    module = unlike(BLOCKS["ssd"](bidirectional=bidirectional, rngs=Rngs(0)))
+    graph, params = split(module)
+    x, weight, ok = night(29), night(29, seed=1), np.ones((2, 29), bool)
+    ok[0, 6:9] = ok[1, 20:] = False
+
+    def result():
+        def loss(params, x):
+            y = merge(graph, params)(x, ok)
+            return (y * weight).sum(), y
+
+        (_, y), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, x)
+        return {"y": y, "x": gradients[1]} | gradients[0]
+
+    at_once = result()
+    monkeypatch.setattr(ssd_module, "AT_ONCE", 7)  # 29 are 5 groups of 6, one step of padding
+    in_groups = result()
+    for name, expected in at_once.items():
+        np.testing.assert_allclose(in_groups[name], expected, atol=2e-5, rtol=1e-4, err_msg=name)
+    assert any((np.asarray(in_groups[name]) != at_once[name]).any() for name in at_once)  # it is another way
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

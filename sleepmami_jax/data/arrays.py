@@ -16,7 +16,7 @@ the same dictionary, leading axis E = 30-second epochs:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,14 +205,8 @@ def night_arrays(
     Arguments as in `epochs_arrays`; a tail shorter than an epoch is left out.
     """
     n_epochs = night.n_epochs
-    arrays = blank_arrays(n_epochs if length is None else length, slots)
-    entries = {c.slot: (c, channel_entry(c, channel_scale(c))) for c in night.channels}
-    wanted = usable_channels([entry for _, entry in entries.values()], slots)
-    for slot, place in wanted.items():
-        channel = entries[slot][0]
-        samples = channel.samples[: n_epochs * EPOCH_S * channel.rate_hz].reshape(n_epochs, 1, -1)
-        quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, 1, EPOCH_S)
-        _fill(arrays, 0, _wanted(channel.modality, [0], [place]), samples, quality)
+    length = n_epochs if length is None else length
+    arrays = blank_arrays(length, slots) | next(night_signals(night, slots, length))
     arrays["epoch_mask"][:n_epochs] = True
     if night.scoring is not None:
         arrays["stage"][:n_epochs] = night.scoring.stages
@@ -220,7 +214,24 @@ def night_arrays(
         for task, seconds in labels.items():
             arrays["seconds"][task][:n_epochs] = seconds.reshape(n_epochs, EPOCH_S)
     arrays["demographics"] = demographics_arrays(night.demographics)
-    return with_present(arrays, slots)
+    return arrays
+
+
+def night_signals(night: Night, slots: Slots, length: int) -> Iterator[dict[str, Any]]:
+    """The signals of `night_arrays`, `length` epochs at a time, the last ones padded: never all of them at once."""
+    n_epochs = night.n_epochs
+    entries = {c.slot: (c, channel_entry(c, channel_scale(c))) for c in night.channels}
+    channels = []
+    for slot, place in usable_channels([entry for _, entry in entries.values()], slots).items():
+        channel = entries[slot][0]
+        samples = channel.samples[: n_epochs * EPOCH_S * channel.rate_hz].reshape(n_epochs, 1, -1)
+        quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, 1, EPOCH_S)
+        channels.append((_wanted(channel.modality, [0], [place]), samples, quality))
+    for start in range(0, n_epochs, length):
+        arrays = _blank_signals(length, slots)
+        for wanted, samples, quality in channels:
+            _fill(arrays, 0, wanted, samples[start : start + length], quality[start : start + length])
+        yield with_present(arrays, slots)
 
 
 def demographics_arrays(person: Demographics) -> dict[str, np.ndarray]:
@@ -238,17 +249,21 @@ def bucket_length(n_epochs: int) -> int:
 
 def blank_arrays(n_epochs: int, slots: Slots) -> dict[str, Any]:
     """The dictionary with nothing in it: no channel present, nothing scored, all epochs padding."""
-    arrays: dict[str, Any] = {
+    arrays = _blank_signals(n_epochs, slots)
+    arrays["stage"] = np.full(n_epochs, UNKNOWN_STAGE, np.int32)
+    arrays["seconds"] = {task: np.full((n_epochs, EPOCH_S), NOT_SCORED, np.int8) for task in SECOND_LABELS}
+    arrays["epoch_mask"] = np.zeros(n_epochs, bool)
+    return arrays
+
+
+def _blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
+    return {
         modality.value: {
             "signal": np.zeros((n_epochs, len(names), EPOCH_S * RATE_HZ[modality]), np.float32),
             "usable": np.zeros((n_epochs, len(names), EPOCH_S), bool),
         }
         for modality, names in slots.items()
     }
-    arrays["stage"] = np.full(n_epochs, UNKNOWN_STAGE, np.int32)
-    arrays["seconds"] = {task: np.full((n_epochs, EPOCH_S), NOT_SCORED, np.int8) for task in SECOND_LABELS}
-    arrays["epoch_mask"] = np.zeros(n_epochs, bool)
-    return arrays
 
 
 def epoch_bytes(slots: Slots) -> int:

@@ -67,7 +67,8 @@ class SelectiveDirection(nnx.Module):
         self.d = nnx.Param(ones(rngs.params(), (inner,)))
 
     def __call__(self, z, x, ok):  # (B, L, inner), (B, L, inner), (B, L)
-        x = jax.nn.silu(causal_conv(x * ok[..., None], self.conv_kernel[...], self.conv_bias[...]))
+        x = jnp.pad(x * ok[..., None], ((0, 0), (CONV_WIDTH - 1, 0), (0, 0)))
+        x = jax.nn.silu(causal_conv(x, self.conv_kernel[...], self.conv_bias[...]))
         x = x.astype(z.dtype)
         low, b_in, c_out = jnp.split(self.x_proj(x), self.split, axis=-1)
         dt_bias, a_log, d = (v[...].astype(jnp.float32) for v in (self.dt_bias, self.a_log, self.d))

@@ -20,6 +20,7 @@ from flax import nnx
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, ones, uniform, zeros
 
 CONV_WIDTH = 4  # Mamba's short causal convolution
+AT_ONCE = 2048  # steps of a sequence
 FORGOTTEN = (
     -60.0
 )  # log of a decay that is nothing beside 1: taken as 0, since CPUs are slow at denormal numbers
@@ -34,6 +35,12 @@ def ssd(
     chunk: int,
 ) -> jax.Array:  # (B, L, H, P), of the dtype of x
     """The scan by chunks. L need not be a multiple of `chunk`."""
+    nothing = jnp.zeros((x.shape[0], b.shape[-1], *x.shape[2:]), jnp.float32)
+    return ssd_from(nothing, x, dt, a, b, c, chunk)[0]
+
+
+def ssd_from(state: jax.Array, x, dt, a, b, c, chunk: int) -> tuple[jax.Array, jax.Array]:
+    """`ssd` of what follows the steps that left `state`, and the state that it leaves itself."""
     length = x.shape[1]
     pad = -length % chunk
 
@@ -41,8 +48,8 @@ def ssd(
         v = jnp.pad(v, [(0, 0), (0, pad)] + [(0, 0)] * (v.ndim - 2))
         return v.reshape(v.shape[0], -1, chunk, *v.shape[2:])
 
-    y = _chunks(split(x), split(dt), a, split(b), split(c))
-    return y.reshape(x.shape[0], length + pad, *x.shape[2:])[:, :length]
+    y, state = _chunks(state, split(x), split(dt), a, split(b), split(c))
+    return y.reshape(x.shape[0], length + pad, *x.shape[2:])[:, :length], state
 
 
 def _dot(subscripts: str, *operands: jax.Array, **precision) -> jax.Array:
@@ -51,29 +58,30 @@ def _dot(subscripts: str, *operands: jax.Array, **precision) -> jax.Array:
 
 
 @jax.custom_vjp
-def _chunks(x, dt, a, b, c):  # (B, K, c, H, P), (B, K, c, H), (H,), (B, K, c, N), (B, K, c, N)
-    """`ssd` of K chunks. Its gradient is written out: it keeps the states between chunks and no decays."""
-    return _chunks_forward(x, dt, a, b, c)[0]
+def _chunks(state, x, dt, a, b, c):  # (B, N, H, P), (B, K, c, H, P), (B, K, c, H), (H,), (B, K, c, N) twice
+    """`ssd_from` of K chunks. Its gradient is written out: it keeps the states between chunks and no decays."""
+    return _chunks_forward(state, x, dt, a, b, c)[0]
 
 
-def _chunks_forward(x, dt, a, b, c):
+def _chunks_forward(state, x, dt, a, b, c):
     from_start, to_end, decay = _decays(dt, a)
     dx = _scaled(x, dt)
     # What all heads share, C B^T and the products with states, is one wide matmul in the layout that x has.
     weight = (_dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay).astype(x.dtype)
     added = _dot("bkjn,bkjhp->bknhp", b, _scaled(dx, to_end))  # what each chunk adds to the state
-    before = _carried(from_start[:, :, -1], added)
+    before, last = _carried(state, from_start[:, :, -1], added)
     across = from_start[..., None] * _dot("bkin,bknhp->bkihp", c, before.astype(x.dtype))
     y = _dot("bkhij,bkjhp->bkihp", weight, dx) + across
-    return y.astype(x.dtype), (x, dt, a, b, c, before)
+    return (y.astype(x.dtype), last), (x, dt, a, b, c, before)
 
 
-def _chunks_backward(saved, dy):
-    x, dt, a, b, c, before = saved
+def _chunks_backward(saved, gradients):
+    (x, dt, a, b, c, before), (dy, d_last) = saved, gradients
     from_start, to_end, decay = _decays(dt, a)
     keep = from_start[:, :, -1]
     dx, dy_start = _scaled(x, dt), _scaled(dy, from_start)
-    after = _carried(keep, _dot("bkin,bkihp->bknhp", c, dy_start), reverse=True)  # of the state each leaves
+    # Of the state that each chunk leaves, and of the one that the first begins with.
+    after, d_state = _carried(d_last, keep, _dot("bkin,bkihp->bknhp", c, dy_start), reverse=True)
     begun, left = before.astype(x.dtype), after.astype(x.dtype)
 
     weight = _dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay
@@ -95,7 +103,7 @@ def _chunks_backward(saved, dy):
     d_dt = d_step * a + (d_dx * x).sum(-1)
     d_a = (d_step * dt).sum((0, 1, 2))
     gradients = (d_dx * dt[..., None], d_dt, d_a, d_b, d_c)
-    return tuple(g.astype(v.dtype) for g, v in zip(gradients, saved[:5], strict=True))
+    return d_state, *(g.astype(v.dtype) for g, v in zip(gradients, saved[:5], strict=True))
 
 
 _chunks.defvjp(_chunks_forward, _chunks_backward)
@@ -124,16 +132,19 @@ def _scaled(x: jax.Array, by: jax.Array) -> jax.Array:  # (B, K, c, H, P), (B, K
     return (x * by[..., None]).astype(x.dtype)
 
 
-def _carried(keep: jax.Array, added: jax.Array, reverse: bool = False) -> jax.Array:
-    """(B, K, H), (B, K, N, H, P): the state that each chunk begins with; with `reverse`, from the night's end."""
+def _carried(
+    state: jax.Array, keep: jax.Array, added: jax.Array, reverse: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """(B, N, H, P), (B, K, H), (B, K, N, H, P): the state that each chunk begins with, `state` the first of them, and
+    the one after all; with `reverse`, from the night's end."""
 
     def step(state, this):
         keep, add = this
         return keep[:, None, :, None] * state + add, state
 
     by_chunk = jnp.moveaxis(keep, 1, 0), jnp.moveaxis(added, 1, 0)
-    _, states = jax.lax.scan(step, jnp.zeros_like(added[:, 0]), by_chunk, reverse=reverse)
-    return jnp.moveaxis(states, 0, 1)
+    last, states = jax.lax.scan(step, state, by_chunk, reverse=reverse)
+    return jnp.moveaxis(states, 0, 1), last
 
 
 def ssd_sequential(x, dt, a, b, c):
@@ -151,10 +162,10 @@ def ssd_sequential(x, dt, a, b, c):
 
 
 def causal_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """(B, L, C), (width, C), (C,) -> (B, L, C): depthwise, as shifted multiply-adds."""
-    width, length = kernel.shape[0], x.shape[1]
-    padded = jnp.pad(x, ((0, 0), (width - 1, 0), (0, 0)))
-    return sum(padded[:, i : i + length] * kernel[i] for i in range(width)) + bias
+    """(B, L + width - 1, C), (width, C), (C,) -> (B, L, C): depthwise, as shifted multiply-adds."""
+    width = kernel.shape[0]
+    length = x.shape[1] - width + 1
+    return sum(x[:, i : i + length] * kernel[i] for i in range(width)) + bias
 
 
 def step_bias(rng: np.random.Generator | None, channels: int) -> np.ndarray:
@@ -192,15 +203,49 @@ class Direction(nnx.Module):
         self.d = nnx.Param(ones(rngs.params(), (heads,)))
         self.norm = RMSNorm(inner, rngs=rngs)
 
-    def __call__(self, z, xbc, dt, ok):  # (B, L, inner), (B, L, inner + 2N), (B, L, H), (B, L)
+    def __call__(self, *parts):  # z (B, L, inner), xbc (B, L, inner + 2N), dt (B, L, H), ok (B, L)
+        """(B, L, inner)."""
+        return self._read(self._before(parts), parts)[1]
+
+    def in_groups(self, *parts, from_end: bool):
+        """The same of a long sequence, group by group, so that most of what is made on the way stays in a cache; with
+        `from_end`, what reading from its end gives, in the order of `parts`."""
+        batch, length = parts[0].shape[:2]
+        groups = -(-length // AT_ONCE)
+        size = -(-length // groups)
+
+        def split(v):  # (B, L, ...) -> (G, B, size, ...)
+            v = jnp.pad(v, [(0, 0), (0, groups * size - length)] + [(0, 0)] * (v.ndim - 2))
+            return jnp.moveaxis(v.reshape(batch, groups, size, *v.shape[2:]), 1, 0)
+
+        def read(before, group):
+            if not from_end:
+                return self._read(before, group)
+            after, y = self._read(before, tuple(jnp.flip(v, 1) for v in group))
+            return after, jnp.flip(y, 1)
+
+        _, y = jax.lax.scan(read, self._before(parts), tuple(map(split, parts)), reverse=from_end)
+        return jnp.moveaxis(y, 0, 1).reshape(batch, groups * size, -1)[:, :length]
+
+    def _before(self, parts):
+        """The state, and the last inputs of the convolution, before anything was read."""
+        batch, _, channels = parts[1].shape
+        state = jnp.zeros((batch, self.state, self.heads, self.inner // self.heads), jnp.float32)
+        return state, jnp.zeros((batch, CONV_WIDTH - 1, channels), parts[1].dtype)
+
+    def _read(self, before, parts):
+        """What `_before` gives -> the same after these parts, and (B, L, inner)."""
+        (state, last), (z, xbc, dt, ok) = before, parts
         b, length, _ = z.shape
-        xbc = jax.nn.silu(causal_conv(xbc * ok[..., None], self.conv_kernel[...], self.conv_bias[...]))
+        inputs = jnp.concatenate([last, xbc * ok[..., None]], 1)
+        xbc = jax.nn.silu(causal_conv(inputs, self.conv_kernel[...], self.conv_bias[...]))
         x, b_in, c_out = jnp.split(xbc.astype(z.dtype), [self.inner, self.inner + self.state], axis=-1)
         x = x.reshape(b, length, self.heads, -1)
         dt_bias, a_log, d = (v[...].astype(jnp.float32) for v in (self.dt_bias, self.a_log, self.d))
         dt = jax.nn.softplus(dt.astype(jnp.float32) + dt_bias) * ok[..., None]
-        y = ssd(x, dt, -jnp.exp(a_log), b_in, c_out, self.chunk) + d[:, None] * x
-        return self.norm((y.reshape(b, length, self.inner) * jax.nn.silu(z)).astype(z.dtype))
+        y, state = ssd_from(state, x, dt, -jnp.exp(a_log), b_in, c_out, self.chunk)
+        y = (y + d[:, None] * x).reshape(b, length, self.inner)
+        return (state, inputs[:, length:]), self.norm((y * jax.nn.silu(z)).astype(z.dtype))
 
 
 class BidirectionalSSD(nnx.Module):
@@ -227,5 +272,11 @@ class BidirectionalSSD(nnx.Module):
     def __call__(self, x: jax.Array, ok: jax.Array) -> jax.Array:  # (B, L, D), (B, L) -> (B, L, D)
         b, length, dim = x.shape
         h = self.in_proj(self.norm(x).reshape(b * length, dim)).reshape(b, length, -1)
-        y = read_both_ways(self.forward, self.backward, *jnp.split(h, self.split, axis=-1), ok)
+        parts = (*jnp.split(h, self.split, axis=-1), ok)
+        if length <= AT_ONCE:
+            y = read_both_ways(self.forward, self.backward, *parts)
+        else:
+            y = self.forward.in_groups(*parts, from_end=False)
+            if self.backward is not None:
+                y = y + self.backward.in_groups(*parts, from_end=True)
         return x + self.out_proj(y.reshape(b * length, -1)).reshape(b, length, dim) * ok[..., None]

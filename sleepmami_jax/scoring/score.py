@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import STAGES, Event, EventKind, Modality, Night, breathing_was_scored
-from sleepmami_jax.evaluation.events import event_metrics
-from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.scoring import files, report
 from sleepmami_jax.scoring.events import arousals, breathing_events, breathing_probability, mean_probability
 from sleepmami_jax.scoring.oximetry import (
@@ -149,6 +147,10 @@ def _agreement(night, stages, breathing, aroused, unavailable) -> dict[str, dict
     scoring = night.scoring
     if scoring is None:
         return {}
+    # scikit-learn takes longer to import than many a night to score: only where there is something to compare.
+    from sleepmami_jax.evaluation.events import event_metrics
+    from sleepmami_jax.evaluation.staging import staging_metrics
+
     agreement = {}
     human_stages = stages
     if "stages" in scoring.scored:

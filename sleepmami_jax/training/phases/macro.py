@@ -10,7 +10,8 @@ from flax import nnx
 
 from data_pipeline.night import Modality
 from sleepmami_jax.config import Experiment, MacroPretraining
-from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embedded_nights
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
+from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means
