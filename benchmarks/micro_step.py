@@ -1,6 +1,6 @@
 """The Micro-Encoder's training step on CPU, against the same network in PyTorch eager and against masking.
 
-    python benchmarks/micro_step.py [--rounds 5] [--one-core]
+    python benchmarks/micro_step.py [--rounds 5] [--batch 16] [--one-core]
 
 Each case runs in a process of its own, by turns, on the same cores with malloc as the `sleepmami` command has it.
 A step is forward, backward, clipping and AdamW in float32. Prints the medians of milliseconds, CPU and system
@@ -25,24 +25,24 @@ from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
 from sleepmami_jax.config import MicroPretraining, OptimizerConfig
 from sleepmami_jax.models.sizes import size
 
-BATCH, STEPS = 16, 5
+STEPS = 5
 LAYERS, DIM, HEADS, LENGTH = 6, 256, 8, 180  # of the plain transformer
 CONFIG = size("small")
 CASES = ("micro ours", "micro torch", "micro masked", "plain ours", "plain torch")
 PAIRS = (("micro ours", "micro torch"), ("micro masked", "micro ours"), ("plain ours", "plain torch"))
 
 
-def signals() -> dict:
+def signals(batch: int) -> dict:
     rng = np.random.default_rng(0)
-    batch = {}
+    arrays = {}
     for m in Modality:
         channels = len(CONFIG.modalities[m].slots)
-        batch[m.value] = {
-            "signal": rng.standard_normal((BATCH, channels, EPOCH_S * RATE_HZ[m])).astype(np.float32),
-            "usable": np.ones((BATCH, channels, EPOCH_S), bool),
-            "present": np.ones((BATCH, channels), bool),
+        arrays[m.value] = {
+            "signal": rng.standard_normal((batch, channels, EPOCH_S * RATE_HZ[m])).astype(np.float32),
+            "usable": np.ones((batch, channels, EPOCH_S), bool),
+            "present": np.ones((batch, channels), bool),
         }
-    return batch
+    return arrays
 
 
 def timed(step) -> dict[str, float]:
@@ -96,13 +96,13 @@ def micro_params():
     return graph, {name: v for name, v in params.items() if name.startswith("micro/")}, params
 
 
-def micro_ours() -> dict[str, float]:
+def micro_ours(n: int) -> dict[str, float]:
     import jax
 
     from sleepmami_jax.models.sleepmami import merge
 
     graph, trained, params = micro_params()
-    batch = jax.tree.map(jax.numpy.asarray, signals())
+    batch = jax.tree.map(jax.numpy.asarray, signals(n))
 
     def loss(trained):
         tokens = merge(graph, params | trained).micro(batch, exact=False)
@@ -112,7 +112,7 @@ def micro_ours() -> dict[str, float]:
     return jax_case(trained, loss)
 
 
-def micro_masked() -> dict[str, float]:
+def micro_masked(n: int) -> dict[str, float]:
     """Masked autoencoding and contrast, as a run of micro pretraining computes them."""
     import jax
     import jax.numpy as jnp
@@ -154,12 +154,12 @@ def micro_masked() -> dict[str, float]:
         router = jax.tree.map(lambda v: jax.lax.pmean(v, axes), tokens.router)
         return amplitude + spectral + 0.1 * contrast + 0.01 * router["balance"] + 0.001 * router["z"], {}
 
-    batch = jax.tree.map(jnp.asarray, signals())
+    batch = jax.tree.map(jnp.asarray, signals(n))
     sharded = shard_loss(loss, make_mesh())
-    return jax_case(sizes, lambda p: sharded(p, batch, jax.random.split(jax.random.key(0), BATCH))[0])
+    return jax_case(sizes, lambda p: sharded(p, batch, jax.random.split(jax.random.key(0), n))[0])
 
 
-def plain_ours() -> dict[str, float]:
+def plain_ours(n: int) -> dict[str, float]:
     import jax.numpy as jnp
     from flax import nnx
 
@@ -172,8 +172,8 @@ def plain_ours() -> dict[str, float]:
         nnx.List(Block(DIM, HEADS, Mlp(DIM, 4 * DIM, rngs=rngs), rngs=rngs) for _ in range(LAYERS))
     )
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((BATCH, LENGTH, DIM)).astype(np.float32))
-    ok = jnp.ones((BATCH, LENGTH), bool)
+    x = jnp.asarray(rng.standard_normal((n, LENGTH, DIM)).astype(np.float32))
+    ok = jnp.ones((n, LENGTH), bool)
 
     def loss(params):
         h = x
@@ -265,12 +265,12 @@ def torch_blocks():
     return Block, Mlp, MixtureOfExperts
 
 
-def plain_torch() -> dict[str, float]:
+def plain_torch(n: int) -> dict[str, float]:
     import torch
 
     Block, Mlp, _ = torch_blocks()
     module = torch.nn.ModuleList(Block(DIM, HEADS, Mlp(DIM, 4 * DIM)) for _ in range(LAYERS))
-    x, ok = torch.randn(BATCH, LENGTH, DIM), torch.ones(BATCH, LENGTH, dtype=torch.bool)
+    x, ok = torch.randn(n, LENGTH, DIM), torch.ones(n, LENGTH, dtype=torch.bool)
 
     def loss():
         h = x
@@ -369,14 +369,14 @@ def torch_micro(params):
     return module
 
 
-def micro_torch() -> dict[str, float]:
+def micro_torch(n: int) -> dict[str, float]:
     import torch
 
     from sleepmami_jax.models.sleepmami import merge
 
     graph, trained, params = micro_params()
     module = torch_micro(trained)
-    batch = signals()
+    batch = signals(n)
     tensors = {m: {k: torch.from_numpy(v) for k, v in values.items()} for m, values in batch.items()}
     ours = np.asarray(merge(graph, params).micro(batch, exact=True).x)
     with torch.no_grad():
@@ -403,18 +403,21 @@ def settings(one_core: bool) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--batch", type=int, default=16, help="epochs, or sequences of the plain transformer (16)"
+    )
     parser.add_argument("--one-core", action="store_true", help="one thread, CPU time: for a busy machine")
     parser.add_argument("--case", choices=CASES, help="measure this one here and print JSON")
     args = parser.parse_args()
     if args.case:
-        print(json.dumps(globals()[args.case.replace(" ", "_")]()))
+        print(json.dumps(globals()[args.case.replace(" ", "_")](args.batch)))
         return
     if args.one_core:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     runs: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
     for _ in range(args.rounds):
         for case in CASES:
-            command = [sys.executable, __file__, "--case", case]
+            command = [sys.executable, __file__, "--case", case, "--batch", str(args.batch)]
             out = subprocess.run(command, env=settings(args.one_core), capture_output=True, text=True)
             if out.returncode:
                 raise RuntimeError(f"{case}: {out.stderr}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from data_pipeline.montage_file import read_montage
 from data_pipeline.night import EPOCH_S, Modality, Night
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import bucket_length, night_signals
-from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
 from sleepmami_jax.frozen import frozen_digest, micro_encode, model_slots
 from sleepmami_jax.models.micro import layout
-from sleepmami_jax.models.sleepmami import merge, structure
+from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
 from sleepmami_jax.scoring.score import summarise, write_scores
@@ -43,9 +43,9 @@ class Pretrained:
     def __init__(self, folder: ModelFolder):
         self.folder = folder
         self.slots = model_slots(folder.config)
-        self._params = jax.device_put(folder.params)
+        names = structure(folder.config)[1]
+        self._params = jax.device_put({name: folder.params[name] for name in names})
         self.encode = micro_encode(folder.config, folder.params)
-        self._read, self._vector = _compiled(folder.config)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -89,8 +89,8 @@ class Pretrained:
     def encoded(self, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """As `tokens`, of the night's signals (see `data.arrays`), `BLOCK_EPOCHS` at a time, the last ones padded."""
         x = ok = None
-        for start, block in zip(range(0, n_epochs, BLOCK_EPOCHS), blocks, strict=True):
-            tokens, there = self.encode(block)
+        starts, encoded = range(0, n_epochs, BLOCK_EPOCHS), encode_blocks(self.encode, blocks)
+        for start, (tokens, there) in zip(starts, encoded, strict=True):
             if x is None:  # a night's tokens are large; parts beside the whole would be twice that
                 x, ok = (np.empty((n_epochs, *v.shape[1:]), v.dtype) for v in (tokens, there))
             stop = min(start + BLOCK_EPOCHS, n_epochs)
@@ -101,9 +101,9 @@ class Pretrained:
     def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:
         """What the model says of a night of micro tokens (E, L, D) and their mask (E, L)."""
         n = len(tokens)
-        vector, stage, respiratory, arousal = (
-            np.asarray(v) for v in self._read(self._params, *_padded(tokens, ok))
-        )
+        x, there = _padded(tokens, ok)
+        read = _compiled(self.folder.config, _read, x.shape[1])
+        vector, stage, respiratory, arousal = (np.asarray(v) for v in read(self._params, x, there))
         modality = layout(self.folder.config.modalities).modality_of_token()
         missing = tuple(m.value for i, m in enumerate(Modality) if not ok[:, modality == i].any())
         return Prediction(
@@ -117,7 +117,8 @@ class Pretrained:
 
     def vector(self, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
         """The night's vector (Dm,) alone, which needs no way back to epochs and seconds; arguments as in `read`."""
-        return np.asarray(self._vector(self._params, *_padded(tokens, ok)))
+        x, there = _padded(tokens, ok)
+        return np.asarray(_compiled(self.folder.config, _vector, x.shape[1])(self._params, x, there))
 
     def predict(self, night: Night) -> Prediction:
         """What the model says of a night."""
@@ -199,26 +200,32 @@ def _padded(tokens: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return x[None], ok[None]
 
 
+def _read(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> tuple[jax.Array, ...]:
+    out = model(tokens, ok)
+    return (
+        out.vector[0],
+        jax.nn.softmax(out.stage[0]),
+        jax.nn.softmax(out.respiratory[0]),
+        jax.nn.sigmoid(out.arousal[0]),
+    )
+
+
+def _vector(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> jax.Array:
+    return model(tokens, ok).vector[0]  # the compiler leaves out the rest
+
+
 @lru_cache
-def _compiled(config: ModelConfig):
-    """All that the model says of a night, and its vector alone: a compilation a length, whatever the weights."""
-    graph, _ = structure(config)
-
-    @jax.jit
-    def read(params, tokens, ok):
-        out = merge(graph, params)(tokens, ok)
-        return (
-            out.vector[0],
-            jax.nn.softmax(out.stage[0]),
-            jax.nn.softmax(out.respiratory[0]),
-            jax.nn.sigmoid(out.arousal[0]),
-        )
-
-    @jax.jit
-    def vector(params, tokens, ok):
-        return merge(graph, params)(tokens, ok).vector[0]  # the compiler leaves out the rest
-
-    return read, vector
+def _compiled(config: ModelConfig, what: Callable, length: int) -> Callable:
+    """`what` of one night of so many epochs: a compilation a length, whatever the weights."""
+    graph, params = structure(config)
+    n = layout(config.modalities).total
+    tokens = jax.ShapeDtypeStruct((1, length, n, config.micro.dim), np.float32)
+    ok = jax.ShapeDtypeStruct((1, length, n), bool)
+    compiled = (
+        jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok).compile()
+    )
+    _return_heap()
+    return compiled
 
 
 def load(path: Path | str) -> Pretrained:

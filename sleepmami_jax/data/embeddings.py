@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,7 @@ from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.source import PreparedFolder
 
 INDEX = "embeddings.json"
-BLOCK_EPOCHS = (
-    8  # encoded at once: on CPU what these leave behind stays in the cache, 32 take half as long again
-)
+BLOCK_EPOCHS = 16  # encoded at once
 
 Encode = Callable[[dict], tuple[np.ndarray, np.ndarray]]
 """Arrays of `BLOCK_EPOCHS` epochs -> tokens (B, L, D) and which are there (B, L)."""
@@ -92,7 +91,7 @@ def embed_folder(
         entry = prepared.manifest.nights[night]
         path = embedded._path(night)
         if not _made_from(path, entry):
-            blocks = [encode(block) for block in _one_ahead(night_blocks(prepared, night, slots))]
+            blocks = encode_blocks(encode, night_blocks(prepared, night, slots))
             tokens, ok = (np.concatenate(parts)[: entry.n_epochs] for parts in zip(*blocks, strict=True))
             temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
             arrays = {"tokens": tokens.astype(np.float16), "ok": ok}
@@ -109,13 +108,21 @@ def _made_from(path: Path, entry: NightEntry) -> bool:
         return file.metadata()["records_sha256"] == entry.records_sha256
 
 
-def _one_ahead(items: Iterator) -> Iterator:
-    """The same items, each one made in a thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(next, items, None)
-        while (item := ahead.result()) is not None:
-            ahead = pool.submit(next, items, None)
-            yield item
+def encode_blocks(encode: Encode, blocks: Iterable[dict]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What `encode` makes of each block, in their order.
+
+    As many blocks at a time as there are cores, while the next one is read: the matmuls of a block are too small, and
+    what lies between them too sequential, to fill the cores on their own.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        running = deque()
+        for block in blocks:
+            running.append(pool.submit(encode, block))
+            if len(running) > workers:  # one waits
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def night_blocks(prepared: PreparedFolder, night: int, slots: Slots) -> Iterator[dict[str, Any]]:

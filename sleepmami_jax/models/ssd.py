@@ -35,7 +35,7 @@ def ssd(
     chunk: int,
 ) -> jax.Array:  # (B, L, H, P), of the dtype of x
     """The scan by chunks. L need not be a multiple of `chunk`."""
-    nothing = jnp.zeros((x.shape[0], b.shape[-1], *x.shape[2:]), jnp.float32)
+    nothing = _zeros(x, (x.shape[0], b.shape[-1], *x.shape[2:]))
     return ssd_from(nothing, x, dt, a, b, c, chunk)[0]
 
 
@@ -50,6 +50,11 @@ def ssd_from(state: jax.Array, x, dt, a, b, c, chunk: int) -> tuple[jax.Array, j
 
     y, state = _chunks(state, split(x), split(dt), a, split(b), split(c))
     return y.reshape(x.shape[0], length + pad, *x.shape[2:])[:, :length], state
+
+
+def _zeros(like: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """float32 zeros that lie on the devices as `like` does: what a scan carries from step to step must."""
+    return jnp.zeros_like(like, jnp.float32, shape)
 
 
 def _dot(subscripts: str, *operands: jax.Array, **precision) -> jax.Array:
@@ -229,9 +234,10 @@ class Direction(nnx.Module):
 
     def _before(self, parts):
         """The state, and the last inputs of the convolution, before anything was read."""
-        batch, _, channels = parts[1].shape
-        state = jnp.zeros((batch, self.state, self.heads, self.inner // self.heads), jnp.float32)
-        return state, jnp.zeros((batch, CONV_WIDTH - 1, channels), parts[1].dtype)
+        xbc = parts[1]
+        batch, _, channels = xbc.shape
+        state = _zeros(xbc, (batch, self.state, self.heads, self.inner // self.heads))
+        return state, _zeros(xbc, (batch, CONV_WIDTH - 1, channels)).astype(xbc.dtype)
 
     def _read(self, before, parts):
         """What `_before` gives -> the same after these parts, and (B, L, inner)."""
