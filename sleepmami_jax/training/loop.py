@@ -23,7 +23,7 @@ from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stop
 from sleepmami_jax.training.phases import Phase, build
-from sleepmami_jax.training.sharding import check_batch, make_mesh, replicate, to_devices
+from sleepmami_jax.training.sharding import check_batch, lay_out, make_mesh, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
 
@@ -61,11 +61,11 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
             f"model: {experiment.init} has another shape than this experiment; "
             "use the same `model` in both, or leave init out"
         )
-    mesh = make_mesh()
+    mesh = make_mesh(experiment.mesh)
     phase = build(experiment, start, workdir, bars(quiet=quiet))
     check_batch(phase.global_batch, mesh, experiment.accumulate)
     checkpoints = Checkpoints((workdir / "checkpoints").absolute())
-    first, state = _resume(checkpoints, replicate(initial_state(experiment, phase), mesh), phase, journal)
+    first, state = _resume(checkpoints, lay_out(initial_state(experiment, phase), mesh), phase, journal)
 
     step_fn = make_step(experiment, phase, mesh)
     bar = tqdm(total=experiment.steps, initial=first, desc=experiment.name, unit="step", disable=quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from sleepmami_jax.config import Experiment
 from sleepmami_jax.models.sleepmami import Params
 from sleepmami_jax.training.optimizer import global_norm, make_optimizer, running_average, schedule
 from sleepmami_jax.training.phases import Phase
-from sleepmami_jax.training.sharding import AXES, shard_loss
+from sleepmami_jax.training.sharding import AXES, shard_loss, shardings
 
 
 def trained_part(phase: Phase, params: Params) -> Params:
@@ -43,7 +44,7 @@ def example_keys(experiment: Experiment, phase: Phase, step) -> jax.Array:
 
 def make_gradient(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
     """`(params, batch, keys) -> ((loss, metrics), gradients)` of the trained parameters, over all devices."""
-    loss = shard_loss(phase.loss, mesh)
+    loss = shard_loss(phase.loss, mesh, experiment.compute.dtype)
 
     def gradient(params, batch, keys):
         def of(trained):
@@ -120,4 +121,5 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
             new["ema"] = running_average(state["ema"], trained, config.ema, new["step"])
         return new, metrics
 
-    return jax.jit(step, donate_argnums=0, out_shardings=NamedSharding(mesh, P()))
+    state = jax.eval_shape(partial(initial_state, experiment, phase))
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings(state, mesh), NamedSharding(mesh, P())))

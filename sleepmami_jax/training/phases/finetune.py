@@ -51,7 +51,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
         return sample_hidden(keys, present, config.drop_modality)
 
     def loss(params, batch, keys, axes):
-        model, _ = modules(graph, None, params, experiment.compute, axes)
+        model, _ = modules(graph, None, params)
         n, e = batch["stage"].shape
         balance, metrics = 0.0, {}
         if config.freeze_micro:

@@ -53,7 +53,7 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
     config: MacroPretraining = experiment.objective
 
     def loss(params, batch, keys, axes):
-        model, project = modules(graph, project_graph, params, experiment.compute, axes)
+        model, project = modules(graph, project_graph, params)
         if config.freeze_micro:
             means, present = batch["means"], batch["present"]
             balance, metrics = 0.0, {}

@@ -66,7 +66,7 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
     contrast = {"leave_one_out": leave_one_out, "pairwise": pairwise}[config.contrast]
 
     def loss(params, batch, keys, axes):
-        model, objective = modules(graph, objective_graph, params, experiment.compute, axes)
+        model, objective = modules(graph, objective_graph, params)
         there = places_there(batch, where)
         visible = sample_visible(keys, where, config)
         hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)

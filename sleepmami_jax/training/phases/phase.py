@@ -14,12 +14,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from sleepmami_jax.config import ComputeConfig, Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.data.batches import Batches, window_batches
 from sleepmami_jax.frozen import model_slots
-from sleepmami_jax.models.precision import cast
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
-from sleepmami_jax.objectives.reduce import on_each_device
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,8 @@ class Phase:
     Attributes:
       params: of the model and, under "objective/", of the loss.
       trainable: the beginnings of the names of those that are trained.
-      loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `shard_map`.
+      loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `training.sharding.shard_loss`, which
+        brings the parameters in the compute dtype.
       batches: an iterator of numpy batches with `get_state` and `set_state`.
       global_batch: examples in a batch, over all devices.
       accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
@@ -51,17 +50,9 @@ def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Pa
 
 
 def modules(
-    graph: nnx.GraphDef,
-    objective: nnx.GraphDef | None,
-    params: Params,
-    compute: ComputeConfig,
-    axes,
+    graph: nnx.GraphDef, objective: nnx.GraphDef | None, params: Params
 ) -> tuple[SleepMaMi, nnx.Module | None]:
-    """The model and the loss's own module on this device, from all parameters of a phase.
-
-    The one place where the parameters of a loss become modules.
-    """
-    params = cast(on_each_device(params, axes), compute.dtype)
+    """The model and the loss's own module, from all parameters of a phase."""
     own = {n: v for n, v in params.items() if not n.startswith("objective/")}
     extra = {n.removeprefix("objective/"): v for n, v in params.items() if n.startswith("objective/")}
     return merge(graph, own), None if objective is None else merge(objective, extra)
