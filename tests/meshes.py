@@ -31,7 +31,10 @@ def on_one_device(function):
 
 
 def same_on_four(loss, params, batch, atol=1e-5):
-    """Value, metrics and gradients of `loss(params, batch, keys, axes)` agree on one device and on four; returns the value."""
+    """Value, metrics and gradients of `loss(params, batch, keys, axes)` agree on one device and on four.
+
+    Returns the value.
+    """
     results = []
     for devices in (1, 4):
         sharded = jax.shard_map(

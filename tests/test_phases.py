@@ -135,7 +135,7 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
     )  # a night of 8 padded epochs is three blocks, and one more epoch
     objective = MacroPretraining(batch=4, night_epochs=8, freeze_micro=False, balance_weight=0.5)
     experiment = Experiment("signals", objective, prepared, shallow)
-    phase = build(experiment, None, tmp_path, lambda *_: lambda: None)
+    phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(experiment.objective.batch))
     assert phase.accumulates
     batch = next(phase.batches)
     phase.batches.close()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from data_pipeline.manifest import NightEntry
@@ -23,7 +24,7 @@ from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stop
 from sleepmami_jax.training.phases import Phase, build
-from sleepmami_jax.training.sharding import check_batch, lay_out, make_mesh, to_devices
+from sleepmami_jax.training.sharding import check_batch, everywhere, lay_out, make_mesh, own_rows, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
 
@@ -54,7 +55,10 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
     workdir = Path(workdir)
     start = load_model(experiment.init) if experiment.init else None
     _claim(workdir, experiment, start)
-    journal = Journal(workdir, tensorboard=experiment.tensorboard)
+    process = jax.process_index()
+    journal = Journal(
+        workdir / f"process-{process}" if process else workdir, tensorboard=experiment.tensorboard
+    )
     journal.clock("start")
     if start is not None and start.config != experiment.model:
         raise ConfigError(
@@ -62,8 +66,9 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
             "use the same `model` in both, or leave init out"
         )
     mesh = make_mesh(experiment.mesh)
-    phase = build(experiment, start, workdir, bars(quiet=quiet))
-    check_batch(phase.global_batch, mesh, experiment.accumulate)
+    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
+    quiet = quiet or process > 0
+    phase = build(experiment, start, workdir, bars(quiet=quiet), own_rows(mesh, experiment.objective.batch))
     checkpoints = Checkpoints((workdir / "checkpoints").absolute())
     first, state = _resume(checkpoints, lay_out(initial_state(experiment, phase), mesh), phase, journal)
 
@@ -102,7 +107,7 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
         checkpoints.close()
         phase.batches.close()
         journal.close()
-    model = _export(experiment, start, state, workdir)
+    model = _export(experiment, start, state, mesh, workdir)
     journal.clock("done", steps=experiment.steps)
     events = journal.clock_events()
     journal.clock("goodput", **goodput(events))
@@ -143,13 +148,17 @@ def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> 
         inputs[str(experiment.init)] = start.digest()
     text = json.dumps(to_dict(experiment) | {"inputs_sha256": inputs}, indent=1) + "\n"
     workdir.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
+    if jax.process_index() == 0 and not path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text(text)
         temporary.replace(path)
-        return
+    multihost_utils.sync_global_devices("configuration")
     ours, theirs = _flat(json.loads(text)), _flat(json.loads(path.read_text()))
-    changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+    changed = sorted(
+        k
+        for k in ours.keys() | theirs.keys()
+        if ours.get(k) != theirs.get(k) and not k.startswith("mesh.")  # a run may go on on other devices
+    )
     if changed:
         k = changed[0]
         raise ConfigError(
@@ -179,15 +188,17 @@ def _record(experiment, phase, mesh, workdir, journal: Journal, bar, state, done
     bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
 
 
-def _export(experiment: Experiment, start: ModelFolder | None, state, workdir: Path) -> Path:
-    weights = jax.device_get({**state["params"], **state.get("ema", {})})
+def _export(experiment: Experiment, start: ModelFolder | None, state, mesh, workdir: Path) -> Path:
+    weights = everywhere({**state["params"], **state.get("ema", {})}, mesh)
     params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
     card = {
         "training": [*(start.card["training"] if start else []), training_card(experiment)],
         "population": asdict(population_of(training_nights(experiment))),
     }
     folder = ModelFolder(experiment.model, params, dict(start.thresholds) if start else {}, card)
-    save_model(folder, workdir / "model")
+    if jax.process_index() == 0:
+        save_model(folder, workdir / "model")
+    multihost_utils.sync_global_devices("model")
     return workdir / "model"
 
 

@@ -98,6 +98,11 @@ def lay_out(state, mesh: Mesh):
     return jax.tree.map(put, state, shardings(state, mesh))
 
 
+def everywhere(tree, mesh: Mesh):
+    """The whole of every array on every device."""
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))(tree)
+
+
 def shard_loss(loss: Callable, mesh: Mesh, dtype: str = "float32") -> Callable:
     """Run `loss(params, batch, keys, axes)` on every device with its part of the batch.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -18,13 +18,16 @@ from sleepmami_jax.training.phases.phase import Phase
 __all__ = ["Phase", "build"]
 
 
-def build(experiment: Experiment, start: ModelFolder | None, workdir: Path, progress: Callable) -> Phase:
+def build(
+    experiment: Experiment, start: ModelFolder | None, workdir: Path, progress: Callable, rows: Sequence[int]
+) -> Phase:
     """The phase of an experiment.
 
     Args:
       start: the model to begin with; None begins with random parameters.
       workdir: where embeddings of a frozen Micro-Encoder are kept.
       progress: `(description, total) -> tick`, shows long preparations.
+      rows: those of each batch that this process reads.
     """
     if start is None:
         graph, params = create(experiment.model, experiment.seed, experiment.compute)
@@ -36,4 +39,4 @@ def build(experiment: Experiment, start: ModelFolder | None, workdir: Path, prog
         MacroPretraining: macro_pretraining,
         Finetuning: finetuning,
     }[type(experiment.objective)]
-    return make(experiment, graph, params, workdir, progress)
+    return make(experiment, graph, params, workdir, progress, rows)

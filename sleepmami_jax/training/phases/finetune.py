@@ -18,7 +18,7 @@ from sleepmami_jax.tasks.supervised import task_losses
 from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, signal_windows
 
 
-def finetuning(experiment: Experiment, graph, params, workdir, progress) -> Phase:
+def finetuning(experiment: Experiment, graph, params, workdir, progress, rows) -> Phase:
     """Arguments as in `phases.build`, and the model's structure and parameters."""
     config: Finetuning = experiment.objective
     if not experiment.data.scored:
@@ -32,11 +32,16 @@ def finetuning(experiment: Experiment, graph, params, workdir, progress) -> Phas
             experiment.model, params, frozen_digest(params), experiment.data, out, progress
         )
         batches = embedded_windows(
-            folders, experiment.data, config.epochs, batch=config.batch, seed=experiment.seed
+            folders,
+            experiment.data,
+            config.epochs,
+            global_batch=config.batch,
+            seed=experiment.seed,
+            rows=rows,
         )
     else:
         trainable = (*trainable, "micro/")
-        batches = signal_windows(experiment, config.epochs)
+        batches = signal_windows(experiment, config.epochs, rows)
     return Phase(params, trainable, finetune_loss(experiment, graph), batches, config.batch)
 
 

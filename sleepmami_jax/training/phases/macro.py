@@ -23,7 +23,7 @@ from sleepmami_jax.objectives.reduce import global_mean
 from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, signal_windows, with_objective
 
 
-def macro_pretraining(experiment: Experiment, graph, params, workdir, progress) -> Phase:
+def macro_pretraining(experiment: Experiment, graph, params, workdir, progress, rows) -> Phase:
     """Arguments as in `phases.build`, and the model's structure and parameters."""
     config: MacroPretraining = experiment.objective
     projection = Linear(
@@ -39,11 +39,17 @@ def macro_pretraining(experiment: Experiment, graph, params, workdir, progress) 
         )
         means = jax.jit(lambda x, ok: epoch_means(x.astype(jnp.float32), ok, where))
         batches = embedded_nights(
-            folders, experiment.data, config.night_epochs, means, batch=config.batch, seed=experiment.seed
+            folders,
+            experiment.data,
+            config.night_epochs,
+            means,
+            global_batch=config.batch,
+            seed=experiment.seed,
+            rows=rows,
         )
     else:
         trainable = ("micro/", *trainable)
-        batches = signal_windows(experiment, config.night_epochs)
+        batches = signal_windows(experiment, config.night_epochs, rows)
     loss = macro_loss(experiment, graph, project_graph)
     return Phase(params, trainable, loss, batches, config.batch, accumulates=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
@@ -42,7 +41,7 @@ class MicroObjective(nnx.Module):
             self.projection = ModalityProjection(model, rngs=rngs)
 
 
-def micro_pretraining(experiment: Experiment, graph, params, workdir, progress) -> Phase:
+def micro_pretraining(experiment: Experiment, graph, params, workdir, progress, rows) -> Phase:
     """Arguments as in `phases.build`, and the model's structure and parameters."""
     config: MicroPretraining = experiment.objective
     objective = MicroObjective(experiment.model, config, experiment.compute, rngs=Rngs(experiment.seed + 1))
@@ -52,8 +51,7 @@ def micro_pretraining(experiment: Experiment, graph, params, workdir, progress) 
         model_slots(experiment.model),
         global_batch=config.batch,
         seed=experiment.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=rows,
     )
     loss = micro_loss(experiment, graph, objective_graph)
     return Phase(params, ("micro/", "objective/"), loss, batches, config.batch)

@@ -6,7 +6,7 @@ no model folder carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ def router_loss(
     return loss, {f"moe_{key}": value for key, value in router.items()}
 
 
-def signal_windows(experiment: Experiment, epochs: int) -> Batches:
+def signal_windows(experiment: Experiment, epochs: int, rows: Sequence[int]) -> Batches:
     """This process's batches of windows of so many epochs, for a Micro-Encoder that is trained."""
     return window_batches(
         experiment.data,
@@ -80,6 +80,5 @@ def signal_windows(experiment: Experiment, epochs: int) -> Batches:
         epochs=epochs,
         global_batch=experiment.objective.batch,
         seed=experiment.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=rows,
     )
