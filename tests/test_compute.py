@@ -66,7 +66,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
                     "arousal": rng.integers(-1, 2, (N, EPOCHS, EPOCH_S)).astype(np.int8),
                 },
             }
-    return Phase(params, trainable, loss, None, N), batch
+    return Phase(params, trainable, loss, N), batch
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def micro_phase(tiny):
     graph, params = create(model, 0)
     objective_graph, params = with_objective(params, MicroObjective(model, objective, rngs=Rngs(1)))
     loss = micro_loss(experiment, graph, objective_graph)
-    return experiment, Phase(params, ("micro/", "objective/"), loss, None, BATCH)
+    return experiment, Phase(params, ("micro/", "objective/"), loss, BATCH)
 
 
 def steps_on(mesh, experiment, phase, batches):

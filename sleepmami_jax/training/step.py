@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -34,6 +34,13 @@ def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     if experiment.optimizer.ema:
         state["ema"] = {name: jnp.zeros(value.shape, jnp.float32) for name, value in trained.items()}
     return state
+
+
+def state_shapes(experiment: Experiment, phase: Phase) -> dict[str, Any]:
+    """`initial_state` as shapes, also of a phase whose parameters are shapes."""
+    return jax.eval_shape(
+        lambda params: initial_state(experiment, replace(phase, params=params)), phase.params
+    )
 
 
 def example_keys(experiment: Experiment, phase: Phase, step) -> jax.Array:
@@ -121,5 +128,5 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
             new["ema"] = running_average(state["ema"], trained, config.ema, new["step"])
         return new, metrics
 
-    state = jax.eval_shape(partial(initial_state, experiment, phase))
+    state = state_shapes(experiment, phase)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings(state, mesh), NamedSharding(mesh, P())))

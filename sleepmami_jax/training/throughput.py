@@ -24,7 +24,8 @@ from typing import Any
 import jax
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining
-from sleepmami_jax.models.flops import peak_flops, step_flops
+from sleepmami_jax.models.chips import peak_flops
+from sleepmami_jax.models.flops import step_flops
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.training.metrics import Journal
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from data_pipeline.night import Demographics
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.data.arrays import blank_arrays, demographics_arrays, with_present
 from sleepmami_jax.data.batches import Batches, window_batches
 from sleepmami_jax.frozen import model_slots
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
@@ -29,18 +32,18 @@ class Phase:
       trainable: the beginnings of the names of those that are trained.
       loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `training.sharding.shard_loss`, which
         brings the parameters in the compute dtype.
-      batches: an iterator of numpy batches with `get_state` and `set_state`.
       global_batch: examples in a batch, over all devices.
       accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
         examples with each other; otherwise the loop may average the gradients of parts.
+      batches: an iterator of numpy batches with `get_state` and `set_state`; None in a plan.
     """
 
     params: Params
     trainable: tuple[str, ...]
     loss: Callable
-    batches: Any
     global_batch: int
     accumulates: bool = False
+    batches: Any = None
 
 
 def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Params]:
@@ -70,6 +73,22 @@ def router_loss(
         return jnp.zeros(()), {}
     loss = config.balance_weight * router["balance"] + config.router_z_weight * router["z"]
     return loss, {f"moe_{key}": value for key, value in router.items()}
+
+
+def shapes_of(arrays, batch: int):
+    """Arrays of one example, with a leading 1, as shapes of so many."""
+    return jax.tree.map(
+        lambda v: jax.ShapeDtypeStruct((batch, *np.shape(v)[1:]), np.asarray(v).dtype), arrays
+    )
+
+
+def signal_window_shapes(experiment: Experiment, epochs: int):
+    """Shapes of the global batch of `signal_windows`."""
+    slots = model_slots(experiment.model)
+    arrays = with_present(blank_arrays(epochs, slots), slots)
+    window = jax.tree.map(lambda v: v[None], arrays | {"demographics": demographics_arrays(Demographics())})
+    places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
+    return shapes_of(window | places, experiment.objective.batch)
 
 
 def signal_windows(experiment: Experiment, epochs: int, rows: Sequence[int]) -> Batches:
