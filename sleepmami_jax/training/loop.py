@@ -22,8 +22,9 @@ from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.progress import bars
 from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
-from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stop
+from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
+from sleepmami_jax.training.processes import Preempted, Preemption, Watchdog
 from sleepmami_jax.training.sharding import check_batch, everywhere, lay_out, make_mesh, own_rows, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
@@ -50,6 +51,7 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
       ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed.
       CheckpointError: its checkpoints cannot be used.
       NonFiniteError: the loss or the update became infinite or NaN.
+      Preempted: SIGTERM came; the state is saved.
       ValueError: the batch does not divide over devices and parts.
     """
     workdir = Path(workdir)
@@ -77,6 +79,7 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
     record = partial(_record, experiment, phase, mesh, workdir, journal, bar)
     watch = Stopwatch(journal, experiment, phase.global_batch, mesh.size)
     pending: _Step | None = None
+    preemption, watchdog = Preemption(), Watchdog()
     try:
         for step in range(first, experiment.steps):
             batch = next(phase.batches)
@@ -90,7 +93,8 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
             pending = _Step(step + 1, batch, metrics)
             bar.update()
             last = step + 1 == experiment.steps
-            save = last or (step + 1) % experiment.save_every == 0
+            stop = preemption.reached(step + 1) and not last
+            save = last or stop or (step + 1) % experiment.save_every == 0
             if save:  # never a state whose metrics have not been seen
                 record(state, pending)
                 pending = None
@@ -99,10 +103,18 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
             if save:
                 watch.flush(step + 1)
                 checkpoints.save(step + 1, state, phase.batches.get_state())
-                if last:
+                if last or stop:
                     checkpoints.wait()
                 watch.saved(step + 1)
+            watchdog.stepped()
+            if stop:
+                journal.clock("preempted", step=step + 1)
+                raise Preempted(
+                    f"asked to stop; saved at step {step + 1}, the same command goes on from there"
+                )
     finally:
+        preemption.close()
+        watchdog.close()
         bar.close()
         checkpoints.close()
         phase.batches.close()
@@ -183,7 +195,7 @@ def _record(experiment, phase, mesh, workdir, journal: Journal, bar, state, done
     values = {name: float(value) for name, value in jax.device_get(done.metrics).items()}
     if not is_finite(values):
         journal.clock("stopped", step=done.number)
-        raise stop(experiment, phase, mesh, state["params"], done.number, done.batch, values, workdir)
+        raise stopped(experiment, phase, mesh, state["params"], done.number, done.batch, values, workdir)
     journal.metrics(done.number, values)
     bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
 

@@ -39,7 +39,7 @@ def is_finite(values: dict[str, float]) -> bool:
     return all(np.isfinite(values[name]) for name in vital)
 
 
-def stop(
+def stopped(
     experiment: Experiment, phase: Phase, mesh: Mesh, params, step: int, batch, values, workdir: Path
 ) -> NonFiniteError:
     """Write `workdir/nonfinite.json` and return the error to raise.

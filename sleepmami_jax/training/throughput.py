@@ -8,6 +8,7 @@ Events in `clock.jsonl`, each with `time`, seconds since 1970:
               tokens_per_s, mfu
   saved       step, save_s that the loop stood still for it; the rest of a save goes on beside the steps
   stopped     step of a loss that is no number
+  preempted   step that was saved because the run was asked to stop
   done        steps
   goodput     what `goodput` makes of all the lines before
 Time counts as waiting for data only if the device had nothing left to do when the batch came. Tokens are the
