@@ -116,10 +116,10 @@ def _made_from(path: Path, entry: NightEntry) -> bool:
 def encode_blocks(encode: Encode, blocks: Iterable[dict]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """What `encode` makes of each block, in their order.
 
-    As many blocks at a time as there are cores, while the next one is read: the matmuls of a block are too small, and
-    what lies between them too sequential, to fill the cores on their own.
+    Several blocks at a time, while the next one is read: the matmuls of a block are too small, and what lies between
+    them too sequential, to fill the cores on their own.
     """
-    workers = os.cpu_count() or 1
+    workers = min(os.cpu_count() or 1, 8)
     with ThreadPoolExecutor(workers) as pool:
         running = deque()
         for block in blocks:
