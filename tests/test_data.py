@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +21,7 @@ from sleepmami_jax.data.arrays import (
     normalise,
 )
 from sleepmami_jax.data.batches import epoch_batches, open_nights, window_batches
+from sleepmami_jax.data.embeddings import encode_blocks
 from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import PreparedFolder
 from tests.nights import load_random_night, random_night, write_recordings
@@ -99,6 +102,33 @@ def test_the_signals_of_a_night_come_part_by_part():
     for modality in SLOTS:
         for name, values in whole[modality].items():
             np.testing.assert_array_equal(np.concatenate([p[modality][name] for p in parts]), values)
+
+
+def test_blocks_are_encoded_side_by_side_and_come_in_their_order(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    both, read = threading.Barrier(2, timeout=20), []
+
+    def blocks():
+        for i in range(6):
+            read.append(i)
+            yield i
+
+    def encode(block):
+        both.wait()  # until another one is being encoded too
+        time.sleep(0.02 * (block % 2 == 0))
+        return block
+
+    found = []
+    for block in encode_blocks(encode, blocks()):
+        found.append(block)
+        assert len(read) <= block + 4  # two at work, one that waits, one more in hand
+    assert found == list(range(6))
+
+    def fails(block):
+        raise ValueError(f"block {block}")
+
+    with pytest.raises(ValueError, match="block 0"):
+        list(encode_blocks(fails, blocks()))
 
 
 def night_arrays_part(night, slots, start, stop):
