@@ -129,7 +129,7 @@ def pretrain(args) -> int:
     experiment = load_experiment(args.config, args.set)
     if isinstance(experiment.objective, Finetuning):
         raise ConfigError(f"{args.config} is a fine-tuning experiment; use `sleepmami finetune`")
-    print(f"model folder: {train(experiment, args.workdir)}")
+    print(f"model folder: {train(experiment, args.workdir, accept_changes=args.accept_changes)}")
     return 0
 
 
@@ -141,7 +141,7 @@ def finetune(args) -> int:
     experiment = load_experiment(args.config, args.set)
     if not isinstance(experiment.objective, Finetuning):
         raise ConfigError(f"{args.config} is a pretraining experiment; use `sleepmami pretrain`")
-    print(f"model folder: {finetune(experiment, args.workdir)}")
+    print(f"model folder: {finetune(experiment, args.workdir, accept_changes=args.accept_changes)}")
     return 0
 
 
@@ -307,6 +307,11 @@ def _parser() -> argparse.ArgumentParser:
         experiment(sub)
         sub.add_argument(
             "--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on"
+        )
+        sub.add_argument(
+            "--accept-changes",
+            action="store_true",
+            help="go on although the configuration or the data changed",
         )
         group = sub.add_argument_group("many processes", "see docs/scale.md")
         group.add_argument(

@@ -40,12 +40,18 @@ class _Step(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
-def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path:
+def train(
+    experiment: Experiment, workdir: Path, *, quiet: bool = False, accept_changes: bool = False
+) -> Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
     Leaves in `workdir`: `config.json`, `checkpoints/`, `metrics.jsonl` (the same bytes however often the run was
     interrupted), `clock.jsonl` (see `training.throughput`), `model/`; `tensorboard/` if asked for, `nonfinite.json`
     if it failed so. With `optimizer.ema` the model is the running average; the metrics are of the weights themselves.
+    Of many processes, those but the first keep journals of their own in `process-1/` and so on.
+
+    Args:
+      accept_changes: go on in a workdir of another configuration, or with other data; the journal says what changed.
 
     Raises:
       ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed.
@@ -56,12 +62,14 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
     """
     workdir = Path(workdir)
     start = load_model(experiment.init) if experiment.init else None
-    _claim(workdir, experiment, start)
+    changed = _claim(workdir, experiment, start, accept_changes)
     process = jax.process_index()
     journal = Journal(
         workdir / f"process-{process}" if process else workdir, tensorboard=experiment.tensorboard
     )
     journal.clock("start")
+    if changed:
+        journal.clock("changed", fields=changed)
     if start is not None and start.config != experiment.model:
         raise ConfigError(
             f"model: {experiment.init} has another shape than this experiment; "
@@ -148,8 +156,11 @@ def _resume(checkpoints: Checkpoints, state, phase: Phase, journal: Journal) -> 
     return first, state
 
 
-def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> None:
-    """Make `workdir` this experiment's, or raise ConfigError if it is another's.
+def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None, accept: bool) -> list[str]:
+    """Make `workdir` this experiment's, or raise ConfigError if it is another's and that is not accepted.
+
+    Returns:
+      the fields that have changed.
 
     Digests of the manifests and of the model it starts from count as part of the configuration: a run that went on
     with other nights or other weights under the same names would be neither the old run nor a new one.
@@ -160,10 +171,9 @@ def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> 
         inputs[str(experiment.init)] = start.digest()
     text = json.dumps(to_dict(experiment) | {"inputs_sha256": inputs}, indent=1) + "\n"
     workdir.mkdir(parents=True, exist_ok=True)
-    if jax.process_index() == 0 and not path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text)
-        temporary.replace(path)
+    first = jax.process_index() == 0
+    if first and not path.exists():
+        _write_whole(path, text)
     multihost_utils.sync_global_devices("configuration")
     ours, theirs = _flat(json.loads(text)), _flat(json.loads(path.read_text()))
     changed = sorted(
@@ -171,13 +181,23 @@ def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> 
         for k in ours.keys() | theirs.keys()
         if ours.get(k) != theirs.get(k) and not k.startswith("mesh.")  # a run may go on on other devices
     )
-    if changed:
+    multihost_utils.sync_global_devices("compared")
+    if changed and accept and first:
+        _write_whole(path, text)
+    if changed and not accept:
         k = changed[0]
         raise ConfigError(
             f"{workdir} holds a run with another configuration: {k} was {theirs.get(k)!r} and is now {ours.get(k)!r}"
             + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
-            + "; use its own configuration to go on, or another workdir"
+            + "; use its own configuration to go on, or another workdir, or --accept-changes"
         )
+    return changed
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def _flat(tree, path="") -> dict:

@@ -2,6 +2,7 @@
 
 Events in `clock.jsonl`, each with `time`, seconds since 1970:
   start       a process began this run, or goes on with it
+  changed     fields of the configuration, or inputs, that are not what they were
   resumed     step, lost_steps (recorded before, and done again now), written (the last sign of the process before)
   compiled    init_s from start to the first batch, data_s waiting for it, compile_s with the first step
   throughput  step, steps (so many, up to this one), data_s, step_s; step_median_s, data_share, examples_per_s,
