@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import PartitionSpec as P
+from jax.sharding import PartitionSpec
 
 from sleepmami_jax.models import ssd as ssd_module
 from sleepmami_jax.models.initial import Rngs
@@ -270,12 +270,12 @@ def test_a_block_in_bfloat16_gives_bfloat16_and_stays_near(block):
 
 def test_a_block_runs_where_each_device_has_its_own_nights(block):
     graph, params = split(block)
-    x, ok = night(11), np.ones((2, 11), bool)
+    x, ok, rows = night(11), np.ones((2, 11), bool), PartitionSpec(AXES)
     run = jax.shard_map(
         lambda x, ok: merge(graph, params)(x, ok),
         mesh=mesh_of(2),
-        in_specs=(P(AXES), P(AXES)),
-        out_specs=P(AXES),
+        in_specs=(rows, rows),
+        out_specs=rows,
     )
     np.testing.assert_allclose(jax.jit(run)(x, ok), call(block, x, ok), atol=1e-6)
 
