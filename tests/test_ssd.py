@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import PartitionSpec
 
 from sleepmami_jax.models import ssd as ssd_module
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.selective import BidirectionalSelective
 from sleepmami_jax.models.sleepmami import merge, split
 from sleepmami_jax.models.ssd import BidirectionalSSD, causal_conv, ssd, ssd_sequential
+from sleepmami_jax.training.sharding import AXES
+from tests.meshes import mesh_of
 
 BATCH, LENGTH, HEADS, P, N = 2, 13, 3, 4, 5
 
@@ -263,6 +266,18 @@ def test_a_block_in_bfloat16_gives_bfloat16_and_stays_near(block):
     y = call(merge(graph, low), x, ok)
     assert y.dtype == jnp.bfloat16
     assert distance(y, call(block, x.astype(jnp.float32), ok)) < 1e-2
+
+
+def test_a_block_runs_where_each_device_has_its_own_nights(block):
+    graph, params = split(block)
+    x, ok, rows = night(11), np.ones((2, 11), bool), PartitionSpec(AXES)
+    run = jax.shard_map(
+        lambda x, ok: merge(graph, params)(x, ok),
+        mesh=mesh_of(2),
+        in_specs=(rows, rows),
+        out_specs=rows,
+    )
+    np.testing.assert_allclose(jax.jit(run)(x, ok), call(block, x, ok), atol=1e-6)
 
 
 def test_a_head_width_that_does_not_fit_is_refused():

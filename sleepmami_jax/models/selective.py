@@ -47,7 +47,7 @@ def selective_scan(
         return jnp.moveaxis(v, 1, 0).reshape(-1, chunk, v.shape[0], v.shape[2])
 
     run = jax.checkpoint(lambda state, these: jax.lax.scan(step, state, these))
-    first = jnp.zeros((x.shape[0], *rates.shape), jnp.float32)
+    first = jnp.zeros_like(x, jnp.float32, (x.shape[0], *rates.shape))  # on the devices that x is on
     _, y = jax.lax.scan(run, first, tuple(map(split, (x, dt, b, c))))
     return jnp.moveaxis(y.reshape(-1, *y.shape[2:]), 0, 1)[:, :length]
 
