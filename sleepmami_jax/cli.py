@@ -433,7 +433,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         compile,
         "compile the training step for a TPU pod that is not here: memory, collectives, projected time",
-        "sleepmami compile --config experiments/micro_base.py --topology v5e:16x16",
+        "sleepmami compile --config experiments/micro_tiny.py --topology v5e:16x16",
     )
     experiment(sub)
     sub.add_argument("--topology", required=True, help="chips, such as v5e:16x16 or v5p:4x4x4")

@@ -1,5 +1,5 @@
 #!/bin/bash
-# One task a node, all devices of it: sbatch --nodes=4 experiments/launch/slurm.sh experiments/micro_base.py runs/micro
+# One task a node, all devices of it: sbatch --nodes=4 experiments/launch/slurm.sh experiments/micro_tiny.py runs/micro
 #
 # Slurm tells the processes of each other. Two minutes before the time limit, or when the job is preempted, all tasks
 # get SIGTERM: the run saves, exits with 75, and is queued again.

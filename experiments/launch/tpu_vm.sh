@@ -1,9 +1,9 @@
 #!/bin/bash
 # On every worker of a Cloud TPU VM slice, from your own machine:
 #
-#     experiments/launch/tpu_vm.sh NAME ZONE gs://bucket/runs/micro experiments/micro_base.py
+#     experiments/launch/tpu_vm.sh NAME ZONE /mnt/runs/micro experiments/micro_tiny.py
 #
-# The workers read the same shards from a bucket mounted at ~/data (gcsfuse). Start it again with the same words after
+# The workers see the same folders, such as a bucket mounted with gcsfuse or a Filestore. Start it again with the same words after
 # a preemption; the run goes on.
 
 name=$1 zone=$2 workdir=$3 config=$4
