@@ -333,7 +333,7 @@ def test_a_window_gives_rates_and_the_share_of_the_peak(experiment, tmp_path, mo
 def test_a_changed_run_goes_on_only_when_told(train, experiment, tmp_path):
     train(replace(experiment, steps=4), tmp_path)
     longer = replace(experiment, steps=STEPS)
-    with pytest.raises(ConfigError, match="steps was 4 and is now 10; .*--accept-changes"):
+    with pytest.raises(ConfigError, match=r"steps was 4 and is now 10; .*--accept-changes"):
         train(longer, tmp_path)
     train(longer, tmp_path, accept_changes=True)
     changed = [entry for entry in lines(tmp_path / "clock.jsonl") if entry["event"] == "changed"]
