@@ -22,7 +22,7 @@ import time
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
-from sleepmami_jax.config import MicroPretraining, OptimizerConfig
+from sleepmami_jax.config import MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.models.sizes import size
 
 STEPS = 5
@@ -155,7 +155,7 @@ def micro_masked(n: int) -> dict[str, float]:
         return amplitude + spectral + 0.1 * contrast + 0.01 * router["balance"] + 0.001 * router["z"], {}
 
     batch = jax.tree.map(jnp.asarray, signals(n))
-    sharded = shard_loss(loss, make_mesh())
+    sharded = shard_loss(loss, make_mesh(MeshConfig()))
     return jax_case(sizes, lambda p: sharded(p, batch, jax.random.split(jax.random.key(0), n))[0])
 
 

@@ -125,10 +125,11 @@ def pretrain(args) -> int:
     from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
     from sleepmami_jax.training.loop import train
 
+    _join(args)
     experiment = load_experiment(args.config, args.set)
     if isinstance(experiment.objective, Finetuning):
         raise ConfigError(f"{args.config} is a fine-tuning experiment; use `sleepmami finetune`")
-    print(f"model folder: {train(experiment, args.workdir)}")
+    print(f"model folder: {train(experiment, args.workdir, accept_changes=args.accept_changes)}")
     return 0
 
 
@@ -136,10 +137,29 @@ def finetune(args) -> int:
     from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
     from sleepmami_jax.tasks.finetune import finetune
 
+    _join(args)
     experiment = load_experiment(args.config, args.set)
     if not isinstance(experiment.objective, Finetuning):
         raise ConfigError(f"{args.config} is a pretraining experiment; use `sleepmami pretrain`")
-    print(f"model folder: {finetune(experiment, args.workdir)}")
+    print(f"model folder: {finetune(experiment, args.workdir, accept_changes=args.accept_changes)}")
+    return 0
+
+
+def _join(args) -> None:
+    if args.distributed or args.coordinator is not None:
+        from sleepmami_jax.training.processes import join
+
+        join(args.coordinator, args.processes, args.process)
+
+
+def compile(args) -> int:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # libtpu would look for a TPU's host first
+    from sleepmami_jax.config import load_experiment
+    from sleepmami_jax.training.ahead import compile_ahead
+
+    compiled = compile_ahead(load_experiment(args.config, args.set), args.topology)
+    print(json.dumps(compiled.to_dict(), indent=1))
     return 0
 
 
@@ -272,11 +292,8 @@ def _parser() -> argparse.ArgumentParser:
             "--montage", type=Path, metavar="FILE", help="YAML: which label fills which slot, and how"
         )
 
-    def training(sub):
+    def experiment(sub):
         sub.add_argument("--config", type=Path, required=True, help="an experiment file")
-        sub.add_argument(
-            "--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on"
-        )
         sub.add_argument(
             "--set",
             nargs="+",
@@ -285,6 +302,28 @@ def _parser() -> argparse.ArgumentParser:
             metavar="a.b=c",
             help="change fields of the experiment",
         )
+
+    def training(sub):
+        experiment(sub)
+        sub.add_argument(
+            "--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on"
+        )
+        sub.add_argument(
+            "--accept-changes",
+            action="store_true",
+            help="go on although the configuration or the data changed",
+        )
+        group = sub.add_argument_group("many processes", "see docs/scale.md")
+        group.add_argument(
+            "--distributed",
+            action="store_true",
+            help="one of the processes that Slurm, MPI, TPUs or GKE started",
+        )
+        group.add_argument(
+            "--coordinator", metavar="HOST:PORT", help="of process 0, where none of these says so"
+        )
+        group.add_argument("--processes", type=int, help="how many there are")
+        group.add_argument("--process", type=int, help="which one this is, from 0")
 
     sub = command(
         demo,
@@ -392,6 +431,14 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command(
+        compile,
+        "compile the training step for a TPU pod that is not here: memory, collectives, projected time",
+        "sleepmami compile --config experiments/micro_tiny.py --topology v5e:16x16",
+    )
+    experiment(sub)
+    sub.add_argument("--topology", required=True, help="chips, such as v5e:16x16 or v5p:4x4x4")
+
+    sub = command(
         evaluate,
         "measure a model on prepared nights, beside baselines",
         "sleepmami evaluate --model demo/model shards --split test --out metrics.json",
@@ -495,7 +542,7 @@ def _run(args: argparse.Namespace) -> int:
         if os.environ.get("SLEEPMAMI_TRACEBACK"):
             raise
         print(f"sleepmami: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)
 
 
 def main() -> None:

@@ -285,6 +285,25 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True)
+class MeshConfig:
+    """How many devices each axis of the mesh has; see `training.sharding`. A run may go on with another mesh.
+
+    Attributes:
+      data: groups of devices that hold everything alike; 0 is as many as there are devices for.
+      fsdp: devices that share large parameters and the optimiser's numbers among them.
+      expert: devices that share the experts among them.
+    """
+
+    data: int = 0
+    fsdp: int = 1
+    expert: int = 1
+
+    def __post_init__(self):
+        _at_least(0, self, "data")
+        _at_least(1, self, "fsdp", "expert")
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One training run.
 
@@ -303,6 +322,7 @@ class Experiment:
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     compute: ComputeConfig = ComputeConfig()
+    mesh: MeshConfig = MeshConfig()
     init: str | None = None
     steps: int = 100
     save_every: int = 50

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from data_pipeline.night import SLOTS, Modality
 from sleepmami_jax.config import ConfigError, DataConfig, Experiment, ModelConfig
@@ -66,19 +67,22 @@ def embed_nights(
 ) -> list[EmbeddedFolder]:
     """Micro tokens of the chosen nights of every prepared folder, under `out`, one folder for each set of weights.
 
-    With `only`, as if no channels but these had been recorded, in folders of their own.
+    With `only`, as if no channels but these had been recorded, in folders of their own. Of several processes, each
+    makes its share; all of them see `out`.
     """
     slots, encode = model_slots(model), micro_encode(model, params)
     folders = []
     for i, source in enumerate(data.shards):
         prepared = PreparedFolder.open(source.folder)
         nights = chosen_nights(prepared.manifest, data)
+        nights = nights[jax.process_index() :: jax.process_count()]
         tick = progress(f"micro tokens of {Path(source.folder).name}", len(nights))
         name = f"{i}-{Path(source.folder).name}"
         if only:
             prepared, name = prepared.with_channels(only), f"{name}-only-{'+'.join(only)}"
         target = out / digest[:12] / name
         folders.append(embed_folder(prepared, target, encode, digest, slots, nights, tick))
+    multihost_utils.sync_global_devices("micro tokens")
     return folders
 
 

@@ -14,7 +14,15 @@ import pytest
 from absl import flags
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
-from sleepmami_jax.config import MacroConfig, MicroConfig, ModalitiesConfig, ModalityConfig, ModelConfig
+from sleepmami_jax.config import (
+    DataConfig,
+    DataSource,
+    MacroConfig,
+    MicroConfig,
+    ModalitiesConfig,
+    ModalityConfig,
+    ModelConfig,
+)
 
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest does not parse
 
@@ -88,3 +96,16 @@ def epochs_of():
         return batch
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A prepared folder of four nights of 4 to 6 epochs."""
+    from data_pipeline.prepare import PrepareConfig, prepare
+    from tests.nights import load_random_night, write_recordings
+
+    folder = tmp_path_factory.mktemp("nights")
+    write_recordings(folder / "recordings", range(4))
+    config = PrepareConfig(val_share=0.0, test_share=0.0)
+    prepare([folder / "recordings"], folder / "shards", config=config, load=load_random_night)
+    return DataConfig(shards=(DataSource(str(folder / "shards")),))

@@ -8,7 +8,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from data_pipeline.night import Modality
-from sleepmami_jax.training.sharding import AXES, shard_loss
+from sleepmami_jax.training.sharding import AXES
 
 BATCH = 8
 M = len(Modality)
@@ -31,10 +31,18 @@ def on_one_device(function):
 
 
 def same_on_four(loss, params, batch, atol=1e-5):
-    """Value, metrics and gradients of `shard_loss` agree on one device and on four; returns the value."""
+    """Value, metrics and gradients of `loss(params, batch, keys, axes)` agree on one device and on four.
+
+    Returns the value.
+    """
     results = []
     for devices in (1, 4):
-        sharded = shard_loss(loss, mesh_of(devices))
+        sharded = jax.shard_map(
+            lambda *v: loss(*v, AXES),
+            mesh=mesh_of(devices),
+            in_specs=(P(), P(AXES), P(AXES)),
+            out_specs=P(),
+        )
         step = jax.jit(jax.value_and_grad(sharded, has_aux=True))
         results.append(jax.device_get(step(params, batch, keys_of(BATCH))))
     ((one, metrics), gradients), ((four, other), others) = results

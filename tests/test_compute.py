@@ -16,7 +16,7 @@ from sleepmami_jax.training.phases.finetune import finetune_loss
 from sleepmami_jax.training.phases.macro import macro_loss
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import with_objective
-from sleepmami_jax.training.sharding import replicate, to_devices
+from sleepmami_jax.training.sharding import lay_out, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from tests.meshes import M, mesh_of
 from tests.test_demographic import people_of
@@ -66,7 +66,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
                     "arousal": rng.integers(-1, 2, (N, EPOCHS, EPOCH_S)).astype(np.int8),
                 },
             }
-    return Phase(params, trainable, loss, None, N), batch
+    return Phase(params, trainable, loss, N), batch
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def first_step(deep, epochs_of):
         experiment = Experiment("compute", objective, model=deep, compute=compute)
         phase, batch = phase_of(experiment, epochs_of)
         mesh = mesh_of(2)
-        arguments = replicate(initial_state(experiment, phase), mesh), to_devices(batch, mesh)
+        arguments = lay_out(initial_state(experiment, phase), mesh), to_devices(batch, mesh)
         step = make_step(experiment, phase, mesh).lower(*arguments).compile(compiler_options=QUICK)
         return jax.device_get(step(*arguments))
 

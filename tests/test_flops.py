@@ -20,12 +20,12 @@ from sleepmami_jax.config import (
     MicroPretraining,
     ModelConfig,
 )
+from sleepmami_jax.models.chips import peak_flops
 from sleepmami_jax.models.flops import (
     decoder_cost,
     expert_rows,
     micro_costs,
     night_costs,
-    peak_flops,
     step_flops,
     total,
 )

@@ -10,10 +10,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data_pipeline.night import EPOCH_S, Modality
-from data_pipeline.prepare import PrepareConfig, prepare
 from sleepmami_jax.config import (
-    DataConfig,
-    DataSource,
     Experiment,
     Finetuning,
     MacroPretraining,
@@ -31,7 +28,6 @@ from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import with_objective
 from sleepmami_jax.training.sharding import AXES, shard_loss
 from tests.meshes import M, keys_of, mesh_of
-from tests.nights import load_random_night, write_recordings
 from tests.test_demographic import people_of
 
 quick_jit = partial(
@@ -119,23 +115,13 @@ def test_a_night_batch_in_parts_is_the_whole_batch_in_less_memory(in_parts, whol
 # Both encoders from signals
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A prepared folder of four nights of 4 to 6 epochs."""
-    folder = tmp_path_factory.mktemp("nights")
-    write_recordings(folder / "recordings", range(4))
-    config = PrepareConfig(val_share=0.0, test_share=0.0)
-    prepare([folder / "recordings"], folder / "shards", config=config, load=load_random_night)
-    return DataConfig(shards=(DataSource(str(folder / "shards")),))
-
-
 def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(
         macro, "BLOCK_EPOCHS", 3
     )  # a night of 8 padded epochs is three blocks, and one more epoch
     objective = MacroPretraining(batch=4, night_epochs=8, freeze_micro=False, balance_weight=0.5)
     experiment = Experiment("signals", objective, prepared, shallow)
-    phase = build(experiment, None, tmp_path, lambda *_: lambda: None)
+    phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(experiment.objective.batch))
     assert phase.accumulates
     batch = next(phase.batches)
     phase.batches.close()

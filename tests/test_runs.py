@@ -16,6 +16,7 @@ from sleepmami_jax.config import (
     DataConfig,
     DataSource,
     Experiment,
+    MeshConfig,
     MicroPretraining,
     OptimizerConfig,
 )
@@ -56,7 +57,7 @@ def experiment(tmp_path_factory) -> Experiment:
 def train(model, monkeypatch):
     """`train(experiment, workdir, loss=..., stop_at=...)`: a run; a kill comes before the step `stop_at`."""
 
-    def run(experiment, workdir, loss=toy_loss, stop_at=None):
+    def run(experiment, workdir, loss=toy_loss, stop_at=None, **options):
         phase = toy_phase(model[1], BATCH, loss)
         if stop_at is not None:
             fetch = type(phase.batches).__next__
@@ -69,7 +70,7 @@ def train(model, monkeypatch):
 
             phase.batches.__class__ = Killed
         monkeypatch.setattr(loop, "build", lambda *_: phase)
-        return loop.train(experiment, workdir, quiet=True)
+        return loop.train(experiment, workdir, quiet=True, **options)
 
     return run
 
@@ -327,3 +328,16 @@ def test_a_window_gives_rates_and_the_share_of_the_peak(experiment, tmp_path, mo
     assert window["mfu"] == pytest.approx(3e9 / 0.3 / (2 * 1e10), rel=1e-3)
     assert "0.3 s a step" in summary("toy", journal.clock_events())
     assert "MFU 50.0%" in summary("toy", journal.clock_events())
+
+
+def test_a_changed_run_goes_on_only_when_told(train, experiment, tmp_path):
+    train(replace(experiment, steps=4), tmp_path)
+    longer = replace(experiment, steps=STEPS)
+    with pytest.raises(ConfigError, match=r"steps was 4 and is now 10; .*--accept-changes"):
+        train(longer, tmp_path)
+    train(longer, tmp_path, accept_changes=True)
+    changed = [entry for entry in lines(tmp_path / "clock.jsonl") if entry["event"] == "changed"]
+    assert [entry["fields"] for entry in changed] == [["steps"]]
+    assert [entry["step"] for entry in lines(tmp_path / "metrics.jsonl")] == list(range(1, STEPS + 1))
+    train(longer, tmp_path)  # it is the run's own configuration now
+    train(replace(longer, mesh=MeshConfig(data=4)), tmp_path)  # another mesh is no other run

@@ -12,12 +12,16 @@ from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig
 from sleepmami_jax.models.initial import RMSNorm, Rngs
 from sleepmami_jax.models.moe import MixtureOfExperts
-from sleepmami_jax.models.precision import cast
+from sleepmami_jax.models.precision import compute_dtype
 from sleepmami_jax.models.sleepmami import merge, split, structure
 from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.transformer import Block
 
 N, LENGTH, DIM, DEPTH = 2, 12, 16, 2
+
+
+def cast(params, dtype):
+    return {name: value.astype(compute_dtype(name, dtype)) for name, value in params.items()}
 
 
 @pytest.fixture(scope="module")

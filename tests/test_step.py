@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sleepmami_jax.config import Experiment, MicroPretraining, OptimizerConfig
-from sleepmami_jax.training.sharding import check_batch, replicate, to_devices
+from sleepmami_jax.training.sharding import check_batch, lay_out, to_devices
 from sleepmami_jax.training.step import initial_state, make_gradient, make_step
 from tests.meshes import keys_of, mesh_of
 from tests.toy import toy_loss, toy_phase
@@ -26,7 +26,7 @@ def run(experiment, devices=1, steps=3, phase=None):
     """State and metrics after each step."""
     mesh, phase = mesh_of(devices), phase or toy_phase(MODEL, BATCH)
     step = make_step(experiment, phase, mesh)
-    state, seen = replicate(initial_state(experiment, phase), mesh), []
+    state, seen = lay_out(initial_state(experiment, phase), mesh), []
     for _ in range(steps):
         state, metrics = step(state, to_devices(next(phase.batches), mesh))
         seen.append(jax.device_get((state, metrics)))
@@ -106,7 +106,7 @@ def test_norms_are_of_gradients_updates_and_new_parameters():
 @pytest.mark.parametrize("devices", [1, 4])
 def test_the_state_is_donated_whole(devices):
     mesh, phase, experiment = mesh_of(devices), toy_phase(MODEL, BATCH), experiment_of(ema=0.5)
-    state, batch = replicate(initial_state(experiment, phase), mesh), to_devices(next(phase.batches), mesh)
+    state, batch = lay_out(initial_state(experiment, phase), mesh), to_devices(next(phase.batches), mesh)
     step = make_step(experiment, phase, mesh)
     memory = step.lower(state, batch).compile().memory_analysis()
     assert memory.alias_size_in_bytes >= sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -121,7 +121,7 @@ def test_a_step_that_is_no_number_leaves_the_parameters_for_a_look(where):
         value, metrics = toy_loss(params, batch, keys, axes)
         second = batch["epoch"].min() == BATCH // 2  # epochs of the second batch; NIGHTS are 2
         second = jax.lax.pmin(second * 1, axes) == 1
-        kernel = params["objective/toy/kernel"].sum()
+        kernel = jax.lax.pmean(params["objective/toy/kernel"].sum(), axes)
         if where == "loss":
             return value + jnp.where(second, jnp.nan, 0.0) * kernel, metrics
         root = jnp.sqrt(jnp.where(second, 0.0, 1.0) * (kernel**2 + 1))

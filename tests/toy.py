@@ -48,4 +48,4 @@ def toy_phase(params, batch: int, loss=toy_loss, **options) -> Phase:
     params = {name: jnp.asarray(value) for name, value in params.items()}
     params["objective/toy/kernel"] = jnp.zeros(3)
     trainable = ("objective/toy/", "heads/stage/bias")
-    return Phase(params, trainable, loss, ToyBatches(batch), batch, **options)
+    return Phase(params, trainable, loss, batch, batches=ToyBatches(batch), **options)

@@ -6,7 +6,8 @@ of hosts. To resume at a step: `iterator.set_state({"global_next_index": step * 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +43,7 @@ def epoch_batches(
     *,
     global_batch: int,
     seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: Sequence[int] | None = None,
     require: Collection[str] = (),
 ) -> Batches:
     """Batches of single epochs in random order, each once a pass over its folder, without end.
@@ -53,23 +53,23 @@ def epoch_batches(
       slots: which channels, and their order on the C axis of their modality.
       global_batch: epochs in a batch of all processes together.
       seed: decides the order.
-      process_index, process_count: which share of each batch is ours.
+      rows: those of each batch that this process reads, ascending; None is all of them.
       require: what must have been scored: "stages" and names of `EventKind`; the rest is left out.
 
     Returns:
-      An iterator of dictionaries with B = global_batch / process_count: per modality `signal (B, C, 30 *
+      An iterator of dictionaries with B = len(rows): per modality `signal (B, C, 30 *
       rate)`, `usable (B, C, 30)`, `present (B, C)`; `stage (B,)`; `seconds` of `(B, 30)`; `night (B,)` int32,
       index into `open_nights`; `epoch (B,)` int32.
 
     Raises:
-      ValueError: a manifest is missing, nothing in a folder is left to read, or `global_batch` cannot be
-        shared equally. While iterating: a shard is missing or damaged.
+      ValueError: a manifest is missing, or nothing in a folder is left to read. While iterating: a shard is missing
+        or damaged.
     """
 
     def places(night: int, chosen: np.ndarray, n_epochs: int) -> np.ndarray:
         return np.stack(np.broadcast_arrays(night, chosen), -1)
 
-    return _batches(data, slots, require, places, None, global_batch, seed, process_index, process_count)
+    return _batches(data, slots, require, places, None, global_batch, seed, rows)
 
 
 def window_batches(
@@ -79,8 +79,7 @@ def window_batches(
     epochs: int,
     global_batch: int,
     seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: Sequence[int] | None = None,
     require: Collection[str] = (),
 ) -> Batches:
     """Batches of windows of consecutive epochs, without end.
@@ -102,7 +101,7 @@ def window_batches(
         bounds = np.broadcast_arrays(night, spare * parts // len(parts), spare * (parts + 1) // len(parts))
         return np.stack(bounds, -1)
 
-    return _batches(data, slots, require, places, epochs, global_batch, seed, process_index, process_count)
+    return _batches(data, slots, require, places, epochs, global_batch, seed, rows)
 
 
 def _batches(
@@ -113,8 +112,7 @@ def _batches(
     epochs: int | None,
     global_batch: int,
     seed: int,
-    process_index: int,
-    process_count: int,
+    rows: Sequence[int] | None,
 ) -> Batches:
     """`places(night, chosen epochs, n_epochs)` gives rows of (night, epoch), or (night, earliest, latest start)."""
     if not data.shards or any(source.weight <= 0 for source in data.shards):
@@ -123,10 +121,9 @@ def _batches(
         raise ValueError(
             f"require {sorted(unknown)}: expected 'stages' or {[str(kind) for kind in EventKind]}"
         )
-    if global_batch < 1 or global_batch % process_count:
-        raise ValueError(
-            f"global_batch {global_batch}: expected a positive multiple of process_count {process_count}"
-        )
+    if global_batch < 1:
+        raise ValueError(f"global_batch {global_batch}: expected at least 1")
+    rows = range(global_batch) if rows is None else rows
     datasets, folders, first_nights = [], [], [0]
     for source in data.shards:
         folder = PreparedFolder.open(source.folder)
@@ -150,14 +147,13 @@ def _batches(
         folders.append(folder)
         first_nights.append(first_nights[-1] + len(entries))
     mixed = grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
-    batch_bytes = global_batch // process_count * (epochs or 1) * epoch_bytes(slots)
+    batch_bytes = len(rows) * (epochs or 1) * epoch_bytes(slots)
     ahead = max(1, data.prefetch_bytes // batch_bytes)
     return Batches(
         mixed,
         _Read(tuple(folders), tuple(first_nights), slots, epochs),
         global_batch,
-        process_index,
-        process_count,
+        rows,
         # Grain counts in elements, here whole batches, and would read 500 ahead. A second thread would fight the
         # first for the interpreter: two give a fifth less than one, for two thirds more of processor time.
         grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead),
@@ -167,21 +163,20 @@ def _batches(
 class Batches:
     """An endless iterator whose state is the global index of the next element, for any number of processes.
 
-    What `grain.experimental.ElasticIterator` is to elements, with this difference: an element is a place in the
-    data, and a whole batch of places is read at once, into arrays that are made once a batch.
+    What `grain.experimental.ElasticIterator` is, with two differences: which rows of a global batch a process reads is
+    the mesh's choice, and a whole batch of elements may be read at once, from the places in the data that they are.
     """
 
     def __init__(
         self,
-        places: grain.MapDataset,
-        read: _Read,
+        elements: grain.MapDataset,
+        read: grain.transforms.Map | None,
         global_batch: int,
-        process_index: int,
-        process_count: int,
+        rows: Sequence[int],
         options: grain.ReadOptions,
     ) -> None:
-        self._places, self._read, self._options = places, read, options
-        self._global_batch, self._index, self._count = global_batch, process_index, process_count
+        self._elements, self._read, self._options = elements, read, options
+        self._global_batch, self._rows = global_batch, rows
         self._iterator: grain.DatasetIterator | None = None
         self._next_index = 0
 
@@ -190,9 +185,11 @@ class Batches:
 
     def __next__(self) -> dict[str, Any]:
         if self._iterator is None:
-            ours = self._places[self._next_index + self._index :: self._count]
-            batched = ours.batch(self._global_batch // self._count, drop_remainder=True)
-            self._iterator = iter(batched.map(self._read).to_iter_dataset(self._options))
+            ours = _Rows(self._elements, self._next_index, self._global_batch, self._rows)
+            batched = grain.MapDataset.source(ours).batch(len(self._rows), drop_remainder=True)
+            if self._read is not None:
+                batched = batched.map(self._read)
+            self._iterator = iter(batched.to_iter_dataset(self._options))
         batch = next(self._iterator)
         self._next_index += self._global_batch
         return batch
@@ -208,6 +205,23 @@ class Batches:
         if self._iterator is not None:
             self._iterator.close()
         self._iterator = None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of every batch of an endless dataset, from its element `first` on."""
+
+    elements: grain.MapDataset
+    first: int
+    batch: int
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int):
+        step, place = divmod(index, len(self.rows))
+        return self.elements[self.first + step * self.batch + int(self.rows[place])]
 
 
 class _Start(grain.transforms.RandomMap):

@@ -78,14 +78,19 @@ def embed_folder(
     """
     out.mkdir(parents=True, exist_ok=True)
     index = out / INDEX
+    others = any(
+        not path.name.startswith(".") for path in out.iterdir()
+    )  # before the index, which comes first
     if index.exists():
         made_with = json.loads(index.read_text())["weights_sha256"]
         if made_with != weights_sha256:
             raise ValueError(f"{out} holds embeddings of other weights; choose another folder or remove it")
+    elif others:
+        raise ValueError(f"{out} holds other files; choose an empty or new folder")
     else:
-        if any(out.iterdir()):
-            raise ValueError(f"{out} holds other files; choose an empty or new folder")
-        index.write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n")
+        temporary = out / f".{INDEX}.tmp-{os.getpid()}"
+        temporary.write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n")
+        temporary.replace(index)
     embedded = EmbeddedFolder(out, prepared)
     for night in nights:
         entry = prepared.manifest.nights[night]

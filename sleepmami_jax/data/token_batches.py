@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grain
 import numpy as np
-from grain.experimental import ElasticIterator
 
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import demographics_arrays
+from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import chosen_nights
 
 
 def embedded_nights(
-    folders: list[EmbeddedFolder], data: DataConfig, length: int, means: Callable, *, batch: int, seed: int
-) -> ElasticIterator:
+    folders: list[EmbeddedFolder],
+    data: DataConfig,
+    length: int,
+    means: Callable,
+    *,
+    global_batch: int,
+    seed: int,
+    rows: Sequence[int] | None = None,
+) -> Batches:
     """Endless shuffled batches of whole nights for the Macro-Encoder.
 
     Args:
@@ -40,7 +47,7 @@ def embedded_nights(
             for night in nights
         ]
         datasets.append(grain.MapDataset.source(table).seed(seed + i).shuffle().repeat())
-    return _mixed(datasets, data, batch)
+    return _mixed(datasets, data, global_batch, rows)
 
 
 def _night_means(folder: EmbeddedFolder, night: int, length: int, means: Callable) -> dict[str, Any]:
@@ -54,8 +61,14 @@ def _night_means(folder: EmbeddedFolder, night: int, length: int, means: Callabl
 
 
 def embedded_windows(
-    folders: list[EmbeddedFolder], data: DataConfig, epochs: int, *, batch: int, seed: int
-) -> ElasticIterator:
+    folders: list[EmbeddedFolder],
+    data: DataConfig,
+    epochs: int,
+    *,
+    global_batch: int,
+    seed: int,
+    rows: Sequence[int] | None = None,
+) -> Batches:
     """Endless shuffled batches of scored windows of consecutive epochs.
 
     Returns:
@@ -74,7 +87,7 @@ def embedded_windows(
         ]
         dataset = grain.MapDataset.source(np.asarray(windows, np.int32)).seed(seed + i)
         datasets.append(dataset.shuffle().repeat().random_map(read))
-    return _mixed(datasets, data, batch)
+    return _mixed(datasets, data, global_batch, rows)
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,9 @@ def _first_nights(folders: list[EmbeddedFolder]) -> np.ndarray:
     return np.cumsum([0] + [len(folder.prepared.manifest.nights) for folder in folders[:-1]])
 
 
-def _mixed(datasets: list[grain.MapDataset], data: DataConfig, batch: int) -> ElasticIterator:
+def _mixed(
+    datasets: list[grain.MapDataset], data: DataConfig, global_batch: int, rows: Sequence[int] | None
+) -> Batches:
     mixed = grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
-    return ElasticIterator(mixed, batch, grain.sharding.ShardOptions(0, 1), read_options=options)
+    return Batches(mixed, None, global_batch, range(global_batch) if rows is None else rows, options)

@@ -278,20 +278,3 @@ def step_flops(experiment: Experiment) -> float:
             if not objective.freeze_micro:
                 cost += total(micro_costs(model, batch * objective.epochs, exact=False))
     return cost.training
-
-
-PEAK_FLOPS = {
-    "TPU v4": 2.75e14,
-    "TPU v5 lite": 1.97e14,  # v5e
-    "TPU v5": 4.59e14,  # v5p
-    "TPU v6 lite": 9.2e14,  # v6e
-    "NVIDIA H100 80GB HBM3": 9.9e14,  # SXM, without sparsity
-    "NVIDIA H200": 9.9e14,
-}
-"""bf16 matmul FLOPs a second of one chip, by JAX's `device_kind`. TPUs: "How to Scale Your Model"
-(jax-ml.github.io/scaling-book, TPUs); GPUs: NVIDIA's data sheets."""
-
-
-def peak_flops(device_kind: str) -> float | None:
-    """`PEAK_FLOPS` of a device, None for one that is not in it (a CPU has no such number)."""
-    return PEAK_FLOPS.get(device_kind)

@@ -18,6 +18,8 @@ from jax.ad_checkpoint import checkpoint_name
 from sleepmami_jax.models.dropless import dropless
 from sleepmami_jax.models.initial import MATMUL, Linear, Rngs, lecun
 
+EXPERT = "expert"  # the axis of the mesh along which experts are split
+
 
 @jax.custom_vjp
 def take_rows(
@@ -116,7 +118,12 @@ class MixtureOfExperts(nnx.Module):
 
         up, down = self.up[...], self.down[...]
         h = take_rows(x.astype(up.dtype), choice // k, slot.reshape(t, k)).reshape(e, slots, dim)
+        away = len(up) < e  # other devices have the other experts
+        if away:
+            h = jax.lax.all_to_all(h, EXPERT, split_axis=0, concat_axis=1, tiled=True)
         h = jax.nn.gelu(checkpoint_name(h @ up, MATMUL))
-        h = checkpoint_name(h @ down, MATMUL).reshape(e * slots, dim)
-        h = take_rows(h, slot, choice[:, None]).reshape(t, k, dim)
+        h = checkpoint_name(h @ down, MATMUL)
+        if away:
+            h = jax.lax.all_to_all(h, EXPERT, split_axis=1, concat_axis=0, tiled=True)
+        h = take_rows(h.reshape(e * slots, dim), slot, choice[:, None]).reshape(t, k, dim)
         return (h * gate[..., None].astype(h.dtype)).sum(1), ((chosen < e) & ~kept).sum().astype(jnp.float32)

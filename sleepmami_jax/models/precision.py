@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 
-import jax
 import jax.numpy as jnp
 
 FLOAT32 = re.compile(
@@ -19,12 +18,6 @@ FLOAT32 = re.compile(
 )
 
 
-def cast(params: dict[str, jax.Array], dtype: str) -> dict[str, jax.Array]:
-    """Flat parameters for `merge`, in the compute dtype but for those that `FLOAT32` names.
-
-    Differentiable: gradients come back in the dtype of `params`. With "float32" it changes nothing.
-    """
-    return {
-        name: value if FLOAT32.search(name) else value.astype(jnp.dtype(dtype))
-        for name, value in params.items()
-    }
+def compute_dtype(name: str, dtype: str) -> jnp.dtype:
+    """What the parameter of this flat name is computed with when all else is computed in `dtype`."""
+    return jnp.dtype("float32" if FLOAT32.search(name) else dtype)

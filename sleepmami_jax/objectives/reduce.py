@@ -22,12 +22,3 @@ def gather(x: jax.Array, axes) -> jax.Array:
 def global_index(n: int, axes) -> jax.Array:
     """(n,) places of this device's rows in the gathered batch."""
     return jax.lax.axis_index(axes) * n + jnp.arange(n)
-
-
-def on_each_device(params, axes):
-    """Parameters that are the same on all devices, as each device's own.
-
-    Their gradients are then summed over the devices once, where this is called. Left alone they are summed wherever
-    a parameter is used: inside a loop over parts, once a part.
-    """
-    return jax.tree.map(lambda x: jax.lax.pcast(x, axes, to="varying"), params)

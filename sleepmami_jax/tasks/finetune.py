@@ -13,12 +13,14 @@ from sleepmami_jax.progress import bars
 from sleepmami_jax.training.loop import train
 
 
-def finetune(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path:
+def finetune(
+    experiment: Experiment, workdir: Path, *, quiet: bool = False, accept_changes: bool = False
+) -> Path:
     """Train, calibrate, and return the model folder `workdir/model`, which can score.
 
     The model's card says how each threshold came about; one without events to fit it on is 0.5, with a warning.
     """
-    path = train(experiment, workdir, quiet=quiet)
+    path = train(experiment, workdir, quiet=quiet, accept_changes=accept_changes)
     folder = load_model(path)
     embeddings = embeddings_folder(experiment, Path(workdir))
     thresholds, how = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))

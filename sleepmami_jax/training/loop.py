@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from data_pipeline.manifest import NightEntry
@@ -21,9 +22,10 @@ from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.progress import bars
 from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
-from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stop
+from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
-from sleepmami_jax.training.sharding import check_batch, make_mesh, replicate, to_devices
+from sleepmami_jax.training.processes import Preempted, Preemption, Watchdog
+from sleepmami_jax.training.sharding import check_batch, everywhere, lay_out, make_mesh, own_rows, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
 
@@ -38,40 +40,54 @@ class _Step(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
-def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path:
+def train(
+    experiment: Experiment, workdir: Path, *, quiet: bool = False, accept_changes: bool = False
+) -> Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
     Leaves in `workdir`: `config.json`, `checkpoints/`, `metrics.jsonl` (the same bytes however often the run was
     interrupted), `clock.jsonl` (see `training.throughput`), `model/`; `tensorboard/` if asked for, `nonfinite.json`
     if it failed so. With `optimizer.ema` the model is the running average; the metrics are of the weights themselves.
+    Of many processes, those but the first keep journals of their own in `process-1/` and so on.
+
+    Args:
+      accept_changes: go on in a workdir of another configuration, or with other data; the journal says what changed.
 
     Raises:
       ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed.
       CheckpointError: its checkpoints cannot be used.
       NonFiniteError: the loss or the update became infinite or NaN.
+      Preempted: SIGTERM came; the state is saved.
       ValueError: the batch does not divide over devices and parts.
     """
     workdir = Path(workdir)
     start = load_model(experiment.init) if experiment.init else None
-    _claim(workdir, experiment, start)
-    journal = Journal(workdir, tensorboard=experiment.tensorboard)
+    changed = _claim(workdir, experiment, start, accept_changes)
+    process = jax.process_index()
+    journal = Journal(
+        workdir / f"process-{process}" if process else workdir, tensorboard=experiment.tensorboard
+    )
     journal.clock("start")
+    if changed:
+        journal.clock("changed", fields=changed)
     if start is not None and start.config != experiment.model:
         raise ConfigError(
             f"model: {experiment.init} has another shape than this experiment; "
             "use the same `model` in both, or leave init out"
         )
-    mesh = make_mesh()
-    phase = build(experiment, start, workdir, bars(quiet=quiet))
-    check_batch(phase.global_batch, mesh, experiment.accumulate)
+    mesh = make_mesh(experiment.mesh)
+    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
+    quiet = quiet or process > 0
+    phase = build(experiment, start, workdir, bars(quiet=quiet), own_rows(mesh, experiment.objective.batch))
     checkpoints = Checkpoints((workdir / "checkpoints").absolute())
-    first, state = _resume(checkpoints, replicate(initial_state(experiment, phase), mesh), phase, journal)
+    first, state = _resume(checkpoints, lay_out(initial_state(experiment, phase), mesh), phase, journal)
 
     step_fn = make_step(experiment, phase, mesh)
     bar = tqdm(total=experiment.steps, initial=first, desc=experiment.name, unit="step", disable=quiet)
     record = partial(_record, experiment, phase, mesh, workdir, journal, bar)
     watch = Stopwatch(journal, experiment, phase.global_batch, mesh.size)
     pending: _Step | None = None
+    preemption, watchdog = Preemption(), Watchdog()
     try:
         for step in range(first, experiment.steps):
             batch = next(phase.batches)
@@ -85,7 +101,8 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
             pending = _Step(step + 1, batch, metrics)
             bar.update()
             last = step + 1 == experiment.steps
-            save = last or (step + 1) % experiment.save_every == 0
+            stop = preemption.reached(step + 1) and not last
+            save = last or stop or (step + 1) % experiment.save_every == 0
             if save:  # never a state whose metrics have not been seen
                 record(state, pending)
                 pending = None
@@ -94,15 +111,23 @@ def train(experiment: Experiment, workdir: Path, *, quiet: bool = False) -> Path
             if save:
                 watch.flush(step + 1)
                 checkpoints.save(step + 1, state, phase.batches.get_state())
-                if last:
+                if last or stop:
                     checkpoints.wait()
                 watch.saved(step + 1)
+            watchdog.stepped()
+            if stop:
+                journal.clock("preempted", step=step + 1)
+                raise Preempted(
+                    f"asked to stop; saved at step {step + 1}, the same command goes on from there"
+                )
     finally:
+        preemption.close()
+        watchdog.close()
         bar.close()
         checkpoints.close()
         phase.batches.close()
         journal.close()
-    model = _export(experiment, start, state, workdir)
+    model = _export(experiment, start, state, mesh, workdir)
     journal.clock("done", steps=experiment.steps)
     events = journal.clock_events()
     journal.clock("goodput", **goodput(events))
@@ -131,8 +156,11 @@ def _resume(checkpoints: Checkpoints, state, phase: Phase, journal: Journal) -> 
     return first, state
 
 
-def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> None:
-    """Make `workdir` this experiment's, or raise ConfigError if it is another's.
+def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None, accept: bool) -> list[str]:
+    """Make `workdir` this experiment's, or raise ConfigError if it is another's and that is not accepted.
+
+    Returns:
+      the fields that have changed.
 
     Digests of the manifests and of the model it starts from count as part of the configuration: a run that went on
     with other nights or other weights under the same names would be neither the old run nor a new one.
@@ -143,20 +171,33 @@ def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None) -> 
         inputs[str(experiment.init)] = start.digest()
     text = json.dumps(to_dict(experiment) | {"inputs_sha256": inputs}, indent=1) + "\n"
     workdir.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text)
-        temporary.replace(path)
-        return
+    first = jax.process_index() == 0
+    if first and not path.exists():
+        _write_whole(path, text)
+    multihost_utils.sync_global_devices("configuration")
     ours, theirs = _flat(json.loads(text)), _flat(json.loads(path.read_text()))
-    changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-    if changed:
+    changed = sorted(
+        k
+        for k in ours.keys() | theirs.keys()
+        if ours.get(k) != theirs.get(k) and not k.startswith("mesh.")  # a run may go on on other devices
+    )
+    multihost_utils.sync_global_devices("compared")
+    if changed and accept and first:
+        _write_whole(path, text)
+    if changed and not accept:
         k = changed[0]
         raise ConfigError(
             f"{workdir} holds a run with another configuration: {k} was {theirs.get(k)!r} and is now {ours.get(k)!r}"
             + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
-            + "; use its own configuration to go on, or another workdir"
+            + "; use its own configuration to go on, or another workdir, or --accept-changes"
         )
+    return changed
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def _flat(tree, path="") -> dict:
@@ -174,20 +215,22 @@ def _record(experiment, phase, mesh, workdir, journal: Journal, bar, state, done
     values = {name: float(value) for name, value in jax.device_get(done.metrics).items()}
     if not is_finite(values):
         journal.clock("stopped", step=done.number)
-        raise stop(experiment, phase, mesh, state["params"], done.number, done.batch, values, workdir)
+        raise stopped(experiment, phase, mesh, state["params"], done.number, done.batch, values, workdir)
     journal.metrics(done.number, values)
     bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
 
 
-def _export(experiment: Experiment, start: ModelFolder | None, state, workdir: Path) -> Path:
-    weights = jax.device_get({**state["params"], **state.get("ema", {})})
+def _export(experiment: Experiment, start: ModelFolder | None, state, mesh, workdir: Path) -> Path:
+    weights = everywhere({**state["params"], **state.get("ema", {})}, mesh)
     params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
     card = {
         "training": [*(start.card["training"] if start else []), training_card(experiment)],
         "population": asdict(population_of(training_nights(experiment))),
     }
     folder = ModelFolder(experiment.model, params, dict(start.thresholds) if start else {}, card)
-    save_model(folder, workdir / "model")
+    if jax.process_index() == 0:
+        save_model(folder, workdir / "model")
+    multihost_utils.sync_global_devices("model")
     return workdir / "model"
 
 

@@ -19,6 +19,7 @@ class Journal:
     """Append-only JSON lines, and TensorBoard events of them if asked for."""
 
     def __init__(self, folder: Path, *, tensorboard: bool = False):
+        folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
         self._clock = folder / "clock.jsonl"
         self._board = TensorBoard(folder / "tensorboard") if tensorboard else None

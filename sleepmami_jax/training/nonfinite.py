@@ -39,7 +39,7 @@ def is_finite(values: dict[str, float]) -> bool:
     return all(np.isfinite(values[name]) for name in vital)
 
 
-def stop(
+def stopped(
     experiment: Experiment, phase: Phase, mesh: Mesh, params, step: int, batch, values, workdir: Path
 ) -> NonFiniteError:
     """Write `workdir/nonfinite.json` and return the error to raise.
@@ -105,7 +105,7 @@ def _examine(experiment: Experiment, phase: Phase, mesh: Mesh, params, step: int
     nights = open_nights(experiment.data)
     examples = []
     for row in sorted(set(unsound) | {int(r) for ok in inputs.values() for r in np.flatnonzero(~ok)[:SHOWN]}):
-        example = {"example": _global_index(row, step, phase)}
+        example = {"example": (step - 1) * phase.global_batch + row}
         if "night" in places:
             example["night"] = nights[int(places["night"][row])].night_id
         if "epoch" in places:
@@ -138,9 +138,3 @@ def _unsound_rows(is_sound: Callable[[np.ndarray], bool], n: int) -> list[int]:
         if len(found) == SHOWN:
             break
     return found
-
-
-def _global_index(row: int, step: int, phase: Phase) -> int:
-    """Where the row of a global batch stands in the endless data: processes take every so many-th example."""
-    process, place = divmod(row, phase.global_batch // jax.process_count())
-    return (step - 1) * phase.global_batch + place * jax.process_count() + process

@@ -52,7 +52,7 @@ SMALL = 2**16
 Hundreds of small arrays would be hundreds of kernels to compile. Large ones stay as they are: a copy of them would
 cost memory, and one that is sharded cannot lie in a vector without being gathered. Do not shard what is small.
 """
-_VECTORS = {True: "decaying", False: "other"}  # unlike the names of parameters, without a slash
+VECTORS = {True: "decaying", False: "other"}  # unlike the names of parameters, without a slash
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
@@ -60,8 +60,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
     def decaying(packed):
         return {
-            name: name == _VECTORS[True] or (name not in _VECTORS.values() and decays(name))
-            for name in packed
+            name: name == VECTORS[True] or (name not in VECTORS.values() and decays(name)) for name in packed
         }
 
     chain = optax.chain(
@@ -102,7 +101,7 @@ def _small(arrays, decaying: bool) -> list[str]:
 def _packed(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Large arrays by name, small ones in two vectors."""
     packed = {name: array for name, array in arrays.items() if array.size >= SMALL}
-    for decaying, vector in _VECTORS.items():
+    for decaying, vector in VECTORS.items():
         parts = [jnp.ravel(arrays[name]) for name in _small(arrays, decaying)]
         packed[vector] = jnp.concatenate(parts or [jnp.zeros(0)])
     return packed
@@ -111,7 +110,7 @@ def _packed(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
 def _unpacked(packed: dict[str, jax.Array], like: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """The inverse of `_packed`, with the names and shapes of `like`."""
     arrays = {name: array for name, array in packed.items() if name in like}
-    for decaying, vector in _VECTORS.items():
+    for decaying, vector in VECTORS.items():
         names = _small(like, decaying)
         parts = jnp.split(packed[vector], np.cumsum([like[name].size for name in names])[:-1])
         arrays |= {

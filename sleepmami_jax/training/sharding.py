@@ -1,43 +1,181 @@
-"""The device mesh, and how batches and parameters lie on it. One device is a mesh of size one, not another path."""
+"""The device mesh, and how batches, parameters and optimiser state lie on it. One device is a mesh of size one, not
+another path.
+
+A batch is split over all axes of the mesh. Of parameters and what the optimiser keeps of them, large ones are split
+over `fsdp` and gathered where they are used (ZeRO; Rajbhandari et al. 2020); experts live on `expert`, and tokens
+travel to them; along `data` everything is copied.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-AXES = ("data", "fsdp", "expert")
+from sleepmami_jax.config import MeshConfig
+from sleepmami_jax.models.moe import EXPERT
+from sleepmami_jax.models.precision import compute_dtype
+from sleepmami_jax.models.sleepmami import Params
+from sleepmami_jax.training.optimizer import SMALL, VECTORS
+
+FSDP = "fsdp"
+AXES = ("data", FSDP, EXPERT)
+
+SHARDING = (
+    (r"(^|/)(up|down)$", P(EXPERT, FSDP)),  # (experts, in, out)
+    (r"(^|/)kernel$", P(FSDP)),  # (in, out)
+    (r"(^|/)(a_log|d|dt_bias|conv_bias|conv_kernel|bias|scale|log_scale)$", P()),  # rates, gains, offsets
+    (r"(^|/)(slot|slots/\w+|modality|hidden_token)$", P()),  # embeddings
+    (rf"^({'|'.join(VECTORS.values())})$", P()),  # what the optimiser keeps of all small parameters
+)
+"""Along which axes of the mesh a parameter's axes are split, by its name. First match wins; a parameter that matches
+nothing is an error, and one of fewer elements than `optimizer.SMALL` is copied whatever its name."""
 
 
-def make_mesh() -> Mesh:
-    """All devices along `data`; parameters are replicated."""
-    return jax.make_mesh((jax.device_count(), 1, 1), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+def rule(name: str) -> P:
+    """How a large parameter of this flat name, or what the optimiser keeps of it, is split."""
+    for pattern, spec in SHARDING:
+        if re.search(pattern, name):
+            return spec
+    raise ValueError(f"{name}: no sharding rule matches this parameter; add one to sharding.SHARDING")
 
 
-def shard_loss(loss: Callable, mesh: Mesh) -> Callable:
+def spec_of(name: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+    """How the parameter of this flat name and shape is split over a mesh.
+
+    Raises:
+      ValueError: it matches no rule, or does not divide over the axes that its rule names.
+    """
+    spec = rule(name)
+    if math.prod(shape) < SMALL:
+        return P()
+    for place, (size, axis) in enumerate(zip(shape, spec, strict=False)):
+        if size % mesh.shape[axis]:
+            raise ValueError(
+                f"{name} {shape} does not divide over mesh.{axis}={mesh.shape[axis]} along its axis {place}; "
+                f"choose a divisor of {size}"
+            )
+    return P(*(axis if mesh.shape[axis] > 1 else None for axis in spec))
+
+
+def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+    """The mesh of all devices, or of these. Raises ValueError if it does not have as many places as there are."""
+    count = len(jax.devices() if devices is None else devices)
+    split = config.fsdp * config.expert
+    shape = (config.data or count // split, config.fsdp, config.expert)
+    if math.prod(shape) != count:
+        raise ValueError(
+            f"mesh of data={config.data or 'the rest'}, fsdp={config.fsdp}, expert={config.expert}: there are {count} "
+            f"devices; use sizes whose product that is, or leave mesh.data at 0"
+        )
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def shardings(state, mesh: Mesh):
+    """Where the leaves of a state lie: arrays in dictionaries by `spec_of` their names, all else on every device."""
+
+    def of(path, leaf):
+        named = isinstance(path[-1], jax.tree_util.DictKey) and leaf.ndim
+        return NamedSharding(mesh, spec_of(path[-1].key, leaf.shape, mesh) if named else P())
+
+    return jax.tree_util.tree_map_with_path(of, state)
+
+
+def lay_out(state, mesh: Mesh):
+    """A state that every process has whole, laid out over the mesh by `shardings`; a copy, which may be donated."""
+
+    def put(leaf, sharding):
+        whole = np.array(leaf)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+    return jax.tree.map(put, state, shardings(state, mesh))
+
+
+def everywhere(tree, mesh: Mesh):
+    """The whole of every array on every device."""
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))(tree)
+
+
+def shard_loss(loss: Callable, mesh: Mesh, dtype: str = "float32") -> Callable:
     """Run `loss(params, batch, keys, axes)` on every device with its part of the batch.
 
-    The encoders run inside; the loss reduces over `axes` itself (`objectives.reduce`), so what comes out is the
-    same everywhere, and differentiating from outside sums the devices' gradients.
+    The encoders run inside, on parameters as `_brought` gives them, in the compute dtype; the loss reduces over `axes`
+    itself (`objectives.reduce`), so what comes out is the same everywhere, and differentiating from outside sums the
+    devices' gradients.
     """
-    return jax.shard_map(
-        partial(loss, axes=AXES), mesh=mesh, in_specs=(P(), P(AXES), P(AXES)), out_specs=(P(), P())
-    )
+
+    def sharded(params, batch, keys):
+        own = {name: spec_of(name, value.shape, mesh) for name, value in params.items()}
+
+        def run(params, batch, keys):
+            return loss(_brought(params, own, dtype), batch, keys, AXES)
+
+        run = jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=(P(), P()))
+        return run(params, batch, keys)
+
+    return sharded
 
 
-def replicate(tree, mesh: Mesh):
-    """Copies of every leaf on every device."""
-    return jax.device_put(tree, NamedSharding(mesh, P()))
+def _brought(params: Params, specs: dict[str, P], dtype: str) -> Params:
+    """Parameters inside `shard_map`, as this device computes with them: gathered, and in the compute dtype.
+
+    Experts stay where they are. Gradients of what was gathered go back to where each part of it lives, summed in
+    float32; those of what all devices have alike are summed once, here: left alone they would be summed wherever a
+    parameter is used, inside a loop over parts once a part.
+    """
+
+    def bring(name, x):
+        split = specs[name]
+        x = jax.lax.pcast(x, tuple(axis for axis in AXES if axis not in split), to="varying")
+        to = compute_dtype(name, dtype)
+        return _gathered(x, tuple(split).index(FSDP), to) if FSDP in split else x.astype(to)
+
+    return {name: bring(name, x) for name, x in params.items()}
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gathered(x: jax.Array, axis: int, dtype: jnp.dtype) -> jax.Array:
+    """The whole of what is split over `fsdp` along an axis: cast before it travels, which halves the bytes."""
+    return jax.lax.all_gather(x.astype(dtype), FSDP, axis=axis, tiled=True)
+
+
+def _gathered_forward(x, axis, dtype):
+    return _gathered(x, axis, dtype), None
+
+
+def _gathered_backward(axis, dtype, _, gradient):
+    gradient = gradient.astype(jnp.float32)
+    return (jax.lax.psum_scatter(gradient, FSDP, scatter_dimension=axis, tiled=True),)
+
+
+_gathered.defvjp(_gathered_forward, _gathered_backward)
+
+
+def own_rows(mesh: Mesh, batch: int) -> np.ndarray:
+    """Rows of a global batch that this process's devices hold, in ascending order: those it has to read."""
+    held = NamedSharding(mesh, P(AXES)).addressable_devices_indices_map((batch,))
+    return np.unique(np.concatenate([np.arange(batch)[index] for index in held.values()]))
 
 
 def to_devices(batch, mesh: Mesh):
-    """This process's rows of a global batch (numpy) as arrays sharded over the mesh."""
+    """This process's rows of a global batch (numpy, see `own_rows`) as arrays sharded over the mesh."""
     sharding = NamedSharding(mesh, P(AXES))
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
+
+    def put(x):
+        x = np.asarray(x)
+        total = len(x) * mesh.size // len(sharding.addressable_devices)
+        place = np.full(total, -1)
+        place[own_rows(mesh, total)] = np.arange(len(x))
+        return jax.make_array_from_callback((total, *x.shape[1:]), sharding, lambda index: x[place[index[0]]])
+
+    return jax.tree.map(put, batch)
 
 
 def check_batch(batch: int, mesh: Mesh, parts: int) -> None:

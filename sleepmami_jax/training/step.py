@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from sleepmami_jax.config import Experiment
 from sleepmami_jax.models.sleepmami import Params
 from sleepmami_jax.training.optimizer import global_norm, make_optimizer, running_average, schedule
 from sleepmami_jax.training.phases import Phase
-from sleepmami_jax.training.sharding import AXES, shard_loss
+from sleepmami_jax.training.sharding import AXES, shard_loss, shardings
 
 
 def trained_part(phase: Phase, params: Params) -> Params:
@@ -35,6 +36,13 @@ def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     return state
 
 
+def state_shapes(experiment: Experiment, phase: Phase) -> dict[str, Any]:
+    """`initial_state` as shapes, also of a phase whose parameters are shapes."""
+    return jax.eval_shape(
+        lambda params: initial_state(experiment, replace(phase, params=params)), phase.params
+    )
+
+
 def example_keys(experiment: Experiment, phase: Phase, step) -> jax.Array:
     """(B,) keys: they depend on the seed, the step and the place in the batch, not on devices, parts or restarts."""
     key = jax.random.fold_in(jax.random.key(experiment.seed), step)
@@ -43,7 +51,7 @@ def example_keys(experiment: Experiment, phase: Phase, step) -> jax.Array:
 
 def make_gradient(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
     """`(params, batch, keys) -> ((loss, metrics), gradients)` of the trained parameters, over all devices."""
-    loss = shard_loss(phase.loss, mesh)
+    loss = shard_loss(phase.loss, mesh, experiment.compute.dtype)
 
     def gradient(params, batch, keys):
         def of(trained):
@@ -120,4 +128,5 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
             new["ema"] = running_average(state["ema"], trained, config.ema, new["step"])
         return new, metrics
 
-    return jax.jit(step, donate_argnums=0, out_shardings=NamedSharding(mesh, P()))
+    state = state_shapes(experiment, phase)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings(state, mesh), NamedSharding(mesh, P())))

@@ -2,12 +2,14 @@
 
 Events in `clock.jsonl`, each with `time`, seconds since 1970:
   start       a process began this run, or goes on with it
+  changed     fields of the configuration, or inputs, that are not what they were
   resumed     step, lost_steps (recorded before, and done again now), written (the last sign of the process before)
   compiled    init_s from start to the first batch, data_s waiting for it, compile_s with the first step
   throughput  step, steps (so many, up to this one), data_s, step_s; step_median_s, data_share, examples_per_s,
               tokens_per_s, mfu
   saved       step, save_s that the loop stood still for it; the rest of a save goes on beside the steps
   stopped     step of a loss that is no number
+  preempted   step that was saved because the run was asked to stop
   done        steps
   goodput     what `goodput` makes of all the lines before
 Time counts as waiting for data only if the device had nothing left to do when the batch came. Tokens are the
@@ -24,7 +26,8 @@ from typing import Any
 import jax
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining
-from sleepmami_jax.models.flops import peak_flops, step_flops
+from sleepmami_jax.models.chips import peak_flops
+from sleepmami_jax.models.flops import step_flops
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.training.metrics import Journal
 

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.sleepmami import create, structure
-from sleepmami_jax.training.phases.finetune import finetuning
-from sleepmami_jax.training.phases.macro import macro_pretraining
-from sleepmami_jax.training.phases.micro import micro_pretraining
+from sleepmami_jax.training.phases.finetune import finetuning, finetuning_batches, finetuning_shapes
+from sleepmami_jax.training.phases.macro import macro_batches, macro_pretraining, macro_shapes
+from sleepmami_jax.training.phases.micro import micro_batches, micro_pretraining, micro_shapes
 from sleepmami_jax.training.phases.phase import Phase
 
-__all__ = ["Phase", "build"]
+__all__ = ["Phase", "build", "plan"]
+
+_KINDS = {
+    MicroPretraining: (micro_pretraining, micro_batches, micro_shapes),
+    MacroPretraining: (macro_pretraining, macro_batches, macro_shapes),
+    Finetuning: (finetuning, finetuning_batches, finetuning_shapes),
+}
 
 
-def build(experiment: Experiment, start: ModelFolder | None, workdir: Path, progress: Callable) -> Phase:
-    """The phase of an experiment.
+def build(
+    experiment: Experiment, start: ModelFolder | None, workdir: Path, progress: Callable, rows: Sequence[int]
+) -> Phase:
+    """The phase of an experiment, with its data.
 
     Args:
       start: the model to begin with; None begins with random parameters.
       workdir: where embeddings of a frozen Micro-Encoder are kept.
       progress: `(description, total) -> tick`, shows long preparations.
+      rows: those of each batch that this process reads.
     """
     if start is None:
         graph, params = create(experiment.model, experiment.seed, experiment.compute)
     else:
         graph, _ = structure(experiment.model, experiment.compute)
         params = {name: jnp.asarray(value) for name, value in start.params.items()}
-    make = {
-        MicroPretraining: micro_pretraining,
-        MacroPretraining: macro_pretraining,
-        Finetuning: finetuning,
-    }[type(experiment.objective)]
-    return make(experiment, graph, params, workdir, progress)
+    make, batches, _ = _KINDS[type(experiment.objective)]
+    phase = make(experiment, graph, params, Rngs(experiment.seed + 1))
+    return replace(phase, batches=batches(experiment, params, workdir, progress, rows))
+
+
+def plan(experiment: Experiment):
+    """The phase without data or numbers, its parameters as shapes, and the shapes of a global batch."""
+    graph, params = structure(experiment.model, experiment.compute)
+    make, _, shapes = _KINDS[type(experiment.objective)]
+    phase = make(experiment, graph, params, Rngs(None))
+    params = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in phase.params.items()}
+    return replace(phase, params=params), shapes(experiment)

@@ -6,38 +6,69 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from data_pipeline.night import EPOCH_S, Modality
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
+from sleepmami_jax.data.batches import Batches
+from sleepmami_jax.data.labels import SECOND_LABELS
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
+from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.objectives.masked import places_there, sample_hidden
 from sleepmami_jax.tasks.supervised import task_losses
-from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, signal_windows
+from sleepmami_jax.training.phases.phase import (
+    Phase,
+    modules,
+    router_loss,
+    shapes_of,
+    signal_window_shapes,
+    signal_windows,
+)
 
 
-def finetuning(experiment: Experiment, graph, params, workdir, progress) -> Phase:
-    """Arguments as in `phases.build`, and the model's structure and parameters."""
+def finetuning(experiment: Experiment, graph, params, rngs: Rngs) -> Phase:
+    """The phase without its data; the model's structure and parameters. The loss has none of its own."""
     config: Finetuning = experiment.objective
     if not experiment.data.scored:
         raise ConfigError("data.scored: fine-tuning learns from labels; set data.scored=true")
     # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
     macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
-    trainable = (*macro, "seconds/", "heads/")
-    if config.freeze_micro:
-        out = embeddings_folder(experiment, workdir)
-        folders = embed_nights(
-            experiment.model, params, frozen_digest(params), experiment.data, out, progress
-        )
-        batches = embedded_windows(
-            folders, experiment.data, config.epochs, batch=config.batch, seed=experiment.seed
-        )
-    else:
-        trainable = (*trainable, "micro/")
-        batches = signal_windows(experiment, config.epochs)
-    return Phase(params, trainable, finetune_loss(experiment, graph), batches, config.batch)
+    trainable = (
+        (*macro, "seconds/", "heads/") if config.freeze_micro else (*macro, "seconds/", "heads/", "micro/")
+    )
+    return Phase(params, trainable, finetune_loss(experiment, graph), config.batch)
+
+
+def finetuning_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
+    """Arguments as in `phases.build`."""
+    config: Finetuning = experiment.objective
+    if not config.freeze_micro:
+        return signal_windows(experiment, config.epochs, rows)
+    out = embeddings_folder(experiment, workdir)
+    folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
+    return embedded_windows(
+        folders, experiment.data, config.epochs, global_batch=config.batch, seed=experiment.seed, rows=rows
+    )
+
+
+def finetuning_shapes(experiment: Experiment):
+    """Shapes of a global batch."""
+    config: Finetuning = experiment.objective
+    if not config.freeze_micro:
+        return signal_window_shapes(experiment, config.epochs)
+    tokens = (1, config.epochs, layout(experiment.model.modalities).total)
+    window = {
+        "tokens": np.zeros((*tokens, experiment.model.micro.dim), np.float16),
+        "ok": np.zeros(tokens, bool),
+        "stage": np.zeros((1, config.epochs), np.int32),
+        "seconds": {task: np.zeros((1, config.epochs, EPOCH_S), np.int8) for task in SECOND_LABELS},
+        "night": np.zeros(1, np.int32),
+        "epoch": np.zeros(1, np.int32),
+    }
+    return shapes_of(window, config.batch)
 
 
 def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
@@ -51,7 +82,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
         return sample_hidden(keys, present, config.drop_modality)
 
     def loss(params, batch, keys, axes):
-        model, _ = modules(graph, None, params, experiment.compute, axes)
+        model, _ = modules(graph, None, params)
         n, e = batch["stage"].shape
         balance, metrics = 0.0, {}
         if config.freeze_micro:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from data_pipeline.night import Modality
+from data_pipeline.night import Demographics, Modality
 from sleepmami_jax.config import Experiment, MacroPretraining
+from sleepmami_jax.data.arrays import demographics_arrays
+from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
 from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
@@ -20,32 +23,59 @@ from sleepmami_jax.objectives.contrastive import unit
 from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
 from sleepmami_jax.objectives.parts import in_parts
 from sleepmami_jax.objectives.reduce import global_mean
-from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, signal_windows, with_objective
+from sleepmami_jax.training.phases.phase import (
+    Phase,
+    modules,
+    router_loss,
+    shapes_of,
+    signal_window_shapes,
+    signal_windows,
+    with_objective,
+)
 
 
-def macro_pretraining(experiment: Experiment, graph, params, workdir, progress) -> Phase:
-    """Arguments as in `phases.build`, and the model's structure and parameters."""
+def macro_pretraining(experiment: Experiment, graph, params, rngs: Rngs) -> Phase:
+    """The phase without its data; the model's structure and parameters, and what draws those of the loss."""
     config: MacroPretraining = experiment.objective
-    projection = Linear(
-        experiment.model.macro.dim, experiment.model.projection_dim, rngs=Rngs(experiment.seed + 1)
-    )
+    projection = Linear(experiment.model.macro.dim, experiment.model.projection_dim, rngs=rngs)
     project_graph, params = with_objective(params, projection)
-    trainable = ("macro/", "objective/")
-    if config.freeze_micro:
-        where = layout(experiment.model.modalities)
-        out = embeddings_folder(experiment, workdir)
-        folders = embed_nights(
-            experiment.model, params, frozen_digest(params), experiment.data, out, progress
-        )
-        means = jax.jit(lambda x, ok: epoch_means(x.astype(jnp.float32), ok, where))
-        batches = embedded_nights(
-            folders, experiment.data, config.night_epochs, means, batch=config.batch, seed=experiment.seed
-        )
-    else:
-        trainable = ("micro/", *trainable)
-        batches = signal_windows(experiment, config.night_epochs)
+    trainable = ("macro/", "objective/") if config.freeze_micro else ("micro/", "macro/", "objective/")
     loss = macro_loss(experiment, graph, project_graph)
-    return Phase(params, trainable, loss, batches, config.batch, accumulates=True)
+    return Phase(params, trainable, loss, config.batch, accumulates=True)
+
+
+def macro_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
+    """Arguments as in `phases.build`."""
+    config: MacroPretraining = experiment.objective
+    if not config.freeze_micro:
+        return signal_windows(experiment, config.night_epochs, rows)
+    where = layout(experiment.model.modalities)
+    out = embeddings_folder(experiment, workdir)
+    folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
+    return embedded_nights(
+        folders,
+        experiment.data,
+        config.night_epochs,
+        jax.jit(lambda x, ok: epoch_means(x.astype(jnp.float32), ok, where)),
+        global_batch=config.batch,
+        seed=experiment.seed,
+        rows=rows,
+    )
+
+
+def macro_shapes(experiment: Experiment):
+    """Shapes of a global batch."""
+    config: MacroPretraining = experiment.objective
+    if not config.freeze_micro:
+        return signal_window_shapes(experiment, config.night_epochs)
+    nights = (1, config.night_epochs, len(Modality))
+    night = {
+        "means": np.zeros((*nights, experiment.model.micro.dim), np.float32),
+        "present": np.zeros(nights, bool),
+        "demographics": {name: v[None] for name, v in demographics_arrays(Demographics()).items()},
+        "night": np.zeros(1, np.int32),
+    }
+    return shapes_of(night, config.batch)
 
 
 def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.GraphDef) -> Callable:
@@ -53,7 +83,7 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
     config: MacroPretraining = experiment.objective
 
     def loss(params, batch, keys, axes):
-        model, project = modules(graph, project_graph, params, experiment.compute, axes)
+        model, project = modules(graph, project_graph, params)
         if config.freeze_micro:
             means, present = batch["means"], batch["present"]
             balance, metrics = 0.0, {}

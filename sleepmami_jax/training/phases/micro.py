@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
+import numpy as np
 from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
-from sleepmami_jax.data.batches import epoch_batches
+from sleepmami_jax.data.arrays import blank_arrays, with_present
+from sleepmami_jax.data.batches import Batches, epoch_batches
 from sleepmami_jax.frozen import model_slots
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout
@@ -22,7 +23,7 @@ from sleepmami_jax.objectives.masked import (
     sample_visible,
     shown_modalities,
 )
-from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, with_objective
+from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, shapes_of, with_objective
 
 
 class MicroObjective(nnx.Module):
@@ -42,21 +43,29 @@ class MicroObjective(nnx.Module):
             self.projection = ModalityProjection(model, rngs=rngs)
 
 
-def micro_pretraining(experiment: Experiment, graph, params, workdir, progress) -> Phase:
-    """Arguments as in `phases.build`, and the model's structure and parameters."""
+def micro_pretraining(experiment: Experiment, graph, params, rngs: Rngs) -> Phase:
+    """The phase without its data; the model's structure and parameters, and what draws those of the loss."""
     config: MicroPretraining = experiment.objective
-    objective = MicroObjective(experiment.model, config, experiment.compute, rngs=Rngs(experiment.seed + 1))
+    objective = MicroObjective(experiment.model, config, experiment.compute, rngs=rngs)
     objective_graph, params = with_objective(params, objective)
-    batches = epoch_batches(
-        experiment.data,
-        model_slots(experiment.model),
-        global_batch=config.batch,
-        seed=experiment.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
     loss = micro_loss(experiment, graph, objective_graph)
-    return Phase(params, ("micro/", "objective/"), loss, batches, config.batch)
+    return Phase(params, ("micro/", "objective/"), loss, config.batch)
+
+
+def micro_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
+    """Arguments as in `phases.build`."""
+    slots = model_slots(experiment.model)
+    batch = experiment.objective.batch
+    return epoch_batches(experiment.data, slots, global_batch=batch, seed=experiment.seed, rows=rows)
+
+
+def micro_shapes(experiment: Experiment):
+    """Shapes of a global batch."""
+    slots = model_slots(experiment.model)
+    epoch = with_present(blank_arrays(1, slots), slots)
+    del epoch["epoch_mask"]
+    places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
+    return shapes_of(epoch | places, experiment.objective.batch)
 
 
 def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx.GraphDef) -> Callable:
@@ -66,7 +75,7 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
     contrast = {"leave_one_out": leave_one_out, "pairwise": pairwise}[config.contrast]
 
     def loss(params, batch, keys, axes):
-        model, objective = modules(graph, objective_graph, params, experiment.compute, axes)
+        model, objective = modules(graph, objective_graph, params)
         there = places_there(batch, where)
         visible = sample_visible(keys, where, config)
         hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)

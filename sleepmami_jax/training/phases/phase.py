@@ -6,20 +6,21 @@ no model folder carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from sleepmami_jax.config import ComputeConfig, Experiment, Finetuning, MacroPretraining, MicroPretraining
+from data_pipeline.night import Demographics
+from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.data.arrays import blank_arrays, demographics_arrays, with_present
 from sleepmami_jax.data.batches import Batches, window_batches
 from sleepmami_jax.frozen import model_slots
-from sleepmami_jax.models.precision import cast
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
-from sleepmami_jax.objectives.reduce import on_each_device
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,20 @@ class Phase:
     Attributes:
       params: of the model and, under "objective/", of the loss.
       trainable: the beginnings of the names of those that are trained.
-      loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `shard_map`.
-      batches: an iterator of numpy batches with `get_state` and `set_state`.
+      loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `training.sharding.shard_loss`, which
+        brings the parameters in the compute dtype.
       global_batch: examples in a batch, over all devices.
       accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
         examples with each other; otherwise the loop may average the gradients of parts.
+      batches: an iterator of numpy batches with `get_state` and `set_state`; None in a plan.
     """
 
     params: Params
     trainable: tuple[str, ...]
     loss: Callable
-    batches: Any
     global_batch: int
     accumulates: bool = False
+    batches: Any = None
 
 
 def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Params]:
@@ -51,17 +53,9 @@ def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Pa
 
 
 def modules(
-    graph: nnx.GraphDef,
-    objective: nnx.GraphDef | None,
-    params: Params,
-    compute: ComputeConfig,
-    axes,
+    graph: nnx.GraphDef, objective: nnx.GraphDef | None, params: Params
 ) -> tuple[SleepMaMi, nnx.Module | None]:
-    """The model and the loss's own module on this device, from all parameters of a phase.
-
-    The one place where the parameters of a loss become modules.
-    """
-    params = cast(on_each_device(params, axes), compute.dtype)
+    """The model and the loss's own module, from all parameters of a phase."""
     own = {n: v for n, v in params.items() if not n.startswith("objective/")}
     extra = {n.removeprefix("objective/"): v for n, v in params.items() if n.startswith("objective/")}
     return merge(graph, own), None if objective is None else merge(objective, extra)
@@ -81,7 +75,23 @@ def router_loss(
     return loss, {f"moe_{key}": value for key, value in router.items()}
 
 
-def signal_windows(experiment: Experiment, epochs: int) -> Batches:
+def shapes_of(arrays, batch: int):
+    """Arrays of one example, with a leading 1, as shapes of so many."""
+    return jax.tree.map(
+        lambda v: jax.ShapeDtypeStruct((batch, *np.shape(v)[1:]), np.asarray(v).dtype), arrays
+    )
+
+
+def signal_window_shapes(experiment: Experiment, epochs: int):
+    """Shapes of the global batch of `signal_windows`."""
+    slots = model_slots(experiment.model)
+    arrays = with_present(blank_arrays(epochs, slots), slots)
+    window = jax.tree.map(lambda v: v[None], arrays | {"demographics": demographics_arrays(Demographics())})
+    places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
+    return shapes_of(window | places, experiment.objective.batch)
+
+
+def signal_windows(experiment: Experiment, epochs: int, rows: Sequence[int]) -> Batches:
     """This process's batches of windows of so many epochs, for a Micro-Encoder that is trained."""
     return window_batches(
         experiment.data,
@@ -89,6 +99,5 @@ def signal_windows(experiment: Experiment, epochs: int) -> Batches:
         epochs=epochs,
         global_batch=experiment.objective.batch,
         seed=experiment.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=rows,
     )

@@ -1,0 +1,20 @@
+#!/bin/bash
+# One task a node, all devices of it: sbatch --nodes=4 experiments/launch/slurm.sh experiments/micro_tiny.py runs/micro
+#
+# Slurm tells the processes of each other. Two minutes before the time limit, or when the job is preempted, all tasks
+# get SIGTERM: the run saves, exits with 75, and is queued again.
+
+#SBATCH --job-name=sleepmami
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=TERM@120
+
+config=$1 workdir=$2
+srun --kill-on-bad-exit=1 sleepmami pretrain --config "$config" --workdir "$workdir" --distributed
+status=$?
+[ "$status" = 75 ] && scontrol requeue "$SLURM_JOB_ID"
+exit "$status"

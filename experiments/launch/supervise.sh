@@ -1,0 +1,32 @@
+#!/bin/sh
+# Starts a run again until it is done, and gives up when it fails three times without a new step:
+#
+#     experiments/launch/supervise.sh runs/micro sleepmami pretrain --config experiments/micro_tiny.py --workdir runs/micro
+#
+# SIGTERM goes to the run, which saves and stops; then so does this script. Its exit status is that of the run.
+
+workdir=$1
+shift
+stop=0 failures=0 before=-1
+trap 'stop=1; kill -TERM "$child" 2>/dev/null' TERM INT
+
+while :; do
+    "$@" &
+    child=$!
+    wait "$child"
+    status=$?
+    if [ "$stop" = 1 ]; then # the first wait ended with the signal, the run is still saving
+        wait "$child"
+        status=$?
+    fi
+    [ "$status" = 0 ] || [ "$stop" = 1 ] && exit "$status"
+    steps=$(wc -l <"$workdir/metrics.jsonl" 2>/dev/null || echo 0)
+    if [ "$steps" -gt "$before" ]; then failures=0; else failures=$((failures + 1)); fi
+    if [ "$failures" -ge 3 ]; then
+        echo "supervise: ended with $status three times at step $steps; giving up" >&2
+        exit "$status"
+    fi
+    before=$steps
+    echo "supervise: ended with $status at step $steps; starting again" >&2
+    sleep "${SUPERVISE_PAUSE_S:-10}"
+done

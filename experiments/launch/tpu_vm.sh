@@ -1,0 +1,13 @@
+#!/bin/bash
+# On every worker of a Cloud TPU VM slice, from your own machine:
+#
+#     experiments/launch/tpu_vm.sh NAME ZONE /mnt/runs/micro experiments/micro_tiny.py
+#
+# The workers see the same folders, such as a bucket mounted with gcsfuse or a Filestore. Start it again with the same words after
+# a preemption; the run goes on.
+
+name=$1 zone=$2 workdir=$3 config=$4
+gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="
+    cd ~/sleepmami-jax &&
+    experiments/launch/supervise.sh '$workdir' \
+        .venv/bin/sleepmami pretrain --config '$config' --workdir '$workdir' --distributed"

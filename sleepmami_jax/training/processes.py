@@ -1,0 +1,83 @@
+"""Many processes, one run: how they meet, and how a run is asked to stop."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import threading
+
+import jax
+from jax.experimental import multihost_utils
+
+HEARTBEAT_S = 60
+"""A process that the others have not heard of for so long ends all of them; a supervisor starts them again."""
+STALL_S = 900.0
+"""If no step ends for so long, every thread's stack goes to stderr: what the run hangs in."""
+
+
+class Preempted(RuntimeError):
+    """The run was asked to stop, and its state is saved."""
+
+    exit_code = (
+        os.EX_TEMPFAIL
+    )  # "try again": what supervisors and batch systems take for a reason to start again
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Join the other processes of this run; before anything else is asked of JAX.
+
+    Without arguments Slurm, Open MPI, Cloud TPU and GKE say who there is (see `jax.distributed.initialize`).
+
+    Args:
+      coordinator: "host:port" of process 0, reachable by all.
+      processes: how many there are.
+      process: which one this is, from 0.
+
+    Raises:
+      ValueError: some of the arguments without the others.
+      RuntimeError: the others were not found.
+    """
+    given = [value is not None for value in (coordinator, processes, process)]
+    if any(given) and not all(given):
+        raise ValueError(
+            "--coordinator, --processes and --process go together; leave all out under Slurm or on TPUs"
+        )
+    jax.config.update("jax_enable_preemption_service", True)
+    jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_S)
+
+
+class Preemption:
+    """Listens for SIGTERM, which batch systems and clouds send some seconds before they end a process.
+
+    With many processes the one that hears of it tells the others, and all stop at the same step.
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._alone = jax.process_count() == 1
+        self._before = None
+        if self._alone and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
+
+    def reached(self, step: int) -> bool:
+        """Whether to stop after this step. Every process has to ask after every step."""
+        if self._alone:
+            return self._asked.is_set()
+        return multihost_utils.reached_preemption_sync_point(step)
+
+    def close(self) -> None:
+        """SIGTERM does again what it did before."""
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+class Watchdog:
+    """Shows where a run stands when no step ends."""
+
+    def stepped(self) -> None:
+        """A step has ended; the clock starts anew."""
+        faulthandler.dump_traceback_later(STALL_S)
+
+    def close(self) -> None:
+        faulthandler.cancel_dump_traceback_later()

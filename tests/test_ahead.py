@@ -1,0 +1,115 @@
+"""What a compiled step moves between devices, and the compilation for a TPU that is not here."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.training.collectives import Collective, collectives
+from sleepmami_jax.training.phases import plan
+from tests.meshes import mesh_of
+
+WHOLE, SPLIT = P(), P("data")
+
+
+def program_of(function, *arguments, out=WHOLE):
+    run = jax.shard_map(function, mesh=mesh_of(4), in_specs=SPLIT, out_specs=out, check_vma=False)
+    return jax.jit(run).lower(*arguments).compile().as_text()
+
+
+def found(function, *arguments, **options):
+    return collectives(program_of(function, *arguments, **options), 4)
+
+
+def test_collectives_are_read_from_the_program():
+    x = jnp.ones((16, 32), jnp.float32)
+    (gather,) = found(lambda x: jax.lax.all_gather(x, "data", tiled=True), x)
+    assert gather == Collective("all-gather", 16 * 32 * 4, 4, 1)
+    assert gather.sent == 16 * 32 * 4 * 3 / 4
+    (reduce,) = found(lambda x: jax.lax.psum(x, "data"), x)
+    assert reduce == Collective("all-reduce", 4 * 32 * 4, 4, 1)
+    assert reduce.sent == 2 * 4 * 32 * 4 * 3 / 4
+    (scatter,) = found(lambda x: jax.lax.psum_scatter(x, "data", tiled=True), x, out=SPLIT)
+    assert scatter == Collective("reduce-scatter", 32 * 4, 4, 1)
+    assert scatter.sent == 32 * 4 * 3
+    (swap,) = found(lambda x: jax.lax.all_to_all(x, "data", 1, 0, tiled=True), x, out=SPLIT)
+    assert (swap.kind, swap.group) == ("all-to-all", 4)
+    assert not found(lambda x: x.sum(keepdims=True), x, out=SPLIT)
+
+
+def test_a_collective_in_a_loop_counts_as_often_as_it_runs():
+    def loop(x):
+        return jax.lax.scan(lambda carry, _: (jax.lax.psum(carry, "data") / 4, None), x, length=7)[0]
+
+    (reduce,) = found(loop, jnp.ones((16, 32)))
+    assert reduce.times == 7
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        MicroPretraining(batch=4, decoder_dim=16),
+        MacroPretraining(batch=4, night_epochs=16),
+        MacroPretraining(batch=4, night_epochs=8, freeze_micro=False),
+        Finetuning(batch=4, epochs=6),
+        Finetuning(batch=4, epochs=6, freeze_micro=False),
+    ],
+    ids=["micro", "macro", "macro from signals", "finetuning", "finetuning of all"],
+)
+def test_a_plan_has_the_shapes_of_the_real_thing(tiny, prepared, tmp_path, objective):
+    from dataclasses import replace
+
+    from sleepmami_jax.training.phases import build
+
+    data = replace(prepared, scored=isinstance(objective, Finetuning))
+    experiment = Experiment("plan", objective, data, tiny)
+    planned, batch = plan(experiment)
+    real = build(experiment, None, tmp_path, lambda *_: lambda: None, range(objective.batch))
+    shapes = {name: (v.shape, v.dtype) for name, v in real.params.items()}
+    assert {name: (v.shape, v.dtype) for name, v in planned.params.items()} == shapes
+    assert planned.trainable == real.trainable
+    first = next(real.batches)
+    real.batches.close()
+    jax.tree.map(lambda v, s: np.testing.assert_equal((v.shape, v.dtype), (s.shape, s.dtype)), first, batch)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_the_step_compiles_for_a_tpu_that_is_not_here(tmp_path):
+    root = Path(__file__).parents[1]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(root), *sys.path]),
+        "TPU_SKIP_MDS_QUERY": "1",
+    }
+    environment |= {"TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
+    (tmp_path / "small.py").write_text(
+        "from experiments.micro_tiny import get_config as base\n"
+        "from dataclasses import replace\n"
+        "from sleepmami_jax.config import ComputeConfig, MeshConfig, MicroPretraining\n"
+        "from sleepmami_jax.models.sizes import size\n"
+        "def get_config():\n"
+        "    return replace(base(), model=size('small'), objective=MicroPretraining(batch=64),\n"
+        "        mesh=MeshConfig(fsdp=2), compute=ComputeConfig('bfloat16', 'names', True))\n"
+    )
+    command = [sys.executable, "-m", "sleepmami_jax.cli", "compile", "--config", str(tmp_path / "small.py")]
+    run = subprocess.run(
+        [*command, "--topology", "v5e:2x2"],
+        env=environment | {"GLIBC_TUNABLES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout[run.stdout.index("{") :])
+    assert (report["chip"], report["chips"], report["mesh"]["fsdp"]) == ("TPU v5 lite", 4, 2)
+    assert 0 < report["arguments_bytes"] + report["temporary_bytes"] < 0.1 * report["hbm_bytes"]
+    assert {"all-gather", "reduce-scatter"} <= report["collectives"].keys()
+    # Weights and contrastive embeddings are gathered, signals and activations never: the largest are a block's experts.
+    assert report["largest_gather_bytes"] <= 8 * 128 * 256 * 4
