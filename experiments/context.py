@@ -9,8 +9,8 @@ Simulated nights, three seeds, 5 and 30 labelled nights, the same frozen Micro-E
     macro, untrained    Macro-Encoder with random weights, trained with the heads
     macro, pretrained   the same, from DGCL
 
-Half an hour of runs. 30 scored nights reach, in stages (macro-F1), breathing events and arousals (F1): micro only 0.984,
-0.80, 0.34; with neighbours 0.984, 0.92, 0.46; macro, untrained 0.991, 0.88, 0.45; pretrained 0.991, 0.91, 0.44
+Half an hour of runs. 30 scored nights reach, in stages (macro-F1), breathing events and arousals (F1): micro only
+0.984, 0.80, 0.34; with neighbours 0.984, 0.92, 0.46; macro, untrained 0.991, 0.88, 0.45; pretrained 0.991, 0.91, 0.44
 (`experiments/results/context`).
 
 Arousals and breathing events are micro-events: whether pretraining the Macro-Encoder helps to find them is the
