@@ -1,0 +1,42 @@
+"""The script that starts a run again until it is done."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+SUPERVISE = Path(__file__).parents[1] / "experiments" / "launch" / "supervise.sh"
+
+
+def supervise(workdir, script):
+    """`script` as the run, in the shell; its workdir is $W."""
+    environment = os.environ | {"SUPERVISE_PAUSE_S": "0", "W": str(workdir)}
+    command = [SUPERVISE, workdir, "sh", "-c", script]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_run_that_gets_on_is_started_until_it_is_done(tmp_path):
+    run = supervise(tmp_path, 'echo step >> "$W/metrics.jsonl"; [ $(wc -l < "$W/metrics.jsonl") -ge 6 ]')
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 0
+    assert said.count("starting again") == 5
+
+
+def test_a_run_that_does_not_get_on_is_given_up(tmp_path):
+    run = supervise(tmp_path, 'echo start >> "$W/starts"; exit 3')
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 3 and "giving up" in said
+    assert (tmp_path / "starts").read_text().split() == ["start"] * 3
+
+
+def test_a_signal_reaches_the_run_and_ends_both(tmp_path):
+    waits = "trap 'sleep 0.5; echo saved; exit 75' TERM; touch \"$W/ready\"; while :; do sleep 0.05; done"
+    run = supervise(tmp_path, waits)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.05)
+    run.send_signal(signal.SIGTERM)
+    said, errors = run.communicate(timeout=30)
+    assert run.returncode == 75 and said == "saved\n" and not errors
