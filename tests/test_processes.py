@@ -12,9 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipeline.prepare import PrepareConfig, prepare
-from tests.nights import load_random_night, write_recordings
-
 STEPS, BATCH = 8, 8
 WORKER = """
 import json, sys, zlib
@@ -72,12 +69,8 @@ loop.train(experiment, Path(workdir), quiet=True)
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared")
-    write_recordings(folder / "recordings", range(4))
-    whole = PrepareConfig(val_share=0.0, test_share=0.0)
-    prepare([folder / "recordings"], folder / "shards", config=whole, load=load_random_night)
-    return folder / "shards"
+def shards(prepared):
+    return prepared.shards[0].folder
 
 
 def free_port() -> int:
