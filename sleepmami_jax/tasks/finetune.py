@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+
 from sleepmami_jax.config import Experiment
 from sleepmami_jax.evaluation.evaluate import calibrate
 from sleepmami_jax.export.folder import load_model, save_model
@@ -24,5 +26,6 @@ def finetune(
     folder = load_model(path)
     embeddings = embeddings_folder(experiment, Path(workdir))
     thresholds, how = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))
-    save_model(replace(folder, thresholds=thresholds, card={**folder.card, "thresholds": how}), path)
+    if jax.process_index() == 0:  # of many processes all have fitted the same
+        save_model(replace(folder, thresholds=thresholds, card={**folder.card, "thresholds": how}), path)
     return path

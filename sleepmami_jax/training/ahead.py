@@ -40,6 +40,7 @@ class Compiled:
       traffic_bytes: that XLA expects a step to move to and from memory, loops counted once.
       collectives: bytes that a chip sends in a step, and operations, by kind.
       largest_gather_bytes: of the largest all-gather.
+      compute_s, memory_s, link_s: seconds of a step if the chip did only that, at the rates of `models.chips`.
     """
 
     topology: str
