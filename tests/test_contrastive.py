@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from sleepmami_jax.config import KernelConfig
 from sleepmami_jax.objectives.contrastive import leave_one_out, pairwise, unit
+from sleepmami_jax.objectives.demographic import dgcl
+from sleepmami_jax.training.collectives import collectives
 from sleepmami_jax.training.sharding import AXES
 from tests.meshes import BATCH, M, mesh_of, on_one_device, same_on_four
 
@@ -36,7 +39,7 @@ def leave_one_out_by_loops(raw, present, log_scale):
         back = np.array([rest(b, m) @ z[g, m] for g in rivals]) * np.exp(log_scale)
         own = rivals.index(b)
         losses += [np.log(np.exp(v).sum()) - v[own] for v in (forth, back)]
-        found.append(forth.argmax() == own)
+        found += [forth.argmax() == own, back.argmax() == own]
     return np.mean(losses), np.mean(found)
 
 
@@ -117,3 +120,28 @@ def test_blocks_of_keys_bound_the_memory_of_the_logits():
         return jax.jit(jax.grad(sharded)).lower(z, present).compile().memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(64) < 0.3 * temporary_bytes(512)
+
+
+@pytest.mark.parametrize("objective", ["leave_one_out", "dgcl"])
+def test_no_device_holds_the_global_batch(objective):
+    """Twice as many devices with as many rows each: the same memory on each but for a number a row and device."""
+    rows, width = 128, 64
+
+    def program(devices):
+        def loss(z, facts):
+            if objective == "dgcl":
+                return dgcl(z.swapaxes(0, 1)[:2], facts["people"], KernelConfig(), 0.1, AXES)[0]
+            return leave_one_out(z, facts["present"], z[0, 0, 0], AXES)[0]
+
+        n = rows * devices
+        people = {name: jnp.zeros(n) for name in ("age_years", "bmi", "sex")}
+        people |= {f"{name}_known": jnp.ones(n, bool) for name in people}
+        facts = {"present": jnp.ones((n, M), bool), "people": people}
+        sharded = jax.shard_map(loss, mesh=mesh_of(devices), in_specs=P(AXES), out_specs=P())
+        return jax.jit(jax.grad(sharded)).lower(jnp.zeros((n, M, width)), facts).compile()
+
+    two, four = program(2), program(4)
+    assert {c.kind for c in collectives(four.as_text(), 4)} == {"collective-permute", "all-reduce"}
+    more = four.memory_analysis().temp_size_in_bytes - two.memory_analysis().temp_size_in_bytes
+    a_visitor = rows * (2 if objective == "dgcl" else M) * width * 4
+    assert more < 0.5 * a_visitor

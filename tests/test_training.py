@@ -92,7 +92,7 @@ GOLDEN = {
         "step": 2,
         "amplitude": 0.5275,
         "contrast": 2.7002,
-        "contrast_accuracy": 0.17021,
+        "contrast_accuracy": 0.14894,
         "gradient_norm": 4.634,
         "learning_rate": 0.0005,
         "loss": 4.1912,

@@ -8,9 +8,12 @@ modality that is missing asks nothing and is nobody's rival.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from data_pipeline.night import Modality
@@ -20,7 +23,8 @@ from sleepmami_jax.models.macro import masked_mean
 from sleepmami_jax.models.micro import Tokens
 from sleepmami_jax.models.transformer import MASKED
 from sleepmami_jax.objectives.parts import in_parts
-from sleepmami_jax.objectives.reduce import gather, global_index, global_mean
+from sleepmami_jax.objectives.reduce import global_index, global_mean
+from sleepmami_jax.objectives.ring import around
 
 HOTTEST = math.log(100.0)  # the inverse temperature is learnt up to here, as in CLIP
 KEY_BLOCK = 1024  # keys compared at once
@@ -62,19 +66,11 @@ def leave_one_out(
     axes,
     key_block: int = KEY_BLOCK,
 ) -> tuple[jax.Array, jax.Array]:
-    """The loss over the global batch and the share of modalities that find their own epoch first.
+    """The loss over the global batch and the share of questions whose own key is the nearest.
 
     Each modality against the mean of the epoch's others, both ways.
     """
-    z = jnp.where(present[..., None], z, 0.0)
-    rest = unit(z.sum(1, keepdims=True) - z)
-    valid = present & (present.sum(1, keepdims=True) > 1)  # (B, M)
-    everyone_valid = gather(valid, axes)
-    forth, found = info_nce(z, rest, gather(rest, axes), everyone_valid, log_scale, axes, key_block)
-    back, _ = info_nce(rest, z, gather(z, axes), everyone_valid, log_scale, axes, key_block)
-    loss, _ = global_mean(0.5 * (forth + back), valid, axes)
-    accuracy, _ = global_mean(found, valid, axes)
-    return loss, accuracy
+    return info_nce(_each_and_rest, z, present, log_scale, axes, key_block)
 
 
 def pairwise(
@@ -85,46 +81,65 @@ def pairwise(
     key_block: int = KEY_BLOCK,
 ) -> tuple[jax.Array, jax.Array]:
     """As `leave_one_out`, for every pair of modalities that an epoch has, both ways (CLIP; Radford et al. 2021)."""
-    everyone, exists = gather(z, axes), gather(present, axes)
+    return info_nce(_pairs, z, present, log_scale, axes, key_block)
 
-    def against(shift):  # each modality asks the one so many places further on
-        queries = jnp.roll(z, shift, 1)
-        loss, found = info_nce(queries, z, everyone, exists, log_scale, axes, key_block)
-        return loss, found, jnp.roll(present, shift, 1) & present
 
-    losses, found, valid = jax.lax.map(against, jnp.arange(1, z.shape[1]))
-    loss, _ = global_mean(losses, valid, axes)
-    accuracy, _ = global_mean(found, valid, axes)
-    return loss, accuracy
+def _each_and_rest(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Queries and keys (B, 2M, P), which queries are asked and which keys there are (B, 2M)."""
+    z = jnp.where(present[..., None], z, 0.0)
+    rest = unit(z.sum(1, keepdims=True) - z)
+    valid = jnp.tile(present & (present.sum(1, keepdims=True) > 1), (1, 2))
+    return jnp.concatenate([z, rest], 1), jnp.concatenate([rest, z], 1), valid, valid
+
+
+def _pairs(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """As `_each_and_rest`, with a query for each ordered pair of modalities."""
+    ask, answer = np.nonzero(~np.eye(z.shape[1], dtype=bool))
+    exists = present[:, answer]
+    return z[:, ask], z[:, answer], present[:, ask] & exists, exists
 
 
 def info_nce(
-    queries: jax.Array,  # (B, M, P) unit vectors
-    keys: jax.Array,  # (B, M, P) unit vectors, to each query its own
-    everyone: jax.Array,  # (G, M, P) keys of the global batch
-    exists: jax.Array,  # (G, M) which of them there are
+    questions: Callable,
+    z: jax.Array,  # (B, M, P) unit vectors
+    present: jax.Array,  # (B, M)
     log_scale: jax.Array,
     axes,
     key_block: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """-log softmax of each query's own key among those of the global batch (B, M), and is it the nearest (B, M).
+    """The mean of -log softmax of each own key among those of the global batch, and how often it is the nearest.
 
-    Logits of `key_block` keys at a time are in memory, (B, M, key_block) float32, and computed again in the backward
-    pass: 65,536 epochs on 64 devices would otherwise take 1.6 GB each way on each.
+    Keys come around the ring of devices. Logits of `key_block` of them at a time are in memory, (B, Q, key_block)
+    float32, and computed again in the backward pass: 65,536 epochs on 64 devices would otherwise take 3 GB on each.
+
+    Args:
+      questions: `(z, present) -> queries, keys, asked, exist`, (B, Q, P) and (B, Q).
     """
     scale = jnp.exp(jnp.minimum(log_scale, HOTTEST))
-    own = global_index(len(queries), axes)
+    queries, keys, asked, _ = questions(z, present)
     right = (queries * keys).sum(-1) * scale
+    facts = (present, global_index(len(z), axes))
+    total, best = around(partial(_against, questions, key_block), scale, z, facts, axes)
+    loss, _ = global_mean(jax.nn.logsumexp(total, (0, 1)) - right, asked, axes)
+    accuracy, _ = global_mean(right > best.max((0, 1)), asked, axes)
+    return loss, accuracy
 
-    def block(keys, exists, place):  # (K, M, P), (K, M), (K,) -> logsumexp and best rival, (B, M)
-        logits = jnp.einsum("bmp,kmp->bmk", queries, keys, precision="highest") * scale
-        logits = jnp.where(exists.T[None], logits, MASKED)
-        rivals = jnp.where((place == own[:, None])[:, None], MASKED, logits)
+
+def _against(questions, key_block, scale, own, guest):
+    """(blocks, B, Q): the logsumexp of one's own queries against the guest's keys, and the best rival."""
+    (z, (present, place)), (other, (other_present, other_place)) = own, guest
+    queries, *_ = questions(z, present)
+    _, keys, _, exist = questions(other, other_present)
+
+    def block(keys, exist, their_place):  # (K, Q, P), (K, Q), (K,)
+        logits = jnp.einsum("bqp,kqp->bqk", queries, keys, precision="highest") * scale
+        logits = jnp.where(exist.T[None], logits, MASKED)
+        rivals = jnp.where((their_place == place[:, None])[:, None], MASKED, logits)
         return jax.nn.logsumexp(logits, -1), rivals.max(-1)
 
-    n = len(everyone)
-    pad = -n % min(key_block, n)
-    rows = (everyone, exists, jnp.arange(n))
-    rows = jax.tree.map(lambda v: jnp.pad(v, [(0, pad)] + [(0, 0)] * (v.ndim - 1)), rows)
-    total, best = in_parts(block, (n + pad) // min(key_block, n), *rows)
-    return jax.nn.logsumexp(total, 0) - right, right > best.max(0)
+    n = len(other)
+    size = min(key_block, n)
+    rows = jax.tree.map(
+        lambda v: jnp.pad(v, [(0, -n % size)] + [(0, 0)] * (v.ndim - 1)), (keys, exist, other_place)
+    )
+    return in_parts(block, -(-n // size), *rows)

@@ -15,12 +15,15 @@ and is known of both, of which there must be one; otherwise 0. This is supervise
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from sleepmami_jax.config import KernelConfig
 from sleepmami_jax.models.transformer import MASKED
-from sleepmami_jax.objectives.reduce import gather, global_index, global_mean
+from sleepmami_jax.objectives.reduce import global_index, global_mean
+from sleepmami_jax.objectives.ring import around
 
 
 def similarity(
@@ -63,30 +66,39 @@ def dgcl(
     axes,
 ) -> tuple[jax.Array, jax.Array]:
     """The loss over the global batch and the share of views whose nearest neighbour is the other view."""
-    n = z.shape[1]
     z = z.astype(jnp.float32)
-    everyone = jnp.concatenate([gather(z[0], axes), gather(z[1], axes)])  # (2G, P)
-    others = jax.tree.map(lambda v: gather(v, axes), people)
-    total = everyone.shape[0] // 2
-    own = global_index(n, axes)
-    same = jnp.arange(total)[None] == own[:, None]
-    alike = jnp.tile(similarity(people, others, same, kernel), (1, 2))  # (N, 2G)
-
-    def view(i):
-        logits = jnp.matmul(z[i], everyone.T, precision="highest") / temperature  # (N, 2G)
-        itself = jnp.arange(2 * total)[None] == (own + i * total)[:, None]
-        logits = jnp.where(itself, MASKED, logits)
-        target = jnp.where(itself, 0.0, alike)
-        # Without the identity kernel a night may be like no other: its loss is then 0, not 0/0.
-        target = target / jnp.maximum(target.sum(-1, keepdims=True), 1e-12)
-        log_p = jax.nn.log_softmax(logits, -1)
-        loss = -(target * jnp.where(itself, 0.0, log_p)).sum(-1)
-        return loss, logits.argmax(-1) == own + (1 - i) * total
-
-    losses, found = zip(view(0), view(1), strict=True)
-    loss, _ = global_mean(jnp.stack(losses), 1.0, axes)
-    accuracy, _ = global_mean(jnp.stack(found), 1.0, axes)
+    facts = (people, global_index(z.shape[1], axes))
+    compare = partial(_against, kernel, temperature)
+    total, agreement, weight, other_view, rival = around(compare, (), z, facts, axes)
+    # Without the identity kernel a night may be like no other: its loss is then 0, not 0/0.
+    weight = weight.sum(0)
+    losses = (weight * jax.nn.logsumexp(total, 0) - agreement.sum(0)) / jnp.maximum(weight, 1e-12)
+    loss, _ = global_mean(losses, 1.0, axes)
+    accuracy, _ = global_mean(other_view.max(0) > rival.max(0), 1.0, axes)
     return loss, accuracy
+
+
+def _against(kernel: KernelConfig, temperature: float, _, own, guest) -> tuple[jax.Array, ...]:
+    """Of each of one's own views against both views of the guest's nights, (2, N) each.
+
+    The logsumexp of the logits, their sum weighted by how alike the nights are, the sum of these weights, the logit of
+    the night's other view and the largest of the others. A view is not compared with itself.
+    """
+    (z, (people, place)), (their_z, (their_people, their_place)) = own, guest
+    same = place[:, None] == their_place[None]  # (N, K)
+    alike = similarity(people, their_people, same, kernel)
+    logits = jnp.einsum("vnp,wkp->vnwk", z, their_z, precision="highest") / temperature
+    itself = same[None, :, None] & jnp.eye(2, dtype=bool)[:, None, :, None]  # (2, N, 2, K)
+    partner = same[None, :, None] & ~itself
+    target = jnp.where(itself, 0.0, alike[None, :, None])
+    others = jnp.where(itself, MASKED, logits)
+    return (
+        jax.nn.logsumexp(others, (2, 3)),
+        (target * jnp.where(itself, 0.0, logits)).sum((2, 3)),
+        target.sum((2, 3)),
+        jnp.where(partner, logits, MASKED).max((2, 3)),
+        jnp.where(partner, MASKED, others).max((2, 3)),
+    )
 
 
 def standardise(x: jax.Array, axes) -> jax.Array:
