@@ -16,7 +16,8 @@ import pytest
 
 from sleepmami_jax.cli import _parse, _run
 from sleepmami_jax.config import ConfigError
-from sleepmami_jax.sweep.launch import Local, launch
+from sleepmami_jax.sweep.launch import launch
+from sleepmami_jax.sweep.local import Local
 from sleepmami_jax.sweep.plan import Plot, load_sweep
 from sleepmami_jax.sweep.plots import write_plots
 from sleepmami_jax.sweep.result import Result, do_run, read_results
@@ -76,16 +77,18 @@ class Here:
         self.fails, self.begun, self.at_once = set(fails), [], []
         self._running: dict[str, list[str]] = {}
 
-    def start(self, name, command, log):
-        self.begun.append(name)
-        self._running[name] = command
-        self.at_once.append(len(self._running))
-        log.write_text("no luck\n")
+    def start(self, jobs):
+        for job in jobs:
+            self.begun.append(job.run)
+            self._running[job.run] = job.command
+            self.at_once.append(len(self._running))
+            job.log.write_text("no luck\n")
 
     def ended(self):
         name = next(iter(self._running))
         words = self._running.pop(name)[4:]
-        return {name: 1 if name in self.fails else _run(_parse(["sleepmami", *words]))}
+        failed = name in self.fails or _run(_parse(["sleepmami", *words]))
+        return {name: "no luck" if failed else None}
 
     def stop(self):
         assert not self._running
@@ -173,8 +176,8 @@ def test_means_are_over_seeds(file, workdir):
 def test_a_table_has_the_factors_in_the_order_of_the_runs():
     """Whatever order a run writes them in, and not by the alphabet."""
     runs = {
-        "a": Result({"width": 2, "net": "fine", "seed": 0}, {"fish": 1.0}, 1.0, ""),
-        "b": Result({"net": "fine", "width": 2, "seed": 1}, {"fish": 2.0}, 1.0, ""),
+        "a": Result({"width": 2, "net": "fine", "seed": 0}, {"fish": 1.0}, 1.0),
+        "b": Result({"net": "fine", "width": 2, "seed": 1}, {"fish": 2.0}, 1.0),
     }
     (both,) = groups(runs)
     assert list(both.factors) == ["width", "net"] and both.n == 2
@@ -185,7 +188,7 @@ def test_words_and_legend_of_a_plot_can_be_read(tmp_path, monkeypatch):
 
     nets = ["a net with a long name", "another net with a long name", *(f"net number {i}" for i in range(9))]
     results = {
-        f"{net}-{boat}": Result({"net": net, "boat": boat}, {"fish": float(i), "crabs_f1": i % 3}, 1.0, "")
+        f"{net}-{boat}": Result({"net": net, "boat": boat}, {"fish": float(i), "crabs_f1": i % 3}, 1.0)
         for i, (net, boat) in enumerate(itertools.product(nets, ("rowed", "sailed")))
     }
     drawn = []
