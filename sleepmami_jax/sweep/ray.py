@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tqdm import tqdm
+
 from data_pipeline.cluster import connect
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.launch import Job
@@ -42,11 +44,14 @@ class Ray:
     def start(self, jobs: Sequence[Job]) -> None:
         if self._ray is None:
             import data_pipeline
+            import experiments
             import sleepmami_jax
 
-            self._ray = connect(self._address, data_pipeline, sleepmami_jax)
+            self._ray = connect(self._address, data_pipeline, sleepmami_jax, experiments)
             if not any(_has(node, self._resources) for node in self._ray.nodes()):
-                print(f"no node of the cluster has {self._words()} yet; runs wait for one", file=sys.stderr)
+                tqdm.write(
+                    f"no node of the cluster has {self._words()} yet; runs wait for one", file=sys.stderr
+                )
         others = {name: number for name, number in self._resources.items() if name not in ("CPU", "GPU")}
         task = self._ray.remote(
             num_cpus=self._resources["CPU"],

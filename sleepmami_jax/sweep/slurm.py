@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from tqdm import tqdm
+
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.launch import Job
 from sleepmami_jax.sweep.result import RESULT, alone
@@ -80,7 +82,7 @@ class Slurm:
                 raise
             if str(error) != self._said:
                 self._said = str(error)
-                print(f"{error}\ntrying again", file=sys.stderr)
+                tqdm.write(f"{error}\ntrying again", file=sys.stderr)
         if not ended:
             time.sleep(_POLL_S)
         return ended
@@ -89,14 +91,14 @@ class Slurm:
         self._waiting.clear()
         try:
             if self._running and (tasks := self._in_queue()):
-                print(f"cancelling {len(tasks)} runs in Slurm's queue", file=sys.stderr)
+                tqdm.write(f"cancelling {len(tasks)} runs in Slurm's queue", file=sys.stderr)
                 _call("scancel", *tasks)
                 deadline = time.monotonic() + _PATIENCE_S
                 while self._in_queue() and time.monotonic() < deadline:
                     time.sleep(min(_POLL_S, 1.0))
         except RuntimeError as error:
             names = ",".join(sorted({name for name, _ in self._running}))
-            print(f"{error}\nnot cancelled; do it later: scancel --name={names}", file=sys.stderr)
+            tqdm.write(f"{error}\nnot cancelled; do it later: scancel --name={names}", file=sys.stderr)
         self._running.clear()
         if self._alone is not None:
             self._alone.close()
