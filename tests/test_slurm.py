@@ -171,7 +171,7 @@ def test_how_tasks_ended(workdir, cluster):
 
 
 def test_what_failed_is_submitted_again(workdir, cluster):
-    run = job(workdir, "nets", f"[ -e mended ] && touch {RESULT}")
+    run = job(workdir, "nets", f"[ -e mended ] && sleep 0.3 && touch {RESULT}")
     for expected in ({"nets": "FAILED"}, {"nets": None}):
         launcher = Slurm(workdir)
         launcher.start([run])

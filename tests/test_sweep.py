@@ -148,6 +148,9 @@ def test_order_and_bound(file, workdir):
     assert launcher.at_once[0] == 1 and max(launcher.at_once) == 2
     again = Here()
     assert launch_all(file, workdir, again) == ([], []) and again.begun == []
+    unbounded = Here()
+    assert launch_all(file, workdir.with_name("other"), unbounded, parallel=None) == ([], [])
+    assert unbounded.at_once == [1, *range(1, 7)]
 
 
 def test_means_are_over_seeds(file, workdir):
@@ -232,6 +235,17 @@ def test_a_run_that_was_killed_says_by_what(file, workdir, capsys):
     )
     assert sleepmami(file, workdir, "--only", "coarse-2-0") == 1
     assert "coarse-2-0 failed (ended by SIGKILL)" in capsys.readouterr().err
+
+
+def test_a_run_that_left_no_log_is_reported_all_the_same(file, workdir, capsys):
+    class Silent(Here):
+        def start(self, jobs):
+            super().start(jobs)
+            for job in jobs:
+                job.log.unlink()
+
+    launch_all(file, workdir, Silent(fails=["pond"]))
+    assert "pond failed (no luck), before it wrote anything" in capsys.readouterr().err
 
 
 def test_another_run_of_that_name_is_refused(file, workdir, capsys):
@@ -329,6 +343,16 @@ def test_commands_that_match_nothing(file, workdir, capsys):
     assert sleepmami(file, workdir, "--parallel", "0") == 1 and "at least 1" in capsys.readouterr().err
     assert sleepmami(file.with_name("net.py"), workdir) == 1 and "did you mean" in capsys.readouterr().err
     assert not workdir.exists()
+
+
+def test_options_of_another_launcher_are_refused(file, workdir, capsys):
+    for words in (("--ray", "auto"), ("--launcher", "slurm", "--resources", "GPU=1"), ("--slurm", "time=1")):
+        assert sleepmami(file, workdir, "--dry-run", *words) == 1
+        assert "belongs to --launcher" in capsys.readouterr().err
+    assert sleepmami(file, workdir, "--launcher", "ray", "--resources", "GPU", "--dry-run") == 1
+    assert "--resources GPU: expected a name and a number" in capsys.readouterr().err
+    assert sleepmami(file, workdir, "--launcher", "ray", "--resources", "GPU=1", "--dry-run") == 0
+    assert "to the Ray cluster at 'auto', each with CPU=1 GPU=1: pond" in capsys.readouterr().out
 
 
 def test_help_has_an_example(capsys):
