@@ -495,6 +495,8 @@ def _parser() -> argparse.ArgumentParser:
         "sleepmami sweep --config experiments/context.py --workdir runs/context --only 'micro-only-*'",
     )
     sub.epilog += (
+        "\n  sleepmami sweep --config experiments/context.py --workdir runs/context --launcher slurm "
+        "--slurm gres=gpu:1 time=4:00:00"
         "\n\nA sweep that was stopped goes on when the same command is given again: finished runs are kept.\n"
         "Exit status: 0 finished, 1 a run failed (the others are done), 130 stopped."
     )
@@ -521,7 +523,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--run", dest="run_name", metavar="NAME", help="do this run here and now: what a launcher calls"
     )
-    sub.add_argument(
+    group = sub.add_argument_group("on a cluster", "see docs/scale.md")
+    group.add_argument(
         "--slurm",
         nargs="+",
         action="extend",
@@ -529,8 +532,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OPTION=VALUE",
         help="what sbatch is told of each run, such as partition=gpu gres=gpu:1 time=12:00:00 signal=B:TERM@120",
     )
-    sub.add_argument("--ray", metavar="ADDRESS", help="auto (the default), host:6379 or ray://host:10001")
-    sub.add_argument(
+    group.add_argument("--ray", metavar="ADDRESS", help="auto (the default), host:6379 or ray://host:10001")
+    group.add_argument(
         "--resources",
         nargs="+",
         action="extend",
