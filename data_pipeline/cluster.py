@@ -8,6 +8,7 @@ all nodes run the code of the machine that asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 
 from data_pipeline.workers import Job, ProcessDied, Result
 
@@ -17,10 +18,33 @@ _AHEAD = 2
 """Jobs given out for each core of the cluster: the next one waits at the node when one ends."""
 
 
+def connect(address: str, *packages: ModuleType) -> ModuleType:
+    """Ray, connected to the cluster at `address` ("auto", "host:6379" or "ray://host:10001"); packages are sent along.
+
+    Raises:
+      ValueError: Ray is not installed here.
+      ConnectionError: no cluster answers at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError(
+            "Ray is not installed: pip install 'sleepmami[ray]', here and on every node"
+        ) from error
+    # Workers' output stays with them: 20,000 nights' warnings would bury the progress.
+    ray.init(
+        address=address,
+        runtime_env={"py_modules": list(packages)},
+        log_to_driver=False,
+        logging_level="warning",
+    )
+    return ray
+
+
 def run_on_ray(
     function: Callable[[Job], Result], jobs: Iterable[Job], address: str
 ) -> Iterator[tuple[Job, Result | Exception]]:
-    """As `run_local`, on the cluster at `address` ("auto", "host:6379" or "ray://host:10001").
+    """As `run_local`, on the cluster at `address` (see `connect`).
 
     Few jobs are with the cluster at any time; nodes may join and go. A job whose process or node dies is
     given to another, `TRIES` times in all; then its outcome is `ProcessDied`.
@@ -30,22 +54,11 @@ def run_on_ray(
       ConnectionError: no cluster answers at the address.
       RuntimeError: a node cannot import what the jobs need.
     """
-    try:
-        import ray
-        from ray.exceptions import RayError, RaySystemError, RayTaskError, RuntimeEnvSetupError
-    except ImportError as error:
-        raise ValueError(
-            "Ray is not installed: pip install 'sleepmami[ray]', here and on every node"
-        ) from error
     import data_pipeline
 
-    # Workers' output stays with them: 20,000 nights' warnings would bury the progress.
-    ray.init(
-        address=address,
-        runtime_env={"py_modules": [data_pipeline]},
-        log_to_driver=False,
-        logging_level="warning",
-    )
+    ray = connect(address, data_pipeline)
+    from ray.exceptions import RayError, RaySystemError, RayTaskError, RuntimeEnvSetupError
+
     # Ray would try again without end after want of memory.
     task = ray.remote(num_cpus=1, max_retries=0)(function)
     waiting = iter(jobs)

@@ -251,12 +251,30 @@ def sweep(args) -> int:
     if args.run_name:
         do_run(plan, args.workdir, args.run_name)
         return 0
-    from sleepmami_jax.sweep.launch import Local, run_sweep
+    from sleepmami_jax.sweep.launch import run_sweep
 
-    launcher = {"local": Local}[args.launcher]()
-    return run_sweep(
-        plan, args.workdir, launcher, only=args.only, parallel=args.parallel, dry_run=args.dry_run
-    )
+    launcher = _launcher(args)
+    parallel = 1 if args.parallel is None and args.launcher == "local" else args.parallel
+    return run_sweep(plan, args.workdir, launcher, only=args.only, parallel=parallel, dry_run=args.dry_run)
+
+
+def _launcher(args):
+    from sleepmami_jax.config import ConfigError
+
+    for option, launcher in (("slurm", "slurm"), ("ray", "ray"), ("resources", "ray")):
+        if getattr(args, option) and args.launcher != launcher:
+            raise ConfigError(f"--{option} belongs to --launcher {launcher}, not to {args.launcher}")
+    if args.launcher == "slurm":
+        from sleepmami_jax.sweep.slurm import Slurm
+
+        return Slurm(args.workdir, args.slurm)
+    if args.launcher == "ray":
+        from sleepmami_jax.sweep.ray import Ray
+
+        return Ray(args.ray or "auto", args.resources)
+    from sleepmami_jax.sweep.local import Local
+
+    return Local()
 
 
 def sizes(args) -> int:
@@ -477,19 +495,51 @@ def _parser() -> argparse.ArgumentParser:
         "sleepmami sweep --config experiments/context.py --workdir runs/context --only 'micro-only-*'",
     )
     sub.epilog += (
+        "\n  sleepmami sweep --config experiments/context.py --workdir runs/context --launcher slurm "
+        "--slurm gres=gpu:1 time=4:00:00"
         "\n\nA sweep that was stopped goes on when the same command is given again: finished runs are kept.\n"
         "Exit status: 0 finished, 1 a run failed (the others are done), 130 stopped."
     )
     sub.add_argument("--config", type=Path, required=True, help="an experiment file with sweep()")
     sub.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="where the sweep lives")
-    sub.add_argument("--launcher", choices=("local",), default="local", help="where runs are done")
     sub.add_argument(
-        "--parallel", type=int, default=1, metavar="N", help="runs at once; each alone uses all cores (1)"
+        "--launcher",
+        choices=("local", "slurm", "ray"),
+        default="local",
+        help="where runs are done: here, or on a cluster whose nodes see the same paths (docs/scale.md)",
+    )
+    sub.add_argument(
+        "--parallel",
+        type=int,
+        metavar="N",
+        help="runs at once (here 1, as each uses all cores; a cluster is given all that are ready)",
     )
     sub.add_argument("--only", metavar="GLOB", help="runs of these names, and those that come before them")
-    sub.add_argument("--dry-run", action="store_true", help="list the runs and what is done already")
+    sub.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="list the runs and what is done already, and what would start now",
+    )
     sub.add_argument(
         "--run", dest="run_name", metavar="NAME", help="do this run here and now: what a launcher calls"
+    )
+    group = sub.add_argument_group("on a cluster", "see docs/scale.md")
+    group.add_argument(
+        "--slurm",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="what sbatch is told of each run, such as partition=gpu gres=gpu:1 time=12:00:00 signal=B:TERM@120",
+    )
+    group.add_argument("--ray", metavar="ADDRESS", help="auto (the default), host:6379 or ray://host:10001")
+    group.add_argument(
+        "--resources",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="what a run takes of a Ray node, such as CPU=8 GPU=1 (CPU=1)",
     )
 
     sub = command(

@@ -1,10 +1,20 @@
-"""Preparation on a Ray cluster of two nodes: the same bytes as here, and a dead process or node loses no night."""
+"""Preparation on a Ray cluster of two nodes: the same bytes as here, and a dead process or node loses no night.
+
+And sweeps, whose runs do there what they do here.
+"""
+
+import os
+import signal
+import threading
+import time
 
 import pytest
 
 from data_pipeline.prepare import prepare
+from sleepmami_jax.sweep.ray import Ray
 from tests.loaders import dies_twice_at_two, stays_on_the_doomed_node, stops_for_want_of_space
 from tests.nights import files, load_random_night, write_recordings
+from tests.test_sweep import EXPERIMENT, rows, sleepmami
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]' (340 MB)")
 
@@ -56,3 +66,66 @@ def test_a_node_that_dies_gives_its_night_to_another(tmp_path, cluster):
     assert killed and len(summary.nights) == 5 and not summary.rejected
     prepare([folder], tmp_path / "here", load=load_random_night)
     assert files(tmp_path / "out") == files(tmp_path / "here")
+
+
+def test_a_sweep_on_a_cluster(tmp_path, cluster, capsys):
+    file, workdir = tmp_path / "nets.py", tmp_path / "sweep"
+    file.write_text(EXPERIMENT)
+    words = ("--launcher", "ray", "--ray", cluster.address, "--only", "*-2-0")
+    workdir.mkdir()
+    (workdir / "storm").touch()
+    assert sleepmami(file, workdir, *words) == 1
+    error = capsys.readouterr().err
+    assert "fine-2-0 failed (exit status 1)" in error and "sleepmami: the net is torn" in error
+    assert [row["run"] for row in rows(workdir / "table.csv")] == ["coarse-2-0"]
+    (workdir / "storm").unlink()
+    assert sleepmami(file, workdir, *words, "--parallel", "1", "--resources", "CPU=0.5") == 0
+    assert [row["run"] for row in rows(workdir / "table.csv")] == ["fine-2-0", "coarse-2-0"]
+
+
+def test_a_sweep_that_is_stopped_lets_its_runs_save(tmp_path, cluster, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file, workdir = tmp_path / "nets.py", tmp_path / "sweep"
+    waits = """    import os, signal, time
+    home = dir / "runs" / f"{net}-{width}-{seed}"
+    signal.signal(signal.SIGTERM, lambda *_: ((home / "saved").touch(), os._exit(75)))
+    (home / "at").write_text(os.getcwd())
+    time.sleep(60)
+"""
+    file.write_text(EXPERIMENT.replace("    fish = int(", f"{waits}    fish = int("))
+
+    def begun() -> list[str]:
+        return [text for path in workdir.glob("runs/*/at") if (text := path.read_text())]
+
+    def stop_when_two_run() -> None:
+        deadline = time.monotonic() + 60
+        while len(begun()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop_when_two_run).start()
+    assert sleepmami(file, workdir, "--launcher", "ray", "--ray", cluster.address) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert begun() == [str(tmp_path)] * 2  # of six that were ready
+    assert len(list(workdir.glob("runs/*/saved"))) == 2
+
+
+def test_a_run_whose_worker_dies_is_reported(tmp_path, cluster, capsys):
+    file, workdir = tmp_path / "nets.py", tmp_path / "sweep"
+    file.write_text(
+        EXPERIMENT.replace("def pond(dir):", "def pond(dir):\n    import os; os.kill(os.getppid(), 9)")
+    )
+    assert sleepmami(file, workdir, "--launcher", "ray", "--ray", cluster.address) == 1
+    assert "pond failed (lost by Ray: WorkerCrashedError" in capsys.readouterr().err
+
+
+def test_a_run_that_finds_no_node_says_so(tmp_path, cluster, capsys, monkeypatch):
+    def stopped(launcher):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ray, "ended", stopped)
+    file, workdir = tmp_path / "nets.py", tmp_path / "sweep"
+    file.write_text(EXPERIMENT)
+    words = ("--launcher", "ray", "--ray", cluster.address, "--resources", "CPU=64", "sieve=1")
+    assert sleepmami(file, workdir, *words) == 130
+    assert "no node of the cluster has CPU=64 sieve=1 yet" in capsys.readouterr().err

@@ -16,7 +16,8 @@ import pytest
 
 from sleepmami_jax.cli import _parse, _run
 from sleepmami_jax.config import ConfigError
-from sleepmami_jax.sweep.launch import Local, launch
+from sleepmami_jax.sweep.launch import launch
+from sleepmami_jax.sweep.local import Local
 from sleepmami_jax.sweep.plan import Plot, load_sweep
 from sleepmami_jax.sweep.plots import write_plots
 from sleepmami_jax.sweep.result import Result, do_run, read_results
@@ -76,16 +77,18 @@ class Here:
         self.fails, self.begun, self.at_once = set(fails), [], []
         self._running: dict[str, list[str]] = {}
 
-    def start(self, name, command, log):
-        self.begun.append(name)
-        self._running[name] = command
-        self.at_once.append(len(self._running))
-        log.write_text("no luck\n")
+    def start(self, jobs):
+        for job in jobs:
+            self.begun.append(job.run)
+            self._running[job.run] = job.command
+            self.at_once.append(len(self._running))
+            job.log.write_text("no luck\n")
 
     def ended(self):
         name = next(iter(self._running))
         words = self._running.pop(name)[4:]
-        return {name: 1 if name in self.fails else _run(_parse(["sleepmami", *words]))}
+        failed = name in self.fails or _run(_parse(["sleepmami", *words]))
+        return {name: "no luck" if failed else None}
 
     def stop(self):
         assert not self._running
@@ -145,6 +148,9 @@ def test_order_and_bound(file, workdir):
     assert launcher.at_once[0] == 1 and max(launcher.at_once) == 2
     again = Here()
     assert launch_all(file, workdir, again) == ([], []) and again.begun == []
+    unbounded = Here()
+    assert launch_all(file, workdir.with_name("other"), unbounded, parallel=None) == ([], [])
+    assert unbounded.at_once == [1, *range(1, 7)]
 
 
 def test_means_are_over_seeds(file, workdir):
@@ -173,8 +179,8 @@ def test_means_are_over_seeds(file, workdir):
 def test_a_table_has_the_factors_in_the_order_of_the_runs():
     """Whatever order a run writes them in, and not by the alphabet."""
     runs = {
-        "a": Result({"width": 2, "net": "fine", "seed": 0}, {"fish": 1.0}, 1.0, ""),
-        "b": Result({"net": "fine", "width": 2, "seed": 1}, {"fish": 2.0}, 1.0, ""),
+        "a": Result({"width": 2, "net": "fine", "seed": 0}, {"fish": 1.0}, 1.0),
+        "b": Result({"net": "fine", "width": 2, "seed": 1}, {"fish": 2.0}, 1.0),
     }
     (both,) = groups(runs)
     assert list(both.factors) == ["width", "net"] and both.n == 2
@@ -185,7 +191,7 @@ def test_words_and_legend_of_a_plot_can_be_read(tmp_path, monkeypatch):
 
     nets = ["a net with a long name", "another net with a long name", *(f"net number {i}" for i in range(9))]
     results = {
-        f"{net}-{boat}": Result({"net": net, "boat": boat}, {"fish": float(i), "crabs_f1": i % 3}, 1.0, "")
+        f"{net}-{boat}": Result({"net": net, "boat": boat}, {"fish": float(i), "crabs_f1": i % 3}, 1.0)
         for i, (net, boat) in enumerate(itertools.product(nets, ("rowed", "sailed")))
     }
     drawn = []
@@ -229,6 +235,17 @@ def test_a_run_that_was_killed_says_by_what(file, workdir, capsys):
     )
     assert sleepmami(file, workdir, "--only", "coarse-2-0") == 1
     assert "coarse-2-0 failed (ended by SIGKILL)" in capsys.readouterr().err
+
+
+def test_a_run_that_left_no_log_is_reported_all_the_same(file, workdir, capsys):
+    class Silent(Here):
+        def start(self, jobs):
+            super().start(jobs)
+            for job in jobs:
+                job.log.unlink()
+
+    launch_all(file, workdir, Silent(fails=["pond"]))
+    assert "pond failed (no luck), before it wrote anything" in capsys.readouterr().err
 
 
 def test_another_run_of_that_name_is_refused(file, workdir, capsys):
@@ -326,6 +343,16 @@ def test_commands_that_match_nothing(file, workdir, capsys):
     assert sleepmami(file, workdir, "--parallel", "0") == 1 and "at least 1" in capsys.readouterr().err
     assert sleepmami(file.with_name("net.py"), workdir) == 1 and "did you mean" in capsys.readouterr().err
     assert not workdir.exists()
+
+
+def test_options_of_another_launcher_are_refused(file, workdir, capsys):
+    for words in (("--ray", "auto"), ("--launcher", "slurm", "--resources", "GPU=1"), ("--slurm", "time=1")):
+        assert sleepmami(file, workdir, "--dry-run", *words) == 1
+        assert "belongs to --launcher" in capsys.readouterr().err
+    assert sleepmami(file, workdir, "--launcher", "ray", "--resources", "GPU", "--dry-run") == 1
+    assert "--resources GPU: expected a name and a number" in capsys.readouterr().err
+    assert sleepmami(file, workdir, "--launcher", "ray", "--resources", "GPU=1", "--dry-run") == 0
+    assert "to the Ray cluster at 'auto', each with CPU=1 GPU=1: pond" in capsys.readouterr().out
 
 
 def test_help_has_an_example(capsys):

@@ -1,19 +1,17 @@
 """Runs a sweep: each run in a process of its own, as soon as those before it are finished.
 
 A launcher starts runs somewhere and says which have ended; whoever asks it (`launch`) decides which and when. Every
-launcher starts the same command, `sleepmami sweep --config FILE --workdir DIR --run NAME`.
+launcher starts the same command, `sleepmami sweep --config FILE --workdir DIR --run NAME`; `local`, `slurm` and `ray`
+beside this file are the places.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -25,71 +23,49 @@ from sleepmami_jax.sweep.plots import write_plots
 from sleepmami_jax.sweep.result import LOG, folder, read_results
 from sleepmami_jax.sweep.table import write_tables
 
-_POLL_S = 0.1
-_GRACE_S = 5.0
 _TAIL_LINES = 15
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as a launcher sees it.
+
+    Attributes:
+      run: its name.
+      command: does it, from any folder.
+      folder: DIR/runs/NAME, which is there.
+    """
+
+    run: str
+    command: Sequence[str]
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
 
 
 class Launcher(Protocol):
     """Where runs are done."""
 
-    def start(self, name: str, command: Sequence[str], log: Path) -> None:
-        """Starts `command`, whose output goes to the end of `log`."""
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Starts these at once, or as soon as there is room; their output goes to the end of their logs."""
 
-    def ended(self) -> Mapping[str, int]:
-        """Exit status by name of runs that ended since the last call; waits a little when there are none."""
+    def ended(self) -> Mapping[str, str | None]:
+        """Runs that ended since the last call, and how each failed, None if it finished; waits a little for one."""
 
     def stop(self) -> None:
         """Ends all that still run."""
 
-
-class Local:
-    """Processes of this machine."""
-
-    def __init__(self):
-        self._running: dict[str, subprocess.Popen] = {}
-
-    def start(self, name: str, command: Sequence[str], log: Path) -> None:
-        with open(log, "ab") as output:
-            self._running[name] = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that it can be ended with all that it started
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-
-    def ended(self) -> Mapping[str, int]:
-        codes = {name: process.poll() for name, process in self._running.items()}
-        codes = {name: code for name, code in codes.items() if code is not None}
-        for name in codes:
-            del self._running[name]
-        if not codes:
-            time.sleep(_POLL_S)
-        return codes
-
-    def stop(self) -> None:
-        for process in self._running.values():
-            _signal(process, signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_S
-        for process in self._running.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-            _signal(process, signal.SIGKILL)
-            process.wait()
-        self._running.clear()
-
-
-def _signal(process: subprocess.Popen, number: int) -> None:
-    with suppress(ProcessLookupError):  # all of the group are gone
-        os.killpg(process.pid, number)
+    def preview(self, jobs: Sequence[Job]) -> str:
+        """What `start` would do with these, for those who want to read it first; does and asks nothing."""
 
 
 def launch(
-    sweep: Sweep, workdir: Path, names: Sequence[str], launcher: Launcher, *, parallel: int = 1
+    sweep: Sweep, workdir: Path, names: Sequence[str], launcher: Launcher, *, parallel: int | None = 1
 ) -> tuple[list[str], list[str]]:
-    """Does the named runs that are not finished, at most `parallel` at once.
+    """Does the named runs that are not finished, at most `parallel` at once, or all that are ready.
 
     A run that fails stops those that come after it and no others.
 
@@ -112,25 +88,26 @@ def launch(
     try:
         while True:
             ready = [name for name in waiting if finished.issuperset(sweep.runs[name].after)]
-            for name in ready[: parallel - len(running)]:
-                log = folder(workdir, name) / LOG
-                log.parent.mkdir(parents=True, exist_ok=True)
-                launcher.start(name, command(sweep, workdir, name), log)
-                waiting.remove(name)
-                running.add(name)
-            words = "; ".join(filter(None, (", ".join(sorted(running)), failed and f"{len(failed)} failed")))
+            if jobs := _jobs(sweep, workdir, ready if parallel is None else ready[: parallel - len(running)]):
+                for job in jobs:
+                    job.folder.mkdir(parents=True, exist_ok=True)
+                    waiting.remove(job.run)
+                    running.add(job.run)
+                launcher.start(jobs)
+            named = ", ".join(sorted(running)) if len(running) <= _SHOWN else f"{len(running)} runs"
+            words = "; ".join(filter(None, (named, failed and f"{len(failed)} failed")))
             if words != shown:
                 bar.set_postfix_str(shown := words)
             if not running:
                 return failed, waiting
-            for name, code in launcher.ended().items():
+            for name, how in launcher.ended().items():
                 running.remove(name)
-                if code == 0:
+                if how is None:
                     finished.add(name)
                     bar.update()
                 else:
                     failed.append(name)
-                    bar.write(_report(name, code, folder(workdir, name) / LOG), file=sys.stderr)
+                    bar.write(_report(name, how, folder(workdir, name) / LOG), file=sys.stderr)
     finally:
         launcher.stop()
         bar.close()
@@ -142,7 +119,7 @@ def run_sweep(
     launcher: Launcher,
     *,
     only: str | None = None,
-    parallel: int = 1,
+    parallel: int | None = 1,
     dry_run: bool = False,
 ) -> int:
     """The `sleepmami sweep` command: does the runs, writes tables and plots, and returns the exit status.
@@ -150,7 +127,7 @@ def run_sweep(
     Raises:
       ConfigError: `only` matches no run, `parallel` is none, or a run was started with another description.
     """
-    if parallel < 1:
+    if parallel is not None and parallel < 1:
         raise ConfigError(f"--parallel {parallel}: expected at least 1")
     names = list(sweep.runs)
     if only:
@@ -164,6 +141,9 @@ def run_sweep(
             state = f"done, {results[name].seconds:g} s" if name in results else "to do"
             after = f"  after {', '.join(sweep.runs[name].after)}" if sweep.runs[name].after else ""
             print(f"{name:40} {state:16}{after}".rstrip())
+        ready = [n for n in names if n not in results and results.keys() >= set(sweep.runs[n].after)]
+        if ready and (text := launcher.preview(_jobs(sweep, workdir, ready[:parallel]))):
+            print(f"\n{text}")
         return 0
     workdir.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -204,9 +184,14 @@ def command(sweep: Sweep, workdir: Path, name: str) -> list[str]:
     ]
 
 
-def _report(name: str, code: int, log: Path) -> str:
+def _jobs(sweep: Sweep, workdir: Path, names: Sequence[str]) -> list[Job]:
+    home = workdir.resolve()
+    return [Job(name, command(sweep, workdir, name), folder(home, name)) for name in names]
+
+
+def _report(name: str, how: str, log: Path) -> str:
+    if not log.is_file():
+        return f"{name} failed ({how}), before it wrote anything"
     text = log.read_text(errors="replace").replace("\r", "\n")
     tail = [f"  {line}" for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
-    # A process that takes more memory than there is ends by SIGKILL and leaves no word of its own.
-    how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
     return "\n".join([f"{name} failed ({how}); the end of {log}:", *tail])

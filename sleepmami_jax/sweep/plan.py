@@ -93,9 +93,6 @@ class Sweep:
     plots: tuple[Plot, ...]
     descriptions: Mapping[str, Any]
 
-    def digest(self, name: str) -> str:
-        return digest(self.descriptions[name])
-
     def with_predecessors(self, names: Sequence[str]) -> list[str]:
         """These runs and all that come before them, in order."""
         wanted = set(names)

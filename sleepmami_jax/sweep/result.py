@@ -30,13 +30,11 @@ class Result:
       factors: as in its `Run`.
       measures: finite numbers; None is a number that does not exist, such as the kappa of nothing.
       seconds: of its last start until it was finished.
-      sha256: digest of its description.
     """
 
     factors: Mapping[str, Factor]
     measures: Mapping[str, float | None]
     seconds: float
-    sha256: str
 
 
 def folder(workdir: Path, name: str) -> Path:
@@ -54,7 +52,8 @@ def read_results(sweep: Sweep, workdir: Path) -> dict[str, Result]:
         _check_same(sweep, workdir, name)
         path = folder(workdir, name) / RESULT
         if path.is_file():
-            results[name] = Result(**json.loads(path.read_text()))
+            kept = json.loads(path.read_text())
+            results[name] = Result(kept["factors"], kept["measures"], kept["seconds"])
     return results
 
 
@@ -80,7 +79,7 @@ def do_run(sweep: Sweep, workdir: Path, name: str) -> Result:
         begun = time.perf_counter()
         measures = {measure: _number(name, measure, value) for measure, value in run.do(workdir).items()}
         seconds = round(time.perf_counter() - begun, 1)
-        result = Result(dict(run.factors), measures, seconds, sweep.digest(name))
+        result = Result(dict(run.factors), measures, seconds)
         _write(home / RESULT, asdict(result))
     return result
 
