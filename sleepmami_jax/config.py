@@ -188,12 +188,14 @@ class MicroPretraining:
     spectral_weight: float = 1.0
     contrast: str = "leave_one_out"  # or "pairwise": every pair of modalities (as in CLIP)
     contrast_weight: float = 0.1
+    contrast_keys: int = 0  # epochs of the global batch that each is told apart from; 0 is all of them
     balance_weight: float = 0.01  # MoE load balance (Switch Transformer, eq. 4)
     router_z_weight: float = 0.001  # (ST-MoE, eq. 5)
     decoder_dim: int = 48
 
     def __post_init__(self):
         _at_least(1, self, "batch", "decoder_dim")
+        _at_least(0, self, "contrast_keys")
         _one_of(self, "contrast", "leave_one_out", "pairwise")
 
 

@@ -33,13 +33,13 @@ def found(function, *arguments, **options):
 def test_collectives_are_read_from_the_program():
     x = jnp.ones((16, 32), jnp.float32)
     (gather,) = found(lambda x: jax.lax.all_gather(x, "data", tiled=True), x)
-    assert gather == Collective("all-gather", 16 * 32 * 4, 4, 1)
+    assert gather == Collective("all-gather", 16 * 32 * 4, 16 * 32 * 4, 4, 1)
     assert gather.sent == 16 * 32 * 4 * 3 / 4
     (reduce,) = found(lambda x: jax.lax.psum(x, "data"), x)
-    assert reduce == Collective("all-reduce", 4 * 32 * 4, 4, 1)
+    assert reduce == Collective("all-reduce", 4 * 32 * 4, 4 * 32 * 4, 4, 1)
     assert reduce.sent == 2 * 4 * 32 * 4 * 3 / 4
     (scatter,) = found(lambda x: jax.lax.psum_scatter(x, "data", tiled=True), x, out=SPLIT)
-    assert scatter == Collective("reduce-scatter", 32 * 4, 4, 1)
+    assert scatter == Collective("reduce-scatter", 32 * 4, 32 * 4, 4, 1)
     assert scatter.sent == 32 * 4 * 3
     (swap,) = found(lambda x: jax.lax.all_to_all(x, "data", 1, 0, tiled=True), x, out=SPLIT)
     assert (swap.kind, swap.group) == ("all-to-all", 4)
@@ -52,6 +52,34 @@ def test_a_collective_in_a_loop_counts_as_often_as_it_runs():
 
     (reduce,) = found(loop, jnp.ones((16, 32)))
     assert reduce.times == 7
+
+
+TPU_PROGRAM = """
+%condition (p: (s32[], f32[8,4])) -> pred[] {
+  %bound.1 = s32[]{:T(128)} constant(12)
+  %p = (s32[], f32[8,4]) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i, %bound.1), direction=LT
+}
+
+%body (p: (s32[], f32[8,4])) -> (s32[], f32[8,4]) {
+  %a = f32[2,4]{1,0:T(8,128)} parameter(0)
+  %g = (f32[2,4]{1,0:T(8,128)}, f32[8,4]{1,0:T(8,128)}) all-gather-start(%a), replica_groups=[1,4]<=[4]
+  %s = (f32[2,4]{1,0}, f32[2,4]{1,0}, u32[]{:S(2)}, u32[]) collective-permute-start(%a), source_target_pairs={{0,1}}
+}
+
+ENTRY %main (a: f32[8,4]) -> f32[8,4] {
+  %w = (s32[], f32[8,4]) while(%t), condition=%condition, body=%body
+  %r = (f32[8,4]{1,0}, /*index=1*/bf16[16]{0}) all-reduce(%x, %y), replica_groups={{0,1,2,3}}, to_apply=%sum
+}
+"""
+
+
+def test_programs_for_tpus_combine_and_split_operations_and_name_no_trip_counts():
+    gather, shift, reduce = collectives(TPU_PROGRAM, 4)
+    assert gather == Collective("all-gather", 8 * 4 * 4, 8 * 4 * 4, 4, 12)
+    assert shift == Collective("collective-permute", 2 * 4 * 4, 2 * 4 * 4, 4, 12)
+    assert reduce == Collective("all-reduce", 8 * 4 * 4 + 16 * 2, 8 * 4 * 4, 4, 1)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ class Chip(NamedTuple):
       hbm: bytes of memory.
       hbm_rate: bytes a second of it.
       link_rate: bytes a second of one link to a neighbour, one way.
-      links: of them that a ring along one axis of a mesh uses at once: both directions of a torus.
+      links: of them that a ring along one axis of the torus uses at once: both directions.
     """
 
     flops: float

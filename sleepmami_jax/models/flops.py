@@ -264,7 +264,8 @@ def step_flops(experiment: Experiment) -> float:
             if objective.contrast_weight:
                 contrasts = 2 if objective.contrast == "leave_one_out" else len(Modality) - 1
                 cost += _linear(model.micro.dim, out, batch * len(Modality))
-                cost += _matmul(out, batch, batch * len(Modality)) * contrasts
+                keys = objective.contrast_keys or batch
+                cost += _matmul(out, keys, batch * len(Modality)) * contrasts
         case MacroPretraining():
             night = night_costs(model, objective.night_epochs)
             views = 2 * batch

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +21,11 @@ from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import masked_mean
 from sleepmami_jax.models.micro import Tokens
 from sleepmami_jax.models.transformer import MASKED
-from sleepmami_jax.objectives.parts import in_parts
+from sleepmami_jax.objectives.parts import against_all
 from sleepmami_jax.objectives.reduce import global_index, global_mean
-from sleepmami_jax.objectives.ring import around
 
 HOTTEST = math.log(100.0)  # the inverse temperature is learnt up to here, as in CLIP
-KEY_BLOCK = 1024  # keys compared at once
+KEYS_AT_ONCE = 1024
 
 
 def unit(x: jax.Array) -> jax.Array:
@@ -64,13 +62,18 @@ def leave_one_out(
     present: jax.Array,  # (B, M)
     log_scale: jax.Array,
     axes,
-    key_block: int = KEY_BLOCK,
+    keys: int = 0,
+    keys_at_once: int = KEYS_AT_ONCE,
 ) -> tuple[jax.Array, jax.Array]:
     """The loss over the global batch and the share of questions whose own key is the nearest.
 
     Each modality against the mean of the epoch's others, both ways.
+
+    Args:
+      keys: epochs of the global batch that each is told apart from, besides itself: a divisor of the batch and a
+        multiple of the devices; 0 is all of them.
     """
-    return info_nce(_each_and_rest, z, present, log_scale, axes, key_block)
+    return info_nce(_each_and_rest, z, present, log_scale, axes, keys, keys_at_once)
 
 
 def pairwise(
@@ -78,10 +81,11 @@ def pairwise(
     present: jax.Array,  # (B, M)
     log_scale: jax.Array,
     axes,
-    key_block: int = KEY_BLOCK,
+    keys: int = 0,
+    keys_at_once: int = KEYS_AT_ONCE,
 ) -> tuple[jax.Array, jax.Array]:
     """As `leave_one_out`, for every pair of modalities that an epoch has, both ways (CLIP; Radford et al. 2021)."""
-    return info_nce(_pairs, z, present, log_scale, axes, key_block)
+    return info_nce(_pairs, z, present, log_scale, axes, keys, keys_at_once)
 
 
 def _each_and_rest(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -105,41 +109,50 @@ def info_nce(
     present: jax.Array,  # (B, M)
     log_scale: jax.Array,
     axes,
-    key_block: int,
+    keys: int,
+    keys_at_once: int,
 ) -> tuple[jax.Array, jax.Array]:
     """The mean of -log softmax of each own key among those of the global batch, and how often it is the nearest.
 
-    Keys come around the ring of devices. Logits of `key_block` of them at a time are in memory, (B, Q, key_block)
-    float32, and computed again in the backward pass: 65,536 epochs on 64 devices would otherwise take 3 GB on each.
+    Keys are gathered, and logits computed, `keys_at_once` at a time, (B, Q, keys_at_once) float32, and again in the
+    backward pass: 65,536 epochs on 64 devices would otherwise take 3 GB on each.
 
     Args:
       questions: `(z, present) -> queries, keys, asked, exist`, (B, Q, P) and (B, Q).
     """
     scale = jnp.exp(jnp.minimum(log_scale, HOTTEST))
-    queries, keys, asked, _ = questions(z, present)
-    right = (queries * keys).sum(-1) * scale
-    facts = (present, global_index(len(z), axes))
-    total, best = around(partial(_against, questions, key_block), scale, z, facts, axes)
-    loss, _ = global_mean(jax.nn.logsumexp(total, (0, 1)) - right, asked, axes)
-    accuracy, _ = global_mean(right > best.max((0, 1)), asked, axes)
+    queries, own_keys, asked, _ = questions(z, present)
+    right = (queries * own_keys).sum(-1) * scale
+    own = global_index(len(z), axes)
+    every = _every(len(z) * jax.lax.axis_size(axes), len(z), keys)
+
+    def against(others):  # logsumexp and best rival, (B, Q)
+        z, present, place = others
+        _, keys, _, exist = questions(z, present)
+        logits = jnp.einsum("bqp,kqp->bqk", queries, keys, precision="highest") * scale
+        logits = jnp.where(exist.T[None], logits, MASKED)
+        rivals = jnp.where((place == own[:, None])[:, None], MASKED, logits)
+        return jax.nn.logsumexp(logits, -1), rivals.max(-1)
+
+    rows = jax.tree.map(lambda v: v[::every], (z, present, own))
+    total, best = against_all(against, rows, keys_at_once, axes)
+    itself = jnp.where(
+        (own % every == 0)[:, None], MASKED, right
+    )  # it is told apart from the keys, and from itself
+    total = jnp.logaddexp(jax.nn.logsumexp(total, 0), itself)
+    loss, _ = global_mean(total - right, asked, axes)
+    accuracy, _ = global_mean(right > best.max(0), asked, axes)
     return loss, accuracy
 
 
-def _against(questions, key_block, scale, own, guest):
-    """(blocks, B, Q): the logsumexp of one's own queries against the guest's keys, and the best rival."""
-    (z, (present, place)), (other, (other_present, other_place)) = own, guest
-    queries, *_ = questions(z, present)
-    _, keys, _, exist = questions(other, other_present)
-
-    def block(keys, exist, their_place):  # (K, Q, P), (K, Q), (K,)
-        logits = jnp.einsum("bqp,kqp->bqk", queries, keys, precision="highest") * scale
-        logits = jnp.where(exist.T[None], logits, MASKED)
-        rivals = jnp.where((their_place == place[:, None])[:, None], MASKED, logits)
-        return jax.nn.logsumexp(logits, -1), rivals.max(-1)
-
-    n = len(other)
-    size = min(key_block, n)
-    rows = jax.tree.map(
-        lambda v: jnp.pad(v, [(0, -n % size)] + [(0, 0)] * (v.ndim - 1)), (keys, exist, other_place)
-    )
-    return in_parts(block, -(-n // size), *rows)
+def _every(batch: int, rows: int, keys: int) -> int:
+    """Every how many-th epoch of the global batch is a key: the same ones, however the batch lies on devices."""
+    if not keys:
+        return 1
+    every = batch // keys
+    if batch % keys or rows % every:
+        raise ValueError(
+            f"objective.contrast_keys={keys}: expected a divisor of objective.batch={batch} and a multiple of the "
+            f"{batch // rows} devices, or 0 for all epochs of the batch"
+        )
+    return every

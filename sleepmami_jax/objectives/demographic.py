@@ -15,15 +15,15 @@ and is known of both, of which there must be one; otherwise 0. This is supervise
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
 from sleepmami_jax.config import KernelConfig
 from sleepmami_jax.models.transformer import MASKED
+from sleepmami_jax.objectives.parts import against_all
 from sleepmami_jax.objectives.reduce import global_index, global_mean
-from sleepmami_jax.objectives.ring import around
+
+NIGHTS_AT_ONCE = 512
 
 
 def similarity(
@@ -64,41 +64,42 @@ def dgcl(
     kernel: KernelConfig,
     temperature: float,
     axes,
+    nights_at_once: int = NIGHTS_AT_ONCE,
 ) -> tuple[jax.Array, jax.Array]:
     """The loss over the global batch and the share of views whose nearest neighbour is the other view."""
-    z = z.astype(jnp.float32)
-    facts = (people, global_index(z.shape[1], axes))
-    compare = partial(_against, kernel, temperature)
-    total, agreement, weight, other_view, rival = around(compare, (), z, facts, axes)
-    # Without the identity kernel a night may be like no other: its loss is then 0, not 0/0.
+    z = z.astype(jnp.float32).swapaxes(0, 1)  # (N, 2, P)
+    own = global_index(len(z), axes)
+
+    def against(others):
+        """Each view against both views of the others, (N, 2) each.
+
+        The logsumexp of the logits, their sum weighted by how alike the nights are, the sum of these weights, the
+        logit of the night's other view and the largest of the rest. A view is not compared with itself.
+        """
+        their_z, their_people, place = others
+        same = own[:, None] == place  # (N, K)
+        alike = similarity(people, their_people, same, kernel)[:, None, :, None]
+        logits = jnp.einsum("nvp,kwp->nvkw", z, their_z, precision="highest") / temperature
+        same = same[:, None, :, None]
+        itself = same & jnp.eye(2, dtype=bool)[:, None]  # (N, 2, K, 2)
+        target = jnp.where(itself, 0.0, alike)
+        others = jnp.where(itself, MASKED, logits)
+        return (
+            jax.nn.logsumexp(others, (2, 3)),
+            (target * jnp.where(itself, 0.0, logits)).sum((2, 3)),
+            target.sum((2, 3)),
+            jnp.where(same, others, MASKED).max((2, 3)),
+            jnp.where(same, MASKED, others).max((2, 3)),
+        )
+
+    parts = against_all(against, (z, people, own), nights_at_once, axes)
+    total, agreement, weight, other_view, rival = parts
     weight = weight.sum(0)
-    losses = (weight * jax.nn.logsumexp(total, 0) - agreement.sum(0)) / jnp.maximum(weight, 1e-12)
-    loss, _ = global_mean(losses, 1.0, axes)
+    losses = weight * jax.nn.logsumexp(total, 0) - agreement.sum(0)
+    # Without the identity kernel a night may be like no other: its loss is then 0, not 0/0.
+    loss, _ = global_mean(losses / jnp.maximum(weight, 1e-12), 1.0, axes)
     accuracy, _ = global_mean(other_view.max(0) > rival.max(0), 1.0, axes)
     return loss, accuracy
-
-
-def _against(kernel: KernelConfig, temperature: float, _, own, guest) -> tuple[jax.Array, ...]:
-    """Of each of one's own views against both views of the guest's nights, (2, N) each.
-
-    The logsumexp of the logits, their sum weighted by how alike the nights are, the sum of these weights, the logit of
-    the night's other view and the largest of the others. A view is not compared with itself.
-    """
-    (z, (people, place)), (their_z, (their_people, their_place)) = own, guest
-    same = place[:, None] == their_place[None]  # (N, K)
-    alike = similarity(people, their_people, same, kernel)
-    logits = jnp.einsum("vnp,wkp->vnwk", z, their_z, precision="highest") / temperature
-    itself = same[None, :, None] & jnp.eye(2, dtype=bool)[:, None, :, None]  # (2, N, 2, K)
-    partner = same[None, :, None] & ~itself
-    target = jnp.where(itself, 0.0, alike[None, :, None])
-    others = jnp.where(itself, MASKED, logits)
-    return (
-        jax.nn.logsumexp(others, (2, 3)),
-        (target * jnp.where(itself, 0.0, logits)).sum((2, 3)),
-        target.sum((2, 3)),
-        jnp.where(partner, logits, MASKED).max((2, 3)),
-        jnp.where(partner, MASKED, others).max((2, 3)),
-    )
 
 
 def standardise(x: jax.Array, axes) -> jax.Array:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import jax
 
+from sleepmami_jax.objectives.reduce import gather
+
 
 def in_parts(function: Callable, parts: int, *rows):
     """`function(*rows)` of so many equal parts of the rows, results stacked: (n, ...) -> (parts, ...).
@@ -22,3 +24,18 @@ def in_parts(function: Callable, parts: int, *rows):
         return jax.tree.map(lambda v: v[None], function(*rows))
     split = jax.tree.map(lambda v: v.reshape(parts, n // parts, *v.shape[1:]), rows)
     return jax.lax.map(lambda part: jax.checkpoint(function)(*part), split)
+
+
+def against_all(compare: Callable, rows, at_once: int, axes):
+    """`compare(rows of all devices)`, about `at_once` of them at a time, results stacked: (parts, ...).
+
+    A part has as many rows of each device, and is gathered when its turn comes, in the backward pass again: no device
+    ever holds the global batch.
+
+    Args:
+      rows: of this device, from inside `shard_map` over `axes`.
+    """
+    n = len(jax.tree.leaves(rows)[0])
+    most = max(1, at_once // jax.lax.axis_size(axes))
+    size = max(d for d in range(1, min(n, most) + 1) if n % d == 0)
+    return in_parts(lambda rows: compare(jax.tree.map(lambda v: gather(v, axes), rows)), n // size, rows)

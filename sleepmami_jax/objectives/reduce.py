@@ -1,4 +1,4 @@
-"""Means over the global batch, from inside `shard_map`."""
+"""Means and gathers over the global batch, from inside `shard_map`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def global_mean(values: jax.Array, weight: jax.Array | float, axes) -> tuple[jax
     return total / jnp.maximum(n, 1.0), n
 
 
+def gather(x: jax.Array, axes) -> jax.Array:
+    """(B, ...) on each device -> (global B, ...) on all, in the order of the batch."""
+    return jax.lax.all_gather(x, axes, axis=0, tiled=True)
+
+
 def global_index(n: int, axes) -> jax.Array:
-    """(n,) places of this device's rows in the global batch."""
+    """(n,) places of this device's rows in the gathered batch."""
     return jax.lax.axis_index(axes) * n + jnp.arange(n)

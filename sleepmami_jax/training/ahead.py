@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from sleepmami_jax.config import Experiment
@@ -39,7 +39,7 @@ class Compiled:
       flops: useful ones of a chip in a step, by `models.flops`.
       traffic_bytes: that XLA expects a step to move to and from memory, loops counted once.
       collectives: bytes that a chip sends in a step, and operations, by kind.
-      largest_gather_bytes: of the largest all-gather.
+      largest_gather_bytes: of the largest array that is gathered.
       compute_s, memory_s, link_s: seconds of a step if the chip did only that, at the rates of `models.chips`.
     """
 
@@ -65,6 +65,17 @@ class Compiled:
         return asdict(self)
 
 
+def lower(experiment: Experiment, devices: list[jax.Device]) -> tuple[jax.stages.Lowered, Mesh]:
+    """The step of an experiment for these devices, to be compiled, and their mesh; no data is needed."""
+    mesh = make_mesh(experiment.mesh, devices)
+    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
+    phase, batch = plan(experiment)
+    state = state_shapes(experiment, phase)
+    state = _placed(state, shardings(state, mesh))
+    batch = _placed(batch, jax.tree.map(lambda _: NamedSharding(mesh, P(AXES)), batch))
+    return make_step(experiment, phase, mesh).lower(state, batch), mesh
+
+
 def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
     """Compile the step of an experiment for a TPU topology such as "v5e:16x16".
 
@@ -73,13 +84,7 @@ def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
       RuntimeError: libtpu is not installed.
     """
     devices = _devices(topology)
-    mesh = make_mesh(experiment.mesh, devices)
-    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
-    phase, batch = plan(experiment)
-    state = state_shapes(experiment, phase)
-    state = _placed(state, shardings(state, mesh))
-    batch = _placed(batch, jax.tree.map(lambda _: NamedSharding(mesh, P(AXES)), batch))
-    lowered = make_step(experiment, phase, mesh).lower(state, batch)
+    lowered, mesh = lower(experiment, devices)
     begun = time.perf_counter()
     compiled = lowered.compile()
     compile_s = time.perf_counter() - begun
@@ -100,10 +105,10 @@ def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
         flops=flops,
         traffic_bytes=traffic,
         collectives=_by_kind(found),
-        largest_gather_bytes=max((c.result for c in found if c.kind == "all-gather"), default=0),
+        largest_gather_bytes=max((c.largest for c in found if c.kind == "all-gather"), default=0),
         compute_s=flops / chip.flops,
         memory_s=traffic / chip.hbm_rate,
-        link_s=sum(c.sent for c in found) / (chip.link_rate * chip.links),
+        link_s=sum(c.sent / (chip.link_rate * chip.links * _torus_axes(c, devices)) for c in found),
     )
 
 
@@ -117,6 +122,13 @@ def _devices(topology: str) -> list[jax.Device]:
         raise ValueError(
             f"topology {topology!r}: expected one such as 'v5e:16x16' or 'v5p:4x4x4' ({reason})"
         ) from error
+
+
+def _torus_axes(collective: Collective, devices: list[jax.Device]) -> int:
+    """Axes of the torus that an operation of all chips uses at once; one of some chips, or a shift, goes along one."""
+    if collective.group < len(devices) or collective.kind == "collective-permute":
+        return 1
+    return max(1, sum(len({d.coords[axis] for d in devices}) > 1 for axis in range(3)))
 
 
 def _placed(shapes, where):

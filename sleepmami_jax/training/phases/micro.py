@@ -88,7 +88,9 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
             total, metrics["spectral"] = total + config.spectral_weight * spectral, spectral
         if config.contrast_weight:
             z, present = objective.projection(tokens)
-            loss, found = contrast(z, present, objective.projection.log_scale[...], axes)
+            loss, found = contrast(
+                z, present, objective.projection.log_scale[...], axes, config.contrast_keys
+            )
             total += config.contrast_weight * loss
             metrics |= {"contrast": loss, "contrast_accuracy": found}
         return total, metrics
