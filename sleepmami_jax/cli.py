@@ -154,7 +154,6 @@ def _join(args) -> None:
 
 def compile(args) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # libtpu would look for a TPU's host first
     from sleepmami_jax.config import load_experiment
     from sleepmami_jax.training.ahead import compile_ahead
 

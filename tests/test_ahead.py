@@ -14,6 +14,8 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.models.flops import night_costs, total
+from sleepmami_jax.training.ahead import lower
 from sleepmami_jax.training.collectives import Collective, collectives
 from sleepmami_jax.training.phases import plan
 from tests.meshes import mesh_of
@@ -34,13 +36,13 @@ def test_collectives_are_read_from_the_program():
     x = jnp.ones((16, 32), jnp.float32)
     (gather,) = found(lambda x: jax.lax.all_gather(x, "data", tiled=True), x)
     assert gather == Collective("all-gather", 16 * 32 * 4, 16 * 32 * 4, 4, 1)
-    assert gather.sent == 16 * 32 * 4 * 3 / 4
+    assert gather.sent == 16 * 32 * 4 * 3 / 4 and gather.given == 4 * 32 * 4
     (reduce,) = found(lambda x: jax.lax.psum(x, "data"), x)
     assert reduce == Collective("all-reduce", 4 * 32 * 4, 4 * 32 * 4, 4, 1)
     assert reduce.sent == 2 * 4 * 32 * 4 * 3 / 4
     (scatter,) = found(lambda x: jax.lax.psum_scatter(x, "data", tiled=True), x, out=SPLIT)
     assert scatter == Collective("reduce-scatter", 32 * 4, 32 * 4, 4, 1)
-    assert scatter.sent == 32 * 4 * 3
+    assert scatter.sent == 32 * 4 * 3 and scatter.given == 4 * 32 * 4
     (swap,) = found(lambda x: jax.lax.all_to_all(x, "data", 1, 0, tiled=True), x, out=SPLIT)
     assert (swap.kind, swap.group) == ("all-to-all", 4)
     assert not found(lambda x: x.sum(keepdims=True), x, out=SPLIT)
@@ -52,6 +54,19 @@ def test_a_collective_in_a_loop_counts_as_often_as_it_runs():
 
     (reduce,) = found(loop, jnp.ones((16, 32)))
     assert reduce.times == 7
+
+
+def test_more_devices_with_as_much_work_each_have_as_much_to_tell(tiny):
+    def given(devices):
+        objective = MacroPretraining(batch=4 * devices, night_epochs=16)
+        lowered, mesh = lower(Experiment("weak", objective, model=tiny), jax.devices()[:devices])
+        program = lowered.compile(compiler_options={"xla_backend_optimization_level": 0}).as_text()
+        return sum(c.given for c in collectives(program, mesh.size))
+
+    two = given(2)
+    gradients = 4 * total(night_costs(tiny, 16)).parameters
+    assert two > 0.5 * gradients  # heads have none
+    assert given(4) == pytest.approx(two, rel=0.05)
 
 
 TPU_PROGRAM = """

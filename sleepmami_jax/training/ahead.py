@@ -7,6 +7,7 @@ did nothing else and did it at its full rate. A compilation shows neither speed 
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -113,6 +114,7 @@ def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
 
 
 def _devices(topology: str) -> list[jax.Device]:
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # libtpu would look for a TPU's host first
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
     except (ImportError, NotImplementedError) as error:

@@ -52,6 +52,12 @@ class Collective:
         }
         return self.times * self.result * share[self.kind]
 
+    @property
+    def given(self) -> float:
+        """Bytes that each chip puts into it in a step, however many others there are."""
+        own = {"all-gather": 1 / self.group, "reduce-scatter": self.group}
+        return self.times * self.result * own.get(self.kind, 1)
+
 
 def collectives(program: str, devices: int) -> list[Collective]:
     """The collectives of a compiled program's text (`compiled.as_text()`).

@@ -1,0 +1,32 @@
+"""The Micro-Encoder, base, on a slice of 256 TPU v5e chips, or with `--set objective.batch=…` on fewer.
+
+    sleepmami pretrain --config experiments/micro_base.py --workdir /mnt/runs/micro --distributed
+
+Nobody has run it. `experiments/pods.py` compiles its step: what a chip needs, and why the batch is as large as it is.
+The step size is that of `micro_tiny` halved for the width, and wants a search.
+"""
+
+from sleepmami_jax.config import (
+    ComputeConfig,
+    DataConfig,
+    DataSource,
+    Experiment,
+    MicroPretraining,
+    OptimizerConfig,
+)
+from sleepmami_jax.models.sizes import size
+
+ACCELERATOR = ComputeConfig(dtype="bfloat16", remat="names", scan=True)
+
+
+def get_config() -> Experiment:
+    return Experiment(
+        name="micro-base",
+        objective=MicroPretraining(batch=256 * 2048, contrast_keys=4096, decoder_dim=96),
+        data=DataConfig(shards=(DataSource("shards"),), prefetch_bytes=2**30),
+        model=size("base"),
+        optimizer=OptimizerConfig(learning_rate=1e-3, schedule="wsd", warmup_steps=500, ema=0.999),
+        compute=ACCELERATOR,
+        steps=10_000,
+        save_every=500,
+    )
