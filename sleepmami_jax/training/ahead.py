@@ -114,7 +114,8 @@ def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
 
 
 def _devices(topology: str) -> list[jax.Device]:
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # libtpu would look for a TPU's host first
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # libtpu would look for a TPU's host first,
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # and keep chips that are not here to itself
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
     except (ImportError, NotImplementedError) as error:

@@ -104,18 +104,17 @@ def everywhere(tree, mesh: Mesh):
 
 
 def shard_loss(loss: Callable, mesh: Mesh, dtype: str = "float32") -> Callable:
-    """Run `loss(params, batch, keys, axes)` on every device with its part of the batch.
+    """`loss(params, batch, keys, axes)` on every device with its part of the batch, as a function of whole arrays.
 
-    The encoders run inside, on parameters as `_brought` gives them, in the compute dtype; the loss reduces over `axes`
-    itself (`objectives.reduce`), so what comes out is the same everywhere, and differentiating from outside sums the
-    devices' gradients.
+    The encoders run inside, on parameters as `bring` gives them; the loss reduces over `axes` itself
+    (`objectives.reduce`), so what comes out is the same everywhere. Training takes `shard_gradient`.
     """
 
     def sharded(params, batch, keys):
-        own = {name: spec_of(name, value.shape, mesh) for name, value in params.items()}
+        own = _specs(params, mesh)
 
         def run(params, batch, keys):
-            return loss(_brought(params, own, dtype), batch, keys, AXES)
+            return loss(bring(spread(params, own), own, dtype), batch, keys, AXES)
 
         run = jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=(P(), P()))
         return run(params, batch, keys)
@@ -123,21 +122,87 @@ def shard_loss(loss: Callable, mesh: Mesh, dtype: str = "float32") -> Callable:
     return sharded
 
 
-def _brought(params: Params, specs: dict[str, P], dtype: str) -> Params:
+def shard_gradient(
+    loss: Callable, mesh: Mesh, trainable: tuple[str, ...], dtype: str = "float32", parts: int = 1
+) -> Callable:
+    """`(params, batch, keys) -> ((loss, metrics), gradients)` of the parameters whose names begin so, over all devices.
+
+    With `parts` each device computes its rows in equal parts, one after another, and averages in float32: activations
+    of one part only are in memory, and devices tell each other their gradients once. A part of all devices is a batch
+    of its own: for a loss that is a mean over equally weighted examples the result is that of the whole batch; a
+    contrast sees the negatives of its part alone, and weighted means are means of the parts' means.
+    """
+
+    def sharded(params, batch, keys):
+        own = _specs(params, mesh)
+        trained = {name: spec for name, spec in own.items() if name.startswith(trainable)}
+
+        def run(params, batch, keys):
+            params = spread(params, own)
+
+            def of(trained, batch, keys):
+                return loss(bring({**params, **trained}, own, dtype), batch, keys, AXES)
+
+            gradient = jax.value_and_grad(of, has_aux=True)
+            weights = {name: params[name] for name in trained}
+            found, gradients = _averaged(gradient, parts, weights, batch, keys)
+            return found, {name: _summed(g, trained[name]) for name, g in gradients.items()}
+
+        out = ((P(), P()), trained)
+        return jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=out)(
+            params, batch, keys
+        )
+
+    return sharded
+
+
+def _averaged(gradient: Callable, parts: int, weights: Params, *rows):
+    """`gradient(weights, *rows)`, as the mean over equal parts of the rows."""
+    if parts == 1:
+        return gradient(weights, *rows)
+
+    def add(total, part):
+        found, gradients = gradient(weights, *part)
+        return jax.tree.map(lambda total, g: total + g.astype(jnp.float32), total, gradients), found
+
+    zeros = jax.tree.map(lambda x: jnp.zeros_like(x, jnp.float32), weights)
+    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), rows)
+    total, found = jax.lax.scan(add, zeros, split)
+    return jax.tree.map(lambda x: x.astype(jnp.float32).mean(0), found), jax.tree.map(
+        lambda x: x / parts, total
+    )
+
+
+def _specs(params: Params, mesh: Mesh) -> dict[str, P]:
+    return {name: spec_of(name, value.shape, mesh) for name, value in params.items()}
+
+
+def _copied_along(spec: P) -> tuple[str, ...]:
+    return tuple(axis for axis in AXES if axis not in spec)
+
+
+def spread(params: Params, specs: dict[str, P]) -> Params:
+    """Parameters inside `shard_map`, as each device's own: what it finds of their gradient is its part of a sum."""
+    return {name: jax.lax.pcast(x, _copied_along(specs[name]), to="varying") for name, x in params.items()}
+
+
+def _summed(gradient: jax.Array, spec: P) -> jax.Array:
+    """The sum of the devices' parts of a gradient; over `fsdp` it is taken where parameters are gathered."""
+    return jax.lax.psum(gradient, _copied_along(spec))
+
+
+def bring(params: Params, specs: dict[str, P], dtype: str) -> Params:
     """Parameters inside `shard_map`, as this device computes with them: gathered, and in the compute dtype.
 
     Experts stay where they are. Gradients of what was gathered go back to where each part of it lives, summed in
-    float32; those of what all devices have alike are summed once, here: left alone they would be summed wherever a
-    parameter is used, inside a loop over parts once a part.
+    float32.
     """
 
-    def bring(name, x):
-        split = specs[name]
-        x = jax.lax.pcast(x, tuple(axis for axis in AXES if axis not in split), to="varying")
-        to = compute_dtype(name, dtype)
+    def of(name, x):
+        split, to = specs[name], compute_dtype(name, dtype)
         return _gathered(x, tuple(split).index(FSDP), to) if FSDP in split else x.astype(to)
 
-    return {name: bring(name, x) for name, x in params.items()}
+    return {name: of(name, x) for name, x in params.items()}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))

@@ -15,7 +15,7 @@ from sleepmami_jax.config import Experiment
 from sleepmami_jax.models.sleepmami import Params
 from sleepmami_jax.training.optimizer import global_norm, make_optimizer, running_average, schedule
 from sleepmami_jax.training.phases import Phase
-from sleepmami_jax.training.sharding import AXES, shard_loss, shardings
+from sleepmami_jax.training.sharding import shard_gradient, shardings
 
 
 def trained_part(phase: Phase, params: Params) -> Params:
@@ -51,45 +51,8 @@ def example_keys(experiment: Experiment, phase: Phase, step) -> jax.Array:
 
 def make_gradient(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
     """`(params, batch, keys) -> ((loss, metrics), gradients)` of the trained parameters, over all devices."""
-    loss = shard_loss(phase.loss, mesh, experiment.compute.dtype)
-
-    def gradient(params, batch, keys):
-        def of(trained):
-            return loss({**params, **trained}, batch, keys)
-
-        return jax.value_and_grad(of, has_aux=True)(trained_part(phase, params))
-
-    if experiment.accumulate == 1 or phase.accumulates:
-        return gradient
-    return accumulated(gradient, experiment.accumulate, mesh)
-
-
-def accumulated(gradient: Callable, parts: int, mesh: Mesh) -> Callable:
-    """The same function, computed over equal parts of the batch, one after another, and averaged in float32.
-
-    Activations of one part only are in memory. Every part has rows of every device, so none idles and no row moves.
-    A part is a batch of its own: for a loss that is a mean over equally weighted examples the result is that of the
-    whole batch; a contrast sees the negatives of its part alone, and weighted means are means of the parts' means.
-    """
-
-    def split(tree):
-        return jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), tree)
-
-    split = jax.shard_map(split, mesh=mesh, in_specs=P(AXES), out_specs=P(None, AXES))
-
-    def averaged(params, batch, keys):
-        rows = split((batch, keys))
-
-        def add(sums, part):
-            found = gradient(params, *part)
-            return jax.tree.map(lambda total, x: total + x.astype(jnp.float32), sums, found), None
-
-        shapes = jax.eval_shape(gradient, params, *jax.tree.map(lambda x: x[0], rows))
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
-        sums, _ = jax.lax.scan(add, zeros, rows)
-        return jax.tree.map(lambda total: total / parts, sums)
-
-    return averaged
+    parts = 1 if phase.accumulates else experiment.accumulate
+    return shard_gradient(phase.loss, mesh, phase.trainable, experiment.compute.dtype, parts)
 
 
 def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
