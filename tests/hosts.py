@@ -1,8 +1,8 @@
-"""Processes of this machine as hosts of one run: real batches, and a loss that compiles at once.
+"""Processes of this machine as hosts of one run: real batches, and unless asked for a loss that compiles at once.
 
     python -m tests.hosts '{"shards": "shards", "workdir": "run", ...}'    # one process; see `Host`
 
-Each process notes in `seen-PROCESS.jsonl` which rows it was given.
+Each process of a toy notes in `seen-PROCESS.jsonl` which rows it was given.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 import zlib
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 STEPS, BATCH = 8, 8
@@ -23,10 +24,11 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Host:
-    """One process of a run; `pause_s` is how long it waits for each batch."""
+    """One process of a run of kind "toy", "macro" or "finetune"; a toy waits `pause_s` for each batch."""
 
     shards: str
     workdir: str
+    kind: str = "toy"
     process: int = 0
     processes: int = 1
     port: int = 0
@@ -120,39 +122,49 @@ def run(host: Host) -> None:
     if host.processes > 1:
         processes.join(f"localhost:{host.port}", host.processes, host.process)
 
-    import numpy as np
-
     from sleepmami_jax.config import (
         DataConfig,
         DataSource,
         Experiment,
+        Finetuning,
+        MacroPretraining,
         MeshConfig,
         MicroPretraining,
         OptimizerConfig,
     )
-    from sleepmami_jax.training.phases import build
+    from sleepmami_jax.tasks.finetune import finetune
     from tests.conftest import tiny_config
-    from tests.toy import toy_phase
 
     experiment = Experiment(
         "hosts",
-        MicroPretraining(batch=host.batch),
-        data=DataConfig(shards=(DataSource(host.shards),)),
+        {
+            "toy": MicroPretraining(batch=host.batch),
+            "macro": MacroPretraining(batch=host.batch, night_epochs=8),
+            "finetune": Finetuning(batch=host.batch, epochs=4),
+        }[host.kind],
+        data=DataConfig(shards=(DataSource(host.shards),), scored=host.kind == "finetune"),
         model=tiny_config(),
         optimizer=OptimizerConfig(ema=0.9),
         mesh=MeshConfig(**host.mesh),
         steps=host.steps,
         save_every=host.save_every,
     )
+    if host.kind == "toy":
+        loop.build = partial(_toy, host)
+    train = finetune if host.kind == "finetune" else loop.train
+    train(experiment, Path(host.workdir), quiet=True)
+
+
+def _toy(host: Host, experiment, start, workdir, progress, rows):
+    import numpy as np
+
+    from sleepmami_jax.training.phases import build
+    from tests.toy import toy_phase
+
     kernel = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)  # 1 MB, also compressed
     params = {"heads/stage/bias": np.zeros(5, np.float32), "heads/stage/kernel": kernel}
-
-    def toy(experiment, start, workdir, progress, rows):
-        real = build(experiment, start, workdir, progress, rows)
-        return replace(toy_phase(params, host.batch), batches=_Seen(real.batches, rows, host))
-
-    loop.build = toy
-    loop.train(experiment, Path(host.workdir), quiet=True)
+    real = build(experiment, start, workdir, progress, rows)
+    return replace(toy_phase(params, host.batch), batches=_Seen(real.batches, rows, host))
 
 
 if __name__ == "__main__":
