@@ -101,11 +101,6 @@ def epochs_of():
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A prepared folder of four nights of 4 to 6 epochs."""
-    from data_pipeline.prepare import PrepareConfig, prepare
-    from tests.nights import load_random_night, write_recordings
+    from tests.hosts import prepared_nights
 
-    folder = tmp_path_factory.mktemp("nights")
-    write_recordings(folder / "recordings", range(4))
-    config = PrepareConfig(val_share=0.0, test_share=0.0)
-    prepare([folder / "recordings"], folder / "shards", config=config, load=load_random_night)
-    return DataConfig(shards=(DataSource(str(folder / "shards")),))
+    return DataConfig(shards=(DataSource(str(prepared_nights(tmp_path_factory.mktemp("nights")))),))

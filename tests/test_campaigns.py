@@ -35,6 +35,13 @@ def test_a_run_killed_before_any_of_its_operations_ends_in_the_same_bytes():
     assert "the same bytes" in done.stdout
 
 
+def test_training_runs_that_are_killed_ten_times_end_in_the_same_bytes():
+    command = [sys.executable, "-m", "tests.campaign.kill_training", "--kills", "10", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "10 kills" in done.stdout and "the same arrays" in done.stdout
+
+
 def test_the_scaling_check_runs(tmp_path):
     times = growth(write_nights(tmp_path / "in", 30), tmp_path / "out", workers=1)
     assert len(times) == 10 and times == sorted(times)

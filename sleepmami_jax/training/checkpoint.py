@@ -7,6 +7,9 @@ named and the one before it is used. It never starts anew on its own.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,13 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 KEPT = 2
+SAVE_S = 600.0
+"""A save that is not on disk when it has been waited for so long has failed. Where one of many processes cannot write
+its part, Orbax lets all of them wait for each other, itself for 20 minutes."""
 
 
 class CheckpointError(RuntimeError):
-    """A run that cannot be resumed; says what differs or what is damaged."""
+    """A run that cannot be resumed, or a state that cannot be saved; says what differs, is damaged or failed."""
 
 
 class Checkpoints:
@@ -40,19 +46,29 @@ class Checkpoints:
                 f"{folder}: the description of a checkpoint is damaged ({error}); "
                 "remove the folder of the newest step, and the one before it is used"
             ) from error
-        self._pending = None
+        self._pending, self._failed = None, False
 
     def save(self, step: int, state: dict[str, Any], position: dict[str, Any]) -> None:
-        """Begin to save; waits for the save before it, whose failure is raised here."""
+        """Begin to save; waits for the save before it. Raises CheckpointError if that one failed."""
         self.wait()
         own = {"position": position, "checksum": _checksum(state)}
-        self._pending = self._saver.save_async(step, state, custom_metadata=own, force=True, overwrite=True)
+        with self._saving():
+            self._pending = self._saver.save_async(
+                step, state, custom_metadata=own, force=True, overwrite=True
+            )
 
     def wait(self) -> None:
-        """Until the last save is on disk."""
+        """Until the last save is on disk. Raises CheckpointError if it failed."""
         if self._pending is not None:
-            self._pending.result()
-            self._pending = None
+            pending, self._pending = self._pending, None
+            with self._saving():
+                try:
+                    pending.result(timeout=SAVE_S)
+                except TimeoutError as error:
+                    raise TimeoutError(
+                        f"it was waited for for {SAVE_S:.0f} s; another process may not have been able to write, "
+                        "see what it said"
+                    ) from error
 
     def restore(self, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The newest whole checkpoint as `(state, position)`, or None if the run has none.
@@ -89,9 +105,23 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits for the last save."""
+        """Waits for the last save, unless one failed before. Raises CheckpointError if it failed."""
         self.wait()
-        self._saver.close()
+        if not self._failed:
+            self._saver.close()
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Failures to write as CheckpointError; TensorStore has the system's own in a ValueError."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            self._failed = True
+            free_gb = shutil.disk_usage(self.folder).free / 1e9
+            raise CheckpointError(
+                f"{self.folder}: a checkpoint could not be saved ({error}); {free_gb:.1f} GB are free there. Those "
+                "before it are whole: make space, or mend what is wrong, and the same command goes on from the newest"
+            ) from error
 
 
 def _checksum(state) -> int:

@@ -24,7 +24,7 @@ from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
-from sleepmami_jax.training.processes import Preempted, Preemption, Watchdog
+from sleepmami_jax.training.processes import Preempted, Preemption, Watchdog, leaving
 from sleepmami_jax.training.sharding import check_batch, everywhere, lay_out, make_mesh, own_rows, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
@@ -40,6 +40,7 @@ class _Step(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
+@leaving(ConfigError, NonFiniteError, Preempted)
 def train(
     experiment: Experiment, workdir: Path, *, quiet: bool = False, accept_changes: bool = False
 ) -> Path:
@@ -55,7 +56,7 @@ def train(
 
     Raises:
       ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed.
-      CheckpointError: its checkpoints cannot be used.
+      CheckpointError: its checkpoints cannot be used, or a new one cannot be saved.
       NonFiniteError: the loss or the update became infinite or NaN.
       Preempted: SIGTERM came; the state is saved.
       ValueError: the batch does not divide over devices and parts.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,19 @@ from sleepmami_jax.training.tensorboard import TensorBoard
 
 
 class Journal:
-    """Append-only JSON lines, and TensorBoard events of them if asked for."""
+    """Append-only JSON lines, and TensorBoard events of them if asked for.
+
+    Raises OSError, naming the file, where the disk is full.
+    """
 
     def __init__(self, folder: Path, *, tensorboard: bool = False):
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
         self._clock = folder / "clock.jsonl"
         self._board = TensorBoard(folder / "tensorboard") if tensorboard else None
+        if self._clock.exists() and not self._clock.read_bytes().endswith(b"\n"):  # a full disk cut it
+            with _writing(self._clock), self._clock.open("a") as file:
+                file.write("\n")
 
     def rewind(self, step: int) -> tuple[int, float | None]:
         """Forget the metrics of steps after `step`, and a line that a kill cut short.
@@ -47,8 +55,9 @@ class Journal:
             else:
                 kept.append(line)
         temporary = self._metrics.with_suffix(".tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept))
-        temporary.replace(self._metrics)
+        with _writing(self._metrics):
+            temporary.write_text("".join(f"{line}\n" for line in kept))
+            temporary.replace(self._metrics)
         return forgotten, written
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
@@ -70,7 +79,7 @@ class Journal:
         for line in self._clock.read_text().splitlines():
             try:
                 events.append(json.loads(line))
-            except json.JSONDecodeError:  # a full disk cut it
+            except json.JSONDecodeError:  # cut
                 continue
         return events
 
@@ -81,5 +90,18 @@ class Journal:
 
     @staticmethod
     def _append(path: Path, entry: dict) -> None:
-        with path.open("a") as file:
+        with _writing(path), path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Errors that name the file, which those of a full disk do not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{path} cannot be written ({error.strerror}); make space, or mend what is wrong, and the same command "
+            "goes on from the last checkpoint",
+        ) from error

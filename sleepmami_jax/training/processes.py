@@ -5,7 +5,11 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import jax
 from jax.experimental import multihost_utils
@@ -47,6 +51,28 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_S)
 
 
+@contextmanager
+def leaving(*together: type[Exception]) -> Iterator[None]:
+    """Inside, an error ends one of many processes at once, with a traceback and exit status 1.
+
+    An orderly end would wait for the others, while they wait for this process in the next step. What they see instead
+    is that it died, and they end too.
+
+    Args:
+      together: errors that all processes raise at the same step; they end in order.
+    """
+    try:
+        yield
+    except together:
+        raise
+    except BaseException:
+        if jax.process_count() > 1:
+            traceback.print_exc()
+            sys.stdout.flush()
+            os._exit(1)
+        raise
+
+
 class Preemption:
     """Listens for SIGTERM, which batch systems and clouds send some seconds before they end a process.
 
@@ -73,7 +99,10 @@ class Preemption:
 
 
 class Watchdog:
-    """Shows where a run stands when no step ends."""
+    """Shows where a run stands when no step ends, not even the first."""
+
+    def __init__(self) -> None:
+        self.stepped()
 
     def stepped(self) -> None:
         """A step has ended; the clock starts anew."""
