@@ -27,6 +27,7 @@ def get_config() -> Experiment:
         model=size("base"),
         optimizer=OptimizerConfig(learning_rate=1e-3, schedule="wsd", warmup_steps=500, ema=0.999),
         compute=ACCELERATOR,
+        accumulate=8,
         steps=10_000,
         save_every=500,
     )
