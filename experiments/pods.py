@@ -22,7 +22,8 @@ from sleepmami_jax.sweep import Plot, Run
 from sleepmami_jax.training.ahead import compile_ahead
 
 CHIPS = {"v5e:4x4": 16, "v5p:4x4x4": 64, "v5e:16x16": 256}
-EPOCHS = {"base": 2048, "large": 256, "xl": 128}  # of a chip
+EPOCHS = {"base": 2048, "large": 1024, "xl": 512}  # of a chip, in parts of:
+PART = {"base": 256, "large": 128, "xl": 64}
 MESHES = {
     "data": MeshConfig(),
     "fsdp": MeshConfig(fsdp=16),
@@ -33,7 +34,9 @@ MESHES = {
 def needs(sweep: Path, name: str, topology: str, mesh: str) -> dict[str, float]:
     config = micro_base.get_config()
     objective = replace(config.objective, batch=CHIPS[topology] * EPOCHS[name])
-    chip = compile_ahead(replace(config, model=size(name), objective=objective, mesh=MESHES[mesh]), topology)
+    parts = EPOCHS[name] // PART[name]
+    config = replace(config, model=size(name), objective=objective, accumulate=parts, mesh=MESHES[mesh])
+    chip = compile_ahead(config, topology)
     sent = {kind: found["sent_bytes"] / 1e6 for kind, found in chip.collectives.items()}
     return {
         "hbm_share": (chip.arguments_bytes + chip.temporary_bytes) / chip.hbm_bytes,
