@@ -1,293 +1,25 @@
-"""The `sleepmami` command. Each command is a function below; what it needs is imported when it runs."""
+"""The `sleepmami` command: its arguments, and how errors end it. What each command does is in `commands`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from importlib.metadata import version
 from logging import Formatter
 from pathlib import Path
 
 from absl import app, flags, logging
 
-RESEARCH_USE = "Research use only: not a medical device, not for diagnosis or treatment."
-
-
-def demo(args) -> int:
-    from experiments.demo import run
-
-    run(args.out)
-    return 0
-
-
-def simulate(args) -> int:
-    from tqdm import tqdm
-
-    from data_pipeline.simulate import simulate_cohort
-
-    with tqdm(total=args.nights, desc="simulate", unit="night", delay=0.5) as bar:
-        paths = simulate_cohort(
-            args.out, args.nights, site=args.site, seed=args.seed, workers=args.workers, progress=bar.update
-        )
-    print(f"{len(paths)} nights in {args.out}; next: sleepmami prepare {args.out} --out shards")
-    return 0
-
-
-def diagnose(args) -> int:
-    from data_pipeline.diagnose import diagnose
-    from data_pipeline.montage_file import read_montage
-
-    if args.write_montage and args.write_montage.exists():  # it may have been reviewed
-        raise ValueError(
-            f"{args.write_montage} is there already; choose another name, nothing was overwritten"
-        )
-    diagnosis = diagnose(args.file, read_montage(args.montage) if args.montage else None)
-    print(json.dumps(diagnosis.to_dict(), indent=1) if args.json else diagnosis.to_text())
-    if args.write_montage and diagnosis.montage_yaml:
-        args.write_montage.write_text(diagnosis.montage_yaml, encoding="utf-8")
-    if args.report:
-        from data_pipeline.quality_report import write_report
-
-        write_report(diagnosis, args.report)
-    return 0 if diagnosis.usable else 2
-
-
-def prepare(args) -> int:
-    from tqdm import tqdm
-
-    from data_pipeline.montage_file import read_montage
-    from data_pipeline.prepare import prepare
-
-    montage = read_montage(args.montage) if args.montage else None
-    try:
-        with tqdm(desc="prepare", unit="night", delay=0.5) as bar:
-            summary = prepare(
-                args.inputs,
-                args.out,
-                cohort=args.cohort,
-                workers=args.workers,
-                montage=montage,
-                ray=args.ray,
-                rehash=args.rehash,
-                progress=partial(_advance, bar),
-            )
-    except KeyboardInterrupt:
-        print("stopped: finished nights are kept, the same command goes on from here", file=sys.stderr)
-        return 130
-    print(summary.table())
-    return 0 if summary.nights else 1
-
-
-def _advance(bar, done, total, night_id) -> None:
-    bar.total = total
-    bar.update(done - bar.n)
-
-
-def verify(args) -> int:
-    from tqdm import tqdm
-
-    from data_pipeline.verify import verify
-
-    with tqdm(desc="verify", unit="night") as bar:
-        problems = verify(args.shards, workers=args.workers, progress=partial(_advance, bar))
-    for problem in problems:
-        print(problem)
-    if not problems:
-        print(f"{args.shards}: every record and checksum is as the manifest says")
-    return 1 if problems else 0
-
-
-def population(args) -> int:
-    from dataclasses import asdict
-
-    from data_pipeline.population import population_text
-    from data_pipeline.population_file import read_population
-    from data_pipeline.population_shift import compare, comparison_text
-
-    a = read_population(args.a)
-    if args.b is None:
-        print(json.dumps(asdict(a), indent=1) if args.json else population_text(a))
-        return 0
-    b = read_population(args.b)
-    differences = compare(a, b)
-    if args.json:
-        print(json.dumps([asdict(difference) for difference in differences], indent=1, allow_nan=False))
-    else:
-        print(comparison_text(a, b, differences))
-    return 0
-
-
-def pretrain(args) -> int:
-    from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
-    from sleepmami_jax.training.loop import train
-
-    _join(args)
-    experiment = load_experiment(args.config, args.set)
-    if isinstance(experiment.objective, Finetuning):
-        raise ConfigError(f"{args.config} is a fine-tuning experiment; use `sleepmami finetune`")
-    print(f"model folder: {train(experiment, args.workdir, accept_changes=args.accept_changes)}")
-    return 0
-
-
-def finetune(args) -> int:
-    from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
-    from sleepmami_jax.tasks.finetune import finetune
-
-    _join(args)
-    experiment = load_experiment(args.config, args.set)
-    if not isinstance(experiment.objective, Finetuning):
-        raise ConfigError(f"{args.config} is a pretraining experiment; use `sleepmami pretrain`")
-    print(f"model folder: {finetune(experiment, args.workdir, accept_changes=args.accept_changes)}")
-    return 0
-
-
-def _join(args) -> None:
-    if args.distributed or args.coordinator is not None:
-        from sleepmami_jax.training.processes import join
-
-        join(args.coordinator, args.processes, args.process)
-
-
-def compile(args) -> int:
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from sleepmami_jax.config import load_experiment
-    from sleepmami_jax.training.ahead import compile_ahead
-
-    compiled = compile_ahead(load_experiment(args.config, args.set), args.topology)
-    print(json.dumps(compiled.to_dict(), indent=1))
-    return 0
-
-
-def embed(args) -> int:
-    from sleepmami_jax import load
-    from sleepmami_jax.pretrained import embed_shards
-    from sleepmami_jax.progress import bars
-
-    nights = embed_shards(load(args.model), args.shards, args.out, bars(quiet=False))
-    print(f"{nights} nights in {args.out}")
-    return 0
-
-
-def evaluate(args) -> int:
-    import tempfile
-
-    from sleepmami_jax import load
-    from sleepmami_jax.evaluation.evaluate import evaluate
-    from sleepmami_jax.evaluation.table import metrics_table
-    from sleepmami_jax.progress import bars
-
-    with tempfile.TemporaryDirectory() as scratch:
-        embeddings = args.embeddings or Path(scratch)
-        result = evaluate(
-            load(args.model),
-            tuple(map(str, args.shards)),
-            split=args.split,
-            embeddings=embeddings,
-            progress=bars(quiet=False),
-            only=args.only,
-        )
-    text = json.dumps(result, indent=1)
-    temporary = args.out.with_name(f".{args.out.name}.tmp")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(text + "\n")
-    temporary.replace(args.out)
-    print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
-    if args.only:
-        print(f"channels: {', '.join(result['channels'])}")
-    print(metrics_table(result))
-    print(f"all metrics: {args.out}")
-    return 0
-
-
-def score(args) -> int:
-    from sleepmami_jax import load
-
-    several = len(args.recordings) > 1
-    if several and args.scoring:
-        raise ValueError("--scoring belongs to one recording; score one at a time to compare with a human")
-    names = [recording.stem for recording in args.recordings]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them"
-        )
-    model = load(args.model)
-    for recording in args.recordings:
-        out = args.out / recording.stem if several else args.out
-        scores = model.score(recording, args.scoring, out=out, montage=args.montage)
-        for warning in scores.warnings:
-            print(f"{recording.name}: {warning}", file=sys.stderr)
-        if scores.missing:
-            print(f"{recording.name}: not in this recording: {', '.join(scores.missing)}")
-        if "stages" in scores.agreement:
-            a = scores.agreement["stages"]
-            kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
-            print(
-                f"{recording.name}: stages against the scoring given: kappa {kappa}, "
-                f"accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
-            )
-        print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
-    print(RESEARCH_USE)
-    return 0
-
-
-def export(args) -> int:
-    from sleepmami_jax.export.folder import load_model, save_model
-
-    save_model(load_model(args.run_folder / "model"), args.out)
-    print(f"model folder: {args.out}")
-    return 0
-
-
-def sweep(args) -> int:
-    from sleepmami_jax.sweep.plan import load_sweep
-    from sleepmami_jax.sweep.result import do_run
-
-    plan = load_sweep(args.config)
-    if args.run_name:
-        do_run(plan, args.workdir, args.run_name)
-        return 0
-    from sleepmami_jax.sweep.launch import run_sweep
-
-    launcher = _launcher(args)
-    parallel = 1 if args.parallel is None and args.launcher == "local" else args.parallel
-    return run_sweep(plan, args.workdir, launcher, only=args.only, parallel=parallel, dry_run=args.dry_run)
-
-
-def _launcher(args):
-    from sleepmami_jax.config import ConfigError
-
-    for option, launcher in (("slurm", "slurm"), ("ray", "ray"), ("resources", "ray")):
-        if getattr(args, option) and args.launcher != launcher:
-            raise ConfigError(f"--{option} belongs to --launcher {launcher}, not to {args.launcher}")
-    if args.launcher == "slurm":
-        from sleepmami_jax.sweep.slurm import Slurm
-
-        return Slurm(args.workdir, args.slurm)
-    if args.launcher == "ray":
-        from sleepmami_jax.sweep.ray import Ray
-
-        return Ray(args.ray or "auto", args.resources)
-    from sleepmami_jax.sweep.local import Local
-
-    return Local()
-
-
-def sizes(args) -> int:
-    from sleepmami_jax.models.sizes import sizes_table
-
-    print(sizes_table(args.night_hours))
-    return 0
+from sleepmami_jax import commands as do
 
 
 def _parser() -> argparse.ArgumentParser:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(
         prog="sleepmami",
-        description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}",
+        description=f"Whole-night sleep recordings, one model of both scales. {do.RESEARCH_USE}",
     )
     parser.add_argument("--version", action="version", version=f"sleepmami {version('sleepmami')}")
     parser.set_defaults(run=lambda args: parser.print_help() or 2)
@@ -343,14 +75,16 @@ def _parser() -> argparse.ArgumentParser:
         group.add_argument("--process", type=int, help="which one this is, from 0")
 
     sub = command(
-        demo,
+        do.demo,
         "simulate, train, evaluate and score, from nothing, in a few minutes",
         "sleepmami demo --out demo",
     )
     sub.add_argument("--out", type=Path, required=True, help="a new folder; it takes about 3 GB")
 
     sub = command(
-        simulate, "make synthetic nights with known truth", "sleepmami simulate --out recordings --nights 24"
+        do.simulate,
+        "make synthetic nights with known truth",
+        "sleepmami simulate --out recordings --nights 24",
     )
     sub.add_argument(
         "--out", type=Path, required=True, help="a new folder, or one that an earlier call began"
@@ -363,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=int, default=cores, help="processes; the bytes do not depend on it")
 
     sub = command(
-        diagnose,
+        do.diagnose,
         "say what each channel of a recording is, and what will work",
         "sleepmami diagnose night.edf",
     )
@@ -376,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--report", type=Path, metavar="FILE", help="quality over time, as .html or .png")
 
     sub = command(
-        prepare, "turn recordings into shards", "sleepmami prepare recordings --out shards --workers 8"
+        do.prepare, "turn recordings into shards", "sleepmami prepare recordings --out shards --workers 8"
     )
     sub.epilog += (
         "\n\nA run that was stopped goes on when the same command is given again. Exit status: 0 finished (what was "
@@ -406,12 +140,12 @@ def _parser() -> argparse.ArgumentParser:
         "times have not changed",
     )
 
-    sub = command(verify, "check every checksum and count of prepared shards", "sleepmami verify shards")
+    sub = command(do.verify, "check every checksum and count of prepared shards", "sleepmami verify shards")
     sub.add_argument("shards", type=Path, help="a prepared folder")
     sub.add_argument("--workers", type=int, default=cores, help="processes")
 
     sub = command(
-        population,
+        do.population,
         "whose nights these are; with two, where they differ enough to matter",
         "sleepmami population demo/model shards",
     )
@@ -422,14 +156,14 @@ def _parser() -> argparse.ArgumentParser:
 
     training(
         command(
-            pretrain,
+            do.pretrain,
             "pretrain the Micro- or the Macro-Encoder",
             "sleepmami pretrain --config experiments/micro_tiny.py --workdir runs/micro --set steps=50",
         )
     )
 
     sub = command(
-        embed,
+        do.embed,
         "micro tokens and night vectors of prepared nights",
         "sleepmami embed --model demo/model shards --out embedded",
     )
@@ -441,14 +175,14 @@ def _parser() -> argparse.ArgumentParser:
 
     training(
         command(
-            finetune,
+            do.finetune,
             "train heads on scored nights",
             "sleepmami finetune --config experiments/finetune_tiny.py --workdir runs/finetune",
         )
     )
 
     sub = command(
-        compile,
+        do.compile,
         "compile the training step for a TPU pod that is not here: memory, collectives, projected time",
         "sleepmami compile --config experiments/micro_tiny.py --topology v5e:16x16",
     )
@@ -456,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--topology", required=True, help="chips, such as v5e:16x16 or v5p:4x4x4")
 
     sub = command(
-        evaluate,
+        do.evaluate,
         "measure a model on prepared nights, beside baselines",
         "sleepmami evaluate --model demo/model shards --split test --out metrics.json",
     )
@@ -476,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command(
-        score,
+        do.score,
         "stages, events, indices and a report of a recording",
         "sleepmami score night.edf --model demo/model --out night",
     )
@@ -489,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
 
     sub = command(
-        sweep,
+        do.sweep,
         "do the runs of an experiment file's sweep(); a table and plots of their results",
         "sleepmami sweep --config experiments/context.py --workdir runs/context --only 'micro-only-*'",
     )
@@ -542,14 +276,14 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command(
-        export, "copy a finished run's model folder", "sleepmami export --run runs/finetune --out model"
+        do.export, "copy a finished run's model folder", "sleepmami export --run runs/finetune --out model"
     )
     sub.add_argument(
         "--run", dest="run_folder", type=Path, required=True, help="the workdir of a finished run"
     )
     sub.add_argument("--out", type=Path, required=True, help="a new folder")
 
-    sub = command(sizes, "what models of each size hold and take", "sleepmami sizes --night-hours 8")
+    sub = command(do.sizes, "what models of each size hold and take", "sleepmami sizes --night-hours 8")
     sub.add_argument("--night-hours", type=float, default=8.0, help="length of a night (8)")
     return parser
 
