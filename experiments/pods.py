@@ -23,7 +23,7 @@ from sleepmami_jax.training.ahead import compile_ahead
 
 CHIPS = {"v5e:4x4": 16, "v5p:4x4x4": 64, "v5e:16x16": 256}
 EPOCHS = {"base": 2048, "large": 1024, "xl": 512}  # of a chip, in parts of:
-PART = {"base": 256, "large": 128, "xl": 64}
+PART = {"base": 512, "large": 256, "xl": 128}
 MESHES = {
     "data": MeshConfig(),
     "fsdp": MeshConfig(fsdp=16),

@@ -17,6 +17,7 @@ from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.embeddings import EmbeddedFolder, Encode, embed_folder
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, merge, structure
 
 
@@ -71,6 +72,7 @@ def embed_nights(
     makes its share; all of them see `out`.
     """
     slots, encode = model_slots(model), micro_encode(model, params)
+    modality = layout(model.modalities).modality_of_token()
     folders = []
     for i, source in enumerate(data.shards):
         prepared = PreparedFolder.open(source.folder)
@@ -81,7 +83,7 @@ def embed_nights(
         if only:
             prepared, name = prepared.with_channels(only), f"{name}-only-{'+'.join(only)}"
         target = out / digest[:12] / name
-        folders.append(embed_folder(prepared, target, encode, digest, slots, nights, tick))
+        folders.append(embed_folder(prepared, target, encode, digest, slots, modality, nights, tick))
     multihost_utils.sync_global_devices("micro tokens")
     return folders
 

@@ -9,11 +9,17 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from sleepmami_jax.config import KernelConfig
+from sleepmami_jax.objectives import parts
 from sleepmami_jax.objectives.contrastive import leave_one_out, pairwise, unit
 from sleepmami_jax.objectives.demographic import dgcl
 from sleepmami_jax.training.collectives import collectives
 from sleepmami_jax.training.sharding import AXES
 from tests.meshes import BATCH, M, mesh_of, on_one_device, same_on_four
+
+
+@pytest.fixture(autouse=True)
+def small_gathers(monkeypatch):
+    monkeypatch.setattr(parts, "FEWEST", 1)
 
 
 def contrast_case(seed=0):

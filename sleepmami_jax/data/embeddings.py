@@ -1,7 +1,8 @@
 """Nights as micro tokens: what a frozen Micro-Encoder makes of prepared folders, kept on disk.
 
-A folder of embeddings has one safetensors file a night (`tokens` (E, L, D) float16, `ok` (E, L) bool) and
-`embeddings.json`, which names the weights they were made with. Labels, splits and demographics stay in the prepared
+A folder of embeddings has one safetensors file a night (`tokens` (E, L, D) float16, `ok` (E, L) bool, and of the
+modalities of each epoch `means` (E, M, D) float16, `present` (E, M) bool) and `embeddings.json`, which names the
+weights they were made with. Labels, splits and demographics stay in the prepared
 folder. Half precision keeps three digits of tokens of unit size, and halves what is read.
 """
 
@@ -41,19 +42,25 @@ class EmbeddedFolder:
     def _path(self, night: int) -> Path:
         return self.folder / f"{self.prepared.manifest.nights[night].night_id}.safetensors"
 
+    def means(self, night: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """The mean token of each modality (E, M, D) float16 and which are there (E, M), of the first `stop` epochs."""
+        return self._arrays(night, slice(0, stop), "means", "present")
+
     def tokens(self, night: int, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Tokens (E, L, D) float16 and their mask (E, L) of epochs [start, stop).
 
         Raises:
           ValueError: the night was not embedded.
         """
+        return self._arrays(night, slice(start, stop), "tokens", "ok")
+
+    def _arrays(self, night: int, epochs: slice, *names: str) -> tuple[np.ndarray, ...]:
         path = self._path(night)
         if not path.is_file():
             raise ValueError(f"{path}: not embedded; run `sleepmami embed` again, it makes what is missing")
-        n = self.prepared.manifest.nights[night].n_epochs
-        span = slice(start, n if stop is None else min(stop, n))
+        first, last, _ = epochs.indices(self.prepared.manifest.nights[night].n_epochs)
         with safe_open(path, framework="np") as file:
-            return file.get_slice("tokens")[span], file.get_slice("ok")[span]
+            return tuple(file.get_slice(name)[first:last] for name in names)
 
 
 def embed_folder(
@@ -62,6 +69,7 @@ def embed_folder(
     encode: Encode,
     weights_sha256: str,
     slots: Slots,
+    modality: np.ndarray,
     nights: list[int],
     progress: Callable[[], None] = lambda: None,
 ) -> EmbeddedFolder:
@@ -70,6 +78,7 @@ def embed_folder(
     Args:
       encode: the frozen Micro-Encoder.
       weights_sha256: names its weights.
+      modality: (L,) place in `Modality` of each token of an epoch.
       nights: places in the manifest.
       progress: called after each night.
 
@@ -99,18 +108,31 @@ def embed_folder(
             blocks = encode_blocks(encode, night_blocks(prepared, night, slots))
             tokens, ok = (np.concatenate(parts)[: entry.n_epochs] for parts in zip(*blocks, strict=True))
             temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-            arrays = {"tokens": tokens.astype(np.float16), "ok": ok}
+            means, present = _modality_means(tokens, ok, modality)
+            arrays = {"tokens": tokens.astype(np.float16), "ok": ok, "means": means, "present": present}
             save_file(arrays, temporary, metadata={"records_sha256": entry.records_sha256})
             temporary.replace(path)
         progress()
     return embedded
 
 
+def _modality_means(
+    tokens: np.ndarray, ok: np.ndarray, modality: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `models.macro.epoch_means`; the Macro-Encoder is pretrained on these, and reads nothing else."""
+    means, present = [], []
+    for m in np.unique(modality):
+        x, there = tokens[:, modality == m].astype(np.float32), ok[:, modality == m]
+        means.append(np.einsum("eld,el->ed", x, there) / np.maximum(there.sum(1), 1)[:, None])
+        present.append(there.any(1))
+    return np.stack(means, 1).astype(np.float16), np.stack(present, 1)
+
+
 def _made_from(path: Path, entry: NightEntry) -> bool:
     if not path.is_file():
         return False
     with safe_open(path, framework="np") as file:
-        return file.metadata()["records_sha256"] == entry.records_sha256
+        return file.metadata()["records_sha256"] == entry.records_sha256 and "means" in file.keys()  # noqa: SIM118
 
 
 def encode_blocks(encode: Encode, blocks: Iterable[dict]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

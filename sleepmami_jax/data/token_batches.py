@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ def embedded_nights(
     folders: list[EmbeddedFolder],
     data: DataConfig,
     length: int,
-    means: Callable,
     *,
     global_batch: int,
     seed: int,
@@ -32,7 +31,6 @@ def embedded_nights(
 
     Args:
       length: E of every night; longer ones are cut, shorter ones padded.
-      means: (E, L, D), (E, L) -> mean token of each modality (E, M, D) and its mask (E, M).
 
     Returns:
       batches of `means` (N, E, M, D) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32
@@ -41,23 +39,29 @@ def embedded_nights(
     datasets = []
     for i, (folder, first) in enumerate(zip(folders, _first_nights(folders), strict=True)):
         nights = chosen_nights(folder.prepared.manifest, data)
-        # A night's means are small; the tokens they come from are read once.
-        table = [
-            _night_means(folder, night, length, means) | {"night": np.int32(first + night)}
-            for night in nights
-        ]
-        datasets.append(grain.MapDataset.source(table).seed(seed + i).shuffle().repeat())
+        dataset = grain.MapDataset.source(np.asarray(nights, np.int32)).seed(seed + i)
+        datasets.append(dataset.shuffle().repeat().map(_ReadNight(folder, first, length)))
     return _mixed(datasets, data, global_batch, rows)
 
 
-def _night_means(folder: EmbeddedFolder, night: int, length: int, means: Callable) -> dict[str, Any]:
-    x, present = (np.asarray(v) for v in means(*folder.tokens(night, 0, length)))
-    pad = length - len(x)
-    return {
-        "means": np.pad(x.astype(np.float32), ((0, pad), (0, 0), (0, 0))),
-        "present": np.pad(present, ((0, pad), (0, 0))),
-        "demographics": demographics_arrays(folder.prepared.manifest.nights[night].demographics),
-    }
+@dataclass(frozen=True)
+class _ReadNight(grain.transforms.Map):
+    """A night -> its means."""
+
+    folder: EmbeddedFolder
+    first: int  # of this folder's nights among those of all folders
+    length: int
+
+    def map(self, element: np.int32) -> dict[str, Any]:
+        night = int(element)
+        x, present = self.folder.means(night, self.length)
+        pad = self.length - len(x)
+        return {
+            "means": np.pad(x.astype(np.float32), ((0, pad), (0, 0), (0, 0))),
+            "present": np.pad(present, ((0, pad), (0, 0))),
+            "demographics": demographics_arrays(self.folder.prepared.manifest.nights[night].demographics),
+            "night": np.int32(self.first + night),
+        }
 
 
 def embedded_windows(

@@ -13,6 +13,9 @@ import jax
 
 from sleepmami_jax.objectives.reduce import gather
 
+FEWEST = 16
+"""Rows that a device gives to a gather: of fewer XLA makes an all-reduce on TPUs, which sends twice as much."""
+
 
 def in_parts(function: Callable, parts: int, *rows):
     """`function(*rows)` of so many equal parts of the rows, results stacked: (n, ...) -> (parts, ...).
@@ -36,6 +39,6 @@ def against_all(compare: Callable, rows, at_once: int, axes):
       rows: of this device, from inside `shard_map` over `axes`.
     """
     n = len(jax.tree.leaves(rows)[0])
-    most = max(1, at_once // jax.lax.axis_size(axes))
+    most = max(FEWEST, at_once // jax.lax.axis_size(axes))
     size = max(d for d in range(1, min(n, most) + 1) if n % d == 0)
     return in_parts(lambda rows: compare(jax.tree.map(lambda v: gather(v, axes), rows)), n // size, rows)

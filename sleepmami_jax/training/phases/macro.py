@@ -18,7 +18,7 @@ from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means
-from sleepmami_jax.models.micro import MicroEncoder, layout
+from sleepmami_jax.models.micro import MicroEncoder
 from sleepmami_jax.objectives.contrastive import unit
 from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
 from sleepmami_jax.objectives.parts import in_parts
@@ -49,14 +49,12 @@ def macro_batches(experiment: Experiment, params, workdir, progress, rows) -> Ba
     config: MacroPretraining = experiment.objective
     if not config.freeze_micro:
         return signal_windows(experiment, config.night_epochs, rows)
-    where = layout(experiment.model.modalities)
     out = embeddings_folder(experiment, workdir)
     folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
     return embedded_nights(
         folders,
         experiment.data,
         config.night_epochs,
-        jax.jit(lambda x, ok: epoch_means(x.astype(jnp.float32), ok, where)),
         global_batch=config.batch,
         seed=experiment.seed,
         rows=rows,
