@@ -6,6 +6,9 @@ Simulated nights, three seeds, the same frozen Micro-Encoder of each seed; the M
 weights and is trained with the heads. Each variant differs from the reference (bidirectional Mamba-2, M = 2) in one
 thing, and for it in parameters, by less than a fifth. "forwards only" reads the night from its first epoch on: nothing
 sees what comes after it but for the 1.5 minutes that merging spans, as when scoring live.
+
+Forty minutes of runs. In stages (macro-F1) all variants reach 0.991 to 0.993, in breathing events (F1) 0.84 to 0.90,
+less apart than their seeds (`experiments/results/macro_ablations`).
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ reference: 60 % masked, modality masking, spectral loss, leave-one-out contrast,
 24 training nights and are measured on 20 nights of other people: stages from the mean tokens of an epoch (macro-F1),
 breathing events, arousals, spindles and K-complexes from the tokens of a second (average precision; what guessing has
 stands under `_prevalence`). "untrained" has random weights; "no experts" computes as much for a token as the reference.
+
+Two hours and forty minutes of runs on two cores that had other work. Stages: 0.982 for the reference, 0.984 untrained;
+spindles: 0.71 and 0.78 (`experiments/results/micro_ablations`).
 """
 
 from __future__ import annotations

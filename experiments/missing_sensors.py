@@ -6,6 +6,9 @@ Simulated nights, three seeds. One model a seed, fine-tuned on all labelled nigh
 and once with modalities hidden at random, then measured on 20 test nights of which it sees some channels only. The
 thresholds of events are those fitted with all sensors. An event that cannot be looked for with these sensors has no
 row.
+
+Fifty minutes of runs. Stages (macro-F1) from the EEG alone: 0.70 as usual, 0.86 with modalities hidden in fine-tuning
+(`experiments/results/missing_sensors`).
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ Beside them: vectors of an untrained Macro-Encoder, means and deviations of the 
 
 DGCL and SupCon learn from the age, sex and BMI of the training people; NT-Xent does not, and nothing sees the AHI.
 "DGCL, age only" and its like keep the identity: two views of a night belong together.
+
+Seventy minutes of runs. Age, mean error in years: NT-Xent 9.0, SupCon 8.7, DGCL 9.0, the mean 14.9
+(`experiments/results/night_vectors`); `experiments/age_ceiling.py` asks why they are alike.
 """
 
 from __future__ import annotations
