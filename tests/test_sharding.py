@@ -1,5 +1,6 @@
 """Parameters, optimiser state and batches on a mesh of four devices: the same run, whatever the mesh."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import jax
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from data_pipeline.night import Modality
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.sizes import DEPTH, size
 from sleepmami_jax.models.sleepmami import create, split, structure
 from sleepmami_jax.training import optimizer, sharding
+from sleepmami_jax.training.collectives import collectives
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import Phase, with_objective
 from sleepmami_jax.training.sharding import lay_out, make_mesh, own_rows, spec_of, to_devices
@@ -21,11 +24,19 @@ QUICK = {"xla_backend_optimization_level": 0}
 BATCH = 8
 
 
-@pytest.fixture
-def split_small(monkeypatch):
+@contextmanager
+def splitting_small():
     """Parameters of tiny models are split as if they were large."""
-    for module in (optimizer, sharding):
-        monkeypatch.setattr(module, "SMALL", 256)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for module in (optimizer, sharding):
+            monkeypatch.setattr(module, "SMALL", 256)
+        yield
+
+
+@pytest.fixture
+def split_small():
+    with splitting_small():
+        yield
 
 
 def mesh_of(**axes):
@@ -59,11 +70,12 @@ def steps_on(mesh, experiment, phase, batches):
     return step, state, metrics
 
 
-@pytest.fixture
-def one_device(split_small, micro_phase, epochs_of):
+@pytest.fixture(scope="module")
+def one_device(micro_phase, epochs_of):
     experiment, phase = micro_phase
     batches = [epochs_of(experiment.model, BATCH, seed) for seed in range(2)]
-    _, state, metrics = steps_on(mesh_of(), experiment, phase, batches)
+    with splitting_small():
+        _, state, metrics = steps_on(mesh_of(), experiment, phase, batches)
     return jax.device_get(state), metrics
 
 
@@ -89,6 +101,11 @@ def test_a_run_is_the_same_on_every_mesh(split_small, micro_phase, epochs_of, on
     program = step.as_text()
     assert ("all-to-all" in program) == ("expert" in axes)
     assert ("reduce-scatter" in program) == ("fsdp" in axes)
+    # Weights are gathered, and contrastive embeddings; signals and activations stay where they are.
+    weights = {v.nbytes // part for v in state["params"].values() for part in (1, axes.get("expert", 1))}
+    embeddings = {BATCH * n for n in (len(Modality) * experiment.model.projection_dim * 4, len(Modality), 4)}
+    gathered = {c.largest for c in collectives(program, 4) if c.kind == "all-gather"}
+    assert gathered and gathered <= weights | embeddings
 
 
 def test_every_parameter_of_every_size_has_a_rule_and_divides():
