@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +105,7 @@ def everywhere(tree, mesh: Mesh):
 def shard_loss(loss: Callable, mesh: Mesh, dtype: str = "float32") -> Callable:
     """`loss(params, batch, keys, axes)` on every device with its part of the batch, as a function of whole arrays.
 
-    The encoders run inside, on parameters as `bring` gives them; the loss reduces over `axes` itself
+    The encoders run inside, on parameters as `_bring` gives them; the loss reduces over `axes` itself
     (`objectives.reduce`), so what comes out is the same everywhere. Training takes `shard_gradient`.
     """
 
@@ -114,7 +113,7 @@ def shard_loss(loss: Callable, mesh: Mesh, dtype: str = "float32") -> Callable:
         own = _specs(params, mesh)
 
         def run(params, batch, keys):
-            return loss(bring(spread(params, own), own, dtype), batch, keys, AXES)
+            return loss(_bring(params, own, dtype), batch, keys, AXES)
 
         run = jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=(P(), P()))
         return run(params, batch, keys)
@@ -128,9 +127,9 @@ def shard_gradient(
     """`(params, batch, keys) -> ((loss, metrics), gradients)` of the parameters whose names begin so, over all devices.
 
     With `parts` each device computes its rows in equal parts, one after another, and averages in float32: activations
-    of one part only are in memory, and devices tell each other their gradients once. A part of all devices is a batch
-    of its own: for a loss that is a mean over equally weighted examples the result is that of the whole batch; a
-    contrast sees the negatives of its part alone, and weighted means are means of the parts' means.
+    of one part only are in memory, and parameters and gradients travel once. A part of all devices is a batch of its
+    own: for a loss that is a mean over equally weighted examples the result is that of the whole batch; a contrast
+    sees the negatives of its part alone, and weighted means are means of the parts' means.
     """
 
     def sharded(params, batch, keys):
@@ -138,20 +137,18 @@ def shard_gradient(
         trained = {name: spec for name, spec in own.items() if name.startswith(trainable)}
 
         def run(params, batch, keys):
-            params = spread(params, own)
+            params = _bring(params, own, dtype)
 
             def of(trained, batch, keys):
-                return loss(bring({**params, **trained}, own, dtype), batch, keys, AXES)
+                return loss({**params, **trained}, batch, keys, AXES)
 
-            gradient = jax.value_and_grad(of, has_aux=True)
             weights = {name: params[name] for name in trained}
-            found, gradients = _averaged(gradient, parts, weights, batch, keys)
-            return found, {name: _summed(g, trained[name]) for name, g in gradients.items()}
+            found, gradients = _averaged(jax.value_and_grad(of, has_aux=True), parts, weights, batch, keys)
+            return found, {name: _returned(gradients[name], spec) for name, spec in trained.items()}
 
         out = ((P(), P()), trained)
-        return jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=out)(
-            params, batch, keys
-        )
+        run = jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=out)
+        return run(params, batch, keys)
 
     return sharded
 
@@ -168,9 +165,8 @@ def _averaged(gradient: Callable, parts: int, weights: Params, *rows):
     zeros = jax.tree.map(lambda x: jnp.zeros_like(x, jnp.float32), weights)
     split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), rows)
     total, found = jax.lax.scan(add, zeros, split)
-    return jax.tree.map(lambda x: x.astype(jnp.float32).mean(0), found), jax.tree.map(
-        lambda x: x / parts, total
-    )
+    found = jax.tree.map(lambda x: x.astype(jnp.float32).mean(0), found)
+    return found, jax.tree.map(lambda x: x / parts, total)
 
 
 def _specs(params: Params, mesh: Mesh) -> dict[str, P]:
@@ -181,46 +177,30 @@ def _copied_along(spec: P) -> tuple[str, ...]:
     return tuple(axis for axis in AXES if axis not in spec)
 
 
-def spread(params: Params, specs: dict[str, P]) -> Params:
-    """Parameters inside `shard_map`, as each device's own: what it finds of their gradient is its part of a sum."""
-    return {name: jax.lax.pcast(x, _copied_along(specs[name]), to="varying") for name, x in params.items()}
+def _bring(params: Params, specs: dict[str, P], dtype: str) -> Params:
+    """Parameters inside `shard_map`, as this device computes with them: whole, and in the compute dtype.
 
-
-def _summed(gradient: jax.Array, spec: P) -> jax.Array:
-    """The sum of the devices' parts of a gradient; over `fsdp` it is taken where parameters are gathered."""
-    return jax.lax.psum(gradient, _copied_along(spec))
-
-
-def bring(params: Params, specs: dict[str, P], dtype: str) -> Params:
-    """Parameters inside `shard_map`, as this device computes with them: gathered, and in the compute dtype.
-
-    Experts stay where they are. Gradients of what was gathered go back to where each part of it lives, summed in
-    float32.
+    What is split over `fsdp` is gathered, cast before it travels, which halves the bytes; experts stay where they are.
+    All of it counts as this device's own: what it finds of a gradient is its part of a sum.
     """
 
     def of(name, x):
-        split, to = specs[name], compute_dtype(name, dtype)
-        return _gathered(x, tuple(split).index(FSDP), to) if FSDP in split else x.astype(to)
+        spec = specs[name]
+        x = jax.lax.pcast(x.astype(compute_dtype(name, dtype)), _copied_along(spec), to="varying")
+        if FSDP in spec:
+            x = jax.lax.all_gather(x, FSDP, axis=tuple(spec).index(FSDP), tiled=True)
+        return x
 
     return {name: of(name, x) for name, x in params.items()}
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _gathered(x: jax.Array, axis: int, dtype: jnp.dtype) -> jax.Array:
-    """The whole of what is split over `fsdp` along an axis: cast before it travels, which halves the bytes."""
-    return jax.lax.all_gather(x.astype(dtype), FSDP, axis=axis, tiled=True)
-
-
-def _gathered_forward(x, axis, dtype):
-    return _gathered(x, axis, dtype), None
-
-
-def _gathered_backward(axis, dtype, _, gradient):
+def _returned(gradient: jax.Array, spec: P) -> jax.Array:
+    """The sum of the devices' parts of a gradient in float32, where its parameter lives."""
     gradient = gradient.astype(jnp.float32)
-    return (jax.lax.psum_scatter(gradient, FSDP, scatter_dimension=axis, tiled=True),)
-
-
-_gathered.defvjp(_gathered_forward, _gathered_backward)
+    if FSDP in spec:
+        place = tuple(spec).index(FSDP)
+        gradient = jax.lax.psum_scatter(gradient, FSDP, scatter_dimension=place, tiled=True)
+    return jax.lax.psum(gradient, _copied_along(spec))
 
 
 def own_rows(mesh: Mesh, batch: int) -> np.ndarray:
