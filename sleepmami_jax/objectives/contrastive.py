@@ -136,9 +136,8 @@ def info_nce(
 
     rows = jax.tree.map(lambda v: v[::every], (z, present, own))
     total, best = against_all(against, rows, keys_at_once, axes)
-    itself = jnp.where(
-        (own % every == 0)[:, None], MASKED, right
-    )  # it is told apart from the keys, and from itself
+    # It is told apart from the keys and from itself, which may be one of them.
+    itself = jnp.where((own % every == 0)[:, None], MASKED, right)
     total = jnp.logaddexp(jax.nn.logsumexp(total, 0), itself)
     loss, _ = global_mean(total - right, asked, axes)
     accuracy, _ = global_mean(right > best.max(0), asked, axes)
