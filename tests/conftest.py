@@ -101,6 +101,8 @@ def epochs_of():
 @pytest.fixture(scope="session")
 def bucket():
     """See `tests.bucket`; what talks to Google Cloud Storage in this process talks to it."""
+    import fsspec.config
+
     from tests.bucket import Bucket
 
     served = Bucket()
@@ -108,7 +110,7 @@ def bucket():
         environment.setenv("STORAGE_EMULATOR_HOST", served.url)
         environment.setenv("TENSORSTORE_GCS_HTTP_URL", served.url)
         environment.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
-        environment.setenv("NO_GCE_CHECK", "true")
+        environment.setitem(fsspec.config.conf, "gcs", {"token": "anon"})
         environment.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks Google itself
         pytest.importorskip("gcsfs", reason="needs `pip install -e .[gcs]`")
         yield served
