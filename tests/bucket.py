@@ -18,6 +18,7 @@ class Bucket(ThreadingHTTPServer):
     """Serves `objects` (name -> generation, bytes) as `gs://sleepmami-tests`, until it is closed."""
 
     name = "sleepmami-tests"
+    refuses = False  # to write
     daemon_threads = True
 
     def __init__(self):
@@ -66,6 +67,8 @@ class _Request(BaseHTTPRequestHandler):
 
     def _put(self, body: bytes, query: dict[str, str]) -> None:
         """A whole object; of a resumable upload, a begin or a part, of which the last makes the object."""
+        if self.server.refuses:
+            return self._answer(403, {"error": {"code": 403, "message": "not allowed to write"}})
         name = query.get("name")
         if query["uploadType"] == "resumable" and "upload_id" not in query:
             return self._answer(200, Location=f"{self.server.url}{self.path}&upload_id={name}")

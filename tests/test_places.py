@@ -1,16 +1,20 @@
 """Folders in buckets; runs that live in one are in `test_runs`."""
 
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sleepmami_jax.commands import sweep
 from sleepmami_jax.config import ConfigError, DataConfig, Experiment, MacroPretraining
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 from sleepmami_jax.frozen import embeddings_folder
 from sleepmami_jax.places import check_bucket, folder_at, in_bucket
+from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 
 
 def test_a_bucket_is_recognised_however_it_is_written(bucket):
@@ -36,6 +40,19 @@ def test_a_bucket_that_is_not_there_is_named(bucket):
     check_bucket(folder_at(f"gs://{bucket.name}/runs"))
     with pytest.raises(ConfigError, match=r"gs://absent/runs: bucket 'absent' cannot be used .*404"):
         check_bucket(folder_at("gs://absent/runs"))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(bucket, monkeypatch):
+    checkpoints = Checkpoints(folder_at(f"gs://{bucket.name}/refused"))
+    monkeypatch.setattr(bucket, "refuses", True)
+    with pytest.raises(CheckpointError, match=r"gs://.*/refused: a checkpoint .*not allowed to write"):
+        checkpoints.save(1, {"x": jnp.arange(3)}, {})
+        checkpoints.wait()
+
+
+def test_a_sweep_in_a_bucket_is_refused():
+    with pytest.raises(ConfigError, match=r"--workdir: a sweep, .*lives on a disk"):
+        sweep(Namespace(config=Path("absent.py"), workdir=Path("gs://nights/sweeps")))
 
 
 def test_micro_tokens_stay_on_a_disk(bucket, tmp_path):

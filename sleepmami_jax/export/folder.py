@@ -56,7 +56,7 @@ def _serialise(params: Params) -> bytes:
     return save({name: np.ascontiguousarray(jax.device_get(params[name])) for name in sorted(params)})
 
 
-def save_model(folder: ModelFolder, path: PathLike[str]) -> None:
+def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
     """Write a model folder; it appears whole or not at all, and replaces an older model at the same place.
 
     In a bucket (`gs://…`) its two files cannot appear at once: `load_model` refuses the one without the other.
@@ -94,7 +94,7 @@ def save_model(folder: ModelFolder, path: PathLike[str]) -> None:
                 old.rename(path)
 
 
-def load_model(path: PathLike[str] | str) -> ModelFolder:
+def load_model(path: str | PathLike[str]) -> ModelFolder:
     """Read a model folder, from a disk or a bucket.
 
     Raises ModelFolderError naming what is missing, damaged or of another version.

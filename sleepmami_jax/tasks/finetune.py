@@ -18,7 +18,11 @@ from sleepmami_jax.training.loop import train
 
 
 def finetune(
-    experiment: Experiment, workdir: PathLike[str], *, quiet: bool = False, accept_changes: bool = False
+    experiment: Experiment,
+    workdir: str | PathLike[str],
+    *,
+    quiet: bool = False,
+    accept_changes: bool = False,
 ) -> epath.Path:
     """Train, calibrate, and return the model folder `workdir/model`, which can score.
 

@@ -45,7 +45,11 @@ class _Step(NamedTuple):
 
 @leaving(ConfigError, NonFiniteError, Preempted)
 def train(
-    experiment: Experiment, workdir: PathLike[str], *, quiet: bool = False, accept_changes: bool = False
+    experiment: Experiment,
+    workdir: str | PathLike[str],
+    *,
+    quiet: bool = False,
+    accept_changes: bool = False,
 ) -> epath.Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
