@@ -23,7 +23,7 @@ from sleepmami_jax.config import (
     OptimizerConfig,
 )
 from sleepmami_jax.data.batches import open_nights
-from sleepmami_jax.export.folder import load_model
+from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.places import folder_at
 from sleepmami_jax.training import loop, throughput
 from sleepmami_jax.training.checkpoint import Checkpoints
@@ -137,9 +137,11 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(experiment, train, tmp_path,
     assert sum(last[f"{part}_s"] for part in PARTS) == pytest.approx(last["wall_s"], abs=0.05)
 
 
-def test_a_run_in_a_bucket_that_is_killed_ends_as_one_on_a_disk(experiment, train, tmp_path, bucket):
+def test_a_run_in_a_bucket_that_is_killed_ends_as_one_on_a_disk(experiment, train, tmp_path, bucket, model):
     run = folder_at(f"gs://{bucket.name}/runs/broken")
     committed = "runs/broken/checkpoints/8/commit_success.txt"
+    experiment = replace(experiment, init=f"gs://{bucket.name}/models/start")
+    save_model(ModelFolder(experiment.model, model[1]), experiment.init)
     left = {}
 
     def kill():  # of what the bucket holds then, all but the last word on step 8: it is half-written
