@@ -46,8 +46,11 @@ setup(
         "ray": ["ray[default]>=2.40"],
         "onnx": ["torch==2.13.0", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
         "tensorboard": ["tensorboardX>=2.6"],
+        "gcs": ["etils[epath-gcs]>=1.15", "google-cloud-storage>=3"],
         "formats": ["pymatreader>=1.0"],
         "dev": [
+            "etils[epath-gcs]>=1.15",
+            "google-cloud-storage>=3",
             "h5py>=3.10",
             "hypothesis>=6.100",
             "pymatreader>=1.0",

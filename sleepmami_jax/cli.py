@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     def training(sub):
         experiment(sub)
         sub.add_argument(
-            "--workdir", type=Path, required=True, help="where the run lives; an interrupted run goes on"
+            "--workdir",
+            type=Path,
+            required=True,
+            help="where the run lives, a folder or gs://bucket/folder; an interrupted run goes on",
         )
         sub.add_argument(
             "--accept-changes",

@@ -240,9 +240,15 @@ def export(args) -> int:
 
 
 def sweep(args) -> int:
+    from sleepmami_jax.config import ConfigError
+    from sleepmami_jax.places import in_bucket
     from sleepmami_jax.sweep.plan import load_sweep
     from sleepmami_jax.sweep.result import do_run
 
+    if in_bucket(args.workdir):
+        raise ConfigError(
+            "--workdir: a sweep, with its locks and its table, lives on a disk, not in a bucket"
+        )
     plan = load_sweep(args.config)
     if args.run_name:
         do_run(plan, args.workdir, args.run_name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from jax.experimental import multihost_utils
 
 from data_pipeline.night import SLOTS, Modality
@@ -19,6 +20,7 @@ from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, merge, structure
+from sleepmami_jax.places import in_bucket
 
 
 def model_slots(config: ModelConfig) -> Slots:
@@ -88,9 +90,15 @@ def embed_nights(
     return folders
 
 
-def embeddings_folder(experiment: Experiment, workdir: Path) -> Path:
-    """Where the run keeps micro tokens."""
-    return Path(experiment.data.embeddings) if experiment.data.embeddings else workdir / "embeddings"
+def embeddings_folder(experiment: Experiment, workdir: epath.Path) -> Path:
+    """Where the run keeps micro tokens. Raises ConfigError if that is in a bucket."""
+    folder = experiment.data.embeddings or workdir / "embeddings"
+    if in_bucket(folder):
+        raise ConfigError(
+            f"data.embeddings: micro tokens are read from files and cannot be kept in {folder}; "
+            "set it to a folder on a disk, such as data.embeddings=/disk/embeddings"
+        )
+    return Path(folder)
 
 
 def frozen_digest(params: Params) -> str:

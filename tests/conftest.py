@@ -99,6 +99,25 @@ def epochs_of():
 
 
 @pytest.fixture(scope="session")
+def bucket():
+    """See `tests.bucket`; what talks to Google Cloud Storage in this process talks to it."""
+    import fsspec.config
+
+    from tests.bucket import Bucket
+
+    served = Bucket()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STORAGE_EMULATOR_HOST", served.url)
+        environment.setenv("TENSORSTORE_GCS_HTTP_URL", served.url)
+        environment.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "none")
+        environment.setitem(fsspec.config.conf, "gcs", {"token": "anon"})
+        environment.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks Google itself
+        pytest.importorskip("gcsfs", reason="needs `pip install -e .[gcs]`")
+        yield served
+    served.close()
+
+
+@pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A prepared folder of four nights of 4 to 6 epochs."""
     from tests.hosts import prepared_nights

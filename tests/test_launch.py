@@ -25,6 +25,17 @@ def test_a_run_that_gets_on_is_started_until_it_is_done(tmp_path):
     assert said.count("starting again") == 5
 
 
+def test_a_run_in_a_bucket_gets_on_too(tmp_path, monkeypatch):
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text('#!/bin/sh\n[ "$*" = "storage cat gs://b/metrics.jsonl" ] && cat "${0%/*}/metrics"\n')
+    gcloud.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    metrics = tmp_path / "metrics"
+    run = supervise("gs://b", f'echo step >> "{metrics}"; [ $(wc -l < "{metrics}") -ge 6 ]')
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 0, said
+
+
 def test_a_run_that_does_not_get_on_is_given_up(tmp_path):
     run = supervise(tmp_path, 'echo start >> "$W/starts"; exit 3')
     _, said = run.communicate(timeout=30)

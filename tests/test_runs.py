@@ -3,8 +3,10 @@
 import json
 import struct
 import sys
+import time
 from dataclasses import replace
 
+import fsspec
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,8 @@ from sleepmami_jax.config import (
     OptimizerConfig,
 )
 from sleepmami_jax.data.batches import open_nights
-from sleepmami_jax.export.folder import load_model
+from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
+from sleepmami_jax.places import folder_at
 from sleepmami_jax.training import loop, throughput
 from sleepmami_jax.training.checkpoint import Checkpoints
 from sleepmami_jax.training.metrics import Journal
@@ -55,9 +58,12 @@ def experiment(tmp_path_factory) -> Experiment:
 
 @pytest.fixture
 def train(model, monkeypatch):
-    """`train(experiment, workdir, loss=..., stop_at=...)`: a run; a kill comes before the step `stop_at`."""
+    """`train(experiment, workdir, loss=..., stop_at=..., then=...)`: a run.
 
-    def run(experiment, workdir, loss=toy_loss, stop_at=None, **options):
+    A kill comes before the step `stop_at`; `then` is called first.
+    """
+
+    def run(experiment, workdir, loss=toy_loss, stop_at=None, then=lambda: None, **options):
         phase = toy_phase(model[1], BATCH, loss)
         if stop_at is not None:
             fetch = type(phase.batches).__next__
@@ -65,6 +71,7 @@ def train(model, monkeypatch):
             class Killed(type(phase.batches)):
                 def __next__(self):
                     if self.get_state()["global_next_index"] == (stop_at - 1) * BATCH:
+                        then()
                         raise KeyboardInterrupt
                     return fetch(self)
 
@@ -128,6 +135,42 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(experiment, train, tmp_path,
     (last,) = (e for e in events[-1:] if e["event"] == "goodput")
     assert 0 < last["goodput"] < 1
     assert sum(last[f"{part}_s"] for part in PARTS) == pytest.approx(last["wall_s"], abs=0.05)
+
+
+def test_a_run_in_a_bucket_that_is_killed_ends_as_one_on_a_disk(experiment, train, tmp_path, bucket, model):
+    run = folder_at(f"gs://{bucket.name}/runs/broken")
+    committed = "runs/broken/checkpoints/8/commit_success.txt"
+    experiment = replace(experiment, init=f"gs://{bucket.name}/models/start")
+    save_model(ModelFolder(experiment.model, model[1]), experiment.init)
+    left = {}
+
+    def kill():  # of what the bucket holds then, all but the last word on step 8: it is half-written
+        while committed not in bucket.objects:
+            time.sleep(0.01)
+        left.update(bucket.objects)
+        del left[committed]
+
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment, run, stop_at=10, then=kill)
+    bucket.objects = left
+    fsspec.filesystem("gcs", finalize_on_close=True).invalidate_cache()  # as in another process
+    assert [entry["step"] for entry in lines(run / "metrics.jsonl")] == list(range(1, 9))
+    assert train(experiment, run) == run / "model"
+    events = lines(run / "clock.jsonl")
+    (resumed,) = (e for e in events if e["event"] == "resumed")
+    assert (resumed["step"], resumed["lost_steps"]) == (4, 4)
+    assert [e["event"] for e in events].count("start") == 2 and events[-1]["event"] == "goodput"
+    assert {name.split("/")[3] for name in bucket.objects if "/checkpoints/" in name} == {"8", "10"}
+
+    weights = load_model(run / "model").params
+    for name, value in load_model(train(experiment, tmp_path)).params.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=name)
+    assert (run / "metrics.jsonl").read_bytes() == (tmp_path / "metrics.jsonl").read_bytes()
+    shown = [
+        [event for event in events_of(w / "tensorboard") if not event[1].startswith("throughput/")]
+        for w in (run, tmp_path)
+    ]
+    assert shown[0] == shown[1]
 
 
 def test_the_average_is_what_is_exported_and_off_is_off(experiment, train, tmp_path):

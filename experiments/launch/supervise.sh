@@ -7,6 +7,7 @@
 
 workdir=$1
 shift
+case $workdir in gs://*) read="gcloud storage cat" ;; *) read=cat ;; esac
 stop=0 failures=0 before=0
 trap 'stop=1; kill -TERM "$child" 2>/dev/null' TERM INT
 
@@ -20,7 +21,7 @@ while :; do
         status=$?
     fi
     [ "$status" = 0 ] || [ "$stop" = 1 ] && exit "$status"
-    steps=$(cat "$workdir/metrics.jsonl" 2>/dev/null | wc -l)
+    steps=$($read "$workdir/metrics.jsonl" 2>/dev/null | wc -l)
     if [ "$steps" -gt "$before" ]; then failures=0; else failures=$((failures + 1)); fi
     if [ "$failures" -ge 3 ]; then
         echo "supervise: ended with $status three times at step $steps; giving up" >&2

@@ -10,6 +10,7 @@ import hashlib
 import json
 import tempfile
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.numpy import load, save
 
 from sleepmami_jax.config import ConfigError, ModelConfig, from_dict, to_dict
 from sleepmami_jax.models.sleepmami import Params, structure
+from sleepmami_jax.places import folder_at, in_bucket
 
 FORMAT, VERSION = "sleepmami-model", 1
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
@@ -54,9 +56,12 @@ def _serialise(params: Params) -> bytes:
     return save({name: np.ascontiguousarray(jax.device_get(params[name])) for name in sorted(params)})
 
 
-def save_model(folder: ModelFolder, path: Path) -> None:
-    """Write a model folder; it appears whole or not at all, and replaces an older model at the same place."""
-    path = Path(path)
+def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
+    """Write a model folder; it appears whole or not at all, and replaces an older model at the same place.
+
+    In a bucket (`gs://…`) its two files cannot appear at once: `load_model` refuses the one without the other.
+    """
+    path = folder_at(path)
     if path.exists() and not (path / "config.json").exists():
         raise ModelFolderError(f"{path}: exists and is not a model folder; choose another place")
     weights = _serialise(folder.params)
@@ -69,12 +74,17 @@ def save_model(folder: ModelFolder, path: Path) -> None:
         "thresholds": folder.thresholds,
         "card": folder.card,
     }
+    text = json.dumps(description, indent=1) + "\n"
+    if in_bucket(path):
+        (path / "config.json").write_text(text)  # has the checksum of the other
+        (path / "model.safetensors").write_bytes(weights)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
         new, old = Path(temporary) / "new", Path(temporary) / "old"
         new.mkdir()
         (new / "model.safetensors").write_bytes(weights)
-        (new / "config.json").write_text(json.dumps(description, indent=1) + "\n")
+        (new / "config.json").write_text(text)
         if path.exists():
             path.rename(old)
         try:
@@ -84,9 +94,12 @@ def save_model(folder: ModelFolder, path: Path) -> None:
                 old.rename(path)
 
 
-def load_model(path: Path | str) -> ModelFolder:
-    """Read a model folder. Raises ModelFolderError naming what is missing, damaged or of another version."""
-    path = Path(path)
+def load_model(path: str | PathLike[str]) -> ModelFolder:
+    """Read a model folder, from a disk or a bucket.
+
+    Raises ModelFolderError naming what is missing, damaged or of another version.
+    """
+    path = folder_at(path)
     if not path.is_dir():
         raise ModelFolderError(
             f"{path}: no such model folder; a finished run leaves one in WORKDIR/model, and so does `sleepmami demo`"

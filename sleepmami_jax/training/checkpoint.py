@@ -10,14 +10,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
+from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
+
+from sleepmami_jax.places import in_bucket
 
 KEPT = 2
 SAVE_S = 600.0
@@ -32,8 +34,8 @@ class CheckpointError(RuntimeError):
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: epath.Path):
+        self.folder = folder = folder if in_bucket(folder) else folder.absolute()  # as Orbax wants it
         try:
             self._saver = ocp.training.Checkpointer(
                 folder,
@@ -117,10 +119,14 @@ class Checkpoints:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             self._failed = True
-            free_gb = shutil.disk_usage(self.folder).free / 1e9
+            free = (
+                ""
+                if in_bucket(self.folder)
+                else f"; {shutil.disk_usage(self.folder).free / 1e9:.1f} GB are free there"
+            )
             raise CheckpointError(
-                f"{self.folder}: a checkpoint could not be saved ({error}); {free_gb:.1f} GB are free there. Those "
-                "before it are whole: make space, or mend what is wrong, and the same command goes on from the newest"
+                f"{self.folder}: a checkpoint could not be saved ({error}){free}. Those before it are whole: "
+                "make space, or mend what is wrong, and the same command goes on from the newest"
             ) from error
 
 

@@ -6,11 +6,13 @@ import hashlib
 import json
 from dataclasses import asdict
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
@@ -19,6 +21,7 @@ from data_pipeline.population import population_of
 from sleepmami_jax.config import ConfigError, Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
+from sleepmami_jax.places import check_bucket, folder_at, in_bucket
 from sleepmami_jax.progress import bars
 from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.training.metrics import Journal
@@ -42,8 +45,12 @@ class _Step(NamedTuple):
 
 @leaving(ConfigError, NonFiniteError, Preempted)
 def train(
-    experiment: Experiment, workdir: Path, *, quiet: bool = False, accept_changes: bool = False
-) -> Path:
+    experiment: Experiment,
+    workdir: str | PathLike[str],
+    *,
+    quiet: bool = False,
+    accept_changes: bool = False,
+) -> epath.Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
     Leaves in `workdir`: `config.json`, `checkpoints/`, `metrics.jsonl` (the same bytes however often the run was
@@ -52,6 +59,7 @@ def train(
     Of many processes, those but the first keep journals of their own in `process-1/` and so on.
 
     Args:
+      workdir: a folder, or one in a bucket (`gs://…`).
       accept_changes: go on in a workdir of another configuration, or with other data; the journal says what changed.
 
     Raises:
@@ -61,7 +69,8 @@ def train(
       Preempted: SIGTERM came; the state is saved.
       ValueError: the batch does not divide over devices and parts.
     """
-    workdir = Path(workdir)
+    workdir = folder_at(workdir)
+    check_bucket(workdir)
     start = load_model(experiment.init) if experiment.init else None
     changed = _claim(workdir, experiment, start, accept_changes)
     process = jax.process_index()
@@ -80,7 +89,7 @@ def train(
     check_batch(experiment.objective.batch, mesh, experiment.accumulate)
     quiet = quiet or process > 0
     phase = build(experiment, start, workdir, bars(quiet=quiet), own_rows(mesh, experiment.objective.batch))
-    checkpoints = Checkpoints((workdir / "checkpoints").absolute())
+    checkpoints = Checkpoints(workdir / "checkpoints")
     first, state = _resume(checkpoints, lay_out(initial_state(experiment, phase), mesh), phase, journal)
 
     step_fn = make_step(experiment, phase, mesh)
@@ -111,6 +120,7 @@ def train(
                 watch.stepped(step + 1)
             if save:
                 watch.flush(step + 1)
+                journal.flush()  # before the checkpoint, which goes on where it ends
                 checkpoints.save(step + 1, state, phase.batches.get_state())
                 if last or stop:
                     checkpoints.wait()
@@ -132,6 +142,7 @@ def train(
     journal.clock("done", steps=experiment.steps)
     events = journal.clock_events()
     journal.clock("goodput", **goodput(events))
+    journal.flush()
     if not quiet:
         print(summary(experiment.name, events))
     return model
@@ -157,7 +168,7 @@ def _resume(checkpoints: Checkpoints, state, phase: Phase, journal: Journal) -> 
     return first, state
 
 
-def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None, accept: bool) -> list[str]:
+def _claim(workdir: epath.Path, experiment: Experiment, start: ModelFolder | None, accept: bool) -> list[str]:
     """Make `workdir` this experiment's, or raise ConfigError if it is another's and that is not accepted.
 
     Returns:
@@ -195,7 +206,10 @@ def _claim(workdir: Path, experiment: Experiment, start: ModelFolder | None, acc
     return changed
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: epath.Path, text: str) -> None:
+    if in_bucket(path):  # where nothing is seen before it is whole
+        path.write_text(text)
+        return
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text)
     temporary.replace(path)
@@ -221,7 +235,9 @@ def _record(experiment, phase, mesh, workdir, journal: Journal, bar, state, done
     bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
 
 
-def _export(experiment: Experiment, start: ModelFolder | None, state, mesh, workdir: Path) -> Path:
+def _export(
+    experiment: Experiment, start: ModelFolder | None, state, mesh, workdir: epath.Path
+) -> epath.Path:
     weights = everywhere({**state["params"], **state.get("ema", {})}, mesh)
     params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
     card = {

@@ -7,23 +7,34 @@ bytes as an unbroken one. `clock.jsonl` has the times: starts, compilation, thro
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
+from sleepmami_jax.places import in_bucket
 from sleepmami_jax.training.tensorboard import TensorBoard
 
 
 class Journal:
     """Append-only JSON lines, and TensorBoard events of them if asked for.
 
+    Objects in a bucket cannot be appended to: for a folder there, all is written in a temporary one on the disk, and
+    `flush` copies its files whole.
+
     Raises OSError, naming the file, where the disk is full.
     """
 
-    def __init__(self, folder: Path, *, tensorboard: bool = False):
+    def __init__(self, folder: epath.Path, *, tensorboard: bool = False):
+        self._bucket = folder if in_bucket(folder) else None
+        folder = self._folder = _fetched(folder) if self._bucket else Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
         self._clock = folder / "clock.jsonl"
@@ -37,13 +48,13 @@ class Journal:
 
         Returns:
           how many whole steps were forgotten, and when the last metrics were written (seconds since 1970; None if
-          never).
+          never, or in a bucket, where the clock ends with them).
         """
         if self._board is not None:
             self._board.rewind(step)
         if not self._metrics.exists():
             return 0, None
-        written = self._metrics.stat().st_mtime
+        written = None if self._bucket else self._metrics.stat().st_mtime
         kept, forgotten = [], 0
         for line in self._metrics.read_text().splitlines():
             try:
@@ -83,15 +94,32 @@ class Journal:
                 continue
         return events
 
+    def flush(self) -> None:
+        """Everything is in the bucket; on a disk it is there already."""
+        if self._bucket is not None:
+            for path in sorted(p for p in self._folder.rglob("*") if p.is_file()):
+                (self._bucket / path.relative_to(self._folder)).write_bytes(path.read_bytes())
+
     def close(self) -> None:
-        """Everything is on disk."""
+        """Everything is where it belongs."""
         if self._board is not None:
             self._board.close()
+        self.flush()
 
     @staticmethod
     def _append(path: Path, entry: dict) -> None:
         with _writing(path), path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def _fetched(folder: epath.Path) -> Path:
+    """A temporary folder with a copy of the lines in `folder`, until the program ends."""
+    temporary = Path(tempfile.mkdtemp(prefix="sleepmami-"))
+    atexit.register(shutil.rmtree, temporary)
+    for name in ("metrics.jsonl", "clock.jsonl"):
+        if (folder / name).exists():
+            (temporary / name).write_bytes((folder / name).read_bytes())
+    return temporary
 
 
 @contextmanager

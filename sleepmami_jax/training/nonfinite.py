@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -40,7 +40,7 @@ def is_finite(values: dict[str, float]) -> bool:
 
 
 def stopped(
-    experiment: Experiment, phase: Phase, mesh: Mesh, params, step: int, batch, values, workdir: Path
+    experiment: Experiment, phase: Phase, mesh: Mesh, params, step: int, batch, values, workdir: epath.Path
 ) -> NonFiniteError:
     """Write `workdir/nonfinite.json` and return the error to raise.
 
