@@ -176,7 +176,7 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     nights = list(range(len(prepared.manifest.nights)))
     tick = progress(f"micro tokens of {shards.name}", len(nights))
     digest = frozen_digest(model.folder.params)
-    modality = layout(model.config.modalities).modality_of_token()
+    modality = layout(model.folder.config.modalities).modality_of_token()
     embedded = embed_folder(prepared, out, model.encode, digest, model.slots, modality, nights, tick)
     vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
     temporary = out / f".vectors.tmp-{os.getpid()}"

@@ -10,6 +10,7 @@ from sleepmami_jax.sweep.result import alone
 
 FOLDER = Path(foundation.__file__).parent
 SWEEPS = sorted(path for path in FOLDER.glob("*.py") if "\ndef sweep(" in path.read_text())
+NOTHING_IS_LEARNT = ("pods", "scaling")
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -19,7 +20,8 @@ def test_an_experiment_of_many_runs_can_be_planned(path):
     compared = [run for run in sweep.runs.values() if run.factors]
     told_apart = {tuple(sorted(run.factors.items())) for run in compared}
     assert len(told_apart) == len(compared) > 0
-    assert {run.factors["seed"] for run in compared} == set(foundation.SEEDS)
+    if path.stem not in NOTHING_IS_LEARNT:
+        assert {run.factors["seed"] for run in compared} == set(foundation.SEEDS)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sleepmami_jax.config import Experiment, MicroPretraining
 from sleepmami_jax.training import loop, processes
 from sleepmami_jax.training.checkpoint import CheckpointError
 from sleepmami_jax.training.metrics import Journal
-from tests.hosts import BATCH, STEPS, finish, losses, seen, start
+from tests.hosts import BATCH, finish, losses, seen, start
 from tests.toy import ToyBatches, toy_phase
 
 
@@ -123,6 +123,8 @@ def reach(runs, workdir, step):
 def test_a_save_that_one_process_cannot_write_ends_all(prepared, tmp_path):
     runs = start(prepared.shards[0].folder, tmp_path, 2, steps=10_000, pause_s=0.05)
     reach(runs, tmp_path, 3)
+    while not (tmp_path / "checkpoints" / "2").is_dir():
+        time.sleep(0.02)
     resource.prlimit(runs[1].pid, resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
     outputs = finish(runs, expected=1)
     assert "checkpoints: a checkpoint could not be saved" in outputs[0].splitlines()[-1]
@@ -133,7 +135,8 @@ def test_a_save_that_one_process_cannot_write_ends_all(prepared, tmp_path):
 def test_a_shard_that_cannot_be_read_ends_all_and_comes_back(prepared, tmp_path):
     shards, run = tmp_path / "shards", tmp_path / "run"
     shutil.copytree(prepared.shards[0].folder, shards)
-    runs = start(shards, run, 2, pause_s=0.2)
+    steps = 60  # more than are read ahead
+    runs = start(shards, run, 2, pause_s=0.1, steps=steps)
     reach(runs, run, 1)
     whole = {path: path.read_bytes() for path in shards.glob("*.array_record")}
     for path in whole:
@@ -142,10 +145,10 @@ def test_a_shard_that_cannot_be_read_ends_all_and_comes_back(prepared, tmp_path)
     assert any(f"shard {path}" in outputs[0] + outputs[1] for path in whole)
     assert "run `sleepmami verify`" in outputs[0] + outputs[1]
     done = len(losses(run))
-    assert done < STEPS
+    assert done < steps
     for path, data in whole.items():
         path.write_bytes(data)
-    finish(start(shards, run))
+    finish(start(shards, run, steps=steps))
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == list(
-        range(1, STEPS + 1)
+        range(1, steps + 1)
     )

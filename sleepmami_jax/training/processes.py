@@ -106,7 +106,8 @@ class Watchdog:
 
     def stepped(self) -> None:
         """A step has ended; the clock starts anew."""
-        faulthandler.dump_traceback_later(STALL_S)
+        if sys.__stderr__ is not None:  # a notebook's own stderr is no file
+            faulthandler.dump_traceback_later(STALL_S, file=sys.__stderr__)
 
     def close(self) -> None:
         faulthandler.cancel_dump_traceback_later()
