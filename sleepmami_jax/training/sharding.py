@@ -2,8 +2,8 @@
 another path.
 
 A batch is split over all axes of the mesh. Of parameters and what the optimiser keeps of them, large ones are split
-over `fsdp` and gathered where they are used (ZeRO; Rajbhandari et al. 2020); experts live on `expert`, and tokens
-travel to them; along `data` everything is copied.
+over `fsdp` and gathered for the length of a step, in the compute dtype (stage 2 of ZeRO and half of stage 3;
+Rajbhandari et al. 2020); experts live on `expert`, and tokens travel to them; along `data` everything is copied.
 """
 
 from __future__ import annotations
