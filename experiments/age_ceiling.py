@@ -6,7 +6,7 @@ Ridge regression on means and deviations of the micro tokens (768 numbers a nigh
 Micro-Encoders. It learns from so many of the 154 people and is measured on 34 others, mean error in years over 20 draws
 of them. What it still gains from more people is what other vectors of the night could gain from more of them.
 
-Twenty minutes of runs: 11.4 years from 25 people, 8.8 from 100, 8.6 from 120 (`experiments/results/age_ceiling`).
+Twenty-five minutes of runs: 11.4 years from 25 people, 8.8 from 100, 8.6 from 120 (`experiments/results/age_ceiling`).
 """
 
 from __future__ import annotations

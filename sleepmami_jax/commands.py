@@ -143,7 +143,8 @@ def finetune(args) -> int:
 
 
 def _join(args) -> None:
-    if args.distributed or args.coordinator is not None:
+    given = (args.coordinator, args.processes, args.process)
+    if args.distributed or any(value is not None for value in given):
         from sleepmami_jax.training.processes import join
 
         join(args.coordinator, args.processes, args.process)

@@ -188,7 +188,7 @@ class MicroPretraining:
     spectral_weight: float = 1.0
     contrast: str = "leave_one_out"  # or "pairwise": every pair of modalities (as in CLIP)
     contrast_weight: float = 0.1
-    contrast_keys: int = 0  # epochs of the global batch that each is told apart from; 0 is all of them
+    contrast_keys: int = 0  # epochs that each is told apart from; 0: all of the batch, or of a part of it
     balance_weight: float = 0.01  # MoE load balance (Switch Transformer, eq. 4)
     router_z_weight: float = 0.001  # (ST-MoE, eq. 5)
     decoder_dim: int = 48

@@ -40,16 +40,16 @@ def check_bucket(folder: epath.Path) -> None:
     """Raises ConfigError if `folder` is in a bucket that cannot be looked at, and says why."""
     if not in_bucket(folder):
         return
-    from google.api_core.exceptions import GoogleAPICallError
+    from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage import Client
 
     bucket = os.fspath(folder).removeprefix("gs://").split("/")[0]
     try:
         Client().get_bucket(bucket)
-    except (GoogleAPICallError, GoogleAuthError) as error:
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
         raise ConfigError(
             f"{folder}: bucket {bucket!r} cannot be used ({error}); it has to exist, and your account needs "
             "`storage.buckets.get` and the right to read, write, list and delete its objects "
-            "(`gcloud auth application-default login`)"
+            "(`gcloud auth application-default login`; `GOOGLE_CLOUD_PROJECT` names the project)"
         ) from error

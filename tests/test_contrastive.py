@@ -91,9 +91,7 @@ def test_every_epoch_is_told_apart_from_some_keys_and_itself(contrast, by_loops)
     raw, present = contrast_case()
     found = compiled(contrast, 3, keys=4)(raw, present, np.float32(1.2))
     np.testing.assert_allclose(found, by_loops(raw, present, 1.2, keys=range(0, BATCH, 2)), atol=1e-6)
-    with pytest.raises(
-        ValueError, match=r"objective.contrast_keys=3: expected a divisor of objective.batch=8"
-    ):
+    with pytest.raises(ValueError, match=r"objective.contrast_keys=3: expected a divisor of the 8 epochs"):
         compiled(contrast, 3, keys=3)(raw, present, np.float32(1.2))
 
 

@@ -13,8 +13,8 @@
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
 
-config=$1 workdir=$2
-srun --kill-on-bad-exit=1 sleepmami pretrain --config "$config" --workdir "$workdir" --distributed
+config=$1 workdir=$2 # what follows, such as --set …, goes to `sleepmami pretrain`
+srun --kill-on-bad-exit=1 sleepmami pretrain --config "$config" --workdir "$workdir" --distributed "${@:3}"
 status=$?
 [ "$status" = 75 ] && scontrol requeue "$SLURM_JOB_ID"
 exit "$status"

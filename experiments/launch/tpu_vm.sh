@@ -6,8 +6,8 @@
 # The workers see the same folders, such as a bucket mounted with gcsfuse or a Filestore. Start it again with the same words after
 # a preemption; the run goes on.
 
-name=$1 zone=$2 workdir=$3 config=$4
+name=$1 zone=$2 workdir=$3 config=$4 # what follows, such as --set …, goes to `sleepmami pretrain`
 gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="
     cd ~/sleepmami-jax &&
     experiments/launch/supervise.sh '$workdir' \
-        .venv/bin/sleepmami pretrain --config '$config' --workdir '$workdir' --distributed"
+        .venv/bin/sleepmami pretrain --config '$config' --workdir '$workdir' --distributed ${*:5}"

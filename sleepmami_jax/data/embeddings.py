@@ -2,8 +2,8 @@
 
 A folder of embeddings has one safetensors file a night (`tokens` (E, L, D) float16, `ok` (E, L) bool, and of the
 modalities of each epoch `means` (E, M, D) float16, `present` (E, M) bool) and `embeddings.json`, which names the
-weights they were made with. Labels, splits and demographics stay in the prepared
-folder. Half precision keeps three digits of tokens of unit size, and halves what is read.
+weights they were made with. Labels, splits and demographics stay in the prepared folder. Half precision keeps three
+digits of tokens of unit size, and halves what is read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from safetensors import safe_open
@@ -97,7 +98,7 @@ def embed_folder(
     elif others:
         raise ValueError(f"{out} holds other files; choose an empty or new folder")
     else:
-        temporary = out / f".{INDEX}.tmp-{os.getpid()}"
+        temporary = out / f".{INDEX}.tmp-{uuid4().hex}"
         temporary.write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n")
         temporary.replace(index)
     embedded = EmbeddedFolder(out, prepared)

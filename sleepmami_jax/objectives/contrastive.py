@@ -114,8 +114,8 @@ def info_nce(
 ) -> tuple[jax.Array, jax.Array]:
     """The mean of -log softmax of each own key among those of the global batch, and how often it is the nearest.
 
-    Keys are gathered, and logits computed, `keys_at_once` at a time, (B, Q, keys_at_once) float32, and again in the
-    backward pass: 65,536 epochs on 64 devices would otherwise take 3 GB on each.
+    Keys are gathered, and logits computed, about `keys_at_once` at a time (`parts.against_all`), (B, Q, keys_at_once)
+    float32, and again in the backward pass: 65,536 epochs on 64 devices would otherwise take 3 GB on each.
 
     Args:
       questions: `(z, present) -> queries, keys, asked, exist`, (B, Q, P) and (B, Q).
@@ -151,7 +151,7 @@ def _every(batch: int, rows: int, keys: int) -> int:
     every = batch // keys
     if batch % keys or rows % every:
         raise ValueError(
-            f"objective.contrast_keys={keys}: expected a divisor of objective.batch={batch} and a multiple of the "
-            f"{batch // rows} devices, or 0 for all epochs of the batch"
+            f"objective.contrast_keys={keys}: expected a divisor of the {batch} epochs that are compared "
+            f"(objective.batch / accumulate) and a multiple of the {batch // rows} devices, or 0 for all of them"
         )
     return every

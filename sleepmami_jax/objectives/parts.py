@@ -14,7 +14,7 @@ import jax
 from sleepmami_jax.objectives.reduce import gather
 
 FEWEST = 16
-"""Rows that a device gives to a gather: of fewer XLA makes an all-reduce on TPUs, which sends twice as much."""
+"""Rows that a device may always give to a gather: of fewer XLA makes an all-reduce on TPUs, which sends twice that."""
 
 
 def in_parts(function: Callable, parts: int, *rows):
@@ -30,10 +30,10 @@ def in_parts(function: Callable, parts: int, *rows):
 
 
 def against_all(compare: Callable, rows, at_once: int, axes):
-    """`compare(rows of all devices)`, about `at_once` of them at a time, results stacked: (parts, ...).
+    """`compare(rows of all devices)`, some of them at a time, results stacked: (parts, ...).
 
-    A part has as many rows of each device, and is gathered when its turn comes, in the backward pass again: no device
-    ever holds the global batch.
+    A part has as many rows of each device: a divisor of those it has, up to `FEWEST` or its share of `at_once`. It is
+    gathered when its turn comes, and in the backward pass again, so that no device holds a batch larger than that.
 
     Args:
       rows: of this device, from inside `shard_map` over `axes`.

@@ -33,7 +33,7 @@ _PATIENCE_S = 60.0
 """How long a file from another machine may take to be seen here, and a cancelled run to save and end."""
 _DIED = {"BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
 _ENDED = {"COMPLETED", "REVOKED", *_DIED}
-_OURS = {"array", "clusters", "job-name", "output", "parsable", "wrap"}
+_OURS = {"array", "clusters", "job-name", "output", "parsable", "test-only", "wait", "wrap"}
 _PREFIX = "sleepmami-"
 
 Task = tuple[str, int]

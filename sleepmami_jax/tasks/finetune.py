@@ -15,8 +15,11 @@ from sleepmami_jax.frozen import embeddings_folder
 from sleepmami_jax.places import folder_at
 from sleepmami_jax.progress import bars
 from sleepmami_jax.training.loop import train
+from sleepmami_jax.training.nonfinite import NonFiniteError
+from sleepmami_jax.training.processes import Preempted, leaving
 
 
+@leaving(NonFiniteError, Preempted)
 def finetune(
     experiment: Experiment,
     workdir: str | PathLike[str],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
@@ -68,7 +68,7 @@ class Checkpoints:
                     pending.result(timeout=SAVE_S)
                 except TimeoutError as error:
                     raise TimeoutError(
-                        f"it was waited for for {SAVE_S:.0f} s; another process may not have been able to write, "
+                        f"it was not done after {SAVE_S:.0f} s; another process may not have been able to write, "
                         "see what it said"
                     ) from error
 
@@ -119,11 +119,10 @@ class Checkpoints:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             self._failed = True
-            free = (
-                ""
-                if in_bucket(self.folder)
-                else f"; {shutil.disk_usage(self.folder).free / 1e9:.1f} GB are free there"
-            )
+            free = ""
+            if not in_bucket(self.folder):
+                with suppress(OSError):  # the disk may be what is gone
+                    free = f"; {shutil.disk_usage(self.folder).free / 1e9:.1f} GB are free there"
             raise CheckpointError(
                 f"{self.folder}: a checkpoint could not be saved ({error}){free}. Those before it are whole: "
                 "make space, or mend what is wrong, and the same command goes on from the newest"

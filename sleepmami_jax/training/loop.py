@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from os import PathLike
@@ -43,7 +44,7 @@ class _Step(NamedTuple):
     metrics: dict[str, jax.Array]
 
 
-@leaving(ConfigError, NonFiniteError, Preempted)
+@leaving(NonFiniteError, Preempted)
 def train(
     experiment: Experiment,
     workdir: str | PathLike[str],
@@ -98,7 +99,16 @@ def train(
     watch = Stopwatch(journal, experiment, phase.global_batch, mesh.size)
     pending: _Step | None = None
     preemption, watchdog = Preemption(), Watchdog()
-    try:
+    with ExitStack() as at_the_end:
+        for opened in (
+            journal,
+            phase.batches,
+            checkpoints,
+            bar,
+            watchdog,
+            preemption,
+        ):  # the last closes first
+            at_the_end.callback(opened.close)
         for step in range(first, experiment.steps):
             batch = next(phase.batches)
             watch.lap("data" if pending is None or pending.metrics["loss"].is_ready() else "step")
@@ -131,13 +141,6 @@ def train(
                 raise Preempted(
                     f"asked to stop; saved at step {step + 1}, the same command goes on from there"
                 )
-    finally:
-        preemption.close()
-        watchdog.close()
-        bar.close()
-        checkpoints.close()
-        phase.batches.close()
-        journal.close()
     model = _export(experiment, start, state, mesh, workdir)
     journal.clock("done", steps=experiment.steps)
     events = journal.clock_events()

@@ -30,7 +30,7 @@ class Phase:
     Attributes:
       params: of the model and, under "objective/", of the loss.
       trainable: the beginnings of the names of those that are trained.
-      loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `training.sharding.shard_loss`, which
+      loss: `(params, batch, keys, axes) -> (loss, metrics)`, run inside `training.sharding.shard_gradient`, which
         brings the parameters in the compute dtype.
       global_batch: examples in a batch, over all devices.
       accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
