@@ -80,6 +80,8 @@ TPU_PROGRAM = """
 %body (p: (s32[], f32[8,4])) -> (s32[], f32[8,4]) {
   %a = f32[2,4]{1,0:T(8,128)} parameter(0)
   %g = (f32[2,4]{1,0:T(8,128)}, f32[8,4]{1,0:T(8,128)}) all-gather-start(%a), replica_groups=[1,4]<=[4]
+  %c = f32[4]{0} all-gather(%a), replica_groups=[1,4]<=[4], frontend_attributes={chain_id="3"}
+  %d = f32[4]{0} all-gather(%a), replica_groups=[1,4]<=[4], frontend_attributes={chain_id="3"}
   %s = (f32[2,4]{1,0}, f32[2,4]{1,0}, u32[]{:S(2)}, u32[]) collective-permute-start(%a), source_target_pairs={{0,1}}
 }
 
@@ -91,7 +93,8 @@ ENTRY %main (a: f32[8,4]) -> f32[8,4] {
 
 
 def test_programs_for_tpus_combine_and_split_operations_and_name_no_trip_counts():
-    gather, shift, reduce = collectives(TPU_PROGRAM, 4)
+    gather, chain, shift, reduce = collectives(TPU_PROGRAM, 4)
+    assert chain == Collective("all-gather", 16, 16, 4, 12)
     assert gather == Collective("all-gather", 8 * 4 * 4, 8 * 4 * 4, 4, 12)
     assert shift == Collective("collective-permute", 2 * 4 * 4, 2 * 4 * 4, 4, 12)
     assert reduce == Collective("all-reduce", 8 * 4 * 4 + 16 * 2, 8 * 4 * 4, 4, 1)

@@ -18,6 +18,7 @@ _CALLED = re.compile(r"(condition|body|calls|to_apply)=%?([\w.\-]+)|branch_compu
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CONSTANT = re.compile(r"%?([\w.\-]+) = s32\[\][^ ]* constant\((\d+)\)")
 _BELOW = re.compile(r"ROOT .* compare\(.*?, .*?%?([\w.\-]+)\), direction=LT")
+_CHAIN = re.compile(r'chain_id="(\d+)"')
 _GROUPS = re.compile(r"replica_groups=(?:\[(\d+),(\d+)\]|\{\{([\d,]*)\})")
 
 
@@ -68,7 +69,7 @@ def collectives(program: str, devices: int) -> list[Collective]:
     Args:
       devices: of the mesh; all of them take part in an operation that names no groups.
     """
-    found, calls, bounds, entry = [], defaultdict(list), {}, ""
+    found, calls, bounds, chains, entry = [], defaultdict(list), {}, set(), ""
     name, constants = "", {}
     for line in program.splitlines():
         if match := _COMPUTATION.match(line):
@@ -80,7 +81,10 @@ def collectives(program: str, devices: int) -> list[Collective]:
         if match := _BELOW.search(line):
             bounds[name] = constants.get(match[1], 1)
         calls[name] += _called(line)
+        if (chain := _CHAIN.search(line)) and chain[1] in chains:
+            continue  # an operation that goes on beside others is written down with each of them
         if match := _INSTRUCTION.search(line):
+            chains |= {chain[1]} if chain else set()
             sizes = _sizes(match[1], asynchronous=match[3] is not None and match[2] != "all-reduce")
             if (group := _group(line, devices)) > 1:
                 found.append((name, (match[2], sum(sizes), max(sizes, default=0), group)))
