@@ -138,8 +138,6 @@ def shard_gradient(
 
         def run(params, batch, keys):
             params = _bring(params, own, dtype)
-            if parts > 1:  # or XLA gathers them in every part again
-                params = jax.lax.optimization_barrier(params)
 
             def of(trained, batch, keys):
                 return loss({**params, **trained}, batch, keys, AXES)
