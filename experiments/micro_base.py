@@ -16,8 +16,6 @@ from sleepmami_jax.config import (
 )
 from sleepmami_jax.models.sizes import size
 
-ACCELERATOR = ComputeConfig(dtype="bfloat16", remat="names", scan=True)
-
 
 def get_config() -> Experiment:
     return Experiment(
@@ -26,7 +24,7 @@ def get_config() -> Experiment:
         data=DataConfig(shards=(DataSource("shards"),), prefetch_bytes=2**30),
         model=size("base"),
         optimizer=OptimizerConfig(learning_rate=1e-3, schedule="wsd", warmup_steps=500, ema=0.999),
-        compute=ACCELERATOR,
+        compute=ComputeConfig(dtype="bfloat16", remat="names", scan=True),
         accumulate=4,
         steps=10_000,
         save_every=500,

@@ -108,7 +108,7 @@ def embed_folder(
         if not _made_from(path, entry):
             blocks = encode_blocks(encode, night_blocks(prepared, night, slots))
             tokens, ok = (np.concatenate(parts)[: entry.n_epochs] for parts in zip(*blocks, strict=True))
-            temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+            temporary = path.with_name(f".{path.name}.tmp-{uuid4().hex}")
             means, present = _modality_means(tokens, ok, modality)
             arrays = {"tokens": tokens.astype(np.float16), "ok": ok, "means": means, "present": present}
             save_file(arrays, temporary, metadata={"records_sha256": entry.records_sha256})
