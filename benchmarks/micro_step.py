@@ -22,12 +22,13 @@ import time
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
-from sleepmami_jax.config import MeshConfig, MicroPretraining, OptimizerConfig
+from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.models.sizes import size
 
 STEPS = 5
 LAYERS, DIM, HEADS, LENGTH = 6, 256, 8, 180  # of the plain transformer
 CONFIG = size("small")
+OPTIMIZER = OptimizerConfig()
 CASES = ("micro ours", "micro torch", "micro masked", "plain ours", "plain torch")
 PAIRS = (("micro ours", "micro torch"), ("micro masked", "micro ours"), ("plain ours", "plain torch"))
 
@@ -70,7 +71,7 @@ def jax_case(params, loss) -> dict[str, float]:
 
     from sleepmami_jax.training.optimizer import make_optimizer
 
-    optimizer = make_optimizer(OptimizerConfig(), 1000)
+    optimizer = make_optimizer(OPTIMIZER, 1000)
 
     def update(state):
         params, moments = state
@@ -80,11 +81,17 @@ def jax_case(params, loss) -> dict[str, float]:
 
     state = (params, optimizer.init(params))
     compiled = jax.jit(update, donate_argnums=0).lower(state).compile()
+    return stepped(compiled, compiled, state)
+
+
+def stepped(compiled, run, state) -> dict[str, float]:
+    """Times of `run(state) -> (state, anything)`, and the memory of the program."""
+    import jax
 
     def step():
         nonlocal state
-        state, value = compiled(state)
-        jax.block_until_ready(value)
+        state, seen = run(state)
+        jax.block_until_ready(seen)
 
     return timed(step) | {"temp_mib": compiled.memory_analysis().temp_size_in_bytes / 2**20}
 
@@ -113,50 +120,26 @@ def micro_ours(n: int) -> dict[str, float]:
 
 
 def micro_masked(n: int) -> dict[str, float]:
-    """Masked autoencoding and contrast, as a run of micro pretraining computes them."""
+    """The step of a run of micro pretraining: masked autoencoding and contrast."""
     import jax
-    import jax.numpy as jnp
 
     from sleepmami_jax.models.initial import Rngs
-    from sleepmami_jax.models.micro import layout
-    from sleepmami_jax.models.sleepmami import merge, split
-    from sleepmami_jax.objectives.contrastive import ModalityProjection, leave_one_out
-    from sleepmami_jax.objectives.masked import (
-        MaskedDecoder,
-        masked_loss,
-        places_there,
-        sample_hidden,
-        sample_visible,
-    )
-    from sleepmami_jax.training.sharding import make_mesh, shard_loss
+    from sleepmami_jax.models.sleepmami import create
+    from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
+    from sleepmami_jax.training.phases.phase import Phase, with_objective
+    from sleepmami_jax.training.sharding import lay_out, make_mesh, to_devices
+    from sleepmami_jax.training.step import initial_state, make_step
 
-    graph, trained, params = micro_params()
-    config, where = MicroPretraining(), layout(CONFIG.modalities)
-    decoder_graph, decoder = split(MaskedDecoder(CONFIG, config.decoder_dim, rngs=Rngs(1)))
-    projection_graph, projection = split(ModalityProjection(CONFIG, rngs=Rngs(2)))
-    sizes = {name: jnp.asarray(v) for name, v in trained.items()}
-    sizes |= {f"decoder/{name}": jnp.asarray(v) for name, v in decoder.items()}
-    sizes |= {f"projection/{name}": jnp.asarray(v) for name, v in projection.items()}
-
-    def own(trained, part):
-        return {n.removeprefix(part): v for n, v in trained.items() if n.startswith(part)}
-
-    def loss(trained, batch, keys, axes):
-        model = merge(graph, params | {n: v for n, v in trained.items() if n.startswith("micro/")})
-        present = jnp.stack([batch[m.value]["present"].any(-1) for m in Modality], 1)
-        visible = sample_visible(keys, where, config)
-        hidden = sample_hidden(keys, present, config.drop_modality)
-        tokens = model.micro(batch, visible, hidden, exact=False)
-        rebuilt = merge(decoder_graph, own(trained, "decoder/"))(tokens, visible, places_there(batch, where))
-        amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
-        project = merge(projection_graph, own(trained, "projection/"))
-        contrast, _ = leave_one_out(*project(tokens), project.log_scale[...], axes)
-        router = jax.tree.map(lambda v: jax.lax.pmean(v, axes), tokens.router)
-        return amplitude + spectral + 0.1 * contrast + 0.01 * router["balance"] + 0.001 * router["z"], {}
-
-    batch = jax.tree.map(jnp.asarray, signals(n))
-    sharded = shard_loss(loss, make_mesh(MeshConfig()))
-    return jax_case(sizes, lambda p: sharded(p, batch, jax.random.split(jax.random.key(0), n))[0])
+    config = MicroPretraining(batch=n)
+    experiment = Experiment("micro_step", config, model=CONFIG, optimizer=OPTIMIZER)
+    graph, params = create(CONFIG, 0)
+    objective, params = with_objective(params, MicroObjective(CONFIG, config, rngs=Rngs(1)))
+    loss = micro_loss(experiment, graph, objective)
+    phase, mesh = Phase(params, ("micro/", "objective/"), loss, n), make_mesh(MeshConfig())
+    state = lay_out(initial_state(experiment, phase), mesh)
+    batch = to_devices(signals(n), mesh)
+    compiled = make_step(experiment, phase, mesh).lower(state, batch).compile()
+    return stepped(compiled, lambda state: compiled(state, batch), state)
 
 
 def plain_ours(n: int) -> dict[str, float]:

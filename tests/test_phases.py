@@ -26,13 +26,19 @@ from sleepmami_jax.training.phases.finetune import finetune_loss
 from sleepmami_jax.training.phases.macro import macro_loss
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import with_objective
-from sleepmami_jax.training.sharding import AXES, shard_loss
+from sleepmami_jax.training.sharding import AXES, shard_gradient
 from tests.meshes import M, keys_of, mesh_of
 from tests.test_demographic import people_of
 
 quick_jit = partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )  # half the time to compile
+
+
+def sharded(loss):
+    """A loss on one device, as training runs it, without gradients."""
+    gradient = shard_gradient(loss, mesh_of(1), ())
+    return lambda *arguments: gradient(*arguments)[0]
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +75,15 @@ def in_parts(shallow, weights):
         "present": rng.random((NIGHTS, EPOCHS, M)) < 0.8,
         "demographics": people_of(NIGHTS),
     }
-    trained = {n: v for n, v in params.items() if n.startswith(("macro/", "objective/"))}
 
     def run(accumulate, devices):
         objective = MacroPretraining(batch=NIGHTS, night_epochs=EPOCHS)
         experiment = Experiment("parts", objective, model=shallow, accumulate=accumulate)
-        loss = shard_loss(macro_loss(experiment, graph, project_graph), mesh_of(devices))
-
-        def of(trained, batch, keys):
-            return loss({**params, **trained}, batch, keys)
-
+        loss = macro_loss(experiment, graph, project_graph)
+        gradient = shard_gradient(loss, mesh_of(devices), ("macro/", "objective/"))
         lay = partial(jax.device_put, device=NamedSharding(mesh_of(devices), P(AXES)))
-        arguments = trained, lay(batch), lay(keys_of(NIGHTS))
-        compiled = quick_jit(jax.value_and_grad(of, has_aux=True)).lower(*arguments).compile()
+        arguments = params, lay(batch), lay(keys_of(NIGHTS))
+        compiled = quick_jit(gradient).lower(*arguments).compile()
         return compiled, jax.device_get(compiled(*arguments))
 
     return run
@@ -131,15 +133,12 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
     for m in Modality:  # what stands in a padding epoch does not matter
         batch[m]["signal"][~batch["epoch_mask"]] = 1e3
 
-    trained = {n: v for n, v in phase.params.items() if n.startswith(phase.trainable)}
-    loss = shard_loss(phase.loss, mesh_of(1))
-
-    def contrast(trained):  # alone: the router's losses reach the Micro-Encoder too
-        value, metrics = loss({**phase.params, **trained}, batch, keys_of(4))
+    def contrast(*arguments):  # alone: the router's losses reach the Micro-Encoder too
+        value, metrics = phase.loss(*arguments)
         return metrics["contrast"], (value, metrics)
 
-    step = quick_jit(jax.value_and_grad(contrast, has_aux=True))
-    (_, (value, metrics)), gradients = jax.device_get(step(trained))
+    gradient = quick_jit(shard_gradient(contrast, mesh_of(1), phase.trainable))
+    (_, (value, metrics)), gradients = jax.device_get(gradient(phase.params, batch, keys_of(4)))
     assert np.isfinite(value)
     for name in ("micro/private/EEG/tokenizer/amplitude/kernel", "macro/vector/kernel", "objective/kernel"):
         assert np.abs(gradients[name]).max() > 1e-6, name
@@ -147,7 +146,7 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
 
     # The same nights over the frozen Micro-Encoder.
     frozen = replace(experiment, objective=replace(objective, freeze_micro=True))
-    frozen_loss = shard_loss(macro_loss(frozen, *weights[:2]), mesh_of(1))
+    frozen_loss = sharded(macro_loss(frozen, *weights[:2]))
 
     @quick_jit
     def over_frozen(params):
@@ -197,7 +196,7 @@ def test_a_hidden_modality_is_as_one_that_was_not_recorded(shallow, weights, epo
 
     objective = Finetuning(batch=n, epochs=e, freeze_micro=freeze_micro, drop_modality=0.5)
     experiment = Experiment("hidden", objective, model=shallow)
-    loss = quick_jit(shard_loss(finetune_loss(experiment, weights[0]), mesh_of(1)))
+    loss = quick_jit(sharded(finetune_loss(experiment, weights[0])))
     params = {n: v for n, v in weights[2].items() if not n.startswith("objective/")}
     (recorded, metrics), (missing, others) = (
         jax.device_get(loss(params, only(there), keys_of(n))) for there in (present, present & ~hidden)
@@ -223,7 +222,7 @@ def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
         config = MicroPretraining(batch=4, decoder_dim=16, **weights)
         objective, params = with_objective(shapes, MicroObjective(tiny, config, rngs=Rngs(0)))
         loss = micro_loss(Experiment("parts", config, model=tiny), graph, objective)
-        value, metrics = jax.eval_shape(shard_loss(loss, mesh_of(1)), params, epochs_of(tiny, 4), keys_of(4))
+        value, metrics = jax.eval_shape(sharded(loss), params, epochs_of(tiny, 4), keys_of(4))
         assert value.shape == () and value.dtype == np.float32
         return set(metrics), {n.split("/")[1] for n in params if n.startswith("objective/")} | {
             n.split("/")[2] for n in params if n.startswith("objective/decoder")

@@ -102,29 +102,13 @@ def everywhere(tree, mesh: Mesh):
     return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, P()))(tree)
 
 
-def shard_loss(loss: Callable, mesh: Mesh, dtype: str = "float32") -> Callable:
-    """`loss(params, batch, keys, axes)` on every device with its part of the batch, as a function of whole arrays.
-
-    The encoders run inside, on parameters as `_bring` gives them; the loss reduces over `axes` itself
-    (`objectives.reduce`), so what comes out is the same everywhere. Training takes `shard_gradient`.
-    """
-
-    def sharded(params, batch, keys):
-        own = _specs(params, mesh)
-
-        def run(params, batch, keys):
-            return loss(_bring(params, own, dtype), batch, keys, AXES)
-
-        run = jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=(P(), P()))
-        return run(params, batch, keys)
-
-    return sharded
-
-
 def shard_gradient(
     loss: Callable, mesh: Mesh, trainable: tuple[str, ...], dtype: str = "float32", parts: int = 1
 ) -> Callable:
     """`(params, batch, keys) -> ((loss, metrics), gradients)` of the parameters whose names begin so, over all devices.
+
+    `loss(params, batch, keys, axes)` runs on every device with its part of the batch, on parameters as `_bring` gives
+    them; it reduces over `axes` itself (`objectives.reduce`), so what comes out is the same everywhere.
 
     With `parts` each device computes its rows in equal parts, one after another, and averages in float32: activations
     of one part only are in memory, and parameters and gradients travel once. A part of all devices is a batch of its
@@ -133,7 +117,7 @@ def shard_gradient(
     """
 
     def sharded(params, batch, keys):
-        own = _specs(params, mesh)
+        own = {name: spec_of(name, value.shape, mesh) for name, value in params.items()}
         trained = {name: spec for name, spec in own.items() if name.startswith(trainable)}
 
         def run(params, batch, keys):
@@ -167,10 +151,6 @@ def _averaged(gradient: Callable, parts: int, weights: Params, *rows):
     total, found = jax.lax.scan(add, zeros, split)
     found = jax.tree.map(lambda x: x.astype(jnp.float32).mean(0), found)
     return found, jax.tree.map(lambda x: x / parts, total)
-
-
-def _specs(params: Params, mesh: Mesh) -> dict[str, P]:
-    return {name: spec_of(name, value.shape, mesh) for name, value in params.items()}
 
 
 def _copied_along(spec: P) -> tuple[str, ...]:
