@@ -132,7 +132,6 @@ def run(host: Host) -> None:
         MicroPretraining,
         OptimizerConfig,
     )
-    from sleepmami_jax.tasks.finetune import finetune
     from tests.conftest import tiny_config
 
     experiment = Experiment(
@@ -153,7 +152,9 @@ def run(host: Host) -> None:
     )
     if host.kind == "toy":
         loop.build = partial(_toy, host)
-    train = finetune if host.kind == "finetune" else loop.train
+    train = loop.train
+    if host.kind == "finetune":
+        from sleepmami_jax.tasks.finetune import finetune as train  # a second of imports
     train(experiment, Path(host.workdir), quiet=True)
 
 

@@ -28,7 +28,7 @@ from orbax.checkpoint import v1 as ocp
 from tests.hosts import finish, prepared_nights, start
 
 STEPS, PAUSE_S = 24, 0.1
-KILLS_A_RUN = 8
+KILLS_A_RUN = 10
 MOMENTS = ("starting", "step", "step", "save")
 EXPORT_S = 0.6  # some time after the last step of a run
 
