@@ -384,3 +384,14 @@ def test_a_changed_run_goes_on_only_when_told(train, experiment, tmp_path):
     assert [entry["step"] for entry in lines(tmp_path / "metrics.jsonl")] == list(range(1, STEPS + 1))
     train(longer, tmp_path)  # it is the run's own configuration now
     train(replace(longer, mesh=MeshConfig(data=4)), tmp_path)  # another mesh is no other run
+
+
+def test_a_run_begun_before_there_was_a_field_had_its_default(train, experiment, tmp_path):
+    train(experiment, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["accumulate"], config["objective"]["contrast_keys"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    train(experiment, tmp_path)
+    few = replace(experiment, objective=replace(experiment.objective, contrast_keys=4))
+    with pytest.raises(ConfigError, match=r"objective\.contrast_keys was 0 and is now 4; "):
+        train(few, tmp_path)

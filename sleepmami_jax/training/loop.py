@@ -178,7 +178,8 @@ def _claim(workdir: epath.Path, experiment: Experiment, start: ModelFolder | Non
       the fields that have changed.
 
     Digests of the manifests and of the model it starts from count as part of the configuration: a run that went on
-    with other nights or other weights under the same names would be neither the old run nor a new one.
+    with other nights or other weights under the same names would be neither the old run nor a new one. A field that
+    there was not when the run began had its default.
     """
     path = workdir / "config.json"
     inputs = {source.folder: manifest_sha256(source.folder) for source in experiment.data.shards}
@@ -190,7 +191,9 @@ def _claim(workdir: epath.Path, experiment: Experiment, start: ModelFolder | Non
     if first and not path.exists():
         _write_whole(path, text)
     multihost_utils.sync_global_devices("configuration")
-    ours, theirs = _flat(json.loads(text)), _flat(json.loads(path.read_text()))
+    blank = Experiment(experiment.name, type(experiment.objective)())
+    defaults = _flat(json.loads(json.dumps(to_dict(blank))))
+    ours, theirs = _flat(json.loads(text)), defaults | _flat(json.loads(path.read_text()))
     changed = sorted(
         k
         for k in ours.keys() | theirs.keys()
