@@ -36,9 +36,6 @@ def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
     jax.config.update("jax_num_cpu_devices", devices)
     from sleepmami_jax.training.ahead import lower
     from sleepmami_jax.training.collectives import collectives
-    from sleepmami_jax.training.phases import plan
-    from sleepmami_jax.training.sharding import lay_out, to_devices
-    from sleepmami_jax.training.step import state_shapes
 
     config = micro_tiny.get_config()
     config = replace(
@@ -47,19 +44,18 @@ def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
         objective=replace(config.objective, batch=EPOCHS * devices),
         mesh=MeshConfig(**({} if mesh == "data" else {mesh: devices})),
     )
-    lowered, where = lower(config, jax.devices())
+    lowered, _ = lower(config, jax.devices())
     step = lowered.compile()
     found = collectives(step.as_text(), devices)
     memory = step.memory_analysis()
-    phase, shapes = plan(config)
     rng = np.random.default_rng(0)
 
-    def random(leaf):
+    def random(leaf, where):
         draw = 0.02 * rng.standard_normal(leaf.shape)
-        return (draw > 0 if leaf.dtype == bool else draw).astype(leaf.dtype)
+        return jax.device_put((draw > 0 if leaf.dtype == bool else draw).astype(leaf.dtype), where)
 
-    state = lay_out(jax.tree.map(random, state_shapes(config, phase)), where)
-    batch = to_devices(jax.tree.map(random, shapes), where)
+    state, batch = jax.tree.map(random, lowered.args_info[0], step.input_shardings[0])
+    held = sum(shard.data.nbytes for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards[:1])
     seconds = []
     for _ in range(STEPS):
         begun = time.perf_counter()
@@ -70,15 +66,9 @@ def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
         "epoch_ms": 1e3 * median(seconds[1:]) / config.objective.batch,
         "given_mb": sum(c.given for c in found) / 1e6,
         "sent_mb": sum(c.sent for c in found) / 1e6,
-        "state_mb": (memory.argument_size_in_bytes - _bytes(shapes) / devices) / 1e6,
+        "state_mb": held / 1e6,
         "temporary_mb": memory.temp_size_in_bytes / 1e6,
     }
-
-
-def _bytes(shapes) -> int:
-    import jax
-
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def sweep() -> tuple[Run, ...]:

@@ -73,7 +73,8 @@ class Ray:
             except RayTaskError as error:
                 ended[run] = f"not started on its node: {error.cause!r}"
             except RayError as error:
-                ended[run] = f"lost by Ray: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                reason = str(error).partition("\n")[0]
+                ended[run] = f"lost by Ray: {type(error).__name__}: {reason}"
         return ended
 
     def stop(self) -> None:
