@@ -62,7 +62,6 @@ def _compiled_encode(config: ModelConfig) -> Callable:
 def embed_nights(
     model: ModelConfig,
     params: Params,
-    digest: str,
     data: DataConfig,
     out: Path,
     progress: Callable,
@@ -74,7 +73,7 @@ def embed_nights(
     makes its share; all of them see `out`.
     """
     slots, encode = model_slots(model), micro_encode(model, params)
-    modality = layout(model.modalities).modality_of_token()
+    digest, modality = frozen_digest(params), layout(model.modalities).modality_of_token()
     folders = []
     for i, source in enumerate(data.shards):
         prepared = PreparedFolder.open(source.folder)

@@ -25,7 +25,7 @@ from sleepmami_jax.evaluation.night import age_probe, sex_probe
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder
-from sleepmami_jax.frozen import embed_nights, frozen_digest
+from sleepmami_jax.frozen import embed_nights
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.progress import bars
 from sleepmami_jax.scoring.events import arousals, breathing_events
@@ -92,7 +92,7 @@ def predict_nights(
       only: channels of the model, as if no others had been recorded (see `sensors.channels_of`); all when empty.
     """
     config, params = model.folder.config, model.folder.params
-    folders = embed_nights(config, params, frozen_digest(params), data, embeddings, progress, only)
+    folders = embed_nights(config, params, data, embeddings, progress, only)
     for folder in folders:
         for night in chosen_nights(folder.prepared.manifest, data):
             yield _predict(model, folder, night)

@@ -35,7 +35,7 @@ from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.evaluation.baselines import majority_metrics
 from sleepmami_jax.evaluation.night import Facts, night_probe
 from sleepmami_jax.evaluation.staging import staging_metrics
-from sleepmami_jax.frozen import embed_nights, frozen_digest
+from sleepmami_jax.frozen import embed_nights
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.progress import bars
 from sleepmami_jax.scoring.rules import counted_breathing
@@ -170,7 +170,7 @@ def token_nights(
     config, params = model.folder.config, model.folder.params
     data = DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split, nights=nights)
     show = progress or bars(quiet=True)
-    folders = embed_nights(config, params, frozen_digest(params), data, embeddings, show)
+    folders = embed_nights(config, params, data, embeddings, show)
     return [
         TokenNight(folder, night, config.modalities)
         for folder in folders

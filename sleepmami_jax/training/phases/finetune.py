@@ -14,7 +14,7 @@ from sleepmami_jax.config import ConfigError, Experiment, Finetuning
 from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.labels import SECOND_LABELS
 from sleepmami_jax.data.token_batches import embedded_windows
-from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
+from sleepmami_jax.frozen import embed_nights, embeddings_folder
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.objectives.masked import places_there, sample_hidden
@@ -48,7 +48,7 @@ def finetuning_batches(experiment: Experiment, params, workdir, progress, rows) 
     if not config.freeze_micro:
         return signal_windows(experiment, config.epochs, rows)
     out = embeddings_folder(experiment, workdir)
-    folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
+    folders = embed_nights(experiment.model, params, experiment.data, out, progress)
     return embedded_windows(
         folders, experiment.data, config.epochs, global_batch=config.batch, seed=experiment.seed, rows=rows
     )

@@ -15,7 +15,7 @@ from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
 from sleepmami_jax.data.token_batches import embedded_nights
-from sleepmami_jax.frozen import embed_nights, embeddings_folder, frozen_digest
+from sleepmami_jax.frozen import embed_nights, embeddings_folder
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means
 from sleepmami_jax.models.micro import MicroEncoder
@@ -50,7 +50,7 @@ def macro_batches(experiment: Experiment, params, workdir, progress, rows) -> Ba
     if not config.freeze_micro:
         return signal_windows(experiment, config.night_epochs, rows)
     out = embeddings_folder(experiment, workdir)
-    folders = embed_nights(experiment.model, params, frozen_digest(params), experiment.data, out, progress)
+    folders = embed_nights(experiment.model, params, experiment.data, out, progress)
     return embedded_nights(
         folders,
         experiment.data,
