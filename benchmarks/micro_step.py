@@ -121,8 +121,6 @@ def micro_ours(n: int) -> dict[str, float]:
 
 def micro_masked(n: int) -> dict[str, float]:
     """The step of a run of micro pretraining: masked autoencoding and contrast."""
-    import jax
-
     from sleepmami_jax.models.initial import Rngs
     from sleepmami_jax.models.sleepmami import create
     from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
