@@ -1,18 +1,25 @@
-"""The script that starts a run again until it is done."""
+"""The scripts that start runs on other machines, and again until they are done."""
 
+import math
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-SUPERVISE = Path(__file__).parents[1] / "experiments" / "launch" / "supervise.sh"
+import yaml
+
+from sleepmami_jax import cli
+from sleepmami_jax.config import load_experiment
+from sleepmami_jax.places import folder_at
+
+LAUNCH = Path(__file__).parents[1] / "experiments" / "launch"
 
 
 def supervise(workdir, script):
     """`script` as the run, in the shell; its workdir is $W."""
     environment = os.environ | {"SUPERVISE_PAUSE_S": "0", "W": str(workdir)}
-    command = [SUPERVISE, workdir, "sh", "-c", script]
+    command = [LAUNCH / "supervise.sh", workdir, "sh", "-c", script]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -51,3 +58,26 @@ def test_a_signal_reaches_the_run_and_ends_both(tmp_path):
     run.send_signal(signal.SIGTERM)
     said, errors = run.communicate(timeout=30)
     assert run.returncode == 75 and said == "saved\n" and not errors
+
+
+def test_pods_of_the_gke_job_fill_the_slice_and_run_a_command_that_is_one(monkeypatch):
+    job = yaml.safe_load((LAUNCH / "gke.yaml").read_text())["spec"]["replicatedJobs"][0]["template"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    sides = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
+    chips = math.prod(sides)
+    assert (
+        job["parallelism"]
+        == job["completions"]
+        == chips // container["resources"]["limits"]["google.com/tpu"]
+    )
+    program, *words = container["command"]
+    assert program == "sleepmami"
+    monkeypatch.chdir(LAUNCH.parents[1])
+    args = cli._parser().parse_args(words)
+    assert args.distributed and folder_at(args.workdir)
+    experiment = load_experiment(args.config, args.set)
+    assert experiment.objective.batch % (chips * experiment.accumulate) == 0
+    (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
+    assert mount["name"] == volume["name"]
+    assert Path(experiment.data.shards[0].folder).is_relative_to(mount["mountPath"])
