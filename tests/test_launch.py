@@ -60,6 +60,14 @@ def test_a_signal_reaches_the_run_and_ends_both(tmp_path):
     assert run.returncode == 75 and said == "saved\n" and not errors
 
 
+def test_a_signal_as_soon_as_the_run_begins_ends_both(tmp_path):
+    at_once = "kill -TERM $PPID; while :; do sleep 0.02; done"
+    runs = [supervise(tmp_path, at_once) for _ in range(20)]  # it may come before or after the run has a number
+    for run in runs:
+        run.communicate(timeout=30)
+        assert run.returncode == 128 + signal.SIGTERM
+
+
 def test_pods_of_the_gke_job_fill_the_slice_and_run_a_command_that_is_one(monkeypatch):
     job = yaml.safe_load((LAUNCH / "gke.yaml").read_text())["spec"]["replicatedJobs"][0]["template"]["spec"]
     pod = job["template"]["spec"]

@@ -8,18 +8,19 @@
 workdir=$1
 shift
 case $workdir in gs://*) read="gcloud storage cat" ;; *) read=cat ;; esac
-stop=0 failures=0 before=0
+child='' stop=0 failures=0 before=0
 trap 'stop=1; kill -TERM "$child" 2>/dev/null' TERM INT
 
 while :; do
     "$@" &
     child=$!
+    [ "$stop" = 1 ] && kill -TERM "$child" # the signal came before the run had a number
     wait "$child"
     status=$?
-    if [ "$stop" = 1 ]; then # the first wait ended with the signal, the run is still saving
+    while kill -0 "$child" 2>/dev/null; do # the signal ended the wait, the run is still saving
         wait "$child"
         status=$?
-    fi
+    done
     [ "$status" = 0 ] || [ "$stop" = 1 ] && exit "$status"
     steps=$($read "$workdir/metrics.jsonl" 2>/dev/null | wc -l)
     if [ "$steps" -gt "$before" ]; then failures=0; else failures=$((failures + 1)); fi
