@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Host:
-    """One process of a run of kind "toy", "macro" or "finetune"; a toy waits `pause_s` for each batch."""
+    """One process of a run of kind "toy", "macro" or "finetune"; a toy waits `pause_s` for each batch.
+
+    With `slurm` nobody tells it of the others but the environment, as of a node with one task.
+    """
 
     shards: str
     workdir: str
@@ -37,6 +40,7 @@ class Host:
     steps: int = STEPS
     save_every: int = 2
     pause_s: float = 0.0
+    slurm: bool = False
 
 
 def prepared_nights(folder: Path) -> Path:
@@ -65,13 +69,26 @@ def start(shards, workdir, processes=1, devices=1, **options) -> list[subprocess
     return [
         subprocess.Popen(
             [sys.executable, "-m", "tests.hosts", json.dumps(asdict(replace(one, process=p)))],
-            env=environment,
+            env=environment | (_srun(processes, p) if one.slurm else {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for p in range(processes)
     ]
+
+
+def _srun(nodes: int, node: int) -> dict[str, str]:
+    """What srun tells the only task of a node, as far as JAX and we read it. All nodes are this machine."""
+    return {
+        "SLURM_JOB_ID": str(os.getpid()),  # JAX makes the port of it: another one in another process of tests
+        "SLURM_STEP_NODELIST": ",".join(["localhost"] * nodes),
+        "SLURM_STEP_NUM_NODES": str(nodes),
+        "SLURM_STEP_NUM_TASKS": str(nodes),
+        "SLURM_NTASKS": str(nodes),
+        "SLURM_PROCID": str(node),
+        "SLURM_LOCALID": "0",
+    }
 
 
 def finish(runs, expected=0, timeout=120) -> list[str]:
@@ -113,13 +130,17 @@ class _Seen:
 
 
 def run(host: Host) -> None:
+    import jax
     from absl import flags
 
     from sleepmami_jax.training import checkpoint, loop, processes
 
     processes.HEARTBEAT_S, checkpoint.SAVE_S = 10, 5.0
     flags.FLAGS.mark_as_parsed()
-    if host.processes > 1:
+    if host.slurm:
+        processes.join()
+        print("GPUs:", jax.config.values["jax_cuda_visible_devices"])
+    elif host.processes > 1:
         processes.join(f"localhost:{host.port}", host.processes, host.process)
 
     from sleepmami_jax.config import (

@@ -37,6 +37,18 @@ def test_processes_share_the_batches_of_one_and_lose_the_same(
         assert losses(workdir / f"process-{p}") == losses(workdir)
 
 
+def test_tasks_of_slurm_find_each_other_and_have_all_gpus_of_their_nodes(
+    shards, alone, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    outputs = finish(start(shards, tmp_path / "run", 2, slurm=True))
+    assert seen(tmp_path / "run") == seen(alone)
+    assert {path.name for path in (tmp_path / "run").glob("seen-*")} == {"seen-0.jsonl", "seen-1.jsonl"}
+    assert all("GPUs: all" in output for output in outputs)
+    assert not (tmp_path / "compiled").exists()  # which only the first process would find again
+
+
 def test_a_run_goes_on_with_other_processes(shards, alone, tmp_path):
     workdir = tmp_path / "run"
     runs = start(shards, workdir, 2, 2, pause_s=0.3)

@@ -31,7 +31,8 @@ class Preempted(RuntimeError):
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Join the other processes of this run; before anything else is asked of JAX.
 
-    Without arguments Slurm, Open MPI, Cloud TPU and GKE say who there is (see `jax.distributed.initialize`).
+    Without arguments Slurm, Open MPI, Cloud TPU and GKE say who there is (see `jax.distributed.initialize`). Of
+    several processes on a node of Slurm or Open MPI each has one GPU, a single one has all.
 
     Args:
       coordinator: "host:port" of process 0, reachable by all.
@@ -48,7 +49,29 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
             "--coordinator, --processes and --process go together; leave all out under Slurm or on TPUs"
         )
     jax.config.update("jax_enable_preemption_service", True)
-    jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_S)
+    jax.distributed.initialize(
+        coordinator,
+        processes,
+        process,
+        local_device_ids=[] if _alone_on_its_node() else None,
+        heartbeat_timeout_seconds=HEARTBEAT_S,
+    )
+    if jax.default_backend() == "cpu":
+        # Each CPU process has a key of its own for the same program, and only the first one's is written. It would
+        # begin at once where the others compile, wait for them half a minute and give up, at every start.
+        jax.config.update("jax_enable_compilation_cache", False)
+
+
+def _alone_on_its_node() -> bool:
+    """Whether Slurm or Open MPI started one process a node.
+
+    JAX then still gives each process the one GPU that has its number on the node, 0, and leaves the others idle,
+    unless told which it has. An empty list is no restriction.
+    """
+    if "JAX_LOCAL_DEVICE_IDS" in os.environ:  # somebody knows better
+        return False
+    tasks, nodes = (os.environ.get(f"SLURM_STEP_NUM_{what}") for what in ("TASKS", "NODES"))
+    return (tasks is not None and tasks == nodes) or os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1"
 
 
 @contextmanager
