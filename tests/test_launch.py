@@ -1,12 +1,15 @@
 """The scripts that start runs on other machines, and again until they are done."""
 
+import json
 import math
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 from sleepmami_jax import cli
@@ -14,6 +17,7 @@ from sleepmami_jax.config import load_experiment
 from sleepmami_jax.places import folder_at
 
 LAUNCH = Path(__file__).parents[1] / "experiments" / "launch"
+WORDS = ["--set", 'data.shards=[{"folder":"/mnt/my shards"}]', "objective.batch=64", "name=it's $HOME", "*"]
 
 
 def supervise(workdir, script):
@@ -62,7 +66,9 @@ def test_a_signal_reaches_the_run_and_ends_both(tmp_path):
 
 def test_a_signal_as_soon_as_the_run_begins_ends_both(tmp_path):
     at_once = "kill -TERM $PPID; while :; do sleep 0.02; done"
-    runs = [supervise(tmp_path, at_once) for _ in range(20)]  # it may come before or after the run has a number
+    runs = [
+        supervise(tmp_path, at_once) for _ in range(20)
+    ]  # it may come before or after the run has a number
     for run in runs:
         run.communicate(timeout=30)
         assert run.returncode == 128 + signal.SIGTERM
@@ -89,3 +95,72 @@ def test_pods_of_the_gke_job_fill_the_slice_and_run_a_command_that_is_one(monkey
     (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
     assert mount["name"] == volume["name"]
     assert Path(experiment.data.shards[0].folder).is_relative_to(mount["mountPath"])
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """`command(name, script)`: a program on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    def write(name, script, folder=folder):
+        path = folder / name
+        path.write_text(script)
+        path.chmod(0o755)
+
+    return write
+
+
+def notes(path, status):
+    """A program that writes its arguments to `path`, a list a line, and ends with that status."""
+    return f"""#!{sys.executable}
+import json, sys
+with open({str(path)!r}, "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+sys.exit({status})
+"""
+
+
+def noted(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize(("status", "requeued"), [(0, False), (1, False), (75, True), (143, False)])
+def test_slurm_gets_the_words_and_queues_again_what_saved(command, tmp_path, status, requeued):
+    command("srun", '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done; exec "$@"\n')
+    command("sleepmami", notes(tmp_path / "runs", status))
+    command("scontrol", notes(tmp_path / "scontrol", 0))
+    environment = os.environ | {"SLURM_JOB_ID": "17"}
+    done = subprocess.run([LAUNCH / "slurm.sh", "a b.py", "runs/my run", *WORDS], env=environment, timeout=30)
+    assert done.returncode == status
+    assert noted(tmp_path / "runs") == [
+        ["pretrain", "--config", "a b.py", "--workdir", "runs/my run", "--distributed", *WORDS]
+    ]
+    assert noted(tmp_path / "scontrol") == ([["requeue", "17"]] if requeued else [])
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_workers_of_a_tpu_get_the_words_and_their_status_comes_back(command, tmp_path, monkeypatch, status):
+    """`gcloud` here runs the command in a shell for each of two workers, whose homes are folders."""
+    command(
+        "gcloud",
+        f"""#!/bin/bash
+printf '%s\\n' "$@" > "{tmp_path}/gcloud"
+for word in "$@"; do [[ $word == --command=* ]] && command=${{word#--command=}}; done
+for worker in 0 1; do HOME={tmp_path}/$worker bash -c "$command" || status=$?; done
+exit "${{status:-0}}"
+""",
+    )
+    for worker in "01":
+        code = tmp_path / worker / "sleepmami-jax"
+        (code / ".venv" / "bin").mkdir(parents=True)
+        (code / "experiments").symlink_to(LAUNCH.parent)
+        command("sleepmami", notes(tmp_path / worker / "runs", status), code / ".venv" / "bin")
+    monkeypatch.setenv("SUPERVISE_PAUSE_S", "0")
+    done = subprocess.run([LAUNCH / "tpu_vm.sh", "pod", "zone", "/mnt/my run", "a b.py", *WORDS], timeout=30)
+    assert done.returncode == status
+    expected = ["pretrain", "--config", "a b.py", "--workdir", "/mnt/my run", "--distributed", *WORDS]
+    for worker in "01":
+        assert noted(tmp_path / worker / "runs") == [expected] * (3 if status else 1)
+    assert {"pod", "--zone=zone", "--worker=all"} <= set((tmp_path / "gcloud").read_text().splitlines())

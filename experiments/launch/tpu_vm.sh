@@ -1,5 +1,5 @@
 #!/bin/bash
-# On every worker of a Cloud TPU VM slice, from your own machine:
+# On every worker of a Cloud TPU VM slice, from a machine that stays on, such as in its tmux:
 #
 #     experiments/launch/tpu_vm.sh NAME ZONE /mnt/runs/micro experiments/micro_tiny.py
 #
@@ -7,7 +7,7 @@
 # a preemption; the run goes on.
 
 name=$1 zone=$2 workdir=$3 config=$4 # what follows, such as --set …, goes to `sleepmami pretrain`
-gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="
-    cd ~/sleepmami-jax &&
-    experiments/launch/supervise.sh '$workdir' \
-        .venv/bin/sleepmami pretrain --config '$config' --workdir '$workdir' --distributed ${*:5}"
+printf -v run ' %q' "$workdir" \
+    .venv/bin/sleepmami pretrain --config "$config" --workdir "$workdir" --distributed "${@:5}"
+gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all \
+    --command="cd ~/sleepmami-jax && experiments/launch/supervise.sh$run"
