@@ -395,3 +395,13 @@ def test_a_run_begun_before_there_was_a_field_had_its_default(train, experiment,
     few = replace(experiment, objective=replace(experiment.objective, contrast_keys=4))
     with pytest.raises(ConfigError, match=r"objective\.contrast_keys was 0 and is now 4; "):
         train(few, tmp_path)
+
+
+def test_a_run_that_cannot_begin_leaves_its_folder_free(train, experiment, model, tmp_path):
+    with pytest.raises(ValueError, match=r"objective\.batch=8 does not divide"):
+        train(replace(experiment, accumulate=3), tmp_path / "run")
+    save_model(ModelFolder(experiment.model, model[1]), tmp_path / "start")
+    other = replace(experiment.model, projection_dim=2 * experiment.model.projection_dim)
+    with pytest.raises(ConfigError, match="another shape"):
+        train(replace(experiment, model=other, init=str(tmp_path / "start")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -73,6 +73,13 @@ def train(
     workdir = folder_at(workdir)
     check_bucket(workdir)
     start = load_model(experiment.init) if experiment.init else None
+    if start is not None and start.config != experiment.model:
+        raise ConfigError(
+            f"model: {experiment.init} has another shape than this experiment; "
+            "use the same `model` in both, or leave init out"
+        )
+    mesh = make_mesh(experiment.mesh)
+    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
     changed = _claim(workdir, experiment, start, accept_changes)
     process = jax.process_index()
     journal = Journal(
@@ -81,13 +88,6 @@ def train(
     journal.clock("start")
     if changed:
         journal.clock("changed", fields=changed)
-    if start is not None and start.config != experiment.model:
-        raise ConfigError(
-            f"model: {experiment.init} has another shape than this experiment; "
-            "use the same `model` in both, or leave init out"
-        )
-    mesh = make_mesh(experiment.mesh)
-    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
     quiet = quiet or process > 0
     phase = build(experiment, start, workdir, bars(quiet=quiet), own_rows(mesh, experiment.objective.batch))
     checkpoints = Checkpoints(workdir / "checkpoints")
