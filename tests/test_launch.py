@@ -17,7 +17,15 @@ from sleepmami_jax.config import load_experiment
 from sleepmami_jax.places import folder_at
 
 LAUNCH = Path(__file__).parents[1] / "experiments" / "launch"
-WORDS = ["--set", 'data.shards=[{"folder":"/mnt/my shards"}]', "objective.batch=64", "name=it's $HOME", "*"]
+WORDS = [
+    "--config",
+    "a b.py",
+    "--set",
+    'data.shards=[{"folder":"/my shards"}]',
+    "steps=64",
+    "name=it's $HOME",
+    "*",
+]
 
 
 def supervise(workdir, script):
@@ -132,11 +140,9 @@ def test_slurm_gets_the_words_and_queues_again_what_saved(command, tmp_path, sta
     command("sleepmami", notes(tmp_path / "runs", status))
     command("scontrol", notes(tmp_path / "scontrol", 0))
     environment = os.environ | {"SLURM_JOB_ID": "17"}
-    done = subprocess.run([LAUNCH / "slurm.sh", "a b.py", "runs/my run", *WORDS], env=environment, timeout=30)
+    done = subprocess.run([LAUNCH / "slurm.sh", "finetune", *WORDS], env=environment, timeout=30)
     assert done.returncode == status
-    assert noted(tmp_path / "runs") == [
-        ["pretrain", "--config", "a b.py", "--workdir", "runs/my run", "--distributed", *WORDS]
-    ]
+    assert noted(tmp_path / "runs") == [["finetune", "--distributed", *WORDS]]
     assert noted(tmp_path / "scontrol") == ([["requeue", "17"]] if requeued else [])
 
 
@@ -158,9 +164,11 @@ exit "${{status:-0}}"
         (code / "experiments").symlink_to(LAUNCH.parent)
         command("sleepmami", notes(tmp_path / worker / "runs", status), code / ".venv" / "bin")
     monkeypatch.setenv("SUPERVISE_PAUSE_S", "0")
-    done = subprocess.run([LAUNCH / "tpu_vm.sh", "pod", "zone", "/mnt/my run", "a b.py", *WORDS], timeout=30)
+    done = subprocess.run(
+        [LAUNCH / "tpu_vm.sh", "pod", "zone", "/mnt/my run", "pretrain", *WORDS], timeout=30
+    )
     assert done.returncode == status
-    expected = ["pretrain", "--config", "a b.py", "--workdir", "/mnt/my run", "--distributed", *WORDS]
+    expected = ["pretrain", "--workdir", "/mnt/my run", "--distributed", *WORDS]
     for worker in "01":
         assert noted(tmp_path / worker / "runs") == [expected] * (3 if status else 1)
     assert {"pod", "--zone=zone", "--worker=all"} <= set((tmp_path / "gcloud").read_text().splitlines())

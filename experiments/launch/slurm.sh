@@ -1,5 +1,7 @@
 #!/bin/bash
-# One task a node, all devices of it: sbatch --nodes=4 experiments/launch/slurm.sh experiments/micro_tiny.py runs/micro
+# One task a node, all devices of it; where your nodes differ, say so before the script's name (--gpus-per-node=4):
+#
+#     sbatch --nodes=4 experiments/launch/slurm.sh pretrain --config experiments/micro_tiny.py --workdir runs/micro
 #
 # Slurm tells the processes of each other. Two minutes before the time limit, or when the job is preempted, all tasks
 # get SIGTERM: the run saves, exits with 75, and is queued again.
@@ -13,8 +15,7 @@
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
 
-config=$1 workdir=$2 # what follows, such as --set …, goes to `sleepmami pretrain`
-srun --kill-on-bad-exit=1 sleepmami pretrain --config "$config" --workdir "$workdir" --distributed "${@:3}"
+srun --kill-on-bad-exit=1 sleepmami "$1" --distributed "${@:2}"
 status=$?
 [ "$status" = 75 ] && scontrol requeue "$SLURM_JOB_ID"
 exit "$status"
