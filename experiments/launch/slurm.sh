@@ -3,8 +3,9 @@
 #
 #     sbatch --nodes=4 experiments/launch/slurm.sh pretrain --config experiments/micro_tiny.py --workdir runs/micro
 #
-# Slurm tells the processes of each other. Two minutes before the time limit, or when the job is preempted, all tasks
-# get SIGTERM: the run saves, exits with 75, and is queued again.
+# Slurm tells the processes of each other. Two minutes before the time limit, or when the job is preempted with a time
+# of grace, all tasks get SIGTERM: the run saves, exits with 75, and is queued again. Do it with scancel --signal=TERM ID;
+# a plain scancel saves too and queues nothing.
 
 #SBATCH --job-name=sleepmami
 #SBATCH --ntasks-per-node=1
