@@ -118,13 +118,13 @@ def _devices(topology: str) -> list[jax.Device]:
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # and keep chips that are not here to itself
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
-    except (ImportError, NotImplementedError) as error:
-        raise RuntimeError(f"no libtpu to compile with: pip install -e .[tpu] ({error})") from error
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"topology {topology!r}: expected one such as 'v5e:16x16' or 'v5p:4x4x4' ({reason})"
         ) from error
+    except (ImportError, RuntimeError) as error:
+        raise RuntimeError(f"no libtpu to compile with: pip install -e .[tpu] ({error})") from error
 
 
 def _torus_axes(collective: Collective, devices: list[jax.Device]) -> int:
