@@ -1,6 +1,9 @@
 """Several processes on this machine as hosts of one run: the same batches, the same losses, and a way to stop."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -47,6 +50,13 @@ def test_tasks_of_slurm_find_each_other_and_have_all_gpus_of_their_nodes(
     assert {path.name for path in (tmp_path / "run").glob("seen-*")} == {"seen-0.jsonl", "seen-1.jsonl"}
     assert all("GPUs: all" in output for output in outputs)
     assert not (tmp_path / "compiled").exists()  # which only the first process would find again
+
+
+def test_a_process_that_nobody_tells_of_the_others_says_what_to_do():
+    command = "from sleepmami_jax.training.processes import join; join()"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_"))}
+    done = subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "give --coordinator, --processes and --process" in done.stderr
 
 
 def test_a_run_goes_on_with_other_processes(shards, alone, tmp_path):

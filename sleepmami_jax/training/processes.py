@@ -40,7 +40,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
       process: which one this is, from 0.
 
     Raises:
-      ValueError: some of the arguments without the others.
+      ValueError: some of the arguments without the others, or none and nobody else says who there is.
       RuntimeError: the others were not found.
     """
     given = [value is not None for value in (coordinator, processes, process)]
@@ -49,13 +49,21 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
             "--coordinator, --processes and --process go together; leave all out under Slurm or on TPUs"
         )
     jax.config.update("jax_enable_preemption_service", True)
-    jax.distributed.initialize(
-        coordinator,
-        processes,
-        process,
-        local_device_ids=[] if _alone_on_its_node() else None,
-        heartbeat_timeout_seconds=HEARTBEAT_S,
-    )
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            local_device_ids=[] if _alone_on_its_node() else None,
+            heartbeat_timeout_seconds=HEARTBEAT_S,
+        )
+    except ValueError as error:
+        if any(given):
+            raise
+        raise ValueError(
+            "nothing here says who the other processes are: start this with srun or mpirun, on Cloud TPU VMs or GKE, "
+            f"or give --coordinator, --processes and --process ({error})"
+        ) from error
     if jax.default_backend() == "cpu":
         # Each CPU process has a key of its own for the same program, and only the first one's is written. It would
         # begin at once where the others compile, wait for them half a minute and give up, at every start.
