@@ -14,7 +14,7 @@ import yaml
 
 from sleepmami_jax import cli
 from sleepmami_jax.config import load_experiment
-from sleepmami_jax.places import folder_at
+from sleepmami_jax.places import in_bucket
 
 LAUNCH = Path(__file__).parents[1] / "experiments" / "launch"
 WORDS = [
@@ -97,7 +97,7 @@ def test_pods_of_the_gke_job_fill_the_slice_and_run_a_command_that_is_one(monkey
     assert program == "sleepmami"
     monkeypatch.chdir(LAUNCH.parents[1])
     args = cli._parser().parse_args(words)
-    assert args.distributed and folder_at(args.workdir)
+    assert args.distributed and in_bucket(args.workdir)
     experiment = load_experiment(args.config, args.set)
     assert experiment.objective.batch % (chips * experiment.accumulate) == 0
     (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
