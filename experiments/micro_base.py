@@ -1,6 +1,6 @@
 """The Micro-Encoder, base, on a slice of 256 TPU v5e chips, or with `--set objective.batch=…` on fewer.
 
-    sleepmami pretrain --config experiments/micro_base.py --workdir /mnt/runs/micro --distributed
+    sleepmami pretrain --config experiments/micro_base.py --workdir gs://BUCKET/runs/micro --distributed
 
 Nobody has run it. `experiments/pods.py` compiles its step: what a chip needs, and why the batch is as large as it is.
 The step size is that of `micro_tiny` halved for the width, and wants a search.

@@ -1,8 +1,8 @@
 """The real training step of an experiment, compiled for a pod that is not here.
 
 libtpu compiles on any Linux machine: what a step needs of each chip, which collectives it has and what they send are
-known before a chip is rented. What it takes is projected from them: the longest of three times, each as if the chip
-did nothing else and did it at its full rate. A compilation shows neither speed nor numerics.
+known before a chip is rented, and so is what arithmetic, links and memory would take alone, at the chip's full rates.
+A compilation shows neither speed nor numerics.
 """
 
 from __future__ import annotations
