@@ -68,11 +68,10 @@ def sweep() -> tuple[Run, ...]:
 
 PLOTS = (
     Plot(
-        x="chips",
+        x="topology",
         y=("link_share", "hbm_share"),
         line="size",
         title="Micro pretraining on TPUs: links over arithmetic, and memory",
-        x_log=True,
         where={"mesh": "data"},
     ),
 )
