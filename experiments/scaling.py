@@ -25,7 +25,7 @@ from sleepmami_jax.sweep import Plot, Run
 DEVICES = (1, 2, 4, 8)
 MESHES = ("data", "fsdp", "expert")
 EPOCHS = 16  # of a device
-STEPS = 5
+STEPS = 21
 
 
 def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
