@@ -3,10 +3,11 @@
     pip install -e .[tpu]
     sleepmami sweep --config experiments/pods.py --workdir runs/pods
 
-Compiled by libtpu on a CPU, some minutes each and up to 8 GB; no chip is touched, nothing is timed. The three times are
-those of a chip that did only that, at the rates of its data sheet: useful arithmetic, traffic to memory as XLA counts it
-(every operand, but a scanned layer once: no bound either way), and links. `link_share` is links over arithmetic: below 0.1 more chips are worth
-their price, near 1 half of each is wasted. Batches are what keeps it low, not what learns best.
+Compiled by libtpu on a CPU, some minutes and up to 8 GB each; no chip is touched, nothing is timed. The three times are
+those of a chip that did only that, at the rates of its data sheet: useful arithmetic, traffic to memory as XLA counts
+it (every operand, but a scanned layer once: no bound either way), and links. `link_share` is links over arithmetic:
+below 0.1 more chips are worth their price, near 1 half of each is wasted. Batches are what keeps it low, not what
+learns best.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
         return jax.device_put((draw > 0 if leaf.dtype == bool else draw).astype(leaf.dtype), where)
 
     state, batch = jax.tree.map(random, lowered.args_info[0], step.input_shardings[0])
-    held = sum(shard.data.nbytes for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards[:1])
+    held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
     seconds = []
     for _ in range(STEPS):
         begun = time.perf_counter()
