@@ -30,7 +30,7 @@ setup(
         "mne>=1.9",
         "numpy>=2",
         "optax>=0.2.5",
-        "orbax-checkpoint>=0.12.3,<1",
+        "orbax-checkpoint>=0.12.8,<1",
         "pyyaml>=6",
         "safetensors>=0.5",
         "scikit-learn>=1.6",

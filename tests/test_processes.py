@@ -1,6 +1,7 @@
 """Several processes on this machine as hosts of one run: the same batches, the same losses, and a way to stop."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,20 @@ def test_a_process_that_nobody_tells_of_the_others_says_what_to_do():
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_"))}
     done = subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "give --coordinator, --processes and --process" in done.stderr
+
+
+def test_a_part_of_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_all(shards, tmp_path):
+    workdir = tmp_path / "run"
+    whole = tmp_path / "whole"
+    finish(start(shards, workdir, 2, mesh={"fsdp": 2}))
+    shutil.copytree(workdir, whole)
+    last = workdir / "checkpoints" / str(STEPS)
+    (part,) = (p for p in (last / "state" / "ocdbt.process_1" / "d").iterdir() if p.stat().st_size > 50_000)
+    part.write_bytes(part.read_bytes()[:1000])
+    outputs = finish(start(shards, workdir, 2, mesh={"fsdp": 2}), timeout=60)
+    assert all(f"{last} is damaged and is passed over" in output for output in outputs)
+    assert "another process cannot read it" in outputs[0]
+    assert (workdir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
 def test_a_run_goes_on_with_other_processes(shards, alone, tmp_path):

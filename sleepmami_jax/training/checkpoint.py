@@ -82,29 +82,42 @@ class Checkpoints:
           CheckpointError: the stored state is of another model, or every step is damaged.
         """
         steps = sorted((c.step for c in self._saver.checkpoints), reverse=True)
-        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         for step in steps:
             try:
-                metadata = self._saver.metadata(step)
-                stored, own = _shapes(metadata.metadata), metadata.custom_metadata
-                if not stored or not own:  # how Orbax reads a damaged description
-                    raise ValueError("its description cannot be read")
-                _same_tree(stored, _shapes(like), step, self.folder)
-                state = self._saver.load(step, abstract)
-                if _checksum(state) != own["checksum"]:
-                    raise ValueError("its values are not those that were saved (checksum)")
+                state, own = self._load(step, like)
+                problem = None
             except CheckpointError:
                 raise
             except Exception as error:  # noqa: BLE001 Orbax has no one class for a damaged file
-                logging.error("checkpoint %s/%d is damaged and is passed over: %s", self.folder, step, error)
-                continue
-            return state, own["position"]
+                problem = str(error)
+            # One of many processes may be alone in finding its part damaged. All have to take the same step.
+            if not multihost_utils.process_allgather(np.bool_(problem is None)).all():
+                problem = problem or "another process cannot read it"
+            elif _checksum(state) != own["checksum"]:
+                problem = "its values are not those that were saved (checksum)"
+            if problem is None:
+                return state, own["position"]
+            logging.error("checkpoint %s/%d is damaged and is passed over: %s", self.folder, step, problem)
         if steps:
             raise CheckpointError(
                 f"{self.folder}: every checkpoint ({', '.join(map(str, steps))}) is damaged; restore the folder "
                 "from a copy, or start a new run in another workdir"
             )
         return None
+
+    def _load(self, step: int, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The state of a step, and what was saved with it; waits for no other process, which may have failed."""
+        metadata = self._saver.metadata(step)
+        stored, own = _shapes(metadata.metadata), metadata.custom_metadata
+        if not stored or not own:  # how Orbax reads a damaged description
+            raise ValueError("its description cannot be read")
+        _same_tree(stored, _shapes(like), step, self.folder)
+        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        alone = ocp.Context()
+        alone.multiprocessing.primary_host = jax.process_index()
+        alone.multiprocessing.active_processes = {jax.process_index()}
+        with alone:
+            return ocp.load(self.folder / str(step), abstract), own
 
     def close(self) -> None:
         """Waits for the last save, unless one failed before. Raises CheckpointError if it failed."""
