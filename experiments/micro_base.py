@@ -21,7 +21,7 @@ def get_config() -> Experiment:
     return Experiment(
         name="micro-base",
         objective=MicroPretraining(batch=256 * 2048, contrast_keys=1024, decoder_dim=96),
-        data=DataConfig(shards=(DataSource("shards"),), prefetch_bytes=2**30),
+        data=DataConfig(shards=(DataSource("shards"),), prefetch_bytes=2**32),
         model=size("base"),
         optimizer=OptimizerConfig(learning_rate=1e-3, schedule="wsd", warmup_steps=500, ema=0.999),
         compute=ComputeConfig(dtype="bfloat16", remat="names", scan=True),

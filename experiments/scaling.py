@@ -50,9 +50,9 @@ def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
     memory = step.memory_analysis()
     rng = np.random.default_rng(0)
 
-    def random(leaf, where):
-        draw = 0.02 * rng.standard_normal(leaf.shape)
-        return jax.device_put((draw > 0 if leaf.dtype == bool else draw).astype(leaf.dtype), where)
+    def random(leaf, where):  # not below 0, as the second moments of gradients are
+        draw = 0.02 * rng.random(leaf.shape)
+        return jax.device_put((draw > 0.01 if leaf.dtype == bool else draw).astype(leaf.dtype), where)
 
     state, batch = jax.tree.map(random, lowered.args_info[0], step.input_shardings[0])
     held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))

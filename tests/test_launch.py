@@ -134,7 +134,7 @@ def noted(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-@pytest.mark.parametrize(("status", "requeued"), [(0, False), (1, False), (75, True), (143, False)])
+@pytest.mark.parametrize(("status", "requeued"), [(0, False), (1, False), (75, True), (143, True)])
 def test_slurm_gets_the_words_and_queues_again_what_saved(command, tmp_path, status, requeued):
     command("srun", '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done; exec "$@"\n')
     command("sleepmami", notes(tmp_path / "runs", status))

@@ -16,7 +16,7 @@
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
 
-srun --kill-on-bad-exit=1 sleepmami "$1" --distributed "${@:2}"
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" sleepmami "$1" --distributed "${@:2}"
 status=$?
-[ "$status" = 75 ] && scontrol requeue "$SLURM_JOB_ID"
+case $status in 75 | 143) scontrol requeue "$SLURM_JOB_ID" ;; esac # 143: SIGTERM came before there was anything to save
 exit "$status"

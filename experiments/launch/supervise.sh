@@ -23,12 +23,11 @@ while :; do
     done
     [ "$status" = 0 ] || [ "$stop" = 1 ] && exit "$status"
     steps=$($read "$workdir/metrics.jsonl" 2>/dev/null | wc -l)
-    if [ "$steps" -gt "$before" ]; then failures=0; else failures=$((failures + 1)); fi
+    if [ "$steps" -gt "$before" ]; then failures=0 before=$steps; else failures=$((failures + 1)); fi
     if [ "$failures" -ge 3 ]; then
         echo "supervise: ended with $status three times at step $steps; giving up" >&2
         exit "$status"
     fi
-    before=$steps
     echo "supervise: ended with $status at step $steps; starting again" >&2
     sleep "${SUPERVISE_PAUSE_S:-10}"
 done

@@ -41,7 +41,8 @@ class Compiled:
       traffic_bytes: that XLA expects a step to move to and from memory, loops counted once.
       collectives: bytes that a chip sends in a step, and operations, by kind.
       largest_gather_bytes: of the largest array that is gathered.
-      compute_s, memory_s, link_s: seconds of a step if the chip did only that, at the rates of `models.chips`.
+      compute_s, memory_s, link_s: seconds of a step if the chip did only that, at the rates of `models.chips`; links
+        as closed rings along the axes of the torus, of which an operation of some chips has one.
     """
 
     topology: str

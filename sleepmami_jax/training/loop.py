@@ -111,8 +111,9 @@ def train(
             at_the_end.callback(opened.close)
         for step in range(first, experiment.steps):
             batch = next(phase.batches)
+            rows = to_devices(batch, mesh)
             watch.lap("data" if pending is None or pending.metrics["loss"].is_ready() else "step")
-            state, metrics = step_fn(state, to_devices(batch, mesh))
+            state, metrics = step_fn(state, rows)
             if step == first:
                 jax.block_until_ready(metrics)
                 watch.compiled()

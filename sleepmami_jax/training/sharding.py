@@ -195,10 +195,15 @@ def to_devices(batch, mesh: Mesh):
 
     def put(x):
         x = np.asarray(x)
-        total = len(x) * mesh.size // len(sharding.addressable_devices)
-        place = np.full(total, -1)
-        place[own_rows(mesh, total)] = np.arange(len(x))
-        return jax.make_array_from_callback((total, *x.shape[1:]), sharding, lambda index: x[place[index[0]]])
+        rows = len(x) // len(sharding.addressable_devices)  # of a device, one after another
+        held = sharding.addressable_devices_indices_map((rows * mesh.size,)).values()
+        place = {start: i * rows for i, start in enumerate(sorted(index[0].start or 0 for index in held))}
+
+        def own(index):
+            begin = place[index[0].start or 0]
+            return x[begin : begin + rows]
+
+        return jax.make_array_from_callback((rows * mesh.size, *x.shape[1:]), sharding, own)
 
     return jax.tree.map(put, batch)
 
