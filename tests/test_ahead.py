@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.models.flops import night_costs, total
-from sleepmami_jax.training.ahead import compile_ahead, lower
+from sleepmami_jax.training.ahead import lower
 from sleepmami_jax.training.collectives import Collective, collectives
 from sleepmami_jax.training.phases import plan
 from tests.meshes import mesh_of
@@ -128,12 +128,17 @@ def test_a_plan_has_the_shapes_of_the_real_thing(tiny, prepared, tmp_path, objec
     jax.tree.map(lambda v, s: np.testing.assert_equal((v.shape, v.dtype), (s.shape, s.dtype)), first, batch)
 
 
-def test_without_libtpu_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "libtpu", None)
-    for name in ("TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):
-        monkeypatch.setenv(name, "1")
-    with pytest.raises(RuntimeError, match=r"pip install -e \.\[tpu\]"):
-        compile_ahead(Experiment("none", MicroPretraining()), "v5e:2x2")
+def test_without_libtpu_it_is_named():
+    without = "import sys; sys.modules['libtpu'] = None"  # before JAX looks for it
+    command = "from sleepmami_jax.training.ahead import compile_ahead; compile_ahead(None, 'v5e:2x2')"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{without}; {command}"],
+        env={k: v for k, v in os.environ.items() if k != "TPU_LIBRARY_PATH"},  # JAX itself sets it
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert "RuntimeError: no libtpu to compile with: pip install -e .[tpu]" in run.stderr
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
