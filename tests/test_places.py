@@ -45,7 +45,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket):
 def test_a_checkpoint_that_cannot_be_written_is_named(bucket, monkeypatch):
     checkpoints = Checkpoints(folder_at(f"gs://{bucket.name}/refused"))
     monkeypatch.setattr(bucket, "refuses", True)
-    with pytest.raises(CheckpointError, match=r"gs://.*/refused: a checkpoint .*not allowed to write"):
+    with pytest.raises(CheckpointError, match=r"(?s)gs://.*/refused: a checkpoint .*not allowed to write"):
         checkpoints.save(1, {"x": jnp.arange(3)}, {})
         checkpoints.wait()
 
