@@ -62,6 +62,17 @@ def test_a_run_that_does_not_get_on_is_given_up(tmp_path):
     assert (tmp_path / "starts").read_text().split() == ["start"] * 3
 
 
+def test_a_run_that_only_does_again_what_it_had_done_is_given_up(tmp_path):
+    """It dies after steps 4, 3, 4, 3, …: it goes on from a checkpoint, and never reaches the next."""
+    script = (
+        'echo >> "$W/starts"; n=$(wc -l < "$W/starts"); seq $((3 + n % 2)) > "$W/metrics.jsonl"; [ $n -ge 9 ]'
+    )
+    run = supervise(tmp_path, script)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 1 and "giving up" in said
+    assert len((tmp_path / "starts").read_text()) == 4
+
+
 def test_a_signal_reaches_the_run_and_ends_both(tmp_path):
     waits = "trap 'sleep 0.5; echo saved; exit 75' TERM; touch \"$W/ready\"; while :; do sleep 0.05; done"
     run = supervise(tmp_path, waits)
@@ -74,10 +85,8 @@ def test_a_signal_reaches_the_run_and_ends_both(tmp_path):
 
 def test_a_signal_as_soon_as_the_run_begins_ends_both(tmp_path):
     at_once = "kill -TERM $PPID; while :; do sleep 0.02; done"
-    runs = [
-        supervise(tmp_path, at_once) for _ in range(20)
-    ]  # it may come before or after the run has a number
-    for run in runs:
+    # It may come before or after the supervisor knows the run's number.
+    for run in [supervise(tmp_path, at_once) for _ in range(20)]:
         run.communicate(timeout=30)
         assert run.returncode == 128 + signal.SIGTERM
 

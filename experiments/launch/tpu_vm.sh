@@ -3,8 +3,8 @@
 #
 #     experiments/launch/tpu_vm.sh NAME ZONE gs://BUCKET/runs/micro pretrain --config experiments/micro_tiny.py
 #
-# The workers see the same shards, such as in a bucket mounted with gcsfuse or on a Filestore. After a
-# preemption set the new VMs up as these were, and start it with the same words; the run goes on.
+# The workers see the same shards, such as in a bucket mounted with gcsfuse or on a Filestore. After a preemption set the
+# new VMs up as these were, and start it with the same words; the run goes on.
 
 name=$1 zone=$2 workdir=$3 # what follows goes to `sleepmami`, quoted once more for the shells of the workers
 printf -v run ' %q' "$workdir" .venv/bin/sleepmami "$4" --workdir "$workdir" --distributed "${@:5}"
