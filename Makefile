@@ -23,7 +23,7 @@ test: $(BIN)/sleepmami lint
 # About an hour and a half on two cores, 2 GB of disk. Ray (340 MB) is installed here and not for the tests.
 campaign: $(BIN)/sleepmami
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,ray]'
-	$(BIN)/python -m pytest tests/test_ray.py
+	$(BIN)/python -m pytest tests/data_pipeline/prepare/test_cluster.py
 	$(BIN)/python -m tests.campaign.kill
 	$(BIN)/python -m tests.campaign.fuzz
 	$(BIN)/python -m tests.campaign.scale

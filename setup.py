@@ -12,9 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(
-        include=["sleepmami_jax", "sleepmami_jax.*", "data_pipeline", "data_pipeline.*", "experiments"]
-    ),
+    packages=find_packages(include=["sleepmami_jax", "sleepmami_jax.*", "data_pipeline", "data_pipeline.*"]),
     package_data={"sleepmami_jax.scoring": ["*.html.j2"]},
     install_requires=[
         "absl-py>=2.1",

@@ -29,7 +29,7 @@ import numpy as np
 from prepare_night import machine, spread, write_night
 
 from data_pipeline.night import EPOCH_S, RATE_HZ
-from data_pipeline.prepare import PrepareConfig, prepare
+from data_pipeline.prepare.run import PrepareConfig, prepare
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.batches import epoch_batches
 from sleepmami_jax.data.source import PreparedFolder

@@ -1,6 +1,6 @@
 """How many channel labels the mapper reads right, against answers made by hand.
 
-    python benchmarks/mapper.py [tests/reference_labels.csv]
+    python benchmarks/mapper.py [tests/data_pipeline/montage/reference_labels.csv]
 
 A table has the columns label, modality ("other" for what the model has no modality for) and position ("" where
 the label does not say). Right is both right. Prints every label that is not, and the share a modality.
@@ -14,9 +14,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipeline.labels import Confidence, Label, read_label
+from data_pipeline.montage.labels import Confidence, Label, read_label
 
-REFERENCE = Path(__file__).parent.parent / "tests" / "reference_labels.csv"
+REFERENCE = Path(__file__).parent.parent / "tests/data_pipeline/montage/reference_labels.csv"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import numpy as np
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
-from sleepmami_jax.models.sizes import size
+from sleepmami_jax.costs.sizes import size
 
 STEPS = 5
 LAYERS, DIM, HEADS, LENGTH = 6, 256, 8, 180  # of the plain transformer

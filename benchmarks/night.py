@@ -30,11 +30,11 @@ def measure(name: str, hours: float, rounds: int) -> dict[str, float]:
     import numpy as np
 
     from data_pipeline.night import EPOCH_S, SLOTS
+    from sleepmami_jax.costs.flops import micro_costs, night_costs, total
+    from sleepmami_jax.costs.sizes import size
     from sleepmami_jax.data.arrays import blank_arrays
     from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
     from sleepmami_jax.export.folder import ModelFolder
-    from sleepmami_jax.models.flops import micro_costs, night_costs, total
-    from sleepmami_jax.models.sizes import size
     from sleepmami_jax.models.sleepmami import create
     from sleepmami_jax.pretrained import Pretrained
 

@@ -96,8 +96,8 @@ def floor(recording: Path, out: Path) -> dict[str, float]:
 
 
 def preparation(recording: Path, out: Path, workers: int = 1) -> dict[str, float]:
-    """`data_pipeline.prepare.prepare` of a file, or of a folder of them."""
-    from data_pipeline.prepare import prepare
+    """`data_pipeline.prepare.run.prepare` of a file, or of a folder of them."""
+    from data_pipeline.prepare.run import prepare
 
     begun = time.perf_counter(), time.process_time()
     summary = prepare([recording], out / "shards", workers=workers)

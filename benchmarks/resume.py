@@ -2,7 +2,7 @@
 
     python benchmarks/resume.py [--size tiny] [--rounds 3]
 
-`sleepmami pretrain` of `experiments/micro_tiny.py`, its model of the given size, by turns with an empty cache of
+`sleepmami pretrain` of the recipe `micro_tiny`, its model of the given size, by turns with an empty cache of
 compiled programs and with the cache that the run before left. From the clocks of the runs: the time that the loop
 stands still for a save, as a share of 100 steps, and the time from the command to the end of the first step.
 """
@@ -22,13 +22,13 @@ from pathlib import Path
 
 from prepare_night import machine, spread, write_night
 
-from data_pipeline.prepare import PrepareConfig, prepare
+from data_pipeline.prepare.run import PrepareConfig, prepare
 
 STEPS, SAVE_EVERY, BETWEEN_SAVES = 41, 10, 100
 CONFIG = """
 from dataclasses import replace
-from experiments.micro_tiny import get_config as tiny
-from sleepmami_jax.models.sizes import size
+from sleepmami_jax.recipes.micro_tiny import get_config as tiny
+from sleepmami_jax.costs.sizes import size
 
 def get_config():
     return replace(tiny(), model=size({size!r}), steps={steps}, save_every={save_every})

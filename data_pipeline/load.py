@@ -11,8 +11,8 @@ from pathlib import Path
 
 from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning
-from data_pipeline.montage import Montage, Unused
-from data_pipeline.montage_file import MontageRules, choose_channels
+from data_pipeline.montage.file import MontageRules, choose_channels
+from data_pipeline.montage.mapping import Montage, Unused
 from data_pipeline.night import (
     EPOCH_S,
     SLOTS,
@@ -24,7 +24,7 @@ from data_pipeline.night import (
     Scoring,
 )
 from data_pipeline.readers import Recording, open_recording
-from data_pipeline.recorded_channel import RecordedChannel, survey_channel, whole
+from data_pipeline.signals.channel import RecordedChannel, survey_channel, whole
 
 
 def load_night(recording: Path, scoring: Sequence[Path] = (), **options) -> Night:

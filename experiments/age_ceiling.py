@@ -19,7 +19,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_pipeline.manifest import SPLITS
+from data_pipeline.shards.manifest import SPLITS
 from experiments.foundation import SEEDS, base, foundation, shards
 from sleepmami_jax.evaluation.probe import token_nights
 from sleepmami_jax.pretrained import load

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_pipeline.prepare import PrepareConfig, prepare
+from data_pipeline.prepare.run import PrepareConfig, prepare
 from data_pipeline.simulate import simulate_cohort
 
 NIGHTS, HOURS, SEED = 192, (3.4, 3.6), 2026

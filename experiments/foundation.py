@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
-from data_pipeline.manifest import SPLITS
-from experiments import cohort, finetune_tiny, macro_tiny, micro_tiny
+from data_pipeline.shards.manifest import SPLITS
+from experiments import cohort
 from sleepmami_jax.config import DataSource, Experiment, ModelConfig
 from sleepmami_jax.evaluation.evaluate import measure
 from sleepmami_jax.evaluation.night import night_probe
@@ -25,9 +25,10 @@ from sleepmami_jax.evaluation.probe import token_nights, token_probe
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import load
+from sleepmami_jax.recipes import finetune_tiny, macro_tiny, micro_tiny
 from sleepmami_jax.sweep import Run
 from sleepmami_jax.sweep.result import alone
-from sleepmami_jax.tasks.finetune import finetune
+from sleepmami_jax.training.finetune import finetune
 from sleepmami_jax.training.loop import train
 
 SEEDS = (0, 1, 2)

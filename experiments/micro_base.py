@@ -14,7 +14,7 @@ from sleepmami_jax.config import (
     MicroPretraining,
     OptimizerConfig,
 )
-from sleepmami_jax.models.sizes import size
+from sleepmami_jax.costs.sizes import size
 
 
 def get_config() -> Experiment:

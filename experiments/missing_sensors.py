@@ -19,7 +19,7 @@ from pathlib import Path
 
 from experiments.foundation import SEEDS, base, finetuning, foundation, measures_with
 from sleepmami_jax.sweep import Plot, Run
-from sleepmami_jax.tasks.finetune import finetune
+from sleepmami_jax.training.finetune import finetune
 
 SENSORS = {
     "everything": (),

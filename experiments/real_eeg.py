@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import EPOCH_S
-from data_pipeline.prepare import prepare
+from data_pipeline.prepare.run import prepare
 from data_pipeline.simulate import simulate_cohort
-from experiments import micro_tiny
 from experiments.real_nights import (
     SCORED_S,
     TRAIN_ALL,
@@ -57,6 +56,7 @@ from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder, load_model
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.recipes import micro_tiny
 from sleepmami_jax.training.loop import train
 
 SEEDS = (0, 1, 2)

@@ -10,8 +10,8 @@ import numpy as np
 
 from data_pipeline.load import load_night
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Modality, Night
-from data_pipeline.prepare import PrepareConfig, prepare
-from data_pipeline.records import Epoch, PackedSignals
+from data_pipeline.prepare.run import PrepareConfig, prepare
+from data_pipeline.shards.records import Epoch, PackedSignals
 from sleepmami_jax.data.source import PreparedFolder
 
 EXCERPTS = (1, 2, 3, 4)

@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from experiments import micro_tiny
 from sleepmami_jax.config import MeshConfig
-from sleepmami_jax.models.sizes import size
+from sleepmami_jax.costs.sizes import size
+from sleepmami_jax.recipes import micro_tiny
 from sleepmami_jax.sweep import Plot, Run
 
 DEVICES = (1, 2, 4, 8)
@@ -34,8 +34,8 @@ def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
-    from sleepmami_jax.training.ahead import lower
-    from sleepmami_jax.training.collectives import collectives
+    from sleepmami_jax.costs.collectives import collectives
+    from sleepmami_jax.costs.compile import lower
 
     config = micro_tiny.get_config()
     config = replace(

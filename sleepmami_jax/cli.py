@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from sleepmami_jax import commands as do
+from sleepmami_jax.commands import deeds as do
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         command(
             do.pretrain,
             "pretrain the Micro- or the Macro-Encoder",
-            "sleepmami pretrain --config experiments/micro_tiny.py --workdir runs/micro --set steps=50",
+            "sleepmami pretrain --config sleepmami_jax/recipes/micro_tiny.py --workdir runs/micro --set steps=50",
         )
     )
 
@@ -180,14 +180,14 @@ def _parser() -> argparse.ArgumentParser:
         command(
             do.finetune,
             "train heads on scored nights",
-            "sleepmami finetune --config experiments/finetune_tiny.py --workdir runs/finetune",
+            "sleepmami finetune --config sleepmami_jax/recipes/finetune_tiny.py --workdir runs/finetune",
         )
     )
 
     sub = command(
         do.compile,
         "compile the training step for a TPU pod that is not here: memory, collectives, projected time",
-        "sleepmami compile --config experiments/micro_tiny.py --topology v5e:16x16",
+        "sleepmami compile --config sleepmami_jax/recipes/micro_tiny.py --topology v5e:16x16",
     )
     experiment(sub)
     sub.add_argument("--topology", required=True, help="chips, such as v5e:16x16 or v5p:4x4x4")

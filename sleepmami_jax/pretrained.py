@@ -15,17 +15,17 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from data_pipeline.load import load_night
-from data_pipeline.montage_file import read_montage
+from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Modality, Night
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import bucket_length, night_signals
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
+from sleepmami_jax.data.frozen import frozen_digest, micro_encode, model_slots
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
-from sleepmami_jax.frozen import frozen_digest, micro_encode, model_slots
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
-from sleepmami_jax.progress import Progress
+from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
 from sleepmami_jax.scoring.score import summarise, write_scores
 
@@ -143,7 +143,7 @@ class Pretrained:
         Args:
           recording: a file of any format that `open_recording` reads, or a `Night`.
           scoring: files of a human scorer, to compare with.
-          montage: a montage file, see `data_pipeline.montage_file`.
+          montage: a montage file, see `data_pipeline.montage.file`.
 
         Raises:
           RecordingError: it cannot be read, or has no channel that the model knows.

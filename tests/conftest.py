@@ -100,10 +100,10 @@ def epochs_of():
 
 @pytest.fixture(scope="session")
 def bucket():
-    """See `tests.bucket`; what talks to Google Cloud Storage in this process talks to it."""
+    """See `tests.support.bucket`; what talks to Google Cloud Storage in this process talks to it."""
     import fsspec.config
 
-    from tests.bucket import Bucket
+    from tests.support.bucket import Bucket
 
     served = Bucket()
     with pytest.MonkeyPatch.context() as environment:
@@ -120,6 +120,6 @@ def bucket():
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A prepared folder of four nights of 4 to 6 epochs."""
-    from tests.hosts import prepared_nights
+    from tests.support.hosts import prepared_nights
 
     return DataConfig(shards=(DataSource(str(prepared_nights(tmp_path_factory.mktemp("nights")))),))

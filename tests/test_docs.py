@@ -7,7 +7,7 @@ import edfio
 import numpy as np
 import pytest
 
-from data_pipeline.manifest import read_manifest
+from data_pipeline.shards.manifest import read_manifest
 from sleepmami_jax.cli import _parse, _run
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -19,7 +19,12 @@ def _modules_after(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["data_pipeline.prepare", "data_pipeline.simulate", "data_pipeline.diagnose", "data_pipeline.load"],
+    [
+        "data_pipeline.prepare.run",
+        "data_pipeline.simulate",
+        "data_pipeline.diagnose.diagnosis",
+        "data_pipeline.load",
+    ],
 )
 def test_the_data_pipeline_never_imports_jax(module):
     assert not {"jax", "flax", "grain", "sleepmami_jax"} & _modules_after(f"import {module}")
@@ -36,7 +41,7 @@ def test_what_scores_a_recording_imports_neither_loader_nor_scikit_learn():
 
 def test_importing_every_room_starts_no_backend():
     statement = (
-        "import sleepmami_jax.pretrained, sleepmami_jax.evaluation.evaluate, sleepmami_jax.tasks.finetune\n"
+        "import sleepmami_jax.pretrained, sleepmami_jax.evaluation.evaluate, sleepmami_jax.training.finetune\n"
         "from jax._src import xla_bridge\n"
         "assert not xla_bridge.backends_are_initialized()"
     )

@@ -16,8 +16,8 @@ from types import ModuleType
 
 from data_pipeline.annotations import DIALECTS
 from data_pipeline.annotations.terms import Meaning
-from data_pipeline.manifest import SPLITS
 from data_pipeline.night import Demographics, EventKind
+from data_pipeline.shards.manifest import SPLITS
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from data_pipeline.annotations.table import is_table
 from data_pipeline.cohorts import Source
-from data_pipeline.manifest import SPLITS
 from data_pipeline.night import AGE_YEARS, BMI, Demographics, EventKind
 from data_pipeline.readers import SUFFIXES, is_recording
+from data_pipeline.shards.manifest import SPLITS
 
 _WHAT = ("hypnogram", "stages", "events", "annotations", "arousals", "respiratory", "spindles")
 SCORING_ENDINGS = (

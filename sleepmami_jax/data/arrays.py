@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.manifest import ChannelEntry, channel_entry
 from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, UNKNOWN_STAGE, Demographics, Modality, Night, Quality
-from data_pipeline.records import Epoch
-from data_pipeline.scale import channel_scale, second_quality
+from data_pipeline.shards.manifest import ChannelEntry, channel_entry
+from data_pipeline.shards.records import Epoch
+from data_pipeline.shards.scale import channel_scale, second_quality
 from sleepmami_jax.data.labels import NOT_SCORED, SECOND_LABELS, second_labels
 
 Slots = Mapping[Modality, tuple[str, ...]]

@@ -14,8 +14,8 @@ from typing import Any
 import grain
 import numpy as np
 
-from data_pipeline.manifest import NightEntry
 from data_pipeline.night import SLOTS, EventKind
+from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import (
     Plan,

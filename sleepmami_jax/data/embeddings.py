@@ -22,7 +22,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from data_pipeline.manifest import NightEntry
+from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.source import PreparedFolder
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipeline.manifest import MANIFEST, SPLITS, Manifest, NightEntry, read_manifest
 from data_pipeline.night import SLOTS, UNKNOWN_STAGE, Event
-from data_pipeline.records import Epoch, night_events, open_shard, read_epochs
+from data_pipeline.shards.manifest import MANIFEST, SPLITS, Manifest, NightEntry, read_manifest
+from data_pipeline.shards.records import Epoch, night_events, open_shard, read_epochs
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import (
     Slots,

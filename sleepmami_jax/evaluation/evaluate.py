@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from data_pipeline.manifest import NightEntry
 from data_pipeline.night import Event, EventKind, Modality, breathing_was_scored
+from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.embeddings import EmbeddedFolder
+from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_ahi_mae
 from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold
@@ -25,9 +26,8 @@ from sleepmami_jax.evaluation.night import age_probe, sex_probe
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder
-from sleepmami_jax.frozen import embed_nights
 from sleepmami_jax.pretrained import Pretrained, load
-from sleepmami_jax.progress import bars
+from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.events import arousals, breathing_events
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.rules import counted_arousals, counted_breathing

@@ -19,7 +19,6 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_pipeline.manifest import NightEntry
 from data_pipeline.night import (
     BREATHING_EVENTS,
     EPOCH_S,
@@ -29,15 +28,16 @@ from data_pipeline.night import (
     Modality,
     breathing_was_scored,
 )
+from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource, ModalitiesConfig
 from sleepmami_jax.data.embeddings import EmbeddedFolder
+from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.evaluation.baselines import majority_metrics
 from sleepmami_jax.evaluation.night import Facts, night_probe
 from sleepmami_jax.evaluation.staging import staging_metrics
-from sleepmami_jax.frozen import embed_nights
 from sleepmami_jax.pretrained import Pretrained, load
-from sleepmami_jax.progress import bars
+from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.rules import counted_breathing
 from sleepmami_jax.scoring.statistics import breathing_statistics
 

@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 
 from sleepmami_jax.config import ConfigError, ModelConfig, from_dict, to_dict
 from sleepmami_jax.models.sleepmami import Params, structure
-from sleepmami_jax.places import folder_at, in_bucket
+from sleepmami_jax.run.places import folder_at, in_bucket
 
 FORMAT, VERSION = "sleepmami-model", 1
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_pipeline.cluster import connect
+from data_pipeline.prepare.cluster import connect
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.launch import Job
 from sleepmami_jax.sweep.local import Local

@@ -17,18 +17,18 @@ from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from data_pipeline.manifest import NightEntry
-from data_pipeline.population import population_of
+from data_pipeline.population.card import population_of
+from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import ConfigError, Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
-from sleepmami_jax.places import check_bucket, folder_at, in_bucket
-from sleepmami_jax.progress import bars
-from sleepmami_jax.training.checkpoint import CheckpointError, Checkpoints
-from sleepmami_jax.training.metrics import Journal
+from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
+from sleepmami_jax.run.journal import Journal
+from sleepmami_jax.run.places import check_bucket, folder_at, in_bucket
+from sleepmami_jax.run.processes import Preempted, Preemption, Watchdog, leaving
+from sleepmami_jax.run.progress import bars
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
-from sleepmami_jax.training.processes import Preempted, Preemption, Watchdog, leaving
 from sleepmami_jax.training.sharding import check_batch, everywhere, lay_out, make_mesh, own_rows, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary

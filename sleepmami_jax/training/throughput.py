@@ -26,10 +26,10 @@ from typing import Any
 import jax
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining
-from sleepmami_jax.models.chips import peak_flops
-from sleepmami_jax.models.flops import step_flops
+from sleepmami_jax.costs.chips import peak_flops
+from sleepmami_jax.costs.flops import step_flops
 from sleepmami_jax.models.micro import layout
-from sleepmami_jax.training.metrics import Journal
+from sleepmami_jax.run.journal import Journal
 
 WINDOW = 50  # steps between two lines of throughput
 PARTS = ("init", "compile", "data", "step", "save", "lost", "other")

@@ -24,8 +24,8 @@ from pathlib import Path
 from data_pipeline.annotations import read_scoring
 from data_pipeline.cohorts import find_nights
 from data_pipeline.load import load_night
-from data_pipeline.manifest import read_manifest
 from data_pipeline.night import RecordingError
+from data_pipeline.shards.manifest import read_manifest
 from tests.campaign.seeds import Seed, seeds, spoil
 
 LONGEST_S = 10

@@ -21,9 +21,9 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from data_pipeline.prepare import prepare
-from data_pipeline.verify import verify
-from tests.nights import files
+from data_pipeline.prepare.run import prepare
+from data_pipeline.prepare.verify import verify
+from tests.support.nights import files
 
 _OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate")
 

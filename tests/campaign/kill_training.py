@@ -25,7 +25,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from tests.hosts import finish, prepared_nights, start
+from tests.support.hosts import finish, prepared_nights, start
 
 STEPS, PAUSE_S = 24, 0.1
 KILLS_A_RUN = 10

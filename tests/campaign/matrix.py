@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.hosts import STEPS, finish, losses, prepared_nights, seen, start
+from tests.support.hosts import STEPS, finish, losses, prepared_nights, seen, start
 
 SIZES = (1, 2, 4)
 BATCH = 16  # a row for each device of 4 x 4

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.night import Night
-from data_pipeline.prepare import prepare
-from data_pipeline.verify import verify
-from tests.nights import random_night
+from data_pipeline.prepare.run import prepare
+from data_pipeline.prepare.verify import verify
+from tests.support.nights import random_night
 
 
 @cache

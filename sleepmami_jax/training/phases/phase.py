@@ -19,7 +19,7 @@ from data_pipeline.night import Demographics
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.data.arrays import blank_arrays, demographics_arrays, with_present
 from sleepmami_jax.data.batches import Batches, window_batches
-from sleepmami_jax.frozen import model_slots
+from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
 
 

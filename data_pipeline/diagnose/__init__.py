@@ -1,0 +1,1 @@
+"""Whether a recording will work, and for what."""

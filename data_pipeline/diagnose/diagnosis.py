@@ -1,0 +1,256 @@
+"""Will this recording work, and for what? What each channel is, and why; what is wrong; which tasks work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline.diagnose.polarity import POLARISED, check_polarity, has_inverted_range
+from data_pipeline.load import prepare_channels
+from data_pipeline.montage.file import MontageRules, choose_channels, write_montage
+from data_pipeline.montage.labels import Confidence
+from data_pipeline.montage.mapping import Derivation
+from data_pipeline.night import EPOCH_S, SLOTS, Channel, Modality, Quality, RecordingError
+from data_pipeline.readers import open_recording
+
+TASKS = {
+    "stages": (Modality.EEG, Modality.EOG),
+    "breathing events": (Modality.RESP, Modality.SPO2),
+    "arousals": (Modality.EEG,),
+}
+"""Task -> modalities, any one of which it needs (AASM manual: what each is scored from)."""
+WELL_COVERED, BARELY_COVERED = 0.95, 0.2
+"""Share of the recording, in the best channel of a task, above and below which it is worth a word."""
+
+
+@dataclass(frozen=True)
+class ChannelReport:
+    """One signal of the file.
+
+    Attributes:
+      label, unit, rate_hz: as in the file.
+      slot: the canonical channel it fills, None if it fills none.
+      reason: why, for a person to read.
+      confidence: how sure that is ("certain", "likely", "guess"), None if it fills no slot.
+      good_share: share of seconds without a quality flag (0–1), None if it fills no slot.
+      problems: share of seconds by quality flag, those above 0.
+    """
+
+    label: str
+    unit: str
+    rate_hz: float
+    slot: str | None
+    reason: str
+    confidence: str | None
+    good_share: float | None
+    problems: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found.
+
+    Attributes:
+      file: the file's name.
+      usable: whether the file can be prepared and scored.
+      error: why it cannot be ("" if it can).
+      duration_s: seconds of recording; start_clock: time of day of the first sample, or None.
+      channels: one for each signal of the file, in its order.
+      missing: canonical slots that nothing fills.
+      tasks: task -> "" if it will work, otherwise what it lacks.
+      coverage: task -> share of the recording in which its best channel is usable (0–1).
+      mains_hz: line frequencies that were found and removed.
+      polarity: what the signals say of their polarity, see `polarity.check_polarity`.
+      gaps_s: (start, stop) of stretches in which nothing was recorded.
+      notes: a sentence each.
+      quality: slot -> (duration_s,) uint8 of `Quality`, for the picture.
+      montage_yaml: the montage file of this recording, for review; "" when it cannot be read.
+    """
+
+    file: str
+    usable: bool
+    error: str = ""
+    duration_s: float = 0.0
+    start_clock: str | None = None
+    channels: tuple[ChannelReport, ...] = ()
+    missing: tuple[str, ...] = ()
+    tasks: dict[str, str] = field(default_factory=dict)
+    coverage: dict[str, float] = field(default_factory=dict)
+    mains_hz: tuple[float, ...] = ()
+    polarity: dict[str, str] = field(default_factory=dict)
+    gaps_s: tuple[tuple[float, float], ...] = ()
+    notes: tuple[str, ...] = ()
+    quality: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    montage_yaml: str = field(default="", repr=False)
+
+    def to_dict(self) -> dict:
+        """Plain types only, ready for JSON; without `quality` and `montage_yaml`."""
+        told = [f.name for f in fields(self) if f.name not in ("quality", "montage_yaml")]
+        return {name: getattr(self, name) for name in told} | {
+            "channels": [vars(channel) for channel in self.channels]
+        }
+
+    def to_text(self) -> str:
+        """One screen: a line for each channel that is used, the others by reason."""
+        text = "\n".join(self._lines())
+        return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)  # labels are a stranger's
+
+    def _lines(self) -> list[str]:
+        if not self.channels:
+            return [f"{self.file}: NOT USABLE", self.error]
+        hours, seconds = divmod(int(self.duration_s), 3600)
+        start = f", from {self.start_clock}" if self.start_clock else ""
+        verdict = "usable" if self.usable else "NOT USABLE"
+        lines = [f"{self.file}: {verdict}, {hours} h {seconds // 60} min {seconds % 60} s{start}"]
+        lines += [self.error] if self.error else []
+        same_reason: dict[str, list[str]] = {}
+        used = []
+        for c in self.channels:
+            if c.slot is None:
+                same_reason.setdefault(c.reason, []).append(c.label)
+                continue
+            bad = "".join(
+                f"; {name.replace('_', ' ')} {share:.1%}"
+                for name, share in c.problems.items()
+                if share >= 0.0005
+            )
+            head = f"{c.label:<17}{c.unit:<7}{c.rate_hz:>7g}  {c.slot:<15}{c.good_share:>5.0%}"
+            used.append(f"{head}  {c.confidence:<8} {c.reason}{bad}")
+        if used:
+            lines += [
+                "",
+                f"{'label':<17}{'unit':<7}{'Hz':>7}  {'slot':<15}{'good':>5}  sure     reason",
+                *used,
+            ]
+        lines.append("")
+        for reason, labels in same_reason.items():
+            more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
+            why = reason.removesuffix(": not used by the model").replace("_", " ")
+            lines.append(f"not used: {', '.join(labels[:8])}{more}: {why}")
+        lines.append(f"missing: {', '.join(self.missing) or 'nothing'}" if used else "missing: everything")
+        if self.usable:
+            lines += [f"{task}: {self._task(task)}" for task in self.tasks]
+        if self.mains_hz:
+            lines.append(f"mains: {', '.join(f'{line:g} Hz' for line in self.mains_hz)}, removed")
+        lines += [f"polarity of the {what}: {said}" for what, said in self.polarity.items()]
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def _task(self, task: str) -> str:
+        if self.tasks[task]:
+            return f"no, needs {self.tasks[task]}"
+        share = self.coverage[task]
+        if share < BARELY_COVERED:
+            words = f"hardly: usable in {share:.0%} of the recording"
+        else:
+            words = "will work" + (f" in {share:.0%} of the recording" if share < WELL_COVERED else "")
+        slots = {slot for modality in TASKS[task] for slot in SLOTS[modality]}
+        sure = [c.confidence for c in self.channels if c.slot in slots]
+        guessed = all(confidence == Confidence.GUESS for confidence in sure)
+        return words + (", but what the channel is was guessed: see above" if guessed else "")
+
+
+def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
+    """Reads the whole recording as scoring would, and reports. An unusable file is a result, not an error.
+
+    Args:
+      path: the recording.
+      montage: what fills which slot, as in `load_night`.
+    """
+    path = Path(path)
+    try:
+        recording, chosen = choose_channels(open_recording(path), montage)
+        channels, unused, notes = prepare_channels(recording, chosen)
+    except RecordingError as error:
+        return Diagnosis(path.name, usable=False, error=str(error).replace(str(path), path.name))
+    derivations = {d.slot: d for d in chosen.channels}
+    by_index: dict[int, list[Channel]] = {}  # a montage file may fill several slots from one signal
+    for c in channels:
+        by_index.setdefault(derivations[c.slot].terms[0][0], []).append(c)
+    why = {u.index: u.reason for u in unused}
+    reports = tuple(
+        report
+        for s in recording.signals
+        for report in (
+            [_used(s.unit, s.label, c, derivations[c.slot]) for c in by_index.get(s.index, ())]
+            or [ChannelReport(s.label, s.unit, float(s.rate_hz), None, why.get(s.index, ""), None, None, {})]
+        )
+    )
+    error = ""
+    if not channels:
+        error = (
+            "No channel is usable. Where only the labels are at fault, say what each channel is: "
+            f"sleepmami diagnose {path.name} --write-montage montage.yaml"
+        )
+    elif recording.duration_s < EPOCH_S:
+        error = f"{recording.duration_s:g} s long, expected at least one epoch of {EPOCH_S} s."
+    slots = {c.slot for c in channels}
+    turned = [
+        s.label
+        for s in recording.signals
+        if s.index in by_index
+        and any(c.modality in POLARISED for c in by_index[s.index])
+        and has_inverted_range(s.physical_range, s.digital_range)
+    ]
+    if turned:
+        notes = (
+            *notes,
+            f"The header turns {', '.join(turned)} over (physical minimum above the maximum): obeyed.",
+        )
+    return Diagnosis(
+        file=path.name,
+        usable=not error,
+        error=error,
+        duration_s=recording.duration_s,
+        start_clock=recording.start_clock,
+        channels=reports,
+        missing=tuple(slot for slots_ in SLOTS.values() for slot in slots_ if slot not in slots),
+        tasks={task: _lack(channels, any_of) for task, any_of in TASKS.items()},
+        coverage={task: _coverage(channels, any_of) for task, any_of in TASKS.items()},
+        mains_hz=tuple(sorted({float(line) for note in notes for line in _MAINS_NOTE.findall(note)})),
+        polarity=check_polarity(channels),
+        gaps_s=recording.gaps,
+        # Reasons and mains stand elsewhere.
+        notes=recording.notes
+        + tuple(n for n in notes if " is not used: " not in n and not _MAINS_NOTE.search(n)),
+        quality={c.slot: c.quality for c in channels},
+        montage_yaml=write_montage(recording, chosen),
+    )
+
+
+_MAINS_NOTE = re.compile(r": ([\d.]+) Hz mains removed$")
+
+
+def _lack(channels: Sequence[Channel], any_of: tuple[Modality, ...]) -> str:
+    have = {c.modality for c in channels}
+    return "" if have & set(any_of) else " or ".join(map(str, any_of))
+
+
+def _coverage(channels: Sequence[Channel], any_of: tuple[Modality, ...]) -> float:
+    return max((_good_share(c) for c in channels if c.modality in any_of), default=0.0)
+
+
+def _good_share(channel: Channel) -> float:
+    return float(np.mean(channel.quality == Quality.GOOD))
+
+
+def _used(unit: str, label: str, channel: Channel, derivation: Derivation) -> ChannelReport:
+    problems = {
+        str(flag.name).lower(): float(np.mean((channel.quality & flag) != 0))
+        for flag in Quality
+        if (channel.quality & flag).any()
+    }
+    reason = channel.reason if channel.label == label else f"{channel.label}: {channel.reason}"
+    return ChannelReport(
+        label,
+        unit,
+        channel.source_rate_hz,
+        channel.slot,
+        reason,
+        str(derivation.confidence),
+        _good_share(channel),
+        problems,
+    )

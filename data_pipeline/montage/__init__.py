@@ -1,0 +1,1 @@
+"""Which signal fills which canonical channel: what the labels say, and what a laboratory says itself."""

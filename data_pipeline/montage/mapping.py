@@ -1,0 +1,278 @@
+"""Which signal, or difference of signals, fills each canonical slot, and the reason for each decision.
+
+`labels` says what one label means by itself. Here the recording is seen as a whole: electrodes are referenced to
+the mastoids that were recorded with them, the best of several candidates is taken, and what one label leaves
+open another may settle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from data_pipeline.montage.labels import Confidence, Label, read_label
+from data_pipeline.montage.labels.electrodes import opposite_mastoid
+from data_pipeline.night import SLOTS, Modality
+from data_pipeline.readers.recording import Signal
+
+MIN_RATE_HZ = {
+    Modality.EEG: 50,
+    Modality.EOG: 50,
+    Modality.EMG: 50,
+    Modality.ECG: 50,
+    Modality.RESP: 4,
+    Modality.SPO2: Fraction(1, 30),
+}
+"""Below it nothing of the modality's band remains: a 1 Hz EMG is an envelope, not an EMG."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How a slot is filled: the sum of weight * signal over `terms`.
+
+    Attributes:
+      slot, modality: the canonical channel.
+      terms: (signal index, weight) pairs.
+      label: "EEG C3-M2" as in the file, or "C3 - M2" when it is made from two channels.
+      reason: for a person to read.
+      confidence: how sure it is that this is what the slot means.
+    """
+
+    slot: str
+    modality: Modality
+    terms: tuple[tuple[int, float], ...]
+    label: str
+    reason: str
+    confidence: Confidence
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A signal that fills no slot. `reason` says why, or whose reference it is."""
+
+    index: int
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Montage:
+    """`channels` in the order of `SLOTS`, `unused` in the order of the file; every signal is in one."""
+
+    channels: tuple[Derivation, ...]
+    unused: tuple[Unused, ...]
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A signal that asks for one of `slots`, the earlier the better. The lowest `rank` gets it."""
+
+    slots: tuple[str, ...]
+    rank: int
+    terms: tuple[tuple[int, float], ...]
+    label: str
+    reason: str
+    confidence: Confidence
+
+
+def map_channels(signals: Sequence[Signal], *, linked: bool = False) -> Montage:
+    """Decides which signal, or difference of some, fills each canonical slot.
+
+    Preference for an EEG or EOG slot: against the opposite mastoid as recorded; so derived from two channels;
+    against linked or other references; its electrode alone; a neighbouring electrode in a free slot; a bare
+    "EEG", taken as central. Every signal that is not taken is returned with the reason.
+
+    Args:
+      signals: all of a recording.
+      linked: electrodes are derived against the mean of both mastoids where both are there.
+    """
+    labels = _read(signals)
+    claims: list[_Claim] = []
+    unused: dict[int, str] = {}
+    points: dict[str, int] = {}  # electrodes recorded against a common reference
+    for s in signals:
+        label = labels[s.index]
+        if not s.is_calibrated:
+            unused[s.index] = "its digital or physical range has no width, so its scale is undefined"
+        elif not label.slots:
+            unused[s.index] = label.reason
+            if label.position in ("M1", "M2") and points.setdefault(label.position, s.index) != s.index:
+                unused[s.index] = f"a second {label.position}"
+        elif s.rate_hz < MIN_RATE_HZ[label.modality]:
+            least = MIN_RATE_HZ[label.modality]
+            slow = f"{float(s.rate_hz):g} Hz is too slow for {label.modality}, at least {least} Hz"
+            unused[s.index] = slow if s.rate_hz else "it has no samples"
+        else:
+            claims.append(_claim(s, label))
+            if _is_electrode_alone(label):
+                points.setdefault(label.position, s.index)
+    claims += _referenced(signals, labels, points, linked) + _pairs(signals, labels)
+    channels = _assign(claims)
+    filled = {c.terms[0][0] for c in channels}
+    holders = {c.slot: c.label for c in channels}
+    for claim in sorted(claims, key=lambda c: c.rank, reverse=True):
+        held = ", ".join(f"{slot} is {holders[slot]}" for slot in claim.slots if slot in holders)
+        unused[claim.terms[0][0]] = f"not needed: {held}"
+    for name, index in points.items():
+        if name in ("M1", "M2"):
+            unused[index] = f"reference electrode {name}, no channel to derive with it"
+    for index in {index for c in channels for index, _ in c.terms[1:]}:
+        served = [c.slot for c in channels if index in dict(c.terms[1:])]
+        unused[index] = f"used as the reference of {', '.join(served)}"
+    rest = (s for s in signals if s.index not in filled)
+    return Montage(channels, tuple(Unused(s.index, s.label, unused[s.index]) for s in rest))
+
+
+def modality_of(slot: str) -> Modality:
+    """The modality of a canonical slot."""
+    return next(m for m, slots in SLOTS.items() if slot in slots)
+
+
+def _claim(s: Signal, label: Label) -> _Claim:
+    is_neighbour = label.position and label.modality is Modality.EEG and label.position not in label.slots
+    confidence = Confidence.LIKELY if is_neighbour else label.confidence
+    return _Claim(label.slots, label.rank, ((s.index, label.sign),), s.label, label.reason, confidence)
+
+
+def _is_electrode_alone(label: Label) -> bool:
+    is_head = label.modality in (Modality.EEG, Modality.EOG) and bool(label.position)
+    return is_head and label.reference in ("", "REF")
+
+
+# --- what a label means among the others -------------------------------------------------------------------
+
+_ISRUC = {"X1": "CHIN", "X2": "ECG", "X3": "LEG_L", "X4": "LEG_R"}
+_ISRUC |= {"24": "CHIN", "25": "ECG", "26": "LEG_L", "27": "LEG_R"}
+_THREE_EMG = {"EMG1", "EMG2", "EMG3"}  # with two, EMG2 may be a leg
+_MESA = {
+    "EEG1": (("F4", "F3"), "Fz-Cz"),
+    "EEG2": (("O2", "O1"), "Cz-Oz"),
+    "EEG3": (("C4",), "C4-M1"),
+}
+
+
+def _read(signals: Sequence[Signal]) -> dict[int, Label]:
+    """Each signal's label, by index, and what only the company of the others tells."""
+    labels = {s.index: read_label(s.label) for s in signals}
+    texts = {s.index: re.sub(r"[^A-Z0-9]+", " ", s.label.upper()).strip() for s in signals}
+    others = set(texts.values())
+    is_grid = _is_electrode_grid(texts.values())
+    is_isruc = any(pair <= others for pair in ({"X1", "X2"}, {"24", "25"}, {"X1 24", "X2 25"}))
+    for s in signals:
+        label, text = labels[s.index], texts[s.index]
+        if is_grid and re.fullmatch(r"[A-I]\d{1,2}", text):
+            reason = "a numbered electrode grid, not positions of the 10-20 system"
+            labels[s.index] = replace(label, slots=(), position="", reason=reason)
+        elif others >= _THREE_EMG and text in _THREE_EMG:
+            labels[s.index] = replace(
+                _as("CHIN", 2, "one of three chin electrodes by their number"), electrode=text[-1]
+            )
+        elif is_isruc and (slot := _ISRUC.get(text.split(" ")[0])):
+            reason = "auxiliary input, used so in ISRUC montages"
+            labels[s.index] = _as(slot, 3, reason)
+        elif text == "1 2" and "X AXIS" in others:
+            labels[s.index] = _as("CHIN", 3, "the chin channel of Nox montages, which carry X Axis too")
+        elif set(_MESA) <= others and text in _MESA:
+            slots, where = _MESA[text]
+            reason = f"{where}, as in MESA's three EEG channels"
+            labels[s.index] = replace(
+                label, slots=slots, rank=12, confidence=Confidence.LIKELY, reason=reason
+            )
+        elif len(label.slots) == 2 and label.modality is Modality.RESP and _says_pressure(s):
+            labels[s.index] = _as("NASAL_PRESSURE", 1, "pressure by its unit or transducer")
+    return labels
+
+
+def _as(slot: str, rank: int, reason: str) -> Label:
+    modality = modality_of(slot)
+    return Label(modality, modality, slot, (slot,), rank=rank, confidence=Confidence.LIKELY, reason=reason)
+
+
+def _is_electrode_grid(texts) -> bool:
+    """A1…A16, B1…B16: caps and depth electrodes number their contacts so; "C3" is not C3 there."""
+    return sum(bool(re.fullmatch(r"[BDGHI]\d{1,2}|[AM](?:[3-9]|\d\d)", t)) for t in texts) >= 4
+
+
+def _says_pressure(s: Signal) -> bool:
+    return re.search(r"H2O|PRES", f"{s.unit} {s.transducer}".upper()) is not None
+
+
+# --- differences of channels -------------------------------------------------------------------------------
+
+
+def _referenced(
+    signals: Sequence[Signal], labels: dict[int, Label], points: dict[str, int], linked: bool
+) -> list[_Claim]:
+    """Claims of electrodes against the mastoids that were recorded beside them."""
+    by_index = {s.index: s for s in signals}
+    claims = []
+    for site, index in points.items():
+        if site in ("M1", "M2"):
+            continue
+        opposite = opposite_mastoid(site)
+        same = "M2" if opposite == "M1" else "M1"
+        label = labels[index]
+        rank = label.rank - 5  # that of an electrode alone, own or neighbour
+        if linked and {"M1", "M2"} <= points.keys():
+            a, b = points["M1"], points["M2"]
+            terms = ((index, 1.0), (a, -0.5), (b, -0.5))
+            name = f"{by_index[index].label} - ({by_index[a].label} + {by_index[b].label})/2"
+            how = "derived against linked mastoids"
+        elif opposite in points:
+            terms = ((index, 1.0), (points[opposite], -1.0))
+            name, how = _difference(by_index, terms), "derived against the opposite mastoid"
+        elif same in points:
+            terms = ((index, 1.0), (points[same], -1.0))
+            name, how = _difference(by_index, terms), f"derived against {same}, the mastoid there is"
+            rank += 2
+        else:
+            continue
+        if len({by_index[i].rate_hz for i, _ in terms}) == 1:
+            confidence = _claim(by_index[index], label).confidence
+            claims.append(_Claim(label.slots, rank + 1, terms, name, f"{site} {how}", confidence))
+    return claims
+
+
+_TWO = (("1", "2"), ("L", "R"), ("A", "B"))
+
+
+def _pairs(signals: Sequence[Signal], labels: dict[int, Label]) -> list[_Claim]:
+    """Claims of two electrodes of one muscle, or of the heart: "Chin1" and "Chin2", "ECG L" and "ECG R"."""
+    claims = []
+    for slot in ("CHIN", "ECG", "LEG_L", "LEG_R"):
+        least_hz = MIN_RATE_HZ[modality_of(slot)]
+        electrodes: dict[str, Signal] = {}
+        for s in signals:
+            label = labels[s.index]
+            if label.position == slot and label.electrode and s.is_calibrated and s.rate_hz >= least_hz:
+                electrodes.setdefault(label.electrode, s)
+        for first, second in _TWO:
+            if {first, second} <= electrodes.keys() and (
+                electrodes[first].rate_hz == electrodes[second].rate_hz
+            ):
+                a, b = electrodes[first], electrodes[second]
+                terms = ((a.index, 1.0), (b.index, -1.0))
+                confidence = labels[a.index].confidence
+                reason = "difference of the two electrodes"
+                claims.append(_Claim((slot,), 0, terms, f"{a.label} - {b.label}", reason, confidence))
+                break
+    return claims
+
+
+def _difference(by_index: dict[int, Signal], terms) -> str:
+    return " - ".join(by_index[i].label for i, _ in terms)
+
+
+def _assign(claims: list[_Claim]) -> tuple[Derivation, ...]:
+    """Lowest rank first, the file's order on ties. A signal gives one channel, references may serve many."""
+    taken: dict[str, Derivation] = {}
+    spent: set[int] = set()
+    for c in sorted(claims, key=lambda c: (c.rank, c.terms[0][0])):
+        slot = next((slot for slot in c.slots if slot not in taken), None)
+        if slot is None or any(index in spent for index, _ in c.terms):
+            continue
+        spent.add(c.terms[0][0])
+        taken[slot] = Derivation(slot, modality_of(slot), c.terms, c.label, c.reason, c.confidence)
+    return tuple(taken[slot] for slots in SLOTS.values() for slot in slots if slot in taken)

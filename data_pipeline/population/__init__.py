@@ -1,0 +1,1 @@
+"""Whose nights a folder holds, and whether two folders are alike."""

@@ -1,0 +1,101 @@
+"""The population card on the disk: beside a manifest, alone, or inside a model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from data_pipeline.population.card import QUANTILES, Population, population_of
+from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_lines
+
+POPULATION = "population.json"
+FORMAT, VERSION = "sleepmami-population", 1
+
+
+def write_population(folder: Path) -> Population:
+    """The card of a prepared folder, written to its `population.json` unless that is of this manifest already.
+
+    Raises:
+      ValueError: no manifest, or a shard is missing or damaged.
+    """
+    folder = Path(folder)
+    population = _kept(folder)
+    if population is None:
+        population = population_of((folder, night) for night in read_manifest(folder).nights)
+        card = {"format": FORMAT, "version": VERSION, "manifest_sha256": _manifest_sha256(folder)}
+        write_lines(folder / POPULATION, [card | {"population": asdict(population)}])
+    return population
+
+
+def read_population(path: Path) -> Population:
+    """The card of a prepared folder, a model folder or a card's file. Writes nothing.
+
+    That of a model is of the nights it was last trained on.
+
+    Raises:
+      ValueError: none of these, damaged, or a model that was exported without a card.
+    """
+    path = Path(path)
+    if (path / MANIFEST).is_file():
+        kept = _kept(path)
+        return kept or population_of((path, night) for night in read_manifest(path).nights)
+    is_model = (path / "config.json").is_file()
+    file = path / "config.json" if is_model else path
+    if not file.is_file():
+        raise ValueError(f"{path}: expected a folder of prepared nights, a model folder, or a {POPULATION}")
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        if is_model:
+            value = value["card"]
+        elif (value["format"], value["version"]) != (FORMAT, VERSION):
+            raise ValueError(
+                f"{value['format']} version {value['version']}, expected {FORMAT} version {VERSION}"
+            )
+        return population_from(value["population"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{file}: no population card in it, or a damaged one ({error!r})") from error
+
+
+def population_from(value: Any) -> Population:
+    """The card in a JSON value, the inverse of `dataclasses.asdict`. Raises ValueError if it is none."""
+    return _decode(Population, value)
+
+
+def _kept(folder: Path) -> Population | None:
+    """The folder's own card, if it is there, whole, and of the manifest that is there now."""
+    try:
+        card = json.loads((folder / POPULATION).read_text(encoding="utf-8"))
+        expected = {"format": FORMAT, "version": VERSION, "manifest_sha256": _manifest_sha256(folder)}
+        return population_from(card.pop("population")) if card | expected == card else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # it is made again
+
+
+def _manifest_sha256(folder: Path) -> str:
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    """A JSON value as a `kind`: one of the dataclasses above, or the type of one of their fields."""
+    parts = get_args(kind)
+    if is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        if value.keys() != hints.keys():
+            raise ValueError(f"fields {sorted(value)}, expected {sorted(hints)}")
+        return kind(**{name: _decode(hint, value[name]) for name, hint in hints.items()})
+    if type(None) in parts:
+        return None if value is None else _decode(parts[0], value)
+    if get_origin(kind) is dict and isinstance(value, dict):
+        return {name: _decode(parts[1], item) for name, item in value.items()}
+    if get_origin(kind) is tuple and isinstance(value, (list, tuple)) and len(value) == len(QUANTILES):
+        return tuple(_decode(float, item) for item in value)
+    if kind is float and type(value) in (int, float) and np.isfinite(value):
+        return float(value)
+    if kind is int and type(value) is int:
+        return value
+    raise ValueError(f"{str(value)[:40]!r}, expected {kind}")

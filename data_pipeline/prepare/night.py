@@ -1,0 +1,247 @@
+"""One night of a run: from its files to its shard and its line in the manifest, or why it was refused."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from data_pipeline.cohorts import Source
+from data_pipeline.load import RecordedNight
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
+from data_pipeline.prepare.journal import FileSeen, Seen
+from data_pipeline.prepare.workers import ProcessDied
+from data_pipeline.readers import files_of
+from data_pipeline.shards.manifest import (
+    SHARD_SUFFIX,
+    ChannelEntry,
+    NightEntry,
+    channel_entry,
+    digest,
+    stage_string,
+)
+from data_pipeline.shards.records import encode_epoch, night_epochs, write_shard
+from data_pipeline.shards.scale import Meter, storage_ranges
+
+
+class OutputError(OSError):
+    """The output cannot be written: no recording's fault, so the run stops, and goes on when it is mended."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One night to prepare; what a worker needs to know."""
+
+    source: Source
+    split: str
+    out: Path
+    known: NightEntry | None
+    load: Callable[..., Night | RecordedNight]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A night that is in its shard; `kept` says that it was there and did not have to be made again."""
+
+    entry: NightEntry
+    seen: Seen
+    kept: bool = False
+
+
+def run_job(job: Job) -> Prepared | str:
+    """Prepares one night, or says why it was refused.
+
+    Raises:
+      OutputError: the shard cannot be written.
+      FileNotFoundError: a source is not there.
+    """
+    # One thread of linear algebra each: workers do not fight for cores, and sums have one order everywhere.
+    with threadpool_limits(1):
+        try:
+            return _prepare_night(job)
+        except (OutputError, FileNotFoundError):
+            raise
+        except (RecordingError, OSError) as error:
+            return _without_folders(job.source, str(error))
+
+
+def _without_folders(source: Source, text: str) -> str:
+    """Folders say nothing of a recording, and may be named after people."""
+    for folder in {path.parent for path in (source.recording, *source.scoring)}:
+        text = text.replace(f"{folder}/", "")
+    return text
+
+
+def reason_of(outcome: str | Exception) -> str:
+    """Why a night was refused; raises instead what is no recording's fault."""
+    if isinstance(outcome, OutputError):
+        raise outcome
+    if isinstance(outcome, FileNotFoundError) and outcome.filename is not None:
+        if Path(outcome.filename).exists():
+            raise RuntimeError(
+                f"a worker does not see a file that is here, {outcome.filename}: mount it there"
+            )
+        return f"{Path(outcome.filename).name}: no such file any more"
+    if isinstance(outcome, ProcessDied):
+        return str(outcome)
+    if isinstance(outcome, Exception):
+        return f"unexpected {type(outcome).__name__}: {outcome} (an error of ours: please report it)"
+    return outcome
+
+
+def _prepare_night(job: Job) -> Prepared:
+    source, shard = job.source, shard_path(job.out, job.source.night_id)
+    seen = tuple(FileSeen.read(path) for path in _files(source))
+    source_sha256 = _source_sha256(job, seen)
+    if job.known is not None and _matches(job, source_sha256):
+        return Prepared(job.known, seen, kept=True)
+    night = job.load(
+        source.recording,
+        source.scoring,
+        night_id=source.night_id,
+        subject_id=source.subject_id,
+        site=source.site,
+        demographics=source.demographics,
+        scored=source.scored,
+        dialect=source.dialect,
+        terms=source.terms,
+        unusable=source.unusable,
+    )
+    if night.n_epochs == 0:
+        raise RecordingError(
+            f"{source.recording.name}: {night.duration_s} s long; expected at least {EPOCH_S} s"
+        )
+    with _reading(source):
+        ranges = storage_ranges(night)
+    with writing(shard):
+        records_sha256, channels = _write(job, night, ranges)
+        shard_bytes = shard.stat().st_size
+    if not any(channel.normalisable() for channel in channels):
+        raise RecordingError(
+            f"{source.recording.name}: no channel has a good second in {len(channels)} channels"
+        )
+    if not _look_the_same(source, seen):
+        raise RecordingError(
+            f"{source.recording.name}: changed while it was read; run again when it is complete"
+        )
+    scoring = night.scoring
+    stages = np.full(night.n_epochs, UNKNOWN_STAGE) if scoring is None else scoring.stages
+    entry = NightEntry(
+        night_id=source.night_id,
+        subject_id=source.subject_id,
+        site=night.site,
+        cohort=source.cohort,
+        split=job.split,
+        shard=shard.name,
+        shard_bytes=shard_bytes,
+        records_sha256=records_sha256,
+        source_sha256=source_sha256,
+        n_epochs=night.n_epochs,
+        duration_s=night.duration_s,
+        channels=channels,
+        demographics=night.demographics,
+        scored=() if scoring is None else tuple(sorted(map(str, scoring.scored))),
+        stages=stage_string(stages),
+        event_counts=dict(sorted(Counter(str(e.kind) for e in scoring.events).items())) if scoring else {},
+        notes=night.notes,
+    )
+    return Prepared(entry, seen)
+
+
+def _write(
+    job: Job, night: Night | RecordedNight, ranges: dict[str, tuple[float, float]]
+) -> tuple[str, tuple[ChannelEntry, ...]]:
+    """Writes a night's shard as it passes by, a block at a time; the records' SHA-256, the channels' entries."""
+    meters = {slot: Meter(night.duration_s, *range_) for slot, range_ in ranges.items()}
+    last: tuple[Channel, ...] = ()
+
+    def pieces() -> Iterator[tuple[Channel, ...]]:
+        nonlocal last
+        for span in blocks(night.duration_s):
+            with _reading(job.source):
+                last = night.read(*span)
+            for channel in last:
+                meters[channel.slot].add(channel)
+            yield last
+
+    records_sha256 = write_shard(
+        shard_path(job.out, job.source.night_id),
+        (encode_epoch(e) for e in night_epochs(night, ranges, pieces())),
+    )
+    return records_sha256, tuple(
+        channel_entry(c, meters[c.slot].scale(), meters[c.slot].quality) for c in last
+    )
+
+
+def is_kept(job: Job, seen: Seen) -> bool:
+    """Whether a finished night is still good, by the size and times of its sources."""
+    try:
+        unchanged = _look_the_same(job.source, seen)
+    except (RecordingError, OSError):
+        return False  # preparing it will say what is wrong
+    return unchanged and _matches(job, _source_sha256(job, seen))
+
+
+def _matches(job: Job, source_sha256: str) -> bool:
+    size = shard_path(job.out, job.source.night_id).stat().st_size
+    return job.known.source_sha256 == source_sha256 and job.known.shard_bytes == size
+
+
+def _look_the_same(source: Source, seen: Seen) -> bool:
+    files = _files(source)
+    return len(files) == len(seen) and all(map(FileSeen.is_still, seen, files))
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[None]:
+    """A recording that cannot be read any further is refused; whatever its reader raises is not the output's fault."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise RecordingError(f"{source.recording.name}: cannot be read any further: {error}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tells errors of the output from those of a recording. ArrayRecord raises RuntimeError."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"{path}: cannot be written on {platform.node()}: {error}. Finished nights are kept: mend it (free "
+            "space, rights, the shared folder), then give the same command again"
+        ) from error
+
+
+def _files(source: Source) -> tuple[Path, ...]:
+    return (*files_of(source.recording), *source.scoring)
+
+
+def _source_sha256(job: Job, seen: Seen) -> str:
+    """Digest of everything a night is made from: the bytes of its files, and what the cohort says of it."""
+    source = job.source
+    facts = [
+        source.night_id,
+        source.subject_id,
+        source.site,
+        source.cohort,
+        sorted(source.scored) if source.scored is not None else None,
+        source.dialect,
+        sorted((word, *astuple(meaning)) for word, meaning in source.terms.items()),
+        sorted(source.unusable),
+        job.split,
+        asdict(source.demographics),
+    ]
+    return digest([[file.sha256 for file in seen], facts])
+
+
+def shard_path(out: Path, night_id: str) -> Path:
+    return out / f"{night_id}{SHARD_SUFFIX}"

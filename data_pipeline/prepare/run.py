@@ -1,0 +1,215 @@
+"""Recordings in, shards out: one file a night, a manifest, and a list of what was refused and why.
+
+A run that was stopped goes on where it was (see `journal`): a night whose sources and settings have not changed
+is kept. A source is taken as unchanged when its size and times are; `rehash` reads it to be sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from data_pipeline.cohorts import Source, find_nights
+from data_pipeline.cohorts.generic import overlooked
+from data_pipeline.load import RecordedNight, open_night
+from data_pipeline.montage.file import MontageRules
+from data_pipeline.night import Night
+from data_pipeline.population.file import write_population
+from data_pipeline.prepare.cluster import run_on_ray
+from data_pipeline.prepare.journal import Journal, Seen, forget_other_settings, read_known, write_seen
+from data_pipeline.prepare.night import (
+    Job,
+    OutputError,
+    Prepared,
+    is_kept,
+    reason_of,
+    run_job,
+    shard_path,
+    writing,
+)
+from data_pipeline.prepare.splits import assign_splits
+from data_pipeline.prepare.summary import Rejection, Summary
+from data_pipeline.prepare.workers import run_local
+from data_pipeline.shards.manifest import (
+    HALF,
+    MANIFEST,
+    SHARD_SUFFIX,
+    VERSION,
+    Manifest,
+    NightEntry,
+    digest,
+    is_safe_name,
+    write_lines,
+    write_manifest,
+)
+from data_pipeline.shards.records import RECORD_VERSION
+
+REJECTED = "rejected.jsonl"
+PREPARATION = 1
+"""To be raised when the same recording gives other channels, samples, flags or labels than before: it is then prepared
+again, and a folder never holds nights of two kinds."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Settings of preparation.
+
+    Attributes:
+      val_share, test_share: share of subjects held out for validation and testing, 0..1; the rest trains.
+      montage_sha256: digest of the montage file's content, "" without one.
+    """
+
+    val_share: float = 0.1
+    test_share: float = 0.1
+    montage_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share > 1:
+            raise ValueError(
+                f"val_share {self.val_share} and test_share {self.test_share}: expected shares, sum <= 1"
+            )
+
+    def sha256(self) -> str:
+        """Digest of the settings, of the formats' versions and of what is done to the samples."""
+        versions = {"manifest": VERSION, "record": RECORD_VERSION, "preparation": PREPARATION}
+        return digest(versions | {"config": asdict(self)})
+
+
+def prepare(
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    cohort: str = "generic",
+    workers: int = 1,
+    ray: str | None = None,
+    rehash: bool = False,
+    config: PrepareConfig | None = None,
+    montage: MontageRules | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    load: Callable[..., Night | RecordedNight] = open_night,
+) -> Summary:
+    """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`, `population.json`.
+
+    The same inputs and settings give the same bytes of these, whatever the workers and interruptions. A
+    recording that was refused is tried again by the next run.
+
+    Args:
+      inputs: files and folders, searched as the cohort does.
+      out: the folder to fill; made when it is not there. It belongs to these inputs alone.
+      cohort: a module of `data_pipeline.cohorts`, or the path of an adapter of one's own.
+      workers: processes on this machine; one works in this process.
+      ray: address of a Ray cluster that works instead, see `cluster.run_on_ray`.
+      rehash: reads sources of finished nights again, also where size and times say that they are the same.
+      config: settings; a change of them prepares everything again.
+      montage: what fills which slot, as in `load_night`; part of the settings.
+      progress: called with (nights done, nights in all, night_id) after each.
+      load: opens one night; must be importable by name when there are several workers.
+
+    Raises:
+      ValueError: nothing to prepare, two nights with one id, `out` holds nights that are not among the
+        inputs, or another run is filling it.
+      OutputError: `out` cannot be written. What was finished is kept, and the next run goes on.
+      RuntimeError: a node of the cluster does not see the files or cannot import the code.
+    """
+    config = config or PrepareConfig()
+    if montage is not None:
+        config = replace(config, montage_sha256=montage.sha256())
+        load = partial(load, montage=montage)
+    out = Path(out)
+    sources = find_nights(inputs, cohort)
+    _check_ids(sources)
+    splits = assign_splits(sources, val_share=config.val_share, test_share=config.test_share)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        journal = Journal(out)
+    complete = False
+    try:
+        with writing(out):
+            for half in out.glob(f"*{HALF}"):
+                half.unlink()
+        known, seen = read_known(out, config.sha256())
+        shards = {path.name.removesuffix(SHARD_SUFFIX) for path in out.glob(f"*{SHARD_SUFFIX}")}
+        if foreign := shards - {source.night_id for source in sources}:
+            raise ValueError(
+                f"{out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
+                "give all inputs of a data set together, or prepare into a new folder"
+            )
+        nights, rejected, files = {}, [], {}
+        jobs = []
+        for source in sources:
+            night_id = source.night_id
+            before = known.pop(night_id, None) if night_id in shards else None
+            job = Job(source, splits[night_id], out, before, load)
+            if before is not None and not rehash and is_kept(job, seen.get(night_id, ())):
+                nights[night_id], files[night_id] = before, seen[night_id]
+                if progress is not None:
+                    progress(len(nights), len(sources), night_id)
+            else:
+                jobs.append(job)
+        with writing(out):
+            forget_other_settings(out, config.sha256())
+        kept = len(nights)
+        run = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
+        with closing(run(run_job, jobs)) as outcomes:
+            for done, (job, outcome) in enumerate(outcomes, start=len(nights) + 1):
+                night_id = job.source.night_id
+                if isinstance(outcome, Prepared):
+                    nights[night_id], files[night_id] = outcome.entry, outcome.seen
+                    kept += outcome.kept
+                    with writing(out):
+                        journal.add(config.sha256(), outcome.entry, outcome.seen)
+                else:
+                    rejected.append(Rejection(night_id, job.source.recording.name, reason_of(outcome)))
+                if progress is not None:
+                    progress(done, len(sources), night_id)
+        with writing(out):
+            _finish(out, config, nights, rejected, files)
+            write_population(out)
+        complete = True
+    finally:
+        journal.close(remove=complete)
+    by_id = tuple(nights[night_id] for night_id in sorted(nights))
+    left = (
+        overlooked(inputs, sources) if cohort == "generic" else []
+    )  # other cohorts hold much that is not for us
+    return Summary(
+        by_id, kept, tuple(sorted(rejected, key=lambda r: r.night_id)), tuple(path.name for path in left)
+    )
+
+
+def _finish(
+    out: Path,
+    config: PrepareConfig,
+    nights: dict[str, NightEntry],
+    rejected: Sequence[Rejection],
+    files: dict[str, Seen],
+) -> None:
+    """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
+    there = {path.name for path in out.iterdir()}
+    if lost := {night.shard for night in nights.values()} - there:
+        raise OutputError(f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder")
+    rejections = sorted(rejected, key=lambda rejection: rejection.night_id)
+    write_lines(out / REJECTED, [asdict(rejection) for rejection in rejections])
+    write_seen(out, files)
+    write_manifest(out / MANIFEST, Manifest(asdict(config), config.sha256(), tuple(nights.values())))
+    for rejection in rejected:
+        shard_path(out, rejection.night_id).unlink(missing_ok=True)
+
+
+def _check_ids(sources: Sequence[Source]) -> None:
+    seen: dict[str, Source] = {}
+    for source in sources:
+        if not is_safe_name(source.night_id):
+            raise ValueError(
+                f"{source.recording}: night id {source.night_id!r}; expected letters, digits, `.`, `_`, `-`"
+            )
+        # Without regard to case: some file systems would give both the same shard.
+        other = seen.setdefault(source.night_id.casefold(), source)
+        if other is not source:
+            raise ValueError(
+                f"{other.recording} and {source.recording} would both be night {source.night_id}; rename one "
+                "or prepare them into different folders"
+            )

@@ -1,0 +1,1 @@
+"""Prepared nights on disk: records, the manifest, and how samples are scaled."""

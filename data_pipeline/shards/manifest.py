@@ -1,0 +1,302 @@
+"""The manifest of a prepared folder: what is known of each night, one JSON line a night after a header line.
+
+The loader plans from this file alone (which epochs are scored, which channels are usable when, how to
+normalise them), and reads records only for their samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipeline.night import EPOCH_S, RATE_HZ, STAGES, Channel, Demographics, EventKind, Modality, Quality
+from data_pipeline.shards.scale import ChannelScale, second_quality
+
+FORMAT = "sleepmami-shards"
+VERSION = 1
+MANIFEST = "manifest.jsonl"
+SPLITS = ("train", "val", "test")
+STAGE_SYMBOLS = "01234"
+"""One character an epoch in `NightEntry.stages`: the stage's code, or "?"."""
+SHARD_SUFFIX = ".array_record"
+HALF = ".half"
+"""What ends the name of a file that is still being written."""
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class ChannelEntry:
+    """What the manifest says of one channel of one night.
+
+    Attributes:
+      slot, modality, label, reason, source_rate_hz: as in `Channel`.
+      median, iqr, scale, offset, clipped_samples: as in `ChannelScale`.
+      good_share: share of seconds of whole epochs that are good, 0..1.
+      usable_epochs: half-open runs [first, end) of epochs with at least one good second.
+    """
+
+    slot: str
+    modality: Modality
+    label: str
+    reason: str
+    source_rate_hz: float
+    median: float | None
+    iqr: float | None
+    scale: float
+    offset: float
+    clipped_samples: int
+    good_share: float
+    usable_epochs: tuple[tuple[int, int], ...]
+
+    def normalisable(self, min_good_share: float = 0.0) -> bool:
+        """Whether the channel can feed the model: something good in it, and a spread to divide by.
+
+        SpO2 is normalised by fixed numbers, so a steady one is fine.
+        """
+        has_spread = self.modality is Modality.SPO2 or bool(self.iqr)
+        return self.median is not None and has_spread and self.good_share >= max(min_good_share, 1e-12)
+
+
+@dataclass(frozen=True)
+class NightEntry:
+    """One line of the manifest.
+
+    Attributes:
+      night_id, subject_id, site: as in `Night`.
+      cohort: the adapter it was found by.
+      split: "train", "val" or "test".
+      shard: name of its file, in the manifest's folder.
+      shard_bytes: size of that file.
+      records_sha256: over the night's records, each preceded by its length (uint32, little-endian).
+      source_sha256: over the recording, its scoring files and what the cohort said of it.
+      n_epochs: records in the shard.
+      duration_s: seconds of recording, the tail included.
+      channels: in the order of `SLOTS`.
+      demographics: what is known of the person.
+      scored: as in `Scoring`, sorted.
+      stages: one character an epoch, see `STAGE_SYMBOLS`.
+      event_counts: number of events by kind.
+      notes: as in `Night`.
+    """
+
+    night_id: str
+    subject_id: str
+    site: str
+    cohort: str
+    split: str
+    shard: str
+    shard_bytes: int
+    records_sha256: str
+    source_sha256: str
+    n_epochs: int
+    duration_s: int
+    channels: tuple[ChannelEntry, ...]
+    demographics: Demographics
+    scored: tuple[str, ...]
+    stages: str
+    event_counts: dict[str, int]
+    notes: tuple[str, ...]
+
+    @property
+    def stage_codes(self) -> np.ndarray:
+        """(n_epochs,) int8 codes of `STAGES`, `UNKNOWN_STAGE` where unscored."""
+        return np.array([STAGE_SYMBOLS.find(symbol) for symbol in self.stages], np.int8)
+
+    @property
+    def stage_counts(self) -> dict[str, int]:
+        """Number of epochs of each stage, and of unknown ones under "?"."""
+        symbols = zip((*STAGES, "?"), (*STAGE_SYMBOLS, "?"), strict=True)
+        return {name: self.stages.count(symbol) for name, symbol in symbols}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A prepared folder.
+
+    Attributes:
+      config: the settings it was prepared with.
+      config_sha256: digest of those settings and of the format's version.
+      nights: sorted by night_id.
+    """
+
+    config: dict[str, Any]
+    config_sha256: str
+    nights: tuple[NightEntry, ...]
+
+
+def channel_entry(channel: Channel, scale: ChannelScale, quality: np.ndarray | None = None) -> ChannelEntry:
+    """The manifest's line about a channel, given its `channel_scale`.
+
+    `quality` is `second_quality` of the night's seconds, where `channel` is but a piece of it.
+    """
+    quality = second_quality(channel) if quality is None else quality
+    n_epochs = len(quality) // EPOCH_S
+    good = (quality[: n_epochs * EPOCH_S] == Quality.GOOD).reshape(n_epochs, EPOCH_S)
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], good.any(-1), [False])).astype(np.int8)))
+    return ChannelEntry(
+        slot=channel.slot,
+        modality=channel.modality,
+        label=channel.label,
+        reason=channel.reason,
+        source_rate_hz=float(channel.source_rate_hz),
+        **dataclasses.asdict(scale),
+        good_share=float(good.mean()) if n_epochs else 0.0,
+        usable_epochs=tuple((int(first), int(end)) for first, end in edges.reshape(-1, 2)),
+    )
+
+
+def stage_string(stages: np.ndarray) -> str:
+    """Stage codes (n_epochs,) as the manifest keeps them, one character an epoch."""
+    return "".join(STAGE_SYMBOLS[code] if code >= 0 else "?" for code in stages)
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a night's id may be part of a file name: letters, digits, `.`, `_`, `-`, and no folder."""
+    return _SAFE_NAME.fullmatch(name) is not None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes a manifest file, nights sorted by id: whole or not at all."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": manifest.config,
+        "config_sha256": manifest.config_sha256,
+        "rate_hz": RATE_HZ,
+    }
+    nights = sorted(manifest.nights, key=lambda night: night.night_id)
+    write_lines(path, chain([header], map(vars, nights)))
+
+
+def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    """Writes JSON lines, dataclasses as objects, through a temporary name, so that a reader never meets half a file."""
+    half = path.with_name(path.name + HALF)
+    with half.open("w", encoding="utf-8", newline="\n") as file:
+        for value in values:
+            file.write(json_line(value))
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)
+
+
+def json_line(value: dict[str, Any]) -> str:
+    """A line of JSON; dataclasses in it become objects (`dataclasses.asdict` takes 20 times as long)."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=vars) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a prepared folder (or a manifest file by its own path).
+
+    Raises:
+      ValueError: missing, damaged (the line is named), of another version, or with a shard name that is not a
+        plain file name in this folder.
+    """
+    path = Path(folder)
+    path = path / MANIFEST if path.is_dir() else path
+    if not path.is_file():
+        raise ValueError(f"{path}: no such manifest; make one with `sleepmami prepare`")
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: damaged, not UTF-8 ({error}); run `sleepmami prepare` again") from error
+    header = _json_object(path, 1, lines[0] if lines else "")
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}, line 1: not a manifest of prepared nights (format {header.get('format')!r})"
+        )
+    if header.get("version") != VERSION or header.get("rate_hz") != RATE_HZ:
+        raise ValueError(
+            f"{path}: format version {header.get('version')} with rates {header.get('rate_hz')}, expected "
+            f"version {VERSION} with {dict(RATE_HZ)}; prepare the recordings again"
+        )
+    nights = [_night(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+    for night_id, times in Counter(night.night_id for night in nights).items():
+        if times > 1:
+            raise ValueError(f"{path}: night {night_id} is there {times} times; expected once")
+    if not isinstance(header.get("config"), dict) or not isinstance(header.get("config_sha256"), str):
+        raise ValueError(f"{path}, line 1: no `config` and `config_sha256`; prepare the recordings again")
+    return Manifest(header["config"], header["config_sha256"], tuple(nights))
+
+
+def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path}, line {number}: damaged, not JSON ({error}); run `sleepmami prepare` again"
+        ) from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}, line {number}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _night(path: Path, number: int, line: str) -> NightEntry:
+    value = _json_object(path, number, line)
+    try:
+        return night_from_json(value)
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}: damaged or made by other code: {error}") from error
+
+
+def night_from_json(value: dict[str, Any]) -> NightEntry:
+    """A night's entry from its JSON object.
+
+    Raises:
+      ValueError: a field is missing, of another kind, or would lead a reader astray.
+    """
+    try:
+        night = NightEntry(
+            **value
+            | {
+                "channels": tuple(_channel(entry) for entry in value["channels"]),
+                "demographics": Demographics(**value["demographics"]),
+                "scored": tuple(value["scored"]),
+                "notes": tuple(value["notes"]),
+            }
+        )
+        _check(night)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(str(error)) from error
+    return night
+
+
+def _channel(value: dict[str, Any]) -> ChannelEntry:
+    runs = tuple((int(first), int(end)) for first, end in value["usable_epochs"])
+    return ChannelEntry(**value | {"modality": Modality(value["modality"]), "usable_epochs": runs})
+
+
+def _check(night: NightEntry) -> None:
+    """Refuses what would lead the loader astray; a manifest may come from a stranger."""
+    if not is_safe_name(night.night_id):
+        raise ValueError(f"night id {night.night_id!r}: expected letters, digits, `.`, `_`, `-`")
+    if not is_safe_name(night.shard) or not night.shard.endswith(SHARD_SUFFIX):
+        raise ValueError(
+            f"shard {night.shard!r} is not a plain `*{SHARD_SUFFIX}` file name in the manifest's folder"
+        )
+    if night.split not in SPLITS:
+        raise ValueError(f"split {night.split!r} of night {night.night_id}; expected one of {SPLITS}")
+    if not isinstance(night.n_epochs, int) or len(night.stages) != night.n_epochs:
+        raise ValueError(
+            f"night {night.night_id}: {len(night.stages)} stages for n_epochs {night.n_epochs!r}"
+        )
+    if set(night.stages) - set(STAGE_SYMBOLS + "?"):
+        raise ValueError(f"night {night.night_id}: stages may hold only {STAGE_SYMBOLS} and ?")
+    if unknown := set(night.scored) - {"stages", *EventKind}:
+        raise ValueError(f"night {night.night_id}: scored kinds {sorted(unknown)} are not known")

@@ -1,0 +1,105 @@
+"""The frozen Micro-Encoder: nights in, micro tokens out, kept on disk under the weights that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from data_pipeline.night import SLOTS, Modality
+from sleepmami_jax.config import ConfigError, DataConfig, Experiment, ModelConfig
+from sleepmami_jax.data.arrays import Slots
+from sleepmami_jax.data.embeddings import EmbeddedFolder, Encode, embed_folder
+from sleepmami_jax.data.source import PreparedFolder, chosen_nights
+from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.sleepmami import Params, merge, structure
+from sleepmami_jax.run.places import in_bucket
+
+
+def model_slots(config: ModelConfig) -> Slots:
+    """The channels a model looks at, by modality. Raises ConfigError for one that does not exist."""
+    for m in Modality:
+        unknown = set(config.modalities[m].slots) - set(SLOTS[m])
+        if unknown or not config.modalities[m].slots:
+            raise ConfigError(
+                f"model.modalities.{m}.slots: expected some of {SLOTS[m]}, found {sorted(unknown)}"
+            )
+    return {m: config.modalities[m].slots for m in Modality}
+
+
+def micro_encode(config: ModelConfig, params: Params) -> Encode:
+    """The frozen Micro-Encoder as a function of numpy arrays of any fixed number of epochs; drops no token."""
+    encode = _compiled_encode(config)
+    weights = jax.device_put({n: v for n, v in params.items() if not n.startswith("objective/")})
+
+    def run(arrays):
+        x, ok = encode(weights, jax.tree.map(jnp.asarray, arrays))
+        return np.asarray(x), np.asarray(ok)
+
+    return run
+
+
+@lru_cache
+def _compiled_encode(config: ModelConfig) -> Callable:
+    """One compilation a shape of model, whatever the weights."""
+    graph, _ = structure(config)
+
+    @jax.jit
+    def encode(weights, signals):
+        tokens = merge(graph, weights).micro(signals, exact=True)
+        return tokens.x, tokens.ok
+
+    return encode
+
+
+def embed_nights(
+    model: ModelConfig,
+    params: Params,
+    data: DataConfig,
+    out: Path,
+    progress: Callable,
+    only: tuple[str, ...] = (),
+) -> list[EmbeddedFolder]:
+    """Micro tokens of the chosen nights of every prepared folder, under `out`, one folder for each set of weights.
+
+    With `only`, as if no channels but these had been recorded, in folders of their own. Of several processes, each
+    makes its share; all of them see `out`.
+    """
+    slots, encode = model_slots(model), micro_encode(model, params)
+    digest, modality = frozen_digest(params), layout(model.modalities).modality_of_token()
+    folders = []
+    for i, source in enumerate(data.shards):
+        prepared = PreparedFolder.open(source.folder)
+        nights = chosen_nights(prepared.manifest, data)
+        nights = nights[jax.process_index() :: jax.process_count()]
+        tick = progress(f"micro tokens of {Path(source.folder).name}", len(nights))
+        name = f"{i}-{Path(source.folder).name}"
+        if only:
+            prepared, name = prepared.with_channels(only), f"{name}-only-{'+'.join(only)}"
+        target = out / digest[:12] / name
+        folders.append(embed_folder(prepared, target, encode, digest, slots, modality, nights, tick))
+    multihost_utils.sync_global_devices("micro tokens")
+    return folders
+
+
+def embeddings_folder(experiment: Experiment, workdir: epath.Path) -> Path:
+    """Where the run keeps micro tokens. Raises ConfigError if that is in a bucket."""
+    folder = experiment.data.embeddings or workdir / "embeddings"
+    if in_bucket(folder):
+        raise ConfigError(
+            f"data.embeddings: micro tokens are read from files and cannot be kept in {folder}; "
+            "set it to a folder on a disk, such as data.embeddings=/disk/embeddings"
+        )
+    return Path(folder)
+
+
+def frozen_digest(params: Params) -> str:
+    """Names the weights of the Micro-Encoder."""
+    return ModelFolder(ModelConfig(), {n: v for n, v in params.items() if n.startswith("micro/")}).digest()

@@ -1,0 +1,1 @@
+"""The experiments that the package itself runs: the demonstration, and the smallest of each kind."""

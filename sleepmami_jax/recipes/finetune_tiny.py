@@ -1,0 +1,21 @@
+"""Staging, breathing events and arousals from six scored nights, on a finished `macro_tiny` run.
+
+    sleepmami finetune --config sleepmami_jax/recipes/finetune_tiny.py --workdir runs/finetune
+
+Half a minute on two CPU cores: the Micro-Encoder stays frozen. `sleepmami demo` runs it and prints what it reached
+beside `scratch_tiny`.
+"""
+
+from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning, OptimizerConfig
+
+
+def get_config() -> Experiment:
+    return Experiment(
+        name="finetune-tiny",
+        objective=Finetuning(batch=4, epochs=60, freeze_micro=True),
+        data=DataConfig(shards=(DataSource("shards"),), nights=6, scored=True, embeddings="embeddings"),
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
+        init="runs/macro/model",
+        steps=100,
+        save_every=50,
+    )

@@ -1,0 +1,135 @@
+"""What a run leaves besides checkpoints.
+
+`metrics.jsonl` has one line a step, and nothing in it depends on the clock: an interrupted run ends with the same
+bytes as an unbroken one. `clock.jsonl` has the times: starts, compilation, throughput, saves (see
+`training.throughput`). With TensorBoard the same numbers go there too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from sleepmami_jax.run.places import in_bucket
+from sleepmami_jax.run.tensorboard import TensorBoard
+
+
+class Journal:
+    """Append-only JSON lines, and TensorBoard events of them if asked for.
+
+    Objects in a bucket cannot be appended to: for a folder there, all is written in a temporary one on the disk, and
+    `flush` copies its files whole.
+
+    Raises OSError, naming the file, where the disk is full.
+    """
+
+    def __init__(self, folder: epath.Path, *, tensorboard: bool = False):
+        self._bucket = folder if in_bucket(folder) else None
+        folder = self._folder = _fetched(folder) if self._bucket else Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = folder / "metrics.jsonl"
+        self._clock = folder / "clock.jsonl"
+        self._board = TensorBoard(folder / "tensorboard") if tensorboard else None
+        if self._clock.exists() and not self._clock.read_bytes().endswith(b"\n"):  # a full disk cut it
+            with _writing(self._clock), self._clock.open("a") as file:
+                file.write("\n")
+
+    def rewind(self, step: int) -> tuple[int, float | None]:
+        """Forget the metrics of steps after `step`, and a line that a kill cut short.
+
+        Returns:
+          how many whole steps were forgotten, and when the last metrics were written (seconds since 1970; None if
+          never, or in a bucket, where the clock ends with them).
+        """
+        if self._board is not None:
+            self._board.rewind(step)
+        if not self._metrics.exists():
+            return 0, None
+        written = None if self._bucket else self._metrics.stat().st_mtime
+        kept, forgotten = [], 0
+        for line in self._metrics.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if entry["step"] > step:
+                forgotten += 1
+            else:
+                kept.append(line)
+        temporary = self._metrics.with_suffix(".tmp")
+        with _writing(self._metrics):
+            temporary.write_text("".join(f"{line}\n" for line in kept))
+            temporary.replace(self._metrics)
+        return forgotten, written
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """One step's values."""
+        self._append(self._metrics, {"step": step, **values})
+        if self._board is not None:
+            self._board.scalars(step, values)
+
+    def clock(self, event: str, **values) -> None:
+        """Something that took time; stamped with seconds since 1970."""
+        self._append(self._clock, {"time": round(time.time(), 3), "event": event, **values})
+        if self._board is not None and event == "throughput":
+            rates = {f"throughput/{name}": v for name, v in values.items() if isinstance(v, float)}
+            self._board.scalars(values["step"], rates)
+
+    def clock_events(self) -> list[dict[str, Any]]:
+        """All that `clock` wrote in this folder, by this process and by those before it."""
+        events = []
+        for line in self._clock.read_text().splitlines():
+            try:
+                events.append(json.loads(line))
+            except json.JSONDecodeError:  # cut
+                continue
+        return events
+
+    def flush(self) -> None:
+        """Everything is in the bucket; on a disk it is there already."""
+        if self._bucket is not None:
+            for path in sorted(p for p in self._folder.rglob("*") if p.is_file()):
+                (self._bucket / path.relative_to(self._folder)).write_bytes(path.read_bytes())
+
+    def close(self) -> None:
+        """Everything is where it belongs."""
+        if self._board is not None:
+            self._board.close()
+        self.flush()
+
+    @staticmethod
+    def _append(path: Path, entry: dict) -> None:
+        with _writing(path), path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _fetched(folder: epath.Path) -> Path:
+    """A temporary folder with a copy of the lines in `folder`, until the program ends."""
+    temporary = Path(tempfile.mkdtemp(prefix="sleepmami-"))
+    atexit.register(shutil.rmtree, temporary)
+    for name in ("metrics.jsonl", "clock.jsonl"):
+        if (folder / name).exists():
+            (temporary / name).write_bytes((folder / name).read_bytes())
+    return temporary
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Errors that name the file, which those of a full disk do not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{path} cannot be written ({error.strerror}); make space, or mend what is wrong, and the same command "
+            "goes on from the last checkpoint",
+        ) from error

@@ -1,0 +1,40 @@
+"""Fine-tuning: train on scored nights, then fit the thresholds of events on the validation nights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from os import PathLike
+
+import jax
+from etils import epath
+
+from sleepmami_jax.config import Experiment
+from sleepmami_jax.data.frozen import embeddings_folder
+from sleepmami_jax.evaluation.evaluate import calibrate
+from sleepmami_jax.export.folder import load_model, save_model
+from sleepmami_jax.run.places import folder_at
+from sleepmami_jax.run.processes import Preempted, leaving
+from sleepmami_jax.run.progress import bars
+from sleepmami_jax.training.loop import train
+from sleepmami_jax.training.nonfinite import NonFiniteError
+
+
+@leaving(NonFiniteError, Preempted)
+def finetune(
+    experiment: Experiment,
+    workdir: str | PathLike[str],
+    *,
+    quiet: bool = False,
+    accept_changes: bool = False,
+) -> epath.Path:
+    """Train, calibrate, and return the model folder `workdir/model`, which can score.
+
+    The model's card says how each threshold came about; one without events to fit it on is 0.5, with a warning.
+    """
+    embeddings = embeddings_folder(experiment, folder_at(workdir))
+    path = train(experiment, workdir, quiet=quiet, accept_changes=accept_changes)
+    folder = load_model(path)
+    thresholds, how = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))
+    if jax.process_index() == 0:  # of many processes all have fitted the same
+        save_model(replace(folder, thresholds=thresholds, card={**folder.card, "thresholds": how}), path)
+    return path

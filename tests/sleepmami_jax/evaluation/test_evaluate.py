@@ -1,0 +1,362 @@
+"""Metrics against cases worked out by hand, matching against its own laws."""
+
+import json
+import os
+import zipfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_pipeline.night import SLOTS, Event, EventKind
+from data_pipeline.prepare.run import prepare
+from sleepmami_jax.config import DataConfig, DataSource
+from sleepmami_jax.evaluation.baselines import (
+    event_baselines,
+    majority_metrics,
+    majority_stage,
+    median_ahi_mae,
+)
+from sleepmami_jax.evaluation.evaluate import evaluate, measure, predict_nights
+from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold, iou, match
+from sleepmami_jax.evaluation.night import age_probe, sex_probe
+from sleepmami_jax.evaluation.probe import probe_model
+from sleepmami_jax.evaluation.sensors import channels_of
+from sleepmami_jax.evaluation.staging import staging_metrics
+from sleepmami_jax.export.folder import ModelFolder, save_model
+from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.run.progress import bars
+from sleepmami_jax.scoring.events import breathing_events
+from tests.support.nights import load_random_night, write_recordings
+
+
+def event(onset_s, duration_s):
+    return Event(EventKind.HYPOPNEA, float(onset_s), float(duration_s))
+
+
+EVENTS = st.lists(st.builds(event, st.integers(0, 200), st.integers(0, 40)), max_size=8)
+
+
+# Staging
+
+
+def test_staging_by_hand():
+    reference = np.array([0, 0, 2, 2, 4, -1])
+    predicted = np.array([0, 2, 2, 2, -1, 0])
+    m = staging_metrics([reference], [predicted])
+    assert m["n_epochs"] == 4 and m["accuracy"] == 0.75
+    assert m["f1_per_stage"] == {
+        "W": pytest.approx(2 / 3),
+        "N1": None,
+        "N2": pytest.approx(4 / 5),
+        "N3": None,
+        "REM": None,
+    }
+    assert m["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert m["kappa"] == pytest.approx((0.75 - 0.5) / (1 - 0.5))  # chance: 1/2*1/4 + 1/2*3/4
+    assert m["confusion"][0] == [1, 0, 1, 0, 0] and np.sum(m["confusion"]) == 4
+
+
+def test_kappa_has_no_weights():
+    """Taking W for REM is as bad as taking W for N1: stages have no order."""
+    reference = np.array([0, 0, 1, 4] * 5)
+    far, near = reference.copy(), reference.copy()
+    far[0], near[0] = 4, 1
+    kappas = [staging_metrics([reference], [other])["kappa"] for other in (far, near)]
+    assert kappas[0] == pytest.approx(kappas[1])
+
+
+def test_medians_are_over_nights_and_pooled_is_over_epochs():
+    right, wrong = np.zeros(10, int), np.ones(90, int)
+    m = staging_metrics([right, right, wrong], [right, right, np.zeros(90, int)])
+    assert m["accuracy"] == pytest.approx(20 / 110) and m["accuracy_median"] == 1
+    assert staging_metrics([right], [right])["kappa"] is None  # one stage only: no kappa
+
+
+def test_staging_refuses_nothing_to_compare_and_other_lengths():
+    with pytest.raises(ValueError, match="nothing to compare"):
+        staging_metrics([np.array([-1])], [np.array([0])])
+    with pytest.raises(ValueError, match="night 0: 2 reference epochs"):
+        staging_metrics([np.array([0, 0])], [np.array([0])])
+
+
+@pytest.mark.skipif(
+    "SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings"
+)
+def test_human_scorers_agree_as_humans_do():
+    """Two scorers of 25 nights: a kappa as scorers usually reach, and N1 the worst stage."""
+    with zipfile.ZipFile(Path(os.environ["SLEEPMAMI_REAL_DATA"]) / "dod_scorers.zip") as archive:
+        nights = [
+            [
+                np.array(json.loads(archive.read(name)))
+                for name in sorted(archive.namelist())
+                if folder in name
+            ]
+            for folder in ("dodh/scorer_1/", "dodh/scorer_2/")
+        ]
+    assert len(nights[0]) == 25
+    m = staging_metrics(*nights)
+    assert 0.6 < m["kappa"] < 0.9
+    assert min(m["kappa_per_stage"], key=m["kappa_per_stage"].get) == "N1"
+
+
+# Events
+
+
+def test_iou_by_hand():
+    overlaps = iou([event(0, 10)], [event(5, 10), event(10, 5), event(0, 10), event(5, 0)])
+    assert overlaps.tolist() == [[pytest.approx(1 / 3), 0, 1, 0]]
+    assert iou([], [event(0, 1)]).shape == (0, 1)
+
+
+def test_greedy_matching_would_lose_a_pair():
+    reference = [event(0, 10), event(10, 20)]
+    predicted = [
+        event(8, 20),
+        event(29, 5),
+    ]  # the first fits the second reference best, but the first has no other
+    assert sorted(match(reference, predicted)) == [(0, 0), (1, 1)]
+
+
+def test_one_long_prediction_finds_one_event():
+    reference = [event(0, 10), event(20, 10), event(40, 10)]
+    m = event_metrics([reference], [[event(0, 60)]])
+    assert (m["n_matched"], m["precision"], m["recall"], m["f1"]) == (1, 1, pytest.approx(1 / 3), 0.5)
+    assert m["f1_iou"]["0.1"] == 0.5 and m["f1_iou"]["0.3"] == 0
+
+
+@settings(max_examples=60)
+@given(EVENTS, EVENTS, st.sampled_from([0.0, 0.1, 0.3, 0.5]))
+def test_matching_is_one_to_one_symmetric_and_maximal(reference, predicted, min_iou):
+    pairs = match(reference, predicted, min_iou)
+    overlap = iou(reference, predicted)
+    assert len({i for i, _ in pairs}) == len(pairs) == len({j for _, j in pairs})
+    assert all(overlap[i, j] > 0 and overlap[i, j] >= min_iou - 1e-9 for i, j in pairs)
+    assert len(match(predicted, reference, min_iou)) == len(pairs)
+    left = [
+        (i, j)
+        for i in set(range(len(reference))) - {i for i, _ in pairs}
+        for j in set(range(len(predicted))) - {j for _, j in pairs}
+    ]
+    assert not any(overlap[i, j] > 0 and overlap[i, j] >= min_iou for i, j in left)
+    assert len(match(reference, predicted, 0.5)) <= len(pairs)
+
+
+@given(EVENTS.filter(lambda events: all(e.duration_s for e in events)))
+def test_a_list_matches_itself(events):
+    m = event_metrics([events], [events])
+    assert m["n_matched"] == len(events)
+    assert m["f1"] == (1 if events else None) and m["f1_iou"]["0.5"] == m["f1"]
+
+
+def test_event_metrics_pool_nights_and_give_errors():
+    m = event_metrics(
+        [[event(0, 20), event(100, 20)], [], [event(0, 10)]], [[event(2, 20)], [event(5, 10)], []]
+    )
+    assert (m["n_nights"], m["n_reference"], m["n_predicted"], m["n_matched"]) == (3, 3, 2, 1)
+    assert m["f1"] == pytest.approx(2 / 5) and m["f1_median"] == 0
+    assert m["onset_error_median_s"] == 2 and m["end_error_median_s"] == 2
+    assert event_metrics([[]], [[]])["f1"] is None
+
+
+def test_ahi_metrics_by_hand():
+    m = ahi_metrics([2, 10, 20, 40, None], [4, 10, 14, 40, 3])
+    assert (m["n_nights"], m["n_left_out"], m["mae_per_h"], m["bias_per_h"]) == (4, 1, 2, -1)
+    sd = np.std([2, 0, -6, 0], ddof=1)
+    assert m["limits_of_agreement_per_h"] == pytest.approx([-1 - 1.96 * sd, -1 + 1.96 * sd])
+    assert m["severity_accuracy"] == 0.75 and np.trace(m["severity_confusion"]) == 3
+    assert m["severity_confusion"][2][1] == 1 and 0 < m["severity_kappa"] < 1
+    empty = ahi_metrics([None], [3])
+    assert empty["n_nights"] == 0 and empty["mae_per_h"] is empty["severity_kappa"] is None
+    assert ahi_metrics([7], [8])["limits_of_agreement_per_h"] is None
+
+
+def test_threshold_is_the_one_that_finds_the_events():
+    probs = np.tile([0.9, 0.1, 0.0], (400, 1))
+    for onset_s in (50, 150, 250):
+        probs[onset_s : onset_s + 20] = [0.3, 0.7, 0.0]
+    probs[320:345] = [0.6, 0.4, 0.0]  # looks a little like an event, and is none
+    threshold = fit_threshold([probs], [[event(s, 20) for s in (50, 150, 250)]], breathing_events)
+    assert 0.4 <= threshold < 0.7
+    assert threshold == pytest.approx(0.54, abs=0.021)  # the middle of the plateau
+    with pytest.raises(ValueError, match="no reference events"):
+        fit_threshold([probs], [[]], breathing_events)
+    with pytest.raises(ValueError, match="finds any of the 1"):
+        fit_threshold([probs], [[event(380, 10)]], breathing_events)
+
+
+# Night vectors
+
+
+def people(n, seed=0):
+    rng = np.random.default_rng(seed)
+    ages = rng.uniform(20, 80, n)
+    sexes = rng.choice(["F", "M"], n)
+    vectors = rng.normal(size=(n, 6))
+    vectors[:, 0] += 0.2 * ages
+    vectors[:, 1] += 2.5 * (sexes == "M")
+    return vectors, ages.tolist(), sexes.tolist(), [f"s{i // 2}" for i in range(n)]
+
+
+def test_probes_beat_guessing_when_there_is_something_to_know():
+    vectors, ages, sexes, subjects = people(80)
+    ages[3] = sexes[4] = None
+    found = age_probe(vectors[:60], ages[:60], subjects[:60], vectors[60:], ages[60:])
+    assert (found["n_train"], found["n_test"]) == (59, 20)
+    assert found["mae_years"] < 0.6 * found["mae_years_mean_baseline"]
+    assert sex_probe(vectors[:60], sexes[:60], subjects[:60], vectors[60:], sexes[60:])["auroc"] > 0.8
+
+
+def test_probes_fall_back_to_the_mean_on_noise():
+    _, ages, _, subjects = people(80)
+    noise = np.random.default_rng(1).normal(size=(80, 200))
+    found = age_probe(noise[:60], ages[:60], subjects[:60], noise[60:], ages[60:])
+    assert found["mae_years"] == pytest.approx(found["mae_years_mean_baseline"], rel=0.15)
+
+
+def test_mean_baseline_by_hand():
+    vectors = np.eye(5)
+    found = age_probe(vectors[:4], [10, 20, 30, 40], list("abcd"), vectors[4:], [35])
+    assert found["mae_years_mean_baseline"] == 10
+
+
+def test_probes_say_none_when_they_cannot_be_fitted():
+    vectors, ages, _, subjects = people(8)
+    assert age_probe(vectors[:4], ages[:4], ["a", "a", "b", "b"], vectors[4:], ages[4:])["mae_years"] is None
+    assert sex_probe(vectors[:4], ["F"] * 4, list("abcd"), vectors[4:], ["F", "M", "F", "M"])["auroc"] is None
+    assert sex_probe(vectors[:4], ["F", "M"] * 2, list("abcd"), vectors[4:], ["F"] * 4)["auroc"] is None
+    with pytest.raises(ValueError, match="one of each a night"):
+        age_probe(vectors, ages[:4], subjects, vectors, ages)
+
+
+# Baselines
+
+
+def test_majority_stage_comes_from_training_nights():
+    train = [np.array([2, 2, 0, -1, -1, -1])]
+    assert majority_stage(train) == 2
+    m = majority_metrics(train, [np.array([0, 0, 0, 2])])
+    assert m["stage"] == "N2" and m["accuracy"] == 0.25 and m["kappa"] == 0
+    with pytest.raises(ValueError, match="no training epoch"):
+        majority_stage([np.array([-1])])
+
+
+def test_event_baselines_by_hand():
+    """One 20-s event every 40 s of sleep: filling it end to end matches each, with as many false ones."""
+    stages = np.full(40, 2, np.int8)
+    events = [event(s, 20) for s in range(0, 1200, 40)]
+    found = event_baselines([events], [stages], [events], [stages])
+    assert found["f1_everything"] == pytest.approx(2 * 30 / (30 + 60))
+    assert 0 < found["f1_random"] < 1 and found["f1_best"] == max(found["f1_everything"], found["f1_random"])
+    assert found == event_baselines([events], [stages], [events], [stages])
+    assert event_baselines([[]], [stages], [events], [stages])["f1_best"] is None
+    assert event_baselines([events], [stages], [[]], [stages])["f1_best"] is None
+
+
+def test_median_ahi():
+    assert median_ahi_mae([1, 5, 100], [4, 8]) == 2 and median_ahi_mae([], [1]) is None
+
+
+# A model on prepared nights
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny, model):
+    """A tiny model with thresholds that events pass."""
+    card = {"training": [], "thresholds": {}}
+    return Pretrained(ModelFolder(tiny, model[1], {"respiratory": 0.1, "arousal": 0.1}, card))
+
+
+def load_some(hidden, recording, scoring=(), **facts):
+    """A random night without some of its channels; the other channels do not depend on it."""
+    night = load_random_night(recording, scoring, **facts)
+    return replace(night, channels=tuple(c for c in night.channels if c.slot not in hidden))
+
+
+def prepared(folder: Path, hidden=()) -> Path:
+    """Four nights: two to learn from, two to test on."""
+    write_recordings(folder / "recordings", range(4))
+    people = [f"n{i},n{i},{('train', 'test')[i % 2]}\n" for i in range(4)]
+    (folder / "recordings" / "demographics.csv").write_text("night_id,subject_id,split\n" + "".join(people))
+    prepare([folder / "recordings"], folder / "shards", load=partial(load_some, hidden))
+    return folder / "shards"
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    return prepared(tmp_path_factory.mktemp("whole"))
+
+
+def predicted(scorer, shards, embeddings, only=()):
+    data = DataConfig(shards=(DataSource(str(shards)),), split="test")
+    return [n.prediction for n in predict_nights(scorer, data, embeddings, bars(quiet=True), only)]
+
+
+def test_a_hidden_channel_is_one_that_was_never_recorded(scorer, shards, tmp_path):
+    """Also when the whole night's tokens are kept in the same place."""
+    whole = predicted(scorer, shards, tmp_path / "embeddings")
+    only = channels_of(["C4", "RESP"], scorer.slots)
+    hidden = predicted(scorer, shards, tmp_path / "embeddings", only)
+    slots = {slot for names in SLOTS.values() for slot in names}
+    without = predicted(scorer, prepared(tmp_path, slots - set(only)), tmp_path / "other")
+    assert len(whole) == len(hidden) == len(without) == 2
+    for a, b, c in zip(hidden, without, whole, strict=True):
+        np.testing.assert_array_equal(a.stage_probs, b.stage_probs)
+        np.testing.assert_array_equal(a.respiratory_probs, b.respiratory_probs)
+        np.testing.assert_array_equal(a.night_vector, b.night_vector)
+        assert a.missing == b.missing == ("EOG", "EMG", "ECG", "SPO2") and c.missing == ()
+        assert abs(a.stage_probs - c.stage_probs).max() > 1e-3
+    again = predicted(scorer, shards, tmp_path / "embeddings")
+    np.testing.assert_array_equal(again[0].stage_probs, whole[0].stage_probs)
+
+
+def test_names_of_channels(scorer):
+    assert channels_of(["RESP", "C4"], scorer.slots) == ("C4", "THORAX", "ABDOMEN")
+    assert channels_of(list(SLOTS), scorer.slots) == tuple(
+        s for names in scorer.slots.values() for s in names
+    )
+    with pytest.raises(
+        ValueError, match="'spo' is no channel that this model looks at; the nearest is 'SPO2'"
+    ):
+        channels_of(["C4", "spo"], scorer.slots)
+    with pytest.raises(ValueError, match="'O2' is no channel that this model looks at"):
+        channels_of(["O2"], scorer.slots)  # one of the six of SLOTS, but this model has two
+
+
+def test_evaluation_says_which_channels(scorer, shards, tmp_path):
+    options = {"split": "test", "embeddings": tmp_path, "progress": bars(quiet=True)}
+    some = evaluate(scorer, (str(shards),), only=["SPO2", "C4"], **options)
+    assert some["channels"] == ["C4", "SPO2"] and some["n_nights"] == 2
+    # An oximeter alone tells breathing, and no arousal.
+    oximeter = evaluate(scorer, (str(shards),), only=["SPO2"], **options)
+    assert "respiratory" in oximeter and "arousal" not in oximeter and "arousal" in some
+
+
+def test_measure_is_evaluate_without_the_training_nights(scorer, shards, tmp_path):
+    whole = evaluate(scorer, (str(shards),), split="test", embeddings=tmp_path, progress=bars(quiet=True))
+    assert whole["channels"] == [slot for names in scorer.slots.values() for slot in names]
+    save_model(scorer.folder, tmp_path / "model")
+    flat = measure(tmp_path / "model", [shards], embeddings=tmp_path / "embeddings")
+    assert flat["staging_kappa"] == whole["staging"]["kappa"]
+    assert flat["staging_macro_f1"] == whole["staging"]["macro_f1"]
+    assert flat["breathing_f1"] == whole["respiratory"]["f1"]
+    assert flat["ahi_mae"] == whole["respiratory"]["ahi"]["mae_per_h"]
+    assert flat["arousal_recall"] == whole["arousal"]["recall"]
+    kept = [path.stem for path in (tmp_path / "embeddings").rglob("*.safetensors")]
+    assert sorted(kept) == ["n1", "n3"]
+    some = measure(scorer, [shards], embeddings=tmp_path / "embeddings", only=["EEG"])
+    assert "breathing_f1" not in some and some["staging_accuracy"] is not None
+
+
+def test_all_probes_of_a_model(scorer, shards, tmp_path):
+    found = probe_model(scorer, [shards], embeddings=tmp_path)
+    assert {"staging_kappa", "breathing_ap", "arousal_auroc", "age_mae", "tokens_sex_auroc"} <= found.keys()
+    assert (
+        0 < found["breathing_prevalence"] < 1 and found["staging_kappa"] is None
+    )  # two people to learn from
+    with pytest.raises(ValueError, match="2 people are on both sides, such as n0"):
+        probe_model(scorer, [shards], embeddings=tmp_path, split="train")

@@ -1,0 +1,379 @@
+"""What a run leaves on disk (model folder, checkpoints, journal), whole, cut and damaged."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+
+from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
+from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
+from sleepmami_jax.run.journal import Journal
+
+# Orbax leaves coroutines behind when a read fails.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine .* was never awaited:RuntimeWarning"
+)
+
+# The model folder
+
+
+@pytest.fixture
+def folder(tiny, model):
+    card = {"training": [{"name": "micro", "objective": "MicroPretraining", "steps": 5, "simulated": True}]}
+    return ModelFolder(tiny, model[1], {"respiratory": 0.25, "arousal": 0.5}, card)
+
+
+@pytest.fixture
+def saved(folder, tmp_path):
+    save_model(folder, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(path, change):
+    """Apply `change` to config.json."""
+    described = json.loads((path / "config.json").read_text())
+    change(described)
+    (path / "config.json").write_text(json.dumps(described))
+
+
+def put_weights(path, params):
+    """Other weights, with the checksum that belongs to them."""
+    data = save(params)
+    (path / "model.safetensors").write_bytes(data)
+    edit(path, lambda d: d.update(weights_sha256=hashlib.sha256(data).hexdigest()))
+
+
+def assert_is(found, folder):
+    assert (found.config, found.thresholds, found.card) == (folder.config, folder.thresholds, folder.card)
+    assert found.params.keys() == folder.params.keys()
+    for name, value in folder.params.items():
+        assert found.params[name].dtype == value.dtype
+        np.testing.assert_array_equal(found.params[name], value, err_msg=name)
+
+
+def test_a_model_comes_back_bit_for_bit(folder, saved):
+    assert_is(load_model(saved), folder)
+    assert_is(load_model(str(saved)), folder)
+    assert load_model(saved).digest() == folder.digest()
+    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_the_same_model_makes_the_same_bytes(folder, saved, tmp_path):
+    backwards = dict(reversed({n: jnp.asarray(v) for n, v in folder.params.items()}.items()))
+    save_model(replace(folder, params=backwards), tmp_path / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    changed = folder.params | {"heads/stage/bias": folder.params["heads/stage/bias"] + 1}
+    assert replace(folder, params=changed).digest() != folder.digest()
+
+
+def test_no_folder_and_missing_files_are_named(saved):
+    with pytest.raises(ModelFolderError, match="nowhere: no such model folder; a finished run leaves one"):
+        load_model(saved.parent / "nowhere")
+    weights = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").unlink()
+    with pytest.raises(ModelFolderError, match=r"model: model\.safetensors is missing"):
+        load_model(saved)
+    (saved / "model.safetensors").write_bytes(weights)
+    (saved / "config.json").unlink()
+    with pytest.raises(ModelFolderError, match=r"model: config\.json is missing"):
+        load_model(saved)
+
+
+def test_a_run_given_for_its_model_is_told_where_the_model_is(saved):
+    run = saved.parent / "run"
+    run.mkdir()
+    (saved).rename(run / "model")
+    with pytest.raises(ModelFolderError, match=r"run is a run; its model folder is .*run/model"):
+        load_model(run)
+
+
+@pytest.mark.parametrize("place", [3, 40, -1])
+def test_one_changed_bit_in_the_weights_is_seen(saved, place):
+    weights = bytearray((saved / "model.safetensors").read_bytes())
+    weights[place] ^= 1
+    (saved / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors is damaged"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.9])
+def test_weights_that_were_cut_are_seen(saved, share):
+    weights = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").write_bytes(weights[: int(share * len(weights))])
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors is damaged"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"format": "sleepmami-model"}', "\xff"])
+def test_a_description_that_is_none_is_named(saved, text):
+    (saved / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ModelFolderError, match=r"config\.json is damaged or incomplete"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda d: d.update(version=2),
+            r"sleepmami-model version 2; this program reads sleepmami-model version 1",
+        ),
+        (lambda d: d.update(format="other"), r"config\.json: other version 1"),
+        (lambda d: d.pop("weights_sha256"), r"config\.json is damaged or incomplete: 'weights_sha256'"),
+        (lambda d: d["model"].update(mikro={}), r"model\.mikro: no such field; did you mean model\.micro"),
+        (lambda d: d["model"]["micro"].update(dim="16"), r"model\.micro\.dim: expected int, found '16'"),
+        (
+            lambda d: d["model"]["micro"].update(heads=0),
+            r"config\.json describes no model .* heads=0 must divide",
+        ),
+        (lambda d: d["model"]["micro"].update(top_k=9), r"config\.json describes no model .* top_k must lie"),
+        (lambda d: d["model"]["macro"].update(head_dim=0), r"config\.json describes no model that can be"),
+        (lambda d: d["model"]["macro"].update(head_dim=5), r"config\.json describes no model .* head_dim=5"),
+        (
+            lambda d: d["model"]["modalities"]["EEG"].update(token_s=7),
+            r"config\.json describes no model .*EEG\.token_s=7 must divide",
+        ),
+    ],
+)
+def test_a_description_that_does_not_fit_says_why(saved, change, says):
+    edit(saved, change)
+    with pytest.raises(ModelFolderError, match=says):
+        load_model(saved)
+
+
+def test_weights_of_another_shape_are_named(saved, folder):
+    edit(saved, lambda d: d["model"]["macro"].update(seconds_dim=24))
+    with pytest.raises(
+        ModelFolderError, match=r"do not fit the configuration, first heads/arousal/kernel.*\(24, 1\)"
+    ):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda p: p.pop("heads/stage/bias"),
+            r"1 parameters .* heads/stage/bias: expected shape \(5,\), found None",
+        ),
+        (lambda p: p.update(novelty=np.zeros(2, np.float32)), r"novelty: expected shape None, found \(2,\)"),
+        (
+            lambda p: p.update({"heads/stage/bias": np.zeros(4, np.float32)}),
+            r"heads/stage/bias: expected shape \(5,\), found \(4,\)",
+        ),
+    ],
+)
+def test_weights_that_are_not_of_this_configuration_are_named(saved, change, says):
+    params = load_file(saved / "model.safetensors")
+    change(params)
+    put_weights(saved, params)
+    with pytest.raises(ModelFolderError, match=says):
+        load_model(saved)
+
+
+def test_a_newer_model_replaces_an_older_one(folder, saved):
+    newer = replace(folder, thresholds={"respiratory": 0.75})
+    save_model(newer, saved)
+    assert_is(load_model(saved), newer)
+    assert [p.name for p in saved.parent.iterdir()] == ["model"]
+
+
+def test_a_folder_of_something_else_is_not_overwritten(folder, tmp_path):
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(ModelFolderError, match="exists and is not a model folder"):
+        save_model(folder, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("method", ["rename", "write_text", "write_bytes"])
+@pytest.mark.parametrize("older", [True, False])
+def test_a_save_that_breaks_off_leaves_nothing_half_written(folder, tmp_path, monkeypatch, method, older):
+    path = tmp_path / "model"
+    if older:
+        save_model(folder, path)
+    real = getattr(Path, method)
+
+    def breaks_once(self, *arguments):
+        if method == "rename" and arguments[0] != path:
+            return real(self, *arguments)
+        monkeypatch.undo()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, method, breaks_once)
+    with pytest.raises(OSError, match="no space left"):
+        save_model(replace(folder, thresholds={}), path)
+    assert [p.name for p in tmp_path.iterdir()] == (["model"] if older else [])
+    if older:
+        assert_is(load_model(path), folder)
+
+
+# Checkpoints
+
+
+def state_at(step):
+    rng = np.random.default_rng(step)
+    return {
+        "step": jnp.int32(step),
+        "params": {
+            "a/kernel": jnp.asarray(rng.standard_normal((64, 32)), jnp.float32),
+            "a/bias": jnp.zeros(3),
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Three steps were saved; the two newest are kept."""
+    path = tmp_path_factory.mktemp("run") / "checkpoints"
+    checkpoints = Checkpoints(path)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state_at(step), {"next": 8 * step})
+    checkpoints.close()
+    return path
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A copy of the run to damage."""
+    return Path(shutil.copytree(run, tmp_path / "checkpoints"))
+
+
+def restore(path, like=None):
+    checkpoints = Checkpoints(path)
+    try:
+        return checkpoints.restore(state_at(0) if like is None else like)
+    finally:
+        checkpoints.close()
+
+
+def assert_restored(found, step):
+    state, position = found
+    assert position == {"next": 8 * step}
+    jax.tree.map(np.testing.assert_array_equal, state, state_at(step))
+
+
+def array_file(path, step):
+    """The largest file of a step: its arrays."""
+    return max((p for p in (path / str(step)).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 16
+    path.write_bytes(data)
+
+
+def test_the_newest_step_comes_back_bit_for_bit(run):
+    assert_restored(restore(run), 3)
+    assert sorted(p.name for p in run.iterdir()) == ["2", "3"]
+
+
+def test_a_run_without_checkpoints_has_nothing_to_restore(tmp_path):
+    assert restore(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+@pytest.mark.parametrize("what", ["arrays", "state/manifest.ocdbt", "state/_METADATA"])
+def test_a_damaged_step_is_passed_over_aloud(copy, caplog, damage, what):
+    damage(array_file(copy, 3) if what == "arrays" else copy / "3" / what)
+    with caplog.at_level("ERROR", logger="absl"):
+        assert_restored(restore(copy), 2)
+    assert f"{copy}/3 is damaged and is passed over" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink])
+def test_a_step_without_its_place_in_the_data_is_passed_over(copy, damage):
+    damage(copy / "3" / "_CHECKPOINT_METADATA")
+    assert_restored(restore(copy), 2)
+
+
+def test_a_run_goes_on_from_the_step_before_and_saves_the_damaged_one_anew(copy):
+    cut(array_file(copy, 3))
+    checkpoints = Checkpoints(copy)
+    assert_restored(checkpoints.restore(state_at(0)), 2)
+    checkpoints.save(3, state_at(3), {"next": 24})
+    checkpoints.close()
+    assert_restored(restore(copy), 3)
+
+
+def test_when_every_step_is_damaged_nothing_starts_anew(copy):
+    for step in (2, 3):
+        cut(array_file(copy, step))
+    with pytest.raises(CheckpointError, match=r"every checkpoint \(3, 2\) is damaged"):
+        restore(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda p: p.update(extra=jnp.zeros(2)), "params/extra is missing from it"),
+        (lambda p: p.pop("a/bias"), "params/a/bias is not in this model"),
+        (
+            lambda p: p.update({"a/bias": jnp.zeros(4)}),
+            r"params/a/bias has shape \(3,\), this model \(4,\)",
+        ),
+    ],
+)
+def test_another_model_is_an_error_that_names_the_parameter(run, change, says):
+    like = state_at(0)
+    change(like["params"])
+    with pytest.raises(CheckpointError, match=f"3 holds another model: {says}"):
+        restore(run, like)
+
+
+def test_what_a_killed_save_left_is_cleaned_up(copy):
+    left = copy / "4.orbax-checkpoint-tmp"
+    left.mkdir()
+    (left / "half").write_text("x")
+    assert_restored(restore(copy), 3)
+    assert not left.exists()
+
+
+# The journal
+
+
+def test_a_journal_is_one_line_a_step(tmp_path):
+    journal = Journal(tmp_path)
+    for step in (1, 2):
+        journal.metrics(step, {"loss": 0.5 / step})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n'
+    journal.clock("saved", seconds=1)
+    (entry,) = map(json.loads, (tmp_path / "clock.jsonl").read_text().splitlines())
+    assert entry["event"] == "saved"
+    assert entry["seconds"] == 1
+
+
+@pytest.mark.parametrize("tail", ["", '{"step": 4, "lo', '{"step": 4}\n{"step": 5}\n', "\0\0\0"])
+def test_rewinding_forgets_later_steps_and_a_cut_line(tmp_path, tail):
+    journal = Journal(tmp_path)
+    for step in (1, 2, 3):
+        journal.metrics(step, {"loss": step})
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + tail)
+    journal.rewind(3)
+    assert path.read_text() == whole
+    journal.rewind(2)
+    assert path.read_text() == "".join(whole.splitlines(keepends=True)[:2])
+    journal.metrics(3, {"loss": 3})
+    assert path.read_text() == whole
+    journal.rewind(0)
+    assert path.read_text() == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_new_run_has_nothing_to_rewind(tmp_path):
+    Journal(tmp_path).rewind(0)
+    assert not list(tmp_path.iterdir())

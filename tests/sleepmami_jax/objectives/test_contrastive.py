@@ -1,0 +1,166 @@
+"""Contrast between modalities against plain numpy, and the same on one device as on four."""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from sleepmami_jax.config import KernelConfig
+from sleepmami_jax.costs.collectives import collectives
+from sleepmami_jax.objectives import parts
+from sleepmami_jax.objectives.contrastive import leave_one_out, pairwise, unit
+from sleepmami_jax.objectives.demographic import dgcl
+from sleepmami_jax.training.sharding import AXES
+from tests.support.meshes import BATCH, M, mesh_of, on_one_device, same_on_four
+
+
+@pytest.fixture(autouse=True)
+def small_gathers(monkeypatch):
+    monkeypatch.setattr(parts, "FEWEST", 1)
+
+
+def contrast_case(seed=0):
+    rng = np.random.default_rng(seed)
+    raw = rng.standard_normal((BATCH, M, 5)).astype(np.float32)
+    present = rng.random((BATCH, M)) < 0.7
+    present[0] = np.arange(M) == 2  # one modality alone has nothing to be told apart from
+    return raw, present
+
+
+def leave_one_out_by_loops(raw, present, log_scale, keys=range(BATCH)):
+    z = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
+    valid = [(b, m) for b, m in np.argwhere(present) if present[b].sum() > 1]
+
+    def rest(b, m):
+        total = sum(z[b, other] for other in range(M) if other != m and present[b, other])
+        return total / np.linalg.norm(total)
+
+    losses, found = [], []
+    for b, m in valid:
+        rivals = [g for g, other in valid if other == m and (g in keys or g == b)]
+        forth = np.array([z[b, m] @ rest(g, m) for g in rivals]) * np.exp(log_scale)
+        back = np.array([rest(b, m) @ z[g, m] for g in rivals]) * np.exp(log_scale)
+        own = rivals.index(b)
+        losses += [np.log(np.exp(v).sum()) - v[own] for v in (forth, back)]
+        found += [forth.argmax() == own, back.argmax() == own]
+    return np.mean(losses), np.mean(found)
+
+
+def pairwise_by_loops(raw, present, log_scale, keys=range(BATCH)):
+    z = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
+    losses, found = [], []
+    for b, m, other in np.ndindex(BATCH, M, M):
+        if m != other and present[b, m] and present[b, other]:
+            rivals = [g for g in range(BATCH) if present[g, other] and (g in keys or g == b)]
+            logits = np.array([z[b, m] @ z[g, other] for g in rivals]) * np.exp(log_scale)
+            losses.append(np.log(np.exp(logits).sum()) - logits[rivals.index(b)])
+            found.append(logits.argmax() == rivals.index(b))
+    return np.mean(losses), np.mean(found)
+
+
+BOTH = pytest.mark.parametrize(
+    ("contrast", "by_loops"),
+    [(leave_one_out, leave_one_out_by_loops), (pairwise, pairwise_by_loops)],
+    ids=["leave_one_out", "pairwise"],
+)
+
+
+@lru_cache
+def compiled(contrast, keys_at_once, keys=0):
+    """(raw vectors, present, log_scale) -> loss, accuracy."""
+    return on_one_device(
+        lambda raw, there, scale, axes: contrast(unit(raw), there, scale, axes, keys, keys_at_once)
+    )
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "keys_at_once", [BATCH, 3], ids=["at_once", "in_parts"]
+)  # 3 does not divide the batch
+def test_contrast_equals_plain_infonce(contrast, by_loops, keys_at_once):
+    raw, present = contrast_case()
+    found = compiled(contrast, keys_at_once)(raw, present, np.float32(1.2))
+    np.testing.assert_allclose(found, by_loops(raw, present, 1.2), atol=1e-6)
+
+
+@BOTH
+def test_every_epoch_is_told_apart_from_some_keys_and_itself(contrast, by_loops):
+    raw, present = contrast_case()
+    found = compiled(contrast, 3, keys=4)(raw, present, np.float32(1.2))
+    np.testing.assert_allclose(found, by_loops(raw, present, 1.2, keys=range(0, BATCH, 2)), atol=1e-6)
+    with pytest.raises(ValueError, match=r"objective.contrast_keys=3: expected a divisor of the 8 epochs"):
+        compiled(contrast, 3, keys=3)(raw, present, np.float32(1.2))
+
+
+@BOTH
+def test_a_batch_without_two_modalities_has_no_contrast(contrast, by_loops):
+    raw, present = contrast_case()
+    alone = present & (np.arange(M) == present.argmax(1)[:, None])
+    assert list(compiled(contrast, 3)(raw, alone, np.float32(1))) == [0, 0]
+    nobody = compiled(contrast, 3)(raw, np.zeros_like(present), np.float32(1))
+    assert list(nobody) == [0, 0]
+
+
+def test_the_learnt_temperature_stops_at_one_hundredth():
+    raw, present = contrast_case()
+    run = compiled(leave_one_out, BATCH)
+    at = [run(raw, present, np.float32(scale))[0] for scale in (np.log(100), 20.0)]
+    assert at[0] == pytest.approx(at[1], rel=1e-5)
+
+
+@BOTH
+@pytest.mark.parametrize("keys", [0, 4], ids=["all keys", "some keys"])
+def test_contrast_is_the_same_on_four_devices(contrast, by_loops, keys):
+    raw, present = contrast_case()
+    linear = np.random.default_rng(1).standard_normal((5, 5)).astype(np.float32)
+
+    def loss(params, batch, _, axes):
+        z = unit(batch["raw"] @ params["w"])
+        value, found = contrast(z, batch["present"], params["scale"], axes, keys, keys_at_once=3)
+        return value, {"found": found}
+
+    value = same_on_four(loss, {"w": linear, "scale": np.float32(1)}, {"raw": raw, "present": present})
+    told_from = range(0, BATCH, 2) if keys else range(BATCH)
+    assert value == pytest.approx(by_loops(raw @ linear, present, 1, told_from)[0], abs=1e-5)
+
+
+def test_blocks_of_keys_bound_the_memory_of_the_logits():
+    z = jax.ShapeDtypeStruct((512, M, 8), jnp.float32)
+    present = jax.ShapeDtypeStruct((512, M), bool)
+
+    def temporary_bytes(keys_at_once):
+        def loss(z, present, axes):
+            return leave_one_out(z, present, jnp.float32(1), axes, keys_at_once=keys_at_once)[0]
+
+        sharded = jax.shard_map(lambda *v: loss(*v, AXES), mesh=mesh_of(1), in_specs=P(), out_specs=P())
+        return jax.jit(jax.grad(sharded)).lower(z, present).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(64) < 0.3 * temporary_bytes(512)
+
+
+@pytest.mark.parametrize("objective", ["leave_one_out", "dgcl"])
+def test_no_device_holds_the_global_batch(objective):
+    """Twice as many devices with as many rows each: the same memory on each but for a number a row and device."""
+    rows, width = 128, 64
+
+    def program(devices):
+        def loss(z, facts):
+            if objective == "dgcl":
+                return dgcl(z.swapaxes(0, 1)[:2], facts["people"], KernelConfig(), 0.1, AXES, 64)[0]
+            return leave_one_out(z, facts["present"], z[0, 0, 0], AXES, keys_at_once=64)[0]
+
+        n = rows * devices
+        people = {name: jnp.zeros(n) for name in ("age_years", "bmi", "sex")}
+        people |= {f"{name}_known": jnp.ones(n, bool) for name in people}
+        facts = {"present": jnp.ones((n, M), bool), "people": people}
+        sharded = jax.shard_map(loss, mesh=mesh_of(devices), in_specs=P(AXES), out_specs=P())
+        return jax.jit(jax.grad(sharded)).lower(jnp.zeros((n, M, width)), facts).compile()
+
+    two, four = program(2), program(4)
+    assert "all-gather" in {c.kind for c in collectives(four.as_text(), 4)}
+    more = four.memory_analysis().temp_size_in_bytes - two.memory_analysis().temp_size_in_bytes
+    rows_of_a_device = rows * (2 if objective == "dgcl" else M) * width * 4
+    assert more < 0.5 * rows_of_a_device

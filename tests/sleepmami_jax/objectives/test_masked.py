@@ -1,0 +1,257 @@
+"""What is hidden, and masked autoencoding, against plain numpy."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from data_pipeline.night import Modality
+from sleepmami_jax.config import MicroPretraining
+from sleepmami_jax.models.initial import Rngs
+from sleepmami_jax.models.micro import layout, patches
+from sleepmami_jax.models.sleepmami import merge, split
+from sleepmami_jax.models.tokenizer import log_spectrum, n_bands
+from sleepmami_jax.objectives.contrastive import ModalityProjection
+from sleepmami_jax.objectives.masked import (
+    MaskedDecoder,
+    masked_loss,
+    places_there,
+    sample_hidden,
+    sample_visible,
+    shown_modalities,
+    visible_tokens,
+)
+from tests.support.meshes import BATCH, M, keys_of, on_one_device, same_on_four
+
+
+def test_visible_places_are_as_many_as_asked_sorted_unique_and_drawn_anew(tiny):
+    where, config = layout(tiny.modalities), MicroPretraining(mask_ratio=0.6)
+    draw = jax.jit(lambda keys: sample_visible(keys, where, config))
+    visible, again, other = draw(keys_of(64)), draw(keys_of(64)), draw(keys_of(64, seed=1))
+    assert {m: v.shape for m, v in visible.items()} == {
+        m: (64, k) for m, k in zip(Modality, (4, 2, 2, 1, 2, 1), strict=True)
+    }
+    for m in Modality:
+        assert visible[m].min() >= 0
+        assert visible[m].max() < where.tokens[m]
+        assert (np.diff(visible[m], axis=1) > 0).all()
+        np.testing.assert_array_equal(visible[m], again[m])
+        assert (np.asarray(visible[m]) != np.asarray(other[m])).any()
+        # Over many draws each place is shown about as often.
+        share = np.bincount(np.asarray(visible[m]).ravel(), minlength=where.tokens[m]) / visible[m].size
+        assert share.min() > 0.3 / where.tokens[m]
+    assert visible_tokens(where, 0.99) == dict.fromkeys(Modality, 1)
+
+
+def test_time_is_hidden_in_runs(tiny):
+    where = layout(tiny.modalities)
+
+    def changes(block_s):
+        config = MicroPretraining(mask_ratio=0.5, mask_block_s=block_s)
+        visible = sample_visible(keys_of(64), where, config)[Modality.EEG]
+        shown = np.zeros((64, where.tokens[Modality.EEG]), int)
+        np.put_along_axis(shown, np.asarray(visible), 1, axis=1)
+        return np.abs(np.diff(shown)).sum(1).mean()
+
+    assert changes(block_s=12) < 0.75 * changes(block_s=3)
+
+
+def test_a_modality_that_is_present_always_stays():
+    present = np.random.default_rng(0).random((500, M)) < 0.4
+    hidden = np.asarray(sample_hidden(keys_of(500), present, 0.9))
+    some = present.any(1)
+    assert (present & ~hidden)[some].any(1).all()
+    assert hidden.mean() > 0.6
+    assert not sample_hidden(keys_of(500), present, 0.0).any()
+
+
+def test_what_may_stay_is_a_modality_of_which_something_is_encoded(tiny):
+    where = layout(tiny.modalities)
+    visible = {m: np.tile(np.arange(0, n, 2), (2, 1)) for m, n in where.tokens.items()}
+    there = np.ones((2, where.total), bool)
+    eeg = where.offset[Modality.EEG]
+    there[0, eeg : eeg + where.tokens[Modality.EEG] : 2] = False  # recorded, but not where it is visible
+    there[1, where.offset[Modality.RESP] + 2] = False  # one visible place of several
+    shown = np.asarray(shown_modalities(there, visible, where))
+    expected = np.ones((2, M), bool)
+    expected[0, list(Modality).index(Modality.EEG)] = False
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_encoding_the_visible_alone_costs_what_they_are(tiny, model, epochs_of):
+    where, graph = layout(tiny.modalities), model[0]
+    # A patch is worth more operations than its token in so small a model; a wide one is what is trained.
+    batch = epochs_of(tiny, 2)
+
+    def flops(mask_ratio):
+        config = MicroPretraining(mask_ratio=mask_ratio)
+
+        def encode(params, batch, keys):
+            visible = sample_visible(keys, where, config)
+            return merge(graph, params).micro(batch, visible, exact=False).x
+
+        return jax.jit(encode).lower(model[1], batch, keys_of(2)).cost_analysis()["flops"]
+
+    tokens = [sum(visible_tokens(where, ratio).values()) for ratio in (0.6, 0.0)]
+    assert flops(0.6) / flops(0.0) == pytest.approx(tokens[0] / tokens[1], abs=0.1)
+
+
+def masked_case(tiny, epochs_of):
+    """A batch with unusable seconds, what is visible and hidden of it, and a guess at every patch."""
+    where, rng = layout(tiny.modalities), np.random.default_rng(5)
+    batch = epochs_of(tiny, BATCH)
+    for m in Modality:
+        batch[m]["usable"] = rng.random(batch[m]["usable"].shape) > 0.02
+    visible = {m: np.sort(np.argsort(rng.random((BATCH, n)))[:, : n // 2]) for m, n in where.tokens.items()}
+    hidden = rng.random((BATCH, M)) < 0.3
+    rebuilt = {}
+    for m, n in where.tokens.items():
+        c, samples = batch[m]["signal"].shape[1], batch[m]["signal"].shape[2] // n
+        shapes = (BATCH, c, n, samples), (BATCH, c, n, n_bands(samples))
+        rebuilt[m] = tuple(rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    return batch, visible, hidden, rebuilt
+
+
+def masked_by_loops(batch, visible, hidden, rebuilt, where):
+    """Both parts of the masked loss, patch by patch."""
+    amplitude, spectral = [], []
+    for i, m in enumerate(Modality):
+        hubers, squares = [], []
+        signal, usable, token_s = batch[m]["signal"], batch[m]["usable"], where.token_s[m]
+        per = signal.shape[-1] // where.tokens[m]
+        for b, c, k in np.ndindex(*signal.shape[:2], where.tokens[m]):
+            shown = k in visible[m][b] and not hidden[b, i]
+            if shown or not usable[b, c, k * token_s : (k + 1) * token_s].all():
+                continue
+            target = signal[b, c, k * per : (k + 1) * per]
+            error = np.abs(rebuilt[m][0][b, c, k] - target)
+            hubers.append(np.where(error < 1, error**2 / 2, error - 0.5).mean())
+            squares.append(((rebuilt[m][1][b, c, k] - LOG_SPECTRUM(target)) ** 2).mean())
+        amplitude.append(np.mean(hubers))
+        spectral.append(np.mean(squares))
+    return np.mean(amplitude), np.mean(spectral)
+
+
+LOG_SPECTRUM = jax.jit(log_spectrum)
+
+
+@pytest.fixture(scope="module")
+def masked(tiny):
+    """The compiled loss: (batch, visible, hidden, rebuilt) -> amplitude, spectral."""
+    where = layout(tiny.modalities)
+    return on_one_device(lambda b, v, h, r, axes: masked_loss(r, b, v, h, where, axes))
+
+
+def test_masked_loss_equals_loops_over_patches(tiny, masked, epochs_of):
+    case = masked_case(tiny, epochs_of)
+    np.testing.assert_allclose(masked(*case), masked_by_loops(*case, layout(tiny.modalities)), rtol=1e-5)
+
+
+def test_masked_loss_ignores_what_is_visible_or_unusable(tiny, masked, epochs_of):
+    where = layout(tiny.modalities)
+    batch, visible, hidden, rebuilt = masked_case(tiny, epochs_of)
+    wild = {}
+    for i, m in enumerate(Modality):
+        shown = np.zeros((BATCH, where.tokens[m]), bool)
+        np.put_along_axis(shown, visible[m], True, axis=1)
+        ok = np.asarray(patches(batch[m]["signal"], batch[m]["usable"], where.token_s[m])[1])
+        ignored = ((shown & ~hidden[:, i, None])[:, None] | ~ok)[..., None]
+        wild[m] = tuple(np.where(ignored, 1e6, v).astype(np.float32) for v in rebuilt[m])
+        assert 0 < ignored.mean() < 1
+    losses = [masked(batch, visible, hidden, guess) for guess in (rebuilt, wild)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_band_power_that_nobody_rebuilt_costs_nothing(tiny, masked, epochs_of):
+    *case, rebuilt = masked_case(tiny, epochs_of)
+    samples_alone = {m: (samples, None) for m, (samples, _) in rebuilt.items()}
+    where = layout(tiny.modalities)
+    alone = on_one_device(lambda b, v, h, r, axes: masked_loss(r, b, v, h, where, axes)[0])
+    assert alone(*case, samples_alone) == pytest.approx(masked(*case, rebuilt)[0], rel=1e-6)
+
+
+def test_a_modality_that_nobody_has_does_not_dilute_the_loss(tiny, masked, epochs_of):
+    batch, visible, hidden, rebuilt = masked_case(tiny, epochs_of)
+    for m in Modality:
+        batch[m]["usable"][:] = m is Modality.SPO2
+    hidden[:, -1] = True
+    amplitude, _ = masked(batch, visible, hidden, rebuilt)
+    error = np.abs(rebuilt[Modality.SPO2][0].reshape(BATCH, -1) - batch["SPO2"]["signal"][:, 0])
+    assert amplitude == pytest.approx(np.where(error < 1, error**2 / 2, error - 0.5).mean(), rel=1e-5)
+
+
+def test_places_there_are_those_of_some_usable_channel(tiny, epochs_of):
+    where, batch = layout(tiny.modalities), epochs_of(tiny, 2)
+    batch["EEG"]["usable"][0, :, 3] = False
+    batch["EMG"]["usable"][1, 0] = False
+    batch["SPO2"]["usable"][1] = False
+    expected = np.ones((2, where.total), bool)
+    expected[0, 1] = False
+    expected[1, where.offset[Modality.SPO2] :] = False
+    np.testing.assert_array_equal(places_there(batch, where), expected)
+
+
+def test_masked_loss_is_the_same_on_four_devices(tiny, epochs_of):
+    where = layout(tiny.modalities)
+    batch, visible, hidden, rebuilt = masked_case(tiny, epochs_of)
+    batch["RESP"]["usable"][5:] = False  # devices have different shares of what counts
+    gains = {m: (np.float32(0.5), np.float32(0.7)) for m in Modality}
+
+    def loss(gains, data, keys, axes):
+        batch, visible, hidden, rebuilt = data
+        guess = {m: tuple(g * r for g, r in zip(gains[m], rebuilt[m], strict=True)) for m in Modality}
+        amplitude, spectral = masked_loss(guess, batch, visible, hidden, where, axes)
+        return amplitude + spectral, {"amplitude": amplitude}
+
+    same_on_four(loss, gains, (batch, visible, hidden, rebuilt))
+
+
+class Objective(nnx.Module):
+    """The parts of micro pretraining that only the loss needs."""
+
+    def __init__(self, config, *, rngs):
+        self.decoder = MaskedDecoder(config, 16, rngs=rngs)
+        self.projection = ModalityProjection(config, rngs=rngs)
+
+
+@pytest.fixture(scope="module")
+def objective(tiny):
+    """Its structure and parameters."""
+    graph, shapes = split(Objective(tiny, rngs=Rngs(None)))
+    rng = np.random.default_rng(0)
+    return graph, {n: (0.2 * rng.standard_normal(v.shape)).astype(v.dtype) for n, v in shapes.items()}
+
+
+def test_the_decoder_never_sees_what_it_must_rebuild(tiny, model, objective, epochs_of):
+    where = layout(tiny.modalities)
+    visible = sample_visible(keys_of(BATCH), where, MicroPretraining())
+    hidden = np.arange(M)[None] == np.arange(BATCH)[:, None] % M
+
+    @jax.jit
+    def rebuild(batch):
+        tokens = merge(model[0], model[1]).micro(batch, visible, hidden, exact=True)
+        heads = merge(*objective)
+        return heads.decoder(tokens, visible, places_there(batch, where)), heads.projection(tokens)
+
+    batch, changed = epochs_of(tiny, BATCH), epochs_of(tiny, BATCH, seed=1)
+    for i, m in enumerate(Modality):
+        shown = np.zeros((BATCH, where.tokens[m]), bool)
+        np.put_along_axis(shown, np.asarray(visible[m]), True, axis=1)
+        shown &= ~hidden[:, i, None]
+        per = batch[m]["signal"].shape[-1] // where.tokens[m]
+        shown = np.repeat(shown, per, axis=1)[:, None]
+        changed[m]["signal"] = np.where(shown, batch[m]["signal"], changed[m]["signal"])
+    batch["SPO2"]["usable"][0] = changed["SPO2"]["usable"][0] = False
+    (one, (z, present)), (other, _) = rebuild(batch), rebuild(changed)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), one, other)
+    assert {m: tuple(v.shape for v in one[m]) for m in (Modality.EEG, Modality.SPO2)} == {
+        Modality.EEG: ((BATCH, 2, 10, 384), (BATCH, 2, 10, n_bands(384))),
+        Modality.SPO2: ((BATCH, 1, 3, 10), (BATCH, 1, 3, n_bands(10))),
+    }
+    # The contrast sees every modality that is there as a unit vector, also those hidden from the decoder.
+    expected = np.ones((BATCH, M), bool)
+    expected[0, -1] = False
+    np.testing.assert_array_equal(present, expected)
+    np.testing.assert_allclose(np.linalg.norm(z, axis=-1), 1, atol=1e-5)

@@ -1,0 +1,238 @@
+"""The losses of the three kinds of run: in parts, from signals, with sensors hidden, and without useless parts."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from data_pipeline.night import EPOCH_S, Modality
+from sleepmami_jax.config import (
+    Experiment,
+    Finetuning,
+    MacroPretraining,
+    MicroPretraining,
+)
+from sleepmami_jax.models.initial import Linear, Rngs
+from sleepmami_jax.models.macro import epoch_means
+from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.sleepmami import create, merge, structure
+from sleepmami_jax.objectives.masked import sample_hidden
+from sleepmami_jax.training.phases import build, macro
+from sleepmami_jax.training.phases.finetune import finetune_loss
+from sleepmami_jax.training.phases.macro import macro_loss
+from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
+from sleepmami_jax.training.phases.phase import with_objective
+from sleepmami_jax.training.sharding import AXES, shard_gradient
+from tests.sleepmami_jax.objectives.test_demographic import people_of
+from tests.support.meshes import M, keys_of, mesh_of
+
+quick_jit = partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)  # half the time to compile
+
+
+def sharded(loss):
+    """A loss on one device, as training runs it, without gradients."""
+    gradient = shard_gradient(loss, mesh_of(1), ())
+    return lambda *arguments: gradient(*arguments)[0]
+
+
+@pytest.fixture(scope="module")
+def shallow(tiny):
+    """A model of few blocks, which compiles fast, and whose experts drop nothing."""
+    capacity = tiny.micro.experts / tiny.micro.top_k
+    return replace(
+        tiny,
+        macro=replace(tiny.macro, levels=1, seconds_depth=0),
+        micro=replace(tiny.micro, private_depth=0, capacity=capacity),
+    )
+
+
+@pytest.fixture(scope="module")
+def weights(shallow):
+    """Its structure, that of the projection of nights, and the parameters of both."""
+    graph, params = create(shallow, 0)
+    projection = Linear(shallow.macro.dim, shallow.projection_dim, rngs=Rngs(1))
+    return graph, *with_objective(params, projection)
+
+
+# The night batch in parts
+
+NIGHTS, EPOCHS = 16, 32
+
+
+@pytest.fixture(scope="module")
+def in_parts(shallow, weights):
+    """`in_parts(accumulate, devices)` -> the compiled loss with its gradients, and their values."""
+    graph, project_graph, params = weights
+    rng = np.random.default_rng(0)
+    batch = {
+        "means": rng.standard_normal((NIGHTS, EPOCHS, M, shallow.micro.dim)).astype(np.float32),
+        "present": rng.random((NIGHTS, EPOCHS, M)) < 0.8,
+        "demographics": people_of(NIGHTS),
+    }
+
+    def run(accumulate, devices):
+        objective = MacroPretraining(batch=NIGHTS, night_epochs=EPOCHS)
+        experiment = Experiment("parts", objective, model=shallow, accumulate=accumulate)
+        loss = macro_loss(experiment, graph, project_graph)
+        gradient = shard_gradient(loss, mesh_of(devices), ("macro/", "objective/"))
+        lay = partial(jax.device_put, device=NamedSharding(mesh_of(devices), P(AXES)))
+        arguments = params, lay(batch), lay(keys_of(NIGHTS))
+        compiled = quick_jit(gradient).lower(*arguments).compile()
+        return compiled, jax.device_get(compiled(*arguments))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(in_parts):
+    return in_parts(1, 1)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_a_night_batch_in_parts_is_the_whole_batch_in_less_memory(in_parts, whole, devices):
+    (program, expected), (parts, found) = whole, in_parts(4, devices)
+    ((loss, metrics), gradients), ((other, others), others_gradients) = expected, found
+    assert other == pytest.approx(loss, rel=1e-6)
+    for name in metrics:
+        assert others[name] == pytest.approx(metrics[name], rel=1e-6), name
+    assert metrics["view_accuracy"] > 0
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(others_gradients[name], gradient, atol=1e-5, err_msg=name)
+    assert np.abs(gradients["macro/enter/maps/EEG/kernel"]).max() > 1e-2
+    if devices == 1:
+        temporary = [p.memory_analysis().temp_size_in_bytes for p in (parts, program)]
+        assert temporary[0] < 0.5 * temporary[1]
+    else:  # gradients are summed over the devices once, not once a part
+        assert "while" in parts.as_text()
+        loops = [line for line in parts.as_text().splitlines() if "all-reduce(" in line and "/while/" in line]
+        assert not loops
+
+
+# Both encoders from signals
+
+
+def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        macro, "BLOCK_EPOCHS", 3
+    )  # a night of 8 padded epochs is three blocks, and one more epoch
+    objective = MacroPretraining(batch=4, night_epochs=8, freeze_micro=False, balance_weight=0.5)
+    experiment = Experiment("signals", objective, prepared, shallow)
+    phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(experiment.objective.batch))
+    assert phase.accumulates
+    batch = next(phase.batches)
+    phase.batches.close()
+    assert batch["epoch_mask"].sum(1).min() < 8  # nights are padded
+    assert not list(tmp_path.iterdir())  # nothing is embedded beforehand
+    batch = {name: v for name, v in batch.items() if name not in ("stage", "seconds", "night", "epoch")}
+    for m in Modality:  # what stands in a padding epoch does not matter
+        batch[m]["signal"][~batch["epoch_mask"]] = 1e3
+
+    def contrast(*arguments):  # alone: the router's losses reach the Micro-Encoder too
+        value, metrics = phase.loss(*arguments)
+        return metrics["contrast"], (value, metrics)
+
+    gradient = quick_jit(shard_gradient(contrast, mesh_of(1), phase.trainable))
+    (_, (value, metrics)), gradients = jax.device_get(gradient(phase.params, batch, keys_of(4)))
+    assert np.isfinite(value)
+    for name in ("micro/private/EEG/tokenizer/amplitude/kernel", "macro/vector/kernel", "objective/kernel"):
+        assert np.abs(gradients[name]).max() > 1e-6, name
+    assert all(np.isfinite(g).all() for g in gradients.values())
+
+    # The same nights over the frozen Micro-Encoder.
+    frozen = replace(experiment, objective=replace(objective, freeze_micro=True))
+    frozen_loss = sharded(macro_loss(frozen, *weights[:2]))
+
+    @quick_jit
+    def over_frozen(params):
+        signals = {m.value: jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), batch[m]) for m in Modality}
+        own = {n: v for n, v in params.items() if not n.startswith("objective/")}
+        tokens = merge(weights[0], own).micro(signals, exact=True)
+        means, present = epoch_means(tokens.x, tokens.ok, layout(shallow.modalities))
+        night = {"means": means.reshape(4, 8, M, -1), "present": present.reshape(4, 8, M)}
+        return frozen_loss(params, night | {"demographics": batch["demographics"]}, keys_of(4))
+
+    expected, others = jax.device_get(over_frozen(phase.params))
+    assert metrics["contrast"] == pytest.approx(expected, abs=1e-5)
+    assert metrics["view_accuracy"] == others["view_accuracy"]
+    router = 0.5 * metrics["moe_balance"] + objective.router_z_weight * metrics["moe_z"]
+    assert value == pytest.approx(metrics["contrast"] + router, rel=1e-6)
+    assert metrics["moe_dropped"] == pytest.approx(0, abs=1e-6)
+
+
+# Fine-tuning without some sensors
+
+
+@pytest.mark.parametrize("freeze_micro", [True, False])
+def test_a_hidden_modality_is_as_one_that_was_not_recorded(shallow, weights, epochs_of, freeze_micro):
+    n, e, where, rng = 4, 2, layout(shallow.modalities), np.random.default_rng(0)
+    labels = {
+        "stage": rng.integers(-1, 5, (n, e)).astype(np.int32),
+        "seconds": {
+            "respiratory": rng.integers(-1, 3, (n, e, EPOCH_S)).astype(np.int8),
+            "arousal": rng.integers(-1, 2, (n, e, EPOCH_S)).astype(np.int8),
+        },
+    }
+    present = rng.random((n, M)) < 0.7
+    present[:, 0] = True
+    hidden = np.asarray(sample_hidden(keys_of(n), present, 0.5))
+    assert (hidden & present).any()
+    assert (present & ~hidden).any(1).all()
+
+    def only(shown):  # (n, M) -> the batch with these modalities
+        if freeze_micro:
+            tokens = np.random.default_rng(1).standard_normal((n, e, where.total, shallow.micro.dim))
+            ok = np.broadcast_to(shown[:, None, where.modality_of_token()], (n, e, where.total))
+            return {"tokens": tokens.astype(np.float16), "ok": ok, **labels}
+        batch = jax.tree.map(lambda v: v.reshape(n, e, *v.shape[1:]), epochs_of(shallow, n * e))
+        for i, m in enumerate(Modality):
+            batch[m]["usable"] &= shown[:, i, None, None, None]
+        return batch | labels
+
+    objective = Finetuning(batch=n, epochs=e, freeze_micro=freeze_micro, drop_modality=0.5)
+    experiment = Experiment("hidden", objective, model=shallow)
+    loss = quick_jit(sharded(finetune_loss(experiment, weights[0])))
+    params = {n: v for n, v in weights[2].items() if not n.startswith("objective/")}
+    (recorded, metrics), (missing, others) = (
+        jax.device_get(loss(params, only(there), keys_of(n))) for there in (present, present & ~hidden)
+    )
+    assert recorded == pytest.approx(missing, rel=1e-5)
+    for name in metrics:
+        assert metrics[name] == pytest.approx(others[name], rel=1e-5), name
+    shown = present & ~hidden
+    assert shown.any(0).sum() > 3
+    for m in np.flatnonzero(shown.any(0)):  # and what is not hidden counts
+        fewer = present & ~(shown & (np.arange(M) == m))
+        assert abs(loss(params, only(fewer), keys_of(n))[0] - missing) > 1e-4, m
+    assert ("moe_balance" in metrics) == (not freeze_micro)
+
+
+# Parts of a loss without weight
+
+
+def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
+    graph, shapes = structure(tiny)
+
+    def parts(**weights):
+        config = MicroPretraining(batch=4, decoder_dim=16, **weights)
+        objective, params = with_objective(shapes, MicroObjective(tiny, config, rngs=Rngs(0)))
+        loss = micro_loss(Experiment("parts", config, model=tiny), graph, objective)
+        value, metrics = jax.eval_shape(sharded(loss), params, epochs_of(tiny, 4), keys_of(4))
+        assert value.shape == () and value.dtype == np.float32
+        return set(metrics), {n.split("/")[1] for n in params if n.startswith("objective/")} | {
+            n.split("/")[2] for n in params if n.startswith("objective/decoder")
+        }
+
+    metrics, modules = parts()
+    router = {f"moe_{name}" for name in ("balance", "z", "dropped", "busiest", "idlest")}
+    assert metrics == {"amplitude", "spectral", "contrast", "contrast_accuracy", *router}
+    assert {"projection", "bands"} < modules
+    assert parts(contrast="pairwise")[0] == metrics
+    metrics, modules = parts(contrast_weight=0.0, spectral_weight=0.0)
+    assert metrics == {"amplitude", *router}
+    assert not {"projection", "bands"} & modules
