@@ -6,7 +6,7 @@ recording. An *epoch* is a 30-second scoring epoch (AASM manual, chapter II), ne
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag, StrEnum
 
@@ -88,9 +88,8 @@ BREATHING_EVENTS = APNEAS | {EventKind.HYPOPNEA}
 """The events that the AHI counts."""
 
 
-def breathing_was_scored(scored: Collection[str]) -> bool:
-    """Whether who scored looked for all that the AHI counts: hypopneas, and apneas of any kind."""
-    return EventKind.HYPOPNEA in scored and not APNEAS.isdisjoint(scored)
+OWN_KIND = r"[a-z][a-z0-9_]{0,31}"
+"""How the name of a kind of event is written, also of one that somebody defined for a task of their own."""
 
 
 class Quality(IntFlag):
@@ -111,7 +110,7 @@ class Event:
     """Something with a beginning and a length.
 
     Attributes:
-      kind: what it is.
+      kind: what it is: of `EventKind`, or of somebody's own (see `OWN_KIND`).
       onset_s: seconds from the first sample of the recording.
       duration_s: length in seconds, >= 0.
       source: the scorer's own word for it, kept for the record ("" when we made it).
@@ -119,7 +118,7 @@ class Event:
         desaturation nor arousal was asked for), "" when unknown.
     """
 
-    kind: EventKind
+    kind: EventKind | str
     onset_s: float
     duration_s: float
     source: str = ""
@@ -196,7 +195,7 @@ class Scoring:
       stages: (n_epochs,) int8 codes of `STAGES`, `UNKNOWN_STAGE` where unscored; epoch 0 starts at second 0.
       events: sorted by onset.
       scored: what the scorer looked for; an absent event means nothing unless its kind is in here.
-        Kinds of `EventKind` and the word "stages".
+        Kinds of events and the word "stages".
     """
 
     stages: np.ndarray

@@ -17,8 +17,11 @@ from safetensors.numpy import save_file
 from data_pipeline.load import load_night
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Modality, Night
+from data_pipeline.shards.manifest import channel_entry
+from data_pipeline.shards.scale import channel_scale
+from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import ModelConfig
-from sleepmami_jax.data.arrays import bucket_length, night_signals
+from sleepmami_jax.data.arrays import bucket_length, night_signals, usable_channels
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
 from sleepmami_jax.data.frozen import frozen_digest, micro_encode, model_slots
 from sleepmami_jax.data.source import PreparedFolder
@@ -26,7 +29,7 @@ from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_mode
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
-from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
+from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
 
 SIMULATED = "simulated"  # the cohort of nights that `sleepmami simulate` made
@@ -43,19 +46,19 @@ class Pretrained:
     def __init__(self, folder: ModelFolder):
         self.folder = folder
         self.slots = model_slots(folder.config)
-        names = structure(folder.config)[1]
+        names = structure(folder.config, tasks=folder.tasks)[1]
         self._params = jax.device_put({name: folder.params[name] for name in names})
         self.encode = micro_encode(folder.config, folder.params)
 
     @property
-    def thresholds(self) -> Thresholds:
-        """Where events begin. Raises ModelFolderError for a model that was never fine-tuned."""
-        if not {"respiratory", "arousal"} <= self.folder.thresholds.keys():
+    def thresholds(self) -> dict[str, float]:
+        """Where events begin, by name of the task. Raises ModelFolderError for a model that was never fine-tuned."""
+        if not self.folder.tasks:
             raise ModelFolderError(
-                "this model has no thresholds: it was pretrained but never fine-tuned on scored nights, so it cannot "
+                "this model has no heads: it was pretrained but never fine-tuned on scored nights, so it cannot "
                 "score; run `sleepmami finetune` first"
             )
-        return Thresholds(self.folder.thresholds["respiratory"], self.folder.thresholds["arousal"])
+        return self.folder.thresholds
 
     @property
     def card(self) -> dict[str, Any]:
@@ -98,31 +101,38 @@ class Pretrained:
         _return_heap()
         return x, ok
 
-    def read(self, tokens: np.ndarray, ok: np.ndarray) -> Prediction:
-        """What the model says of a night of micro tokens (E, L, D) and their mask (E, L)."""
-        n = len(tokens)
+    def infer(self, tokens: np.ndarray, ok: np.ndarray, channels: Sequence[str]) -> Prediction:
+        """What the model says of a night of micro tokens (E, L, D) and their mask (E, L).
+
+        Args:
+          channels: canonical channels that the tokens were made of.
+        """
+        n, tasks = len(tokens), self.folder.tasks
         x, there = _padded(tokens, ok)
-        read = _compiled(self.folder.config, _read, x.shape[1])
-        vector, stage, respiratory, arousal = (np.asarray(v) for v in read(self._params, x, there))
+        vector, heads = _compiled(self.folder.config, tasks, _infer, x.shape[1])(self._params, x, there)
+        lengths = {TaskKind.STAGES: n, TaskKind.EVENTS: n * EPOCH_S}
         modality = layout(self.folder.config.modalities).modality_of_token()
-        missing = tuple(m.value for i, m in enumerate(Modality) if not ok[:, modality == i].any())
+        present = {
+            slot for i, m in enumerate(Modality) if ok[:, modality == i].any() for slot in self.slots[m]
+        }
         return Prediction(
-            stage_probs=stage[:n],
-            respiratory_probs=respiratory[: n * EPOCH_S],
-            arousal_probs=arousal[: n * EPOCH_S],
-            night_vector=vector,
+            tasks=tasks,
+            probs={task.name: np.asarray(heads[task.name])[: lengths[task.kind]] for task in tasks},
+            night_vector=np.asarray(vector),
             scorable=ok.any(-1),
-            missing=missing,
+            channels=tuple(slot for slot in channels if slot in present),
         )
 
     def vector(self, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
-        """The night's vector (Dm,) alone, which needs no way back to epochs and seconds; arguments as in `read`."""
+        """The night's vector (Dm,) alone, which needs no way back to epochs and seconds; arguments as in `infer`."""
         x, there = _padded(tokens, ok)
-        return np.asarray(_compiled(self.folder.config, _vector, x.shape[1])(self._params, x, there))
+        compiled = _compiled(self.folder.config, self.folder.tasks, _vector, x.shape[1])
+        return np.asarray(compiled(self._params, x, there))
 
     def predict(self, night: Night) -> Prediction:
         """What the model says of a night."""
-        return self.read(*self.tokens(night))
+        entries = [channel_entry(c, channel_scale(c)) for c in night.channels]
+        return self.infer(*self.tokens(night), tuple(usable_channels(entries, self.slots)))
 
     def embed(self, recording: Path | str | Night) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording."""
@@ -201,14 +211,17 @@ def _padded(tokens: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return x[None], ok[None]
 
 
-def _read(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> tuple[jax.Array, ...]:
+def _infer(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
     out = model(tokens, ok)
-    return (
-        out.vector[0],
-        jax.nn.softmax(out.stage[0]),
-        jax.nn.softmax(out.respiratory[0]),
-        jax.nn.sigmoid(out.arousal[0]),
-    )
+    return out.vector[0], {task.name: _probabilities(task, out.heads[task.name][0]) for task in model.tasks}
+
+
+def _probabilities(task: Task, logits: jax.Array) -> jax.Array:
+    """(T, K) logits of a head -> (T, classes); see `NightOutput.heads`."""
+    if task.kind is TaskKind.STAGES or logits.shape[-1] > 1:
+        return jax.nn.softmax(logits)
+    yes = jax.nn.sigmoid(logits)
+    return jax.numpy.concatenate([1 - yes, yes], -1)
 
 
 def _vector(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> jax.Array:
@@ -216,9 +229,9 @@ def _vector(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> jax.Array:
 
 
 @lru_cache
-def _compiled(config: ModelConfig, what: Callable, length: int) -> Callable:
+def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, length: int) -> Callable:
     """`what` of one night of so many epochs: a compilation a length, whatever the weights."""
-    graph, params = structure(config)
+    graph, params = structure(config, tasks=tasks)
     n = layout(config.modalities).total
     tokens = jax.ShapeDtypeStruct((1, length, n, config.micro.dim), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)

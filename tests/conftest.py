@@ -17,6 +17,7 @@ from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
 from sleepmami_jax.config import (
     DataConfig,
     DataSource,
+    Finetuning,
     MacroConfig,
     MicroConfig,
     ModalitiesConfig,
@@ -58,7 +59,7 @@ def model(tiny):
     """
     from sleepmami_jax.models.sleepmami import structure
 
-    graph, shapes = structure(tiny)
+    graph, shapes = structure(tiny, tasks=Finetuning().tasks)
     rng = np.random.default_rng(0)
 
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:

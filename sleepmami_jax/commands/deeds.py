@@ -180,8 +180,9 @@ def evaluate(args) -> int:
 
     with tempfile.TemporaryDirectory() as scratch:
         embeddings = args.embeddings or Path(scratch)
+        model = load(args.model)
         result = evaluate(
-            load(args.model),
+            model,
             tuple(map(str, args.shards)),
             split=args.split,
             embeddings=embeddings,
@@ -196,7 +197,7 @@ def evaluate(args) -> int:
     print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
     if args.only:
         print(f"channels: {', '.join(result['channels'])}")
-    print(metrics_table(result))
+    print(metrics_table(result, model.folder.tasks))
     print(f"all metrics: {args.out}")
     return 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import enum
 import importlib.util
 import json
 import math
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.night import SLOTS, Modality
+from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, Task, TaskKind, find_task
 
 
 class ConfigError(ValueError):
@@ -255,14 +257,33 @@ class Finetuning:
     drop_modality: float = (
         0.0  # chance that a modality's tokens are hidden from a window, for missing sensors
     )
-    stage_weight: float = 1.0
-    respiratory_weight: float = 1.0
-    arousal_weight: float = 0.5
+    tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
     balance_weight: float = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: float = 0.001
 
     def __post_init__(self):
         _at_least(1, self, "batch", "epochs")
+        try:
+            tasks = tuple(find_task(task) if isinstance(task, str) else task for task in self.tasks)
+        except ValueError as error:
+            raise ConfigError(f"Finetuning.tasks: {error}") from error
+        object.__setattr__(self, "tasks", tasks)
+        names = [task.name for task in tasks]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"Finetuning.tasks: expected each task once, found {', '.join(names)}")
+        if not any(task.kind is TaskKind.STAGES for task in tasks):
+            raise ConfigError(
+                "Finetuning.tasks: expected 'stages' among them: events count where a person sleeps"
+            )
+        if measured := [task.name for task in tasks if task.kind is TaskKind.MEASURED]:
+            raise ConfigError(
+                f"Finetuning.tasks: {measured[0]!r} is measured by a rule; there is nothing to learn"
+            )
+
+    @property
+    def event_tasks(self) -> tuple[Task, ...]:
+        """Those of `tasks` that are events."""
+        return tuple(task for task in self.tasks if task.kind is TaskKind.EVENTS)
 
 
 @dataclass(frozen=True)
@@ -335,6 +356,11 @@ class Experiment:
     def __post_init__(self):
         _at_least(1, self, "steps", "save_every", "accumulate")
         _at_least(0, self, "seed")
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What this run trains heads for; nothing in pretraining."""
+        return self.objective.tasks if isinstance(self.objective, Finetuning) else ()
 
 
 def to_dict(config: Any) -> Any:
@@ -433,6 +459,8 @@ def _convert(hint, value, path):
         if any(value.__class__ is a for a in args if dataclasses.is_dataclass(a)):
             return value
         plain = [a for a in args if a is not type(None) and not dataclasses.is_dataclass(a)]
+        if plain and isinstance(value, Mapping):  # a record in place of its name
+            return from_dict(next(a for a in args if dataclasses.is_dataclass(a)), value, path)
         if not plain:
             raise ConfigError(f"{path}: set its fields one by one, such as {path}.batch=8")
         return _convert(plain[0], value, path)
@@ -443,6 +471,11 @@ def _convert(hint, value, path):
         return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value, path)
+    if issubclass(hint, enum.Enum):
+        try:
+            return hint(value)
+        except ValueError as error:
+            raise ConfigError(f"{path}: expected one of {', '.join(hint)}, found {value!r}") from error
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):

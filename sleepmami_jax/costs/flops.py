@@ -9,9 +9,11 @@ cent of the FLOPs of all but the smallest models, whatever it costs in time.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import (
     Experiment,
     Finetuning,
@@ -23,10 +25,10 @@ from sleepmami_jax.config import (
 )
 from sleepmami_jax.models.dropless import block_rows, blocks
 from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.sleepmami import head_width
 from sleepmami_jax.models.ssd import CONV_WIDTH
 from sleepmami_jax.models.tokenizer import n_bands
 from sleepmami_jax.objectives.masked import visible_tokens
-from sleepmami_jax.scoring.prediction import RESPIRATORY_CLASSES
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _ssd(dim: int, c: MacroConfig, length: int) -> Cost:
     return _vectors(dim) + projections + direction * (1 + c.bidirectional)
 
 
-def night_costs(config: ModelConfig, epochs: int) -> dict[str, Cost]:
+def night_costs(config: ModelConfig, epochs: int, tasks: Sequence[Task] = ()) -> dict[str, Cost]:
     """All but the Micro-Encoder over one night of so many epochs.
 
     `context` is the way up to the last level of the Macro-Encoder, `vector` its vector of the night, `epochs` the way
@@ -218,13 +220,14 @@ def night_costs(config: ModelConfig, epochs: int) -> dict[str, Cost]:
         c.seconds_dim if c.seconds_depth else 0
     )
     seconds = _mixer(c.seconds_dim, c, EPOCH_S * epochs) * c.seconds_depth
-    events = len(RESPIRATORY_CLASSES) + 1  # and arousal
+    stages = sum(head_width(task) for task in tasks if task.kind is TaskKind.STAGES)
+    events = sum(head_width(task) for task in tasks if task.kind is TaskKind.EVENTS)
     return {
         "context": context,
         "vector": vector,
         "epochs": back,
         "seconds": enter + context_of_seconds + seconds,
-        "heads": _linear(c.dim, 5, epochs) + _linear(c.seconds_dim, events, EPOCH_S * epochs),
+        "heads": _linear(c.dim, stages, epochs) + _linear(c.seconds_dim, events, EPOCH_S * epochs),
     }
 
 
@@ -274,7 +277,7 @@ def step_flops(experiment: Experiment) -> float:
             if not objective.freeze_micro:
                 cost += total(micro_costs(model, batch * objective.night_epochs, exact=False))
         case Finetuning():
-            night = night_costs(model, objective.epochs)
+            night = night_costs(model, objective.epochs, objective.tasks)
             cost = (night["context"] + night["epochs"] + night["seconds"] + night["heads"]) * batch
             if not objective.freeze_micro:
                 cost += total(micro_costs(model, batch * objective.epochs, exact=False))

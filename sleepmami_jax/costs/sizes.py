@@ -8,7 +8,7 @@ private blocks, which see every channel, stay shallow. The paper publishes no si
 from __future__ import annotations
 
 from data_pipeline.night import EPOCH_S
-from sleepmami_jax.config import ConfigError, MacroConfig, MicroConfig, ModelConfig
+from sleepmami_jax.config import ConfigError, Finetuning, MacroConfig, MicroConfig, ModelConfig
 from sleepmami_jax.costs.flops import micro_costs, night_costs, total
 
 DEPTH = {"tiny": 2, "small": 4, "base": 6, "large": 12, "xl": 18}
@@ -73,7 +73,7 @@ def sizes_table(night_h: float) -> str:
     ]
     for name in DEPTH:
         config = size(name)
-        epoch, night = total(micro_costs(config)), total(night_costs(config, epochs))
+        epoch, night = total(micro_costs(config)), total(night_costs(config, epochs, Finetuning().tasks))
         parameters, active = epoch.parameters + night.parameters, epoch.active + night.active
         lines.append(
             f"{name:7}{config.micro.dim:>6}{config.micro.shared_depth:>7}{parameters / 1e6:>9.1f}{active / 1e6:>9.1f}"

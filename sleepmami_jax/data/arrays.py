@@ -9,7 +9,7 @@ the same dictionary, leading axis E = 30-second epochs:
         "present": (E, C) bool, any usable second,
     }
     "stage": (E,) int32, -1 unknown
-    "seconds": {"respiratory": (E, 30) int8, "arousal": (E, 30) int8}, -1 not scored
+    "seconds": {task: (E, 30) int8} of the tasks of events that are asked for, -1 not scored
     "epoch_mask": (E,) bool, False for padding
     "demographics": {"age_years", "bmi", "sex" (F 0, M 1): () float32, and "..._known": () bool}
 """
@@ -26,7 +26,8 @@ from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, UNKNOWN_STAGE, Demograp
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
 from data_pipeline.shards.records import Epoch
 from data_pipeline.shards.scale import channel_scale, second_quality
-from sleepmami_jax.data.labels import NOT_SCORED, SECOND_LABELS, second_labels
+from data_pipeline.tasks import Task
+from sleepmami_jax.data.labels import NOT_SCORED, second_labels
 
 Slots = Mapping[Modality, tuple[str, ...]]
 MIN_GOOD_SHARE = 0.05
@@ -138,6 +139,7 @@ def epochs_arrays(
     slots: Slots = SLOTS,
     *,
     length: int | None = None,
+    tasks: Sequence[Task] = (),
 ) -> dict[str, Any]:
     """Consecutive records of one night as arrays, without demographics.
 
@@ -146,10 +148,11 @@ def epochs_arrays(
       channels: the night's channels in the manifest.
       slots: which channels, and their order on the C axis.
       length: E, padded with masked epochs; as many as there are records when None.
+      tasks: tasks of events that are labelled.
     """
-    arrays = blank_arrays(len(epochs) if length is None else length, slots)
+    arrays = blank_arrays(len(epochs) if length is None else length, slots, tasks)
     if epochs:
-        fill_epochs(arrays, epochs, plan_of(epochs[0], channels, slots))
+        fill_epochs(arrays, epochs, plan_of(epochs[0], channels, slots), tasks)
     return with_present(arrays, slots)
 
 
@@ -181,14 +184,16 @@ def plan_of(epoch: Epoch, channels: Sequence[ChannelEntry], slots: Slots) -> Pla
     return tuple(plan)
 
 
-def fill_epochs(arrays: dict[str, Any], epochs: Sequence[Epoch], plan: Plan, first: int = 0) -> None:
+def fill_epochs(
+    arrays: dict[str, Any], epochs: Sequence[Epoch], plan: Plan, tasks: Sequence[Task], first: int = 0
+) -> None:
     """Writes consecutive records of one night into blank arrays, from row `first` on."""
     for taken, stored in zip(plan, zip(*(epoch.signals for epoch in epochs), strict=True), strict=True):
         if taken is not None:
             samples = _stack([s.samples[taken.rows] for s in stored])
             _fill(arrays, first, taken, samples, _stack([s.quality[taken.rows] for s in stored]))
     for row, epoch in enumerate(epochs, start=first):
-        for task, labels in second_labels(epoch.events, epoch.scored, 0.0, EPOCH_S).items():
+        for task, labels in second_labels(epoch.events, epoch.scored, tasks, 0.0, EPOCH_S).items():
             arrays["seconds"][task][row] = labels
         arrays["stage"][row] = epoch.stage
         arrays["epoch_mask"][row] = True
@@ -199,6 +204,7 @@ def night_arrays(
     slots: Slots = SLOTS,
     *,
     length: int | None = None,
+    tasks: Sequence[Task] = (),
 ) -> dict[str, Any]:
     """A night in memory as arrays: what its shard would give, but for the rounding to int16.
 
@@ -206,11 +212,11 @@ def night_arrays(
     """
     n_epochs = night.n_epochs
     length = n_epochs if length is None else length
-    arrays = blank_arrays(length, slots) | next(night_signals(night, slots, length))
+    arrays = blank_arrays(length, slots, tasks) | next(night_signals(night, slots, length))
     arrays["epoch_mask"][:n_epochs] = True
     if night.scoring is not None:
         arrays["stage"][:n_epochs] = night.scoring.stages
-        labels = second_labels(night.scoring.events, night.scoring.scored, 0.0, n_epochs * EPOCH_S)
+        labels = second_labels(night.scoring.events, night.scoring.scored, tasks, 0.0, n_epochs * EPOCH_S)
         for task, seconds in labels.items():
             arrays["seconds"][task][:n_epochs] = seconds.reshape(n_epochs, EPOCH_S)
     arrays["demographics"] = demographics_arrays(night.demographics)
@@ -247,11 +253,11 @@ def bucket_length(n_epochs: int) -> int:
     return max(-(-n_epochs // BUCKET_EPOCHS), 1) * BUCKET_EPOCHS
 
 
-def blank_arrays(n_epochs: int, slots: Slots) -> dict[str, Any]:
+def blank_arrays(n_epochs: int, slots: Slots, tasks: Sequence[Task] = ()) -> dict[str, Any]:
     """The dictionary with nothing in it: no channel present, nothing scored, all epochs padding."""
     arrays = _blank_signals(n_epochs, slots)
     arrays["stage"] = np.full(n_epochs, UNKNOWN_STAGE, np.int32)
-    arrays["seconds"] = {task: np.full((n_epochs, EPOCH_S), NOT_SCORED, np.int8) for task in SECOND_LABELS}
+    arrays["seconds"] = {t.name: np.full((n_epochs, EPOCH_S), NOT_SCORED, np.int8) for t in tasks}
     arrays["epoch_mask"] = np.zeros(n_epochs, bool)
     return arrays
 

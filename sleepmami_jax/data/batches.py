@@ -14,8 +14,9 @@ from typing import Any
 import grain
 import numpy as np
 
-from data_pipeline.night import SLOTS, EventKind
+from data_pipeline.night import SLOTS
 from data_pipeline.shards.manifest import NightEntry
+from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import (
     Plan,
@@ -58,7 +59,7 @@ def epoch_batches(
 
     Returns:
       An iterator of dictionaries with B = len(rows): per modality `signal (B, C, 30 *
-      rate)`, `usable (B, C, 30)`, `present (B, C)`; `stage (B,)`; `seconds` of `(B, 30)`; `night (B,)` int32,
+      rate)`, `usable (B, C, 30)`, `present (B, C)`; `stage (B,)`; `night (B,)` int32,
       index into `open_nights`; `epoch (B,)` int32.
 
     Raises:
@@ -81,13 +82,15 @@ def window_batches(
     seed: int,
     rows: Sequence[int] | None = None,
     require: Collection[str] = (),
+    tasks: Sequence[Task] = (),
 ) -> Batches:
     """Batches of windows of consecutive epochs, without end.
 
     A pass takes `ceil(n_epochs / epochs)` windows of each night, one from each equal part of it, its start
     drawn anew in each pass. A night shorter than the window is padded.
 
-    Arguments and errors as in `epoch_batches`; `epochs` is the length E of a window.
+    Arguments and errors as in `epoch_batches`; `epochs` is the length E of a window, `tasks` those of events whose
+    seconds are labelled.
 
     Returns:
       An iterator of dictionaries: what `sleepmami_jax.data.arrays` describes with a leading B, and `night
@@ -101,7 +104,7 @@ def window_batches(
         bounds = np.broadcast_arrays(night, spare * parts // len(parts), spare * (parts + 1) // len(parts))
         return np.stack(bounds, -1)
 
-    return _batches(data, slots, require, places, epochs, global_batch, seed, rows)
+    return _batches(data, slots, require, places, epochs, global_batch, seed, rows, tasks)
 
 
 def _batches(
@@ -113,14 +116,11 @@ def _batches(
     global_batch: int,
     seed: int,
     rows: Sequence[int] | None,
+    tasks: Sequence[Task] = (),
 ) -> Batches:
     """`places(night, chosen epochs, n_epochs)` gives rows of (night, epoch), or (night, earliest, latest start)."""
     if not data.shards or any(source.weight <= 0 for source in data.shards):
         raise ValueError(f"data.shards {data.shards}: expected one or more folders, each with a weight > 0")
-    if unknown := set(require) - {"stages", *EventKind}:
-        raise ValueError(
-            f"require {sorted(unknown)}: expected 'stages' or {[str(kind) for kind in EventKind]}"
-        )
     if global_batch < 1:
         raise ValueError(f"global_batch {global_batch}: expected at least 1")
     rows = range(global_batch) if rows is None else rows
@@ -151,7 +151,7 @@ def _batches(
     ahead = max(1, data.prefetch_bytes // batch_bytes)
     return Batches(
         mixed,
-        _Read(tuple(folders), tuple(first_nights), slots, epochs),
+        _Read(tuple(folders), tuple(first_nights), slots, epochs, tuple(tasks)),
         global_batch,
         rows,
         # Grain counts in elements, here whole batches, and would read 500 ahead. A second thread would fight the
@@ -243,11 +243,12 @@ class _Read(grain.transforms.Map):
     first_nights: tuple[int, ...]
     slots: Slots
     epochs: int | None
+    tasks: tuple[Task, ...]
     plans: dict[tuple[int, int], Plan] = field(default_factory=dict, repr=False)  # of nights seen lately
 
     def map(self, places: np.ndarray) -> dict[str, Any]:
         n, length = len(places), self.epochs or 1
-        arrays = blank_arrays(n * length, self.slots)
+        arrays = blank_arrays(n * length, self.slots, self.tasks)
         people = []
         for row, (number, night, start) in enumerate(places.tolist()):
             folder = self.folders[number]
@@ -258,7 +259,7 @@ class _Read(grain.transforms.Map):
                 if len(self.plans) >= _PLANS:
                     self.plans.clear()
                 plan = self.plans[number, night] = plan_of(records[0], entry.channels, self.slots)
-            fill_epochs(arrays, records, plan, row * length)
+            fill_epochs(arrays, records, plan, self.tasks, row * length)
             people.append(entry.demographics)
         with_present(arrays, self.slots)
         if self.epochs is None:

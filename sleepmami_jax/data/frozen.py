@@ -37,7 +37,7 @@ def model_slots(config: ModelConfig) -> Slots:
 def micro_encode(config: ModelConfig, params: Params) -> Encode:
     """The frozen Micro-Encoder as a function of numpy arrays of any fixed number of epochs; drops no token."""
     encode = _compiled_encode(config)
-    weights = jax.device_put({n: v for n, v in params.items() if not n.startswith("objective/")})
+    weights = jax.device_put({name: params[name] for name in structure(config)[1]})
 
     def run(arrays):
         x, ok = encode(weights, jax.tree.map(jnp.asarray, arrays))

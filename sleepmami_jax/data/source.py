@@ -15,6 +15,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_pipeline.night import SLOTS, UNKNOWN_STAGE, Event
 from data_pipeline.shards.manifest import MANIFEST, SPLITS, Manifest, NightEntry, read_manifest
 from data_pipeline.shards.records import Epoch, night_events, open_shard, read_epochs
+from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import (
     Slots,
@@ -77,6 +78,7 @@ class PreparedFolder:
         start: int = 0,
         stop: int | None = None,
         length: int | None = None,
+        tasks: Sequence[Task] = (),
     ) -> dict[str, Any]:
         """A night, or epochs [start, stop) of it, as arrays; see `sleepmami_jax.data.arrays` for their
         shapes.
@@ -85,7 +87,7 @@ class PreparedFolder:
         """
         entry = self.manifest.nights[night]
         epochs = self.epochs(night, start, entry.n_epochs if stop is None else stop)
-        arrays = epochs_arrays(epochs, entry.channels, slots, length=length)
+        arrays = epochs_arrays(epochs, entry.channels, slots, length=length, tasks=tasks)
         return arrays | {"demographics": demographics_arrays(entry.demographics)}
 
 

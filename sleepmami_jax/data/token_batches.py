@@ -10,6 +10,7 @@ import grain
 import numpy as np
 
 from data_pipeline.night import EPOCH_S
+from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.batches import Batches
@@ -68,6 +69,7 @@ def embedded_windows(
     folders: list[EmbeddedFolder],
     data: DataConfig,
     epochs: int,
+    tasks: Sequence[Task] = (),
     *,
     global_batch: int,
     seed: int,
@@ -82,7 +84,7 @@ def embedded_windows(
     datasets = []
     for i, (folder, first) in enumerate(zip(folders, _first_nights(folders), strict=True)):
         nights = chosen_nights(folder.prepared.manifest, data)
-        read = _ReadWindow({n: _LabelledNight.open(folder, n) for n in nights}, first, epochs)
+        read = _ReadWindow({n: _LabelledNight.open(folder, n, tasks) for n in nights}, first, epochs)
         windows = [
             (n, part, parts)
             for n in nights
@@ -106,10 +108,10 @@ class _LabelledNight:
         return len(self.stage)
 
     @classmethod
-    def open(cls, folder: EmbeddedFolder, night: int) -> _LabelledNight:
+    def open(cls, folder: EmbeddedFolder, night: int, tasks: Sequence[Task]) -> _LabelledNight:
         entry = folder.prepared.manifest.nights[night]
         events = folder.prepared.events(night)
-        seconds = second_labels(events, frozenset(entry.scored), 0.0, entry.n_epochs * EPOCH_S)
+        seconds = second_labels(events, entry.scored, tasks, 0.0, entry.n_epochs * EPOCH_S)
         shaped = {task: labels.reshape(-1, EPOCH_S) for task, labels in seconds.items()}
         return cls(folder, night, entry.stage_codes.astype(np.int32), shaped)
 

@@ -47,7 +47,7 @@ def event_baselines(
     nights have, at random. Marking nothing has F1 0, or no F1 where there is nothing to find.
 
     Args:
-      train_events: counted events of one family, a night each (`scoring.rules`).
+      train_events: counted events of one family, a night each (`sleepmami_jax.tasks`).
       train_stages: (E,) codes, a night each.
       test_events: as `train_events`.
       test_stages: as `train_stages`.
@@ -83,8 +83,8 @@ def _place(onsets_s: np.ndarray, duration_s: float) -> list[Event]:
     return [Event(EventKind.ARTIFACT, float(onset_s), duration_s) for onset_s in onsets_s]
 
 
-def median_ahi_mae(train_ahi_per_h: Sequence[float], test_ahi_per_h: Sequence[float]) -> float | None:
-    """Mean absolute error of giving every test night the training nights' median AHI; None without nights."""
-    if not len(train_ahi_per_h) or not len(test_ahi_per_h):
+def median_index_mae(train_per_h: Sequence[float], test_per_h: Sequence[float]) -> float | None:
+    """Mean absolute error of giving every test night the training nights' median index; None without nights."""
+    if not len(train_per_h) or not len(test_per_h):
         return None
-    return float(np.abs(np.median(train_ahi_per_h) - np.asarray(test_ahi_per_h)).mean())
+    return float(np.abs(np.median(train_per_h) - np.asarray(test_per_h)).mean())

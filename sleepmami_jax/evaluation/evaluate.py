@@ -6,7 +6,7 @@ side it belongs to: the AHI compared is the AHI that a report would print.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,31 +14,25 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from data_pipeline.night import Event, EventKind, Modality, breathing_was_scored
+from data_pipeline.night import Event, Modality
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
+from sleepmami_jax.data.arrays import usable_channels
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
-from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_ahi_mae
-from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold
+from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
+from sleepmami_jax.evaluation.events import event_metrics, fit_threshold, index_metrics
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars
-from sleepmami_jax.scoring.events import arousals, breathing_events
 from sleepmami_jax.scoring.prediction import Prediction
-from sleepmami_jax.scoring.rules import counted_arousals, counted_breathing
-from sleepmami_jax.scoring.statistics import breathing_statistics
+from sleepmami_jax.tasks import Room, rooms_of
 
 UNFITTED = 0.5
-DECODE = {
-    "respiratory": lambda p, t: breathing_events(p.respiratory_probs, t),
-    "arousal": lambda p, t: arousals(p.arousal_probs, t),
-}
-COUNT = {"respiratory": counted_breathing, "arousal": counted_arousals}
 
 
 @dataclass(frozen=True)
@@ -56,29 +50,32 @@ class ScoredNight:
     @property
     def model_stages(self) -> np.ndarray:
         """(E,) codes, -1 where nothing could be scored."""
-        p = self.prediction
-        return np.where(p.scorable, p.stage_probs.argmax(1), -1).astype(np.int8)
+        return self.prediction.stages
 
     @property
     def staged(self) -> bool:
         """Whether both sides have stages to compare."""
         return "stages" in self.entry.scored and bool(self.prediction.scorable.any())
 
-    def has(self, task: str) -> bool:
+    def has(self, room: Room) -> bool:
         """Whether people looked for this task's events, and the sensors for it are there."""
-        scored = self.entry.scored
-        if task == "respiratory":
-            return breathing_was_scored(scored) and "breathing" not in self.prediction.unavailable
-        return EventKind.AROUSAL in scored and "arousal" not in self.prediction.unavailable
+        return room.task.was_scored(self.entry.scored) and room.task.name not in self.prediction.unavailable
 
-    def reference(self, task: str) -> tuple[Event, ...]:
-        """The human events that count."""
+    def reference(self, room: Room) -> tuple[Event, ...]:
+        """The human events of a task that count."""
         stages = self.human_stages if "stages" in self.entry.scored else self.model_stages
-        return COUNT[task](self.events, stages)
+        return room.counted(self.events, stages)
 
-    def predicted(self, task: str, threshold: float) -> tuple[Event, ...]:
-        """The model's events that count."""
-        return COUNT[task](DECODE[task](self.prediction, threshold), self.model_stages)
+    def predicted(self, room: Room, thresholds: Mapping[str, float]) -> tuple[Event, ...]:
+        """The model's events of a task that count, by the thresholds of it and of what it looks at beside."""
+        looked_at = {room.task.name, *room.beside} & thresholds.keys() - self.prediction.unavailable.keys()
+        decoded = [
+            event
+            for other in rooms_of(self.prediction.tasks)
+            if other.task.name in looked_at
+            for event in other.decode(self.prediction.probs[other.task.name], thresholds[other.task.name])
+        ]
+        return room.counted(decoded, self.model_stages)
 
 
 def predict_nights(
@@ -100,7 +97,8 @@ def predict_nights(
 
 def _predict(model: Pretrained, folder: EmbeddedFolder, night: int) -> ScoredNight:
     entry = folder.prepared.manifest.nights[night]
-    return ScoredNight(entry, folder.prepared.events(night), model.read(*folder.tokens(night)))
+    seen = usable_channels(folder.prepared.manifest.nights[night].channels, model.slots)
+    return ScoredNight(entry, folder.prepared.events(night), model.infer(*folder.tokens(night), tuple(seen)))
 
 
 def calibrate(
@@ -114,19 +112,23 @@ def calibrate(
     """
     validation = DataConfig(shards=_having(data.shards, "val"), split="val")
     nights = list(predict_nights(Pretrained(folder), validation, embeddings, progress))
-    thresholds, how = {}, {}
-    for task in DECODE:
-        labelled = [n for n in nights if n.has(task)]
-        references = [n.reference(task) for n in labelled]
+    thresholds: dict[str, float] = {}
+    how = {}
+    for room in rooms_of(folder.tasks):
+        name = room.task.name
+        labelled = [n for n in nights if n.has(room)]
+        references = [n.reference(room) for n in labelled]
         try:
-            thresholds[task] = fit_threshold(
-                labelled, references, lambda night, t, task=task: night.predicted(task, t)
+            thresholds[name] = fit_threshold(
+                labelled,
+                references,
+                lambda night, t, room=room: night.predicted(room, thresholds | {room.task.name: t}),
             )
-            how[task] = f"fitted on {sum(map(len, references))} events of {len(labelled)} validation nights"
+            how[name] = f"fitted on {sum(map(len, references))} events of {len(labelled)} validation nights"
         except ValueError as reason:
-            thresholds[task] = UNFITTED
-            how[task] = f"not fitted ({len(nights)} validation nights: {reason})"
-            logging.warning("the threshold of %s events is %s, %s", task, UNFITTED, how[task])
+            thresholds[name] = UNFITTED
+            how[name] = f"not fitted ({len(nights)} validation nights: {reason})"
+            logging.warning("the threshold of %s is %s, %s", room.task.plural, UNFITTED, how[name])
     return thresholds, how
 
 
@@ -154,7 +156,7 @@ def evaluate(
       only: channels or modalities, as if no others had been recorded; all when empty.
 
     Returns:
-      `staging`, `respiratory`, `arousal`, `night`; a task without labels is absent. Numbers are finite or None.
+      by name of the task, and `night`; a task without labels is absent. Numbers are finite or None.
       Without training nights (a test set of its own) there is nothing to guess from, and no baseline.
 
     Raises:
@@ -179,8 +181,11 @@ def evaluate(
             f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew"
         )
     result = measure_tasks(model, test)
-    for task in result.keys() & {"staging", *DECODE}:
-        result[task]["baselines"] = _baselines(task, train, test)
+    if "stages" in result:
+        result["stages"]["baselines"] = _stage_baselines(train, test)
+    for room in rooms_of(model.folder.tasks):
+        if room.task.name in result:
+            result[room.task.name]["baselines"] = _event_baselines(room, train, test)
     return {
         "split": split,
         "n_nights": len(test),
@@ -193,26 +198,25 @@ def evaluate(
 
 
 def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any]:
-    """`staging`, `respiratory` and `arousal` metrics of nights, those that have labels."""
+    """Metrics of nights by task, of those that have labels: `staging_metrics`, `event_metrics`.
+
+    Those of events have `index` too, `index_metrics` of what the report calls their index, and `index_mae`.
+    """
     result: dict[str, Any] = {}
     staged = [n for n in nights if n.staged]
     if staged:
-        result["staging"] = staging_metrics(
-            [n.human_stages for n in staged], [n.model_stages for n in staged]
-        )
-    thresholds = model.thresholds
-    for task in DECODE:
-        labelled = [n for n in nights if n.has(task)]
+        result["stages"] = staging_metrics([n.human_stages for n in staged], [n.model_stages for n in staged])
+    for room in rooms_of(model.folder.tasks):
+        labelled = [n for n in nights if n.has(room)]
         if not labelled:
             continue
-        references = [n.reference(task) for n in labelled]
-        predictions = [n.predicted(task, getattr(thresholds, task)) for n in labelled]
-        result[task] = event_metrics(references, predictions)
-        if task == "respiratory":
-            human = [_ahi(events, n.human_stages) for events, n in zip(references, labelled, strict=True)]
-            ours = [_ahi(events, n.model_stages) for events, n in zip(predictions, labelled, strict=True)]
-            result[task]["ahi"] = ahi_metrics(human, ours)
-            result[task]["ahi_mae"] = result[task]["ahi"]["mae_per_h"]
+        references = [n.reference(room) for n in labelled]
+        predictions = [n.predicted(room, model.thresholds) for n in labelled]
+        human = _indices(room, references, [n.human_stages for n in labelled])
+        ours = _indices(room, predictions, [n.model_stages for n in labelled])
+        index = index_metrics(human, ours, room.severity)
+        metrics = {"index": index, "index_mae": index["mae_per_h"]}
+        result[room.task.name] = event_metrics(references, predictions) | metrics
     return result
 
 
@@ -237,8 +241,8 @@ def measure(
       progress: `(description, total) -> tick`; nothing is shown when None.
 
     Returns:
-      `staging_accuracy`, `staging_macro_f1`, `staging_kappa`; `breathing_f1`, `_precision`, `_recall`, `ahi_mae`
-      (events per hour); `arousal_f1`, `_precision`, `_recall`. What has no labels or no sensors is absent.
+      `stages_accuracy`, `stages_macro_f1`, `stages_kappa`; for each task of events its `_f1`, `_precision`, `_recall`
+      and `_index_mae` (events per hour). What has no labels or no sensors is absent.
 
     Raises:
       ValueError: no night of `split`, or an unknown channel.
@@ -249,44 +253,44 @@ def measure(
     channels = channels_of(only, model.slots) if only else ()
     predicted = predict_nights(model, data, embeddings, progress or bars(quiet=True), channels)
     tasks = measure_tasks(model, list(predicted))
-    flat = {}
-    for task, prefix, names in _MEASURES:
-        flat |= {f"{prefix}{name}": tasks[task][name] for name in names if task in tasks}
-    return flat
+    names = ("accuracy", "macro_f1", "kappa", "f1", "precision", "recall", "index_mae")
+    return {
+        f"{task}_{name}": metrics[name]
+        for task, metrics in tasks.items()
+        for name in names
+        if name in metrics
+    }
 
 
-_MEASURES = (
-    ("staging", "staging_", ("accuracy", "macro_f1", "kappa")),
-    ("respiratory", "breathing_", ("f1", "precision", "recall")),
-    ("respiratory", "", ("ahi_mae",)),
-    ("arousal", "arousal_", ("f1", "precision", "recall")),
-)
+def _stage_baselines(train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
+    """What guessing from the training nights reaches in stages."""
+    known, wanted = ([n.human_stages for n in side if n.staged] for side in (train, test))
+    return {"majority": majority_metrics(known, wanted)} if known else {}
 
 
-def _baselines(task: str, train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
-    """What guessing from the training nights reaches."""
-    if task == "staging":
-        train, test = ([n for n in side if n.staged] for side in (train, test))
-        if not train:
-            return {}
-        return {"majority": majority_metrics([n.human_stages for n in train], [n.human_stages for n in test])}
-    train, test = ([n for n in side if n.has(task)] for side in (train, test))
+def _event_baselines(room: Room, train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
+    """What guessing from the training nights reaches in the events of a task."""
+    train, test = ([n for n in side if n.has(room)] for side in (train, test))
     if not train:
         return {}
-    known, wanted = ([n.reference(task) for n in side] for side in (train, test))
+    known, wanted = ([n.reference(room) for n in side] for side in (train, test))
     known_stages, wanted_stages = ([n.human_stages for n in side] for side in (train, test))
     guesses: dict[str, Any] = event_baselines(known, known_stages, wanted, wanted_stages)
-    if task == "respiratory":
-        indices = [
-            [ahi for events, s in zip(side, stages, strict=True) if (ahi := _ahi(events, s)) is not None]
-            for side, stages in ((known, known_stages), (wanted, wanted_stages))
-        ]
-        guesses["ahi_mae_train_median"] = median_ahi_mae(*indices)
+    indices = (_indices(room, known, known_stages), _indices(room, wanted, wanted_stages))
+    guesses["index_mae_train_median"] = median_index_mae(
+        *([i for i in side if i is not None] for side in indices)
+    )
     return guesses
 
 
-def _ahi(events, stages) -> float | None:
-    return breathing_statistics(events, stages)["ahi_per_h"]
+def _indices(
+    room: Room, nights: Sequence[Sequence[Event]], stages: Sequence[np.ndarray]
+) -> list[float | None]:
+    """The task's index of each night, per hour; None without sleep."""
+    return [
+        room.statistics({room.task.name: events}, s)[room.index]
+        for events, s in zip(nights, stages, strict=True)
+    ]
 
 
 def _night_probes(train, test) -> dict[str, Any]:

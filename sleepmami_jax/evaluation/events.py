@@ -1,5 +1,4 @@
-"""Agreement between two lists of events, and between two AHIs; and the threshold that makes the most of
-it."""
+"""Agreement between two lists of events, and between two indices; and the threshold that makes the most of it."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from data_pipeline.night import Event
-from sleepmami_jax.scoring.statistics import SEVERITIES, severity
+from sleepmami_jax.tasks.breathing import SEVERITIES
 
 IOUS = (0.1, 0.2, 0.3, 0.5)
 """Overlap thresholds beside "any overlap": 0.2 and 0.3 are customary for spindles and arousals, 0.5 is
@@ -53,7 +52,7 @@ def event_metrics(
 ) -> dict[str, Any]:
     """Precision, recall and F1 of events matched one to one, pooled over nights.
 
-    Pass events by the same rules on both sides (`scoring.rules`). Any overlap matches for `precision`,
+    Pass events by the same rules on both sides (`sleepmami_jax.tasks`). Any overlap matches for `precision`,
     `recall` and `f1`; `f1_iou` asks for more. F1 is 2 TP / (n_reference + n_predicted). What has a zero
     denominator is None. Onset and end errors are medians of |difference| over matched pairs.
 
@@ -93,42 +92,54 @@ def _f1(n_matched: int, n_reference: int, n_predicted: int) -> float | None:
     return 2 * n_matched / (n_reference + n_predicted) if n_reference + n_predicted else None
 
 
-def ahi_metrics(
-    references_per_h: Sequence[float | None], predictions_per_h: Sequence[float | None]
+def index_metrics(
+    references_per_h: Sequence[float | None],
+    predictions_per_h: Sequence[float | None],
+    severity: Callable[[float], str] | None = None,
 ) -> dict[str, Any]:
-    """Agreement of the AHI over nights: error, Bland-Altman limits (mean ± 1.96 SD of the differences),
-    severity.
+    """Agreement of an index over nights: error, Bland-Altman limits (mean ± 1.96 SD of the differences).
 
-    Nights where either AHI is None (no sleep, no sensor) are left out and counted. Severity kappa has linear
-    weights: the classes are in order.
+    Nights where either is None (no sleep, no sensor) are left out and counted.
+
+    Args:
+      references_per_h, predictions_per_h: events per hour of each night.
+      severity: index -> its class, where there are classes (of the AHI).
 
     Returns:
-      n_nights, n_left_out, mae_per_h, bias_per_h, limits_of_agreement_per_h (two values), pearson_r,
-      severity_accuracy, severity_kappa, severity_confusion (rows reference). None where too few nights
-      define it.
+      n_nights, n_left_out, mae_per_h, bias_per_h, limits_of_agreement_per_h (two values), pearson_r, and
+      with `severity` what `_severity_metrics` returns. None where too few nights define it.
     """
     both = list(zip(references_per_h, predictions_per_h, strict=True))
     kept = [pair for pair in both if None not in pair]
-    metrics: dict[str, Any] = {"n_nights": len(kept), "n_left_out": len(both) - len(kept)}
     reference, predicted = np.array(kept, float).reshape(-1, 2).T
     difference = predicted - reference
-    severities = [severity(x) for x in reference], [severity(x) for x in predicted]
     has_spread = len(kept) > 2 and reference.std() > 0 and predicted.std() > 0
-    several = len(set(severities[0]) | set(severities[1])) > 1
     spread = 1.96 * difference.std(ddof=1) if len(kept) > 1 else None
-    return metrics | {
+    metrics = {
+        "n_nights": len(kept),
+        "n_left_out": len(both) - len(kept),
         "mae_per_h": float(np.abs(difference).mean()) if kept else None,
         "bias_per_h": float(difference.mean()) if kept else None,
         "limits_of_agreement_per_h": None
         if spread is None
         else [float(difference.mean() - spread), float(difference.mean() + spread)],
         "pearson_r": float(np.corrcoef(reference, predicted)[0, 1]) if has_spread else None,
-        "severity_accuracy": float(np.mean(np.equal(*map(np.array, severities)))) if kept else None,
-        "severity_kappa": float(cohen_kappa_score(*severities, labels=list(SEVERITIES), weights="linear"))
-        if several
-        else None,
-        "severity_confusion": confusion_matrix(*severities, labels=list(SEVERITIES)).tolist()
-        if kept
+    }
+    if severity is None:
+        return metrics
+    return metrics | _severity_metrics([severity(x) for x in reference], [severity(x) for x in predicted])
+
+
+def _severity_metrics(reference: list[str], predicted: list[str]) -> dict[str, Any]:
+    """severity_accuracy, severity_kappa (linear weights: classes are in order), severity_confusion (rows reference)."""
+    several = len({*reference, *predicted}) > 1
+    classes = list(SEVERITIES)
+    kappa = cohen_kappa_score(reference, predicted, labels=classes, weights="linear") if several else None
+    return {
+        "severity_accuracy": float(np.mean(np.equal(reference, predicted))) if reference else None,
+        "severity_kappa": None if kappa is None else float(kappa),
+        "severity_confusion": confusion_matrix(reference, predicted, labels=classes).tolist()
+        if reference
         else None,
     }
 

@@ -19,34 +19,27 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_pipeline.night import (
-    BREATHING_EVENTS,
-    EPOCH_S,
-    UNKNOWN_STAGE,
-    Event,
-    EventKind,
-    Modality,
-    breathing_was_scored,
-)
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Event, EventKind, Modality
 from data_pipeline.shards.manifest import NightEntry
+from data_pipeline.tasks import AROUSAL, BREATHING, Task
 from sleepmami_jax.config import DataConfig, DataSource, ModalitiesConfig
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights
+from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.evaluation.baselines import majority_metrics
 from sleepmami_jax.evaluation.night import Facts, night_probe
 from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars
-from sleepmami_jax.scoring.rules import counted_breathing
-from sleepmami_jax.scoring.statistics import breathing_statistics
+from sleepmami_jax.tasks.breathing import breathing_statistics, counted_breathing
 
-EVENTS = {
-    "breathing": BREATHING_EVENTS,
-    "arousal": frozenset({EventKind.AROUSAL}),
-    "spindle": frozenset({EventKind.SPINDLE}),
-    "k_complex": frozenset({EventKind.K_COMPLEX}),
-}
+EVENTS = (
+    BREATHING,
+    AROUSAL,
+    Task("spindle", events=(EventKind.SPINDLE,), needs=(Modality.EEG,)),
+    Task("k_complex", events=(EventKind.K_COMPLEX,), needs=(Modality.EEG,)),
+)
 """What is looked for in the tokens of a second."""
 TRAIN_EPOCHS, TRAIN_SECONDS, TEST_SECONDS = 3000, 5000, 30000
 """Drawn in all; training seconds of an event are half of them its own, where there are so many."""
@@ -101,7 +94,7 @@ class TokenNight:
 
     def facts(self) -> Facts:
         scored, ahi = self.entry.scored, None
-        if breathing_was_scored(scored) and "stages" in scored:
+        if BREATHING.was_scored(scored) and "stages" in scored:
             stages = self.entry.stage_codes
             ahi = breathing_statistics(counted_breathing(self.events(), stages), stages)["ahi_per_h"]
         return Facts(self.entry.subject_id, self.entry.demographics, ahi)
@@ -189,14 +182,14 @@ def token_probe(
       seed: of the draw of epochs and seconds.
 
     Returns:
-      `staging_macro_f1`, `staging_kappa`, `staging_macro_f1_majority`, and for each of `EVENTS` that was scored on
+      `stages_macro_f1`, `stages_kappa`, `stages_macro_f1_majority`, and for each of `EVENTS` that was scored on
       both sides its `_ap` (average precision), `_auroc` and `_prevalence` in the test seconds, which is what
       guessing has for average precision; None where it cannot be measured.
     """
     rng = np.random.default_rng(seed)
     result = _staging(train, test, rng)
-    for name in EVENTS:
-        result |= _event(name, train, test, rng)
+    for task in EVENTS:
+        result |= _event(task, train, test, rng)
     return result
 
 
@@ -212,20 +205,21 @@ def _staging(train, test, rng) -> dict[str, float | None]:
     wanted = [n.entry.stage_codes for n in test]
     guessed = majority_metrics(codes, wanted)["macro_f1"]
     if fitted is None:
-        return {"staging_macro_f1": None, "staging_kappa": None, "staging_macro_f1_majority": guessed}
+        return {"stages_macro_f1": None, "stages_kappa": None, "stages_macro_f1_majority": guessed}
     metrics = staging_metrics(wanted, [fitted.predict(n.epoch_features()) for n in test])
     return {
-        "staging_macro_f1": metrics["macro_f1"],
-        "staging_kappa": metrics["kappa"],
-        "staging_macro_f1_majority": guessed,
+        "stages_macro_f1": metrics["macro_f1"],
+        "stages_kappa": metrics["kappa"],
+        "stages_macro_f1_majority": guessed,
     }
 
 
-def _event(name: str, train, test, rng) -> dict[str, float | None]:
-    train, test = ([n for n in side if _was_scored(name, n.entry.scored)] for side in (train, test))
+def _event(task: Task, train, test, rng) -> dict[str, float | None]:
+    name = task.name
+    train, test = ([n for n in side if task.was_scored(n.entry.scored)] for side in (train, test))
     if not train or not test:
         return {}
-    labels, wanted = ([event_seconds(n, EVENTS[name]) for n in side] for side in (train, test))
+    labels, wanted = ([event_seconds(n, task) for n in side] for side in (train, test))
     # Ranking does not depend on how many of either kind the probe learns from; rare events need the half.
     own = _draw([np.flatnonzero(y) for y in labels], TRAIN_SECONDS // 2, rng)
     others = _draw([np.flatnonzero(~y) for y in labels], TRAIN_SECONDS - sum(map(len, own)), rng)
@@ -251,24 +245,10 @@ def _event(name: str, train, test, rng) -> dict[str, float | None]:
     }
 
 
-def event_seconds(night: TokenNight, kinds: frozenset[EventKind]) -> np.ndarray:
-    """(30 E,) bool: seconds whose middle lies in an event, and the second that holds the middle of an event.
-
-    A spindle may be shorter than a second and cover the middle of none.
-    """
-    marked = np.zeros(night.entry.n_epochs * EPOCH_S, bool)
-    for event in night.events():
-        if event.kind in kinds:
-            first, end = np.ceil([event.onset_s - 0.5, event.end_s - 0.5]).astype(int)
-            marked[max(first, 0) : max(end, 0)] = True
-            middle = int((event.onset_s + event.end_s) // 2)
-            if 0 <= middle < len(marked):
-                marked[middle] = True
-    return marked
-
-
-def _was_scored(name: str, scored) -> bool:
-    return breathing_was_scored(scored) if name == "breathing" else EVENTS[name] <= set(scored)
+def event_seconds(night: TokenNight, task: Task) -> np.ndarray:
+    """(30 E,) bool: seconds of any class of the task, as the labels of training have them."""
+    n_seconds = night.entry.n_epochs * EPOCH_S
+    return second_labels(night.events(), night.entry.scored, [task], 0.0, n_seconds)[task.name] > 0
 
 
 def _draw(rows: list[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-_ROWS = (
-    ("staging", "staging, Cohen's κ", "kappa", "majority"),
-    ("staging", "staging, macro-F1", "macro_f1", "majority"),
-    ("respiratory", "breathing events, F1", "f1", "marked blindly"),
-    ("respiratory", "AHI, mean error per hour", "ahi_mae", "train median"),
-    ("arousal", "arousals, F1", "f1", "marked blindly"),
-    ("night", "age from night vector, mean error in years", "age_mae", "train mean"),
+from data_pipeline.tasks import Task
+from sleepmami_jax.tasks import rooms_of
+
+_STAGES = (
+    ("stages", "stages, Cohen's κ", "kappa", "majority"),
+    ("stages", "stages, macro-F1", "macro_f1", "majority"),
 )
-"""(task, what is measured, its name among the metrics, how it is guessed)."""
+_NIGHT = (("night", "age from night vector, mean error in years", "age_mae", "train mean"),)
 
 
-def metrics_table(metrics: dict[str, Any]) -> str:
-    """The table; a task that has no labels in the split is left out, a number that is not known is a dash."""
+def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
+    """The table; a task that has no labels in the split is left out, a number that is not known is a dash.
+
+    Args:
+      metrics: as `evaluate` gives them.
+      tasks: of the model.
+    """
+    rows = list(_STAGES)  # (task, what is measured, its name among the metrics, how it is guessed)
+    for room in rooms_of(tuple(tasks)):
+        index = next(words for key, words, _ in room.rows if key == room.index)
+        rows.append((room.task.name, f"{room.task.plural}, F1", "f1", "marked blindly"))
+        rows.append((room.task.name, f"{index}, mean error per hour", "index_mae", "train median"))
+    rows = [row for row in (*rows, *_NIGHT) if row[0] in metrics]
     columns = ["this model", "guessing"]
-    if any("from_scratch" in metrics.get(task, {}).get("baselines", {}) for task, *_ in _ROWS):
+    if any("from_scratch" in metrics[task].get("baselines", {}) for task, *_ in rows):
         columns.insert(1, "from scratch")
     lines = [f"{'':44}" + "".join(f"{name:>14}" for name in columns)]
-    for task, words, name, how in _ROWS:
-        if task not in metrics:
-            continue
+    for task, words, name, how in rows:
         values = {
             "this model": metrics[task][name],
             "from scratch": metrics[task].get("baselines", {}).get("from_scratch", {}).get(name),
@@ -42,8 +51,8 @@ def _guess(task: dict[str, Any], name: str) -> float | None:
             return baselines.get("majority", {}).get("macro_f1")
         case "f1":
             return baselines.get("f1_best")
-        case "ahi_mae":
-            return baselines.get("ahi_mae_train_median")
+        case "index_mae":
+            return baselines.get("index_mae_train_median")
         case _:
             return task["age_mae_mean_baseline"]
 

@@ -1,7 +1,7 @@
 """A model folder: `config.json` and `model.safetensors`. The one form in which a model leaves a run.
 
 `config.json` says everything that scoring needs besides the weights: the shape of the model, the channels it looks
-at, the thresholds fitted on validation nights, and a card of what it was trained on.
+at, the tasks whose heads were trained, thresholds fitted on validation nights, and a card of what it was trained on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import jax
 import numpy as np
 from safetensors.numpy import load, save
 
-from sleepmami_jax.config import ConfigError, ModelConfig, from_dict, to_dict
+from data_pipeline.tasks import Task, TaskKind
+from sleepmami_jax.config import ModelConfig, from_dict, to_dict
 from sleepmami_jax.models.sleepmami import Params, structure
 from sleepmami_jax.run.places import folder_at, in_bucket
 
-FORMAT, VERSION = "sleepmami-model", 1
+FORMAT, VERSION = "sleepmami-model", 2
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
 
 
@@ -37,13 +38,15 @@ class ModelFolder:
     Attributes:
       config: its shape.
       params: flat name -> float32 array.
-      thresholds: probability above which an event is called: `respiratory`, `arousal`; absent until fine-tuned.
+      tasks: those whose heads were trained, in the order of the heads; none until fine-tuned.
+      thresholds: by name of the task, the probability above which an event is called.
       card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, simulated);
         `population`: the population card of the nights of the last phase.
     """
 
     config: ModelConfig
     params: Params
+    tasks: tuple[Task, ...] = ()
     thresholds: dict[str, float] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=lambda: {"training": []})
 
@@ -71,6 +74,7 @@ def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
         "use": RESEARCH_USE,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "model": to_dict(folder.config),
+        "tasks": to_dict(folder.tasks),
         "thresholds": folder.thresholds,
         "card": folder.card,
     }
@@ -117,12 +121,20 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
         if described["format"] != FORMAT or described["version"] != VERSION:
             raise ModelFolderError(
                 f"{path}/config.json: {described['format']} version {described['version']}; "
-                f"this program reads {FORMAT} version {VERSION}"
+                f"this program reads {FORMAT} version {VERSION}; train it anew, or use the program that made it"
             )
         config = from_dict(ModelConfig, described["model"], "model")
+        tasks = tuple(from_dict(Task, task, "tasks") for task in described["tasks"])
         thresholds, card = described["thresholds"], described["card"]
+        events = {task.name for task in tasks if task.kind is TaskKind.EVENTS}
+        if thresholds.keys() - events or not all(0 <= t < 1 for t in thresholds.values()):
+            raise ModelFolderError(
+                f"{path}/config.json: thresholds {thresholds}; expected 0..1 for {sorted(events)}"
+            )
         expected_sha = described["weights_sha256"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ConfigError) as error:
+    except (UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ModelFolderError):
+            raise
         raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {error}") from error
     weights = path / "model.safetensors"
     data = weights.read_bytes()
@@ -132,7 +144,7 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
         )
     params = load(data)
     try:
-        expected = {name: tuple(leaf.shape) for name, leaf in structure(config)[1].items()}
+        expected = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
     except (ValueError, ZeroDivisionError) as error:
         raise ModelFolderError(f"{path}/config.json describes no model that can be: {error}") from error
     found = {name: tuple(array.shape) for name, array in params.items()}
@@ -142,4 +154,4 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
             f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]}: "
             f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
         )
-    return ModelFolder(config, params, thresholds, card)
+    return ModelFolder(config, params, tasks, thresholds, card)

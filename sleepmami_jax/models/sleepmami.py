@@ -6,16 +6,18 @@ decay, sharding, checkpoints and the safetensors file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 from flax import nnx
 
+from data_pipeline.night import STAGES
+from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import ComputeConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import MacroEncoder, SecondsDecoder, epoch_means
 from sleepmami_jax.models.micro import MicroEncoder
-from sleepmami_jax.scoring.prediction import RESPIRATORY_CLASSES
 
 Params = dict[str, jax.Array]
 PLAIN = ComputeConfig()
@@ -26,45 +28,39 @@ class NightOutput(NamedTuple):
 
     Attributes:
       vector: (N, Dm) the night.
-      stage: (N, E, 5) logits over `night.STAGES`.
-      respiratory: (N, 30 E, 3) logits over `RESPIRATORY_CLASSES`, one a second.
-      arousal: (N, 30 E) logits, one a second.
+      heads: by name of the task, logits: of stages (N, E, 5) over `night.STAGES`, of events (N, 30 E, K), a row a
+        second, over none and the classes of the task, or a single number of yes against no where there is one class.
     """
 
     vector: jax.Array
-    stage: jax.Array
-    respiratory: jax.Array
-    arousal: jax.Array
+    heads: dict[str, jax.Array]
 
 
-class Heads(nnx.Module):
-    """Linear heads: stages from epochs, events from seconds."""
-
-    def __init__(self, config: ModelConfig, *, rngs: Rngs):
-        self.stage = Linear(config.macro.dim, 5, rngs=rngs)
-        self.respiratory = Linear(config.macro.seconds_dim, len(RESPIRATORY_CLASSES), rngs=rngs)
-        self.arousal = Linear(config.macro.seconds_dim, 1, rngs=rngs)
+def head_width(task: Task) -> int:
+    """How many numbers the head of a task gives for an epoch or a second."""
+    if task.kind is TaskKind.STAGES:
+        return len(STAGES)
+    return 1 if len(task.events) == 1 else 1 + len(task.events)
 
 
 class SleepMaMi(nnx.Module):
-    """Micro-Encoder, Macro-Encoder, the path back to seconds, and the heads."""
+    """Micro-Encoder, Macro-Encoder, the path back to seconds, and a linear head for each task that it learns."""
 
-    def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
+    def __init__(self, config: ModelConfig, compute: ComputeConfig, tasks: Sequence[Task], *, rngs: Rngs):
         self.micro = MicroEncoder(config, compute, rngs=rngs)
         self.macro = MacroEncoder(config, compute, rngs=rngs)
         self.seconds = SecondsDecoder(config, compute, rngs=rngs)
-        self.heads = Heads(config, rngs=rngs)
+        self.tasks = tuple(tasks)
+        # Heads come last: what stands before them starts alike whatever the tasks.
+        width = {TaskKind.STAGES: config.macro.dim, TaskKind.EVENTS: config.macro.seconds_dim}
+        self.heads = nnx.Dict({t.name: Linear(width[t.kind], head_width(t), rngs=rngs) for t in tasks})
 
     def __call__(self, tokens: jax.Array, ok: jax.Array) -> NightOutput:
         """Micro tokens of nights (N, E, L, D) and their mask (N, E, L) -> `NightOutput`."""
         vector, epochs = self.macro(*epoch_means(tokens, ok, self.micro.layout))
         seconds = self.seconds(tokens, ok, epochs)
-        return NightOutput(
-            vector,
-            self.heads.stage(epochs),
-            self.heads.respiratory(seconds),
-            self.heads.arousal(seconds)[..., 0],
-        )
+        read_from = {TaskKind.STAGES: epochs, TaskKind.EVENTS: seconds}
+        return NightOutput(vector, {t.name: self.heads[t.name](read_from[t.kind]) for t in self.tasks})
 
 
 def split(module: nnx.Module) -> tuple[nnx.GraphDef, Params]:
@@ -81,15 +77,17 @@ def merge(graph: nnx.GraphDef, params: Params) -> nnx.Module:
     return nnx.merge(graph, state)
 
 
-def create(config: ModelConfig, seed: int, compute: ComputeConfig = PLAIN) -> tuple[nnx.GraphDef, Params]:
+def create(
+    config: ModelConfig, seed: int, compute: ComputeConfig = PLAIN, tasks: Sequence[Task] = ()
+) -> tuple[nnx.GraphDef, Params]:
     """A new model with random parameters, float32 whatever `compute.dtype` (see `models.precision`)."""
-    graph, params = split(SleepMaMi(config, compute, rngs=Rngs(seed)))
+    graph, params = split(SleepMaMi(config, compute, tasks, rngs=Rngs(seed)))
     return graph, {name: jax.device_put(value) for name, value in params.items()}
 
 
 def structure(
-    config: ModelConfig, compute: ComputeConfig = PLAIN
+    config: ModelConfig, compute: ComputeConfig = PLAIN, tasks: Sequence[Task] = ()
 ) -> tuple[nnx.GraphDef, dict[str, jax.ShapeDtypeStruct]]:
     """The model's structure and the shapes of its parameters, without making any."""
-    graph, params = split(SleepMaMi(config, compute, rngs=Rngs(None)))
+    graph, params = split(SleepMaMi(config, compute, tasks, rngs=Rngs(None)))
     return graph, {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in params.items()}

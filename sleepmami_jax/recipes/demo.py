@@ -134,7 +134,7 @@ def _add_scratch(metrics: dict[str, Any], out: Path) -> None:
     data = DataConfig(shards=(DataSource(str(out / "shards")),), split="test")
     nights = list(predict_nights(model, data, out / "embeddings", bars(quiet=False)))
     for task, reached in measure_tasks(model, nights).items():
-        names = {"accuracy", "macro_f1", "kappa", "f1", "precision", "recall", "ahi_mae"} & reached.keys()
+        names = {"accuracy", "macro_f1", "kappa", "f1", "precision", "recall", "index_mae"} & reached.keys()
         metrics[task]["baselines"]["from_scratch"] = {name: reached[name] for name in sorted(names)}
 
 
@@ -144,7 +144,7 @@ def table(metrics: dict[str, Any], out: Path) -> str:
         "",
         f"{metrics['n_nights']} simulated test nights of {metrics['n_subjects']} subjects never seen, "
         f"after {finetune_tiny.get_config().data.nights} scored nights",
-        metrics_table(metrics),
+        metrics_table(metrics, finetune_tiny.get_config().tasks),
     ]
     lines.append("")
     lines += [f"{step:44}{spent:>10.0f} s" for step, spent in metrics["seconds"].items()]

@@ -13,10 +13,11 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from data_pipeline.night import APNEAS, EPOCH_S, STAGES, EventKind, Modality, Night
-from sleepmami_jax.scoring.oximetry import valid_spo2
+from data_pipeline.tasks import BREATHING, kind_title
 from sleepmami_jax.scoring.prediction import Scores
-from sleepmami_jax.scoring.rules import runs
-from sleepmami_jax.scoring.statistics import stage_of
+from sleepmami_jax.tasks.oximetry import valid_spo2
+from sleepmami_jax.tasks.rules import runs
+from sleepmami_jax.tasks.stages import stage_of
 
 WIDTH = 1040
 LEFT, RIGHT = 92, 14
@@ -26,12 +27,6 @@ GAP = 30
 
 DISPLAY_ORDER = ("W", "REM", "N1", "N2", "N3")
 """Top to bottom in a hypnogram, as sleep laboratories draw it."""
-LANES = (
-    ("Apnea", "apnea", APNEAS),
-    ("Hypopnea", "hypopnea", {EventKind.HYPOPNEA}),
-    ("Arousal", "arousal", {EventKind.AROUSAL}),
-    ("Desaturation", "desaturation", {EventKind.DESATURATION}),
-)
 RATE_BIN_EPOCHS = 60
 
 
@@ -88,7 +83,7 @@ def night_svg(scores: Scores, night: Night) -> Markup:
         _hypnogram(page, "Scoring given", night.scoring.stages)
     _hypnodensity(page, scores)
     _events(page, scores)
-    if "breathing" not in scores.unavailable:
+    if BREATHING.name not in scores.unavailable:
         _breathing_rate(page, scores)
     oximeter = next((c for c in night.channels if c.modality == Modality.SPO2), None)
     if oximeter is not None and np.isfinite(spo2 := valid_spo2(oximeter)).any():
@@ -167,15 +162,16 @@ def _hypnodensity(page: _Page, scores: Scores) -> None:
 
 
 def _events(page: _Page, scores: Scores) -> None:
+    """A lane for each class of event, a task after the other, its last class first."""
     row = 22
-    task = {"Apnea": "breathing", "Hypopnea": "breathing", "Arousal": "arousal", "Desaturation": "oximetry"}
-    top = page.panel("Events", row * len(LANES))
-    for k, (name, css, kinds) in enumerate(LANES):
-        y = top + k * row
+    lanes = [(task.name, kinds) for task in scores.tasks for kinds in reversed(task.events)]
+    top = page.panel("Events", row * len(lanes))
+    for k, (task, kinds) in enumerate(lanes):
+        y, name = top + k * row, kind_title(kinds[0])
         page.text(LEFT - 10, y + row / 2 + 4, name, "label")
         page.line(LEFT, y + row / 2, WIDTH - RIGHT, y + row / 2, "row")
-        if task[name] in scores.unavailable:
-            reason = f"not available: {scores.unavailable[task[name]]}"
+        if task in scores.unavailable:
+            reason = f"not available: {scores.unavailable[task]}"
             page.text(LEFT + 8, y + row / 2 + 4, reason, "absent", "start")
             continue
         for event, confidence in zip(scores.events, scores.confidences, strict=True):
@@ -186,7 +182,7 @@ def _events(page: _Page, scores: Scores) -> None:
                     words.append(f"probability {confidence:.2f}")
                 x = page.x(event.onset_s)
                 width = max(page.x(event.end_s) - x, 1.4)
-                page.rect(x, y + 4, width, row - 8, f"e-{css}", ", ".join(words))
+                page.rect(x, y + 4, width, row - 8, f"event e-{kinds[0]}", ", ".join(words))
 
 
 def _breathing_rate(page: _Page, scores: Scores) -> None:

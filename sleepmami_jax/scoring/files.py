@@ -11,9 +11,10 @@ from typing import Any
 import edfio
 import numpy as np
 
-from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, STAGES, EventKind, Night
+from data_pipeline.night import EPOCH_S, STAGES, EventKind, Night
+from data_pipeline.tasks import BREATHING, kind_title
 from sleepmami_jax.scoring.prediction import Scores
-from sleepmami_jax.scoring.statistics import stage_of
+from sleepmami_jax.tasks.stages import stage_of
 
 NAMES = ("report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf")
 FORMAT = "sleepmami-score-1"
@@ -24,13 +25,8 @@ RESEARCH_USE = (
 
 STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
 UNKNOWN_TEXT = "Sleep stage ?"
-EVENT_TEXT = {
-    EventKind.APNEA: "Apnea",
-    EventKind.HYPOPNEA: "Hypopnea",
-    EventKind.AROUSAL: "EEG arousal",
-    EventKind.DESATURATION: "Oxygen desaturation",
-}
-"""Annotation texts in the style of the EDF+ standard texts (edfplus.info)."""
+EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation"}
+"""Annotation texts in the style of the EDF+ standard texts (edfplus.info); other kinds are called by their name."""
 
 
 def stages_csv(scores: Scores) -> str:
@@ -52,7 +48,7 @@ def events_csv(scores: Scores) -> str:
     for event, confidence, links in zip(scores.events, scores.confidences, scores.links, strict=True):
         linked = {"breathing": "", "arousal": "", "desaturation": ""}
         for other in (scores.events[i] for i in links):
-            family = "breathing" if other.kind in BREATHING_EVENTS else other.kind.value
+            family = "breathing" if other.kind in BREATHING.kinds else str(other.kind)
             linked[family] = f"{other.onset_s:g}"
         probability = "" if confidence is None else f"{confidence:.4f}"
         stage = stage_of(event, scores.stages)
@@ -60,7 +56,7 @@ def events_csv(scores: Scores) -> str:
             [
                 f"{event.onset_s:g}",
                 f"{event.duration_s:g}",
-                event.kind.value,
+                str(event.kind),
                 stage,
                 probability,
                 *linked.values(),
@@ -137,5 +133,8 @@ def annotations_edf(scores: Scores) -> edfio.Edf:
         edfio.EdfAnnotation(epoch * EPOCH_S, EPOCH_S, STAGE_TEXT[code] if code >= 0 else UNKNOWN_TEXT)
         for epoch, code in enumerate(scores.stages)
     ]
-    annotations += [edfio.EdfAnnotation(e.onset_s, e.duration_s, EVENT_TEXT[e.kind]) for e in scores.events]
+    annotations += [
+        edfio.EdfAnnotation(e.onset_s, e.duration_s, EVENT_TEXT.get(e.kind, kind_title(e.kind)))
+        for e in scores.events
+    ]
     return edfio.Edf(signals=[], annotations=annotations)

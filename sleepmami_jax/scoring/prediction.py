@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, STAGES, Event, Modality
+from data_pipeline.night import EPOCH_S, SLOTS, STAGES, Event, Modality
+from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY, Task, TaskKind
 
-RESPIRATORY_CLASSES = ("none", "hypopnea", "apnea")
-"""Columns of `Prediction.respiratory_probs`."""
+NOT_LEARNT = "the model was not trained for it"
 
 
 @dataclass(frozen=True)
@@ -18,70 +18,71 @@ class Prediction:
     """The model's outputs for one night of E epochs and S = 30 E seconds.
 
     Attributes:
-      stage_probs: (E, 5) float32 over `STAGES`; rows of scorable epochs sum to 1.
-      respiratory_probs: (S, 3) float32 over `RESPIRATORY_CLASSES`, one row a second.
-      arousal_probs: (S,) float32, one value a second.
+      tasks: what the model was trained for.
+      probs: by name of the task, float32 probabilities: of stages (E, 5) over `STAGES`, rows of scorable epochs sum to
+        1; of events (S, 1 + classes), a row a second, the first column is none.
       night_vector: (D,) float32 embedding of the whole night.
       scorable: (E,) bool, epochs with any usable signal.
-      missing: modalities that this night does not have.
+      channels: canonical channels that reached the model.
 
     Raises:
       ValueError: an array has another shape than this, or values that are no probabilities.
     """
 
-    stage_probs: np.ndarray
-    respiratory_probs: np.ndarray
-    arousal_probs: np.ndarray
+    tasks: tuple[Task, ...]
+    probs: dict[str, np.ndarray]
     night_vector: np.ndarray
     scorable: np.ndarray
-    missing: tuple[str, ...] = ()
+    channels: tuple[str, ...]
 
     def __post_init__(self):
-        n_epochs = len(self.stage_probs)
-        seconds = n_epochs * EPOCH_S
-        shapes = {
-            "stage_probs": (n_epochs, len(STAGES)),
-            "respiratory_probs": (seconds, len(RESPIRATORY_CLASSES)),
-            "arousal_probs": (seconds,),
-            "scorable": (n_epochs,),
-        }
-        for name, shape in shapes.items():
-            array = getattr(self, name)
+        n_epochs = len(self.scorable)
+        if self.probs.keys() != {task.name for task in self.tasks}:
+            raise ValueError(f"Prediction.probs of {sorted(self.probs)}; expected one of each task")
+        for task in self.tasks:
+            is_stages, array = task.kind is TaskKind.STAGES, self.probs[task.name]
+            shape = (n_epochs, len(STAGES)) if is_stages else (n_epochs * EPOCH_S, 1 + len(task.events))
             if array.shape != shape:
-                raise ValueError(f"Prediction.{name} has shape {array.shape}; {n_epochs} epochs need {shape}")
-            if name != "scorable" and not ((array >= 0) & (array <= 1 + 1e-4)).all():
-                raise ValueError(f"Prediction.{name} has values outside 0..1 or NaN; pass probabilities")
-        unknown = set(self.missing) - set(Modality)
-        if unknown:
-            raise ValueError(f"Prediction.missing names {sorted(unknown)}; expected some of {list(Modality)}")
+                raise ValueError(
+                    f"Prediction of {task.name} has shape {array.shape}; {n_epochs} epochs need {shape}"
+                )
+            if not ((array >= 0) & (array <= 1 + 1e-4)).all():
+                raise ValueError(
+                    f"Prediction of {task.name} has values outside 0..1 or NaN; pass probabilities"
+                )
+
+    @property
+    def stage_probs(self) -> np.ndarray:
+        """(E, 5) float32 over `STAGES`."""
+        return self.probs["stages"]
+
+    @property
+    def stages(self) -> np.ndarray:
+        """(E,) int8 codes of `STAGES`, -1 where nothing could be scored."""
+        return np.where(self.scorable, self.stage_probs.argmax(axis=1), -1).astype(np.int8)
+
+    @property
+    def missing(self) -> tuple[Modality, ...]:
+        """Modalities that this night does not have."""
+        return tuple(m for m in Modality if not set(SLOTS[m]) & set(self.channels))
+
+    @property
+    def event_tasks(self) -> tuple[Task, ...]:
+        """Tasks of events that a reader expects to hear of: the model's own, the usual ones, and what is measured."""
+        by_name = {task.name: task for task in (BREATHING, AROUSAL)} | {
+            task.name: task for task in self.tasks
+        }
+        return (*(task for task in by_name.values() if task.kind is TaskKind.EVENTS), OXIMETRY)
 
     @property
     def unavailable(self) -> dict[str, str]:
-        """Tasks that this night's sensors do not allow, each with the reason; never to be reported as
-        zero."""
-        missing = set(self.missing)
+        """Tasks of events that cannot be said of this night, each with the reason; never to be reported as zero."""
         reasons = {}
-        if {Modality.RESP, Modality.SPO2} <= missing:
-            reasons["breathing"] = "no breathing sensor (RESP) and no oximeter (SPO2)"
-        if Modality.EEG in missing:
-            reasons["arousal"] = "no EEG"
-        if Modality.SPO2 in missing:
-            reasons["oximetry"] = "no oximeter (SPO2)"
+        for task in self.event_tasks:
+            is_said = task.kind is TaskKind.MEASURED or task.name in self.probs
+            if reason := task.lacks(self.channels) or ("" if is_said else NOT_LEARNT):
+                reasons[task.name] = reason
         return reasons
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Probabilities above which a second belongs to an event; fitted on validation nights, kept with the
-    model."""
-
-    respiratory: float
-    arousal: float
-
-    def __post_init__(self):
-        for name in ("respiratory", "arousal"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"threshold {name} is {getattr(self, name)}; expected 0 <= threshold < 1")
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,10 @@ class Scores:
     Attributes:
       stages: (E,) int8 codes of `STAGES`, -1 where nothing could be scored.
       stage_probs: (E, 5) float32 over `STAGES`.
-      events: events that count, sorted by onset: breathing events, arousals and desaturations.
-      confidences: for each event its mean probability; None for a desaturation, which is measured.
-      links: for each event the places in `events` of the events that go with it (event -> arousal and
+      tasks: of events: what the model was trained for, and what is measured, in the order of the report.
+      events: events of all of them that count, sorted by onset.
+      confidences: for each event its mean probability; None for what is measured.
+      links: for each event the places in `events` of the events that go with it (breathing event -> arousal and
         desaturation, and back).
       statistics: flat, finite numbers, words or None; keys end in their units.
       rules: how the statistics are defined, sentence by sentence.
@@ -106,6 +108,7 @@ class Scores:
 
     stages: np.ndarray
     stage_probs: np.ndarray
+    tasks: tuple[Task, ...]
     events: tuple[Event, ...]
     confidences: tuple[float | None, ...]
     links: tuple[tuple[int, ...], ...]

@@ -8,64 +8,16 @@ from typing import Any
 import jinja2
 
 from data_pipeline.night import STAGES, Modality, Night, Quality
+from data_pipeline.tasks import OXIMETRY
 from sleepmami_jax.scoring.figures import DISPLAY_ORDER, night_svg
 from sleepmami_jax.scoring.files import RESEARCH_USE
 from sleepmami_jax.scoring.prediction import Scores
+from sleepmami_jax.tasks import oximetry, rooms_of
+from sleepmami_jax.tasks import stages as stage_room
 
-TABLES = {
-    "Sleep": (
-        ("trt_min", "Recording time", "min"),
-        ("tst_min", "Sleep time (TST)", "min"),
-        ("spt_min", "Sleep period (SPT)", "min"),
-        ("se_pct", "Sleep efficiency", "%"),
-        ("sme_pct", "Sleep maintenance", "%"),
-        ("sol_min", "Sleep onset latency", "min"),
-        ("lps_min", "Latency to persistent sleep", "min"),
-        ("rem_latency_min", "REM latency", "min"),
-        ("waso_aasm_min", "WASO (AASM)", "min"),
-        ("waso_spt_min", "WASO (within sleep period)", "min"),
-        ("awakenings", "Awakenings", ""),
-        ("cycles", "Sleep cycles", ""),
-        ("unscored_min", "Not scored", "min"),
-    ),
-    "Breathing": (
-        ("ahi_per_h", "AHI", "/h"),
-        ("ahi_rem_per_h", "AHI in REM", "/h"),
-        ("ahi_nrem_per_h", "AHI in NREM", "/h"),
-        ("apneas", "Apneas", ""),
-        ("hypopneas", "Hypopneas", ""),
-        ("apnea_index_per_h", "Apnea index", "/h"),
-        ("hypopnea_index_per_h", "Hypopnea index", "/h"),
-        ("breathing_event_mean_s", "Mean duration", "s"),
-        ("breathing_event_longest_s", "Longest", "s"),
-    ),
-    "Arousal": (
-        ("arousals", "Arousals", ""),
-        ("arousal_index_per_h", "Arousal index", "/h"),
-        ("respiratory_arousal_index_per_h", "Of these, with breathing events", "/h"),
-        ("breathing_with_arousal_pct", "Breathing events with arousal", "%"),
-    ),
-    "Oximetry": (
-        ("odi3_per_h", "ODI3", "/h"),
-        ("desaturations", "Desaturations", ""),
-        ("spo2_mean_pct", "Mean SpO2", "%"),
-        ("spo2_min_pct", "Lowest SpO2 (3 s)", "%"),
-        ("t90_pct", "Sleep below 90 % (T90)", "%"),
-        ("hypoxic_burden_pct_min_per_h", "Hypoxic burden", "%·min/h"),
-    ),
-}
-"""Tables of the report: rows of (statistic, words, unit). A table's task is its title in lower case."""
+COLUMNS = 3
+"""How many stacks of tables stand beside each other on a wide page."""
 
-COLUMNS = (("Stages", "Oximetry"), ("Sleep",), ("Breathing", "Arousal"))
-"""How the tables stand beside each other on a wide page: three stacks of like height."""
-
-TILES = (
-    ("tst_min", "Sleep time", "h"),
-    ("se_pct", "Sleep efficiency", "%"),
-    ("ahi_per_h", "AHI", "/h"),
-    ("arousal_index_per_h", "Arousal index", "/h"),
-    ("odi3_per_h", "ODI3", "/h"),
-)
 
 CONSEQUENCES = {
     Modality.EEG: "no arousals; stages from other signals",
@@ -118,8 +70,35 @@ def good_percent(quality) -> float:
 
 
 def _consequences(scores: Scores) -> list[tuple[str, str]]:
-    consequences = CONSEQUENCES | (NO_BREATHING if "breathing" in scores.unavailable else {})
-    return [(name, consequences[Modality(name)]) for name in scores.missing]
+    consequences = CONSEQUENCES | (
+        NO_BREATHING if {Modality.RESP, Modality.SPO2} <= set(scores.missing) else {}
+    )
+    return [(name, consequences[name]) for name in scores.missing]
+
+
+Table = tuple[str, list[tuple[str, str, str]], str]
+"""Title, rows of (statistic, words, unit), and why there are none."""
+
+
+def _tables(scores: Scores) -> list[Table]:
+    """Stages (drawn by the page), sleep, and each task of events in the report's order."""
+    told: list[Table] = [("Stages", [], ""), ("Sleep", list(stage_room.ROWS), "")]
+    rows = {room.task.name: room.rows for room in rooms_of(scores.tasks)} | {OXIMETRY.name: oximetry.ROWS}
+    for task in scores.tasks:
+        known = [row for row in rows[task.name] if row[0] in scores.statistics]
+        told.append((task.title, known, scores.unavailable.get(task.name, "")))
+    return told
+
+
+def _stacks(tables: list[Table]) -> list[list[Table]]:
+    """The tables in stacks of like height: each in its turn onto the lowest."""
+    stacks: list[list[Table]] = [[] for _ in range(COLUMNS)]
+    heights = [0] * COLUMNS
+    for title, rows, reason in tables:
+        lowest = heights.index(min(heights))
+        stacks[lowest].append((title, rows, reason))
+        heights[lowest] += 3 + (len(STAGES) if title == "Stages" else len(rows))
+    return stacks
 
 
 def render(scores: Scores, night: Night) -> str:
@@ -133,9 +112,9 @@ def render(scores: Scores, night: Night) -> str:
         )
         for name in DISPLAY_ORDER
     ]
-    tables = {title: [row for row in rows if row[0] in statistics] for title, rows in TABLES.items()}
-    reasons = {title: scores.unavailable.get(title.lower()) for title in TABLES}
-    tiles = [(words, statistics[key], unit) for key, words, unit in TILES if key in statistics]
+    tables = _tables(scores)
+    tiles = [("Sleep time", statistics["tst_min"], "h"), ("Sleep efficiency", statistics["se_pct"], "%")]
+    tiles += [(words, statistics[key], unit) for _, rows, _ in tables[2:] for key, words, unit in rows[:1]]
     facts = {
         key.replace("_", " "): value
         for key, value in scores.model_card.items()
@@ -151,9 +130,12 @@ def render(scores: Scores, night: Night) -> str:
         facts=facts,
         picture=night_svg(scores, night),
         tiles=tiles,
-        columns=COLUMNS,
-        tables=tables,
-        reasons=reasons,
+        columns=_stacks(tables),
+        titles={task.name: task.plural.capitalize() for task in scores.tasks},
+        indices={
+            room.task.name: next((key, words) for key, words, _ in room.rows if key == room.index)
+            for room in rooms_of(scores.tasks)
+        },
         stage_rows=stage_rows,
         longest_stage_min=max(minutes for _, minutes, _ in stage_rows) or 1,
         consequences=_consequences(scores),

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import STAGES, Event, EventKind, Modality, Night, breathing_was_scored
+from data_pipeline.night import STAGES, Event, Modality, Night
+from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from sleepmami_jax.scoring import files, report
-from sleepmami_jax.scoring.events import arousals, breathing_events, breathing_probability, mean_probability
-from sleepmami_jax.scoring.oximetry import (
+from sleepmami_jax.scoring.prediction import Prediction, Scores
+from sleepmami_jax.tasks import Room, rooms_of
+from sleepmami_jax.tasks import stages as stage_room
+from sleepmami_jax.tasks.arousal import link_arousals
+from sleepmami_jax.tasks.breathing import link_desaturations
+from sleepmami_jax.tasks.oximetry import (
     ODI_RULE,
     counted_desaturations,
     desaturations,
@@ -22,23 +27,9 @@ from sleepmami_jax.scoring.oximetry import (
     oximetry_statistics,
     valid_spo2,
 )
-from sleepmami_jax.scoring.prediction import Prediction, Scores, Thresholds
-from sleepmami_jax.scoring.rules import (
-    AROUSAL_MAX_S,
-    BREATHING_MAX_S,
-    counted_arousals,
-    counted_breathing,
-    link_arousals,
-    link_desaturations,
-    runs,
-)
-from sleepmami_jax.scoring.statistics import (
-    INDEX_SLEEP_MIN,
-    RULES,
-    arousal_statistics,
-    breathing_statistics,
-    sleep_statistics,
-)
+from sleepmami_jax.tasks.room import event_probability, mean_probability
+from sleepmami_jax.tasks.rules import runs
+from sleepmami_jax.tasks.stages import INDEX_SLEEP_MIN, sleep_statistics
 
 ONE_STAGE_SHARE = 0.85
 LOW_CERTAINTY = 0.5
@@ -46,104 +37,108 @@ LOW_SPO2_SHARE = 0.8
 LOW_SCORED_SHARE = 0.9
 LOW_KAPPA = 0.4
 """Below it agreement is less than moderate (Landis and Koch 1977)."""
-AWAKENING_S = 60.0
-"""A stretch that looks like one arousal for longer than this is no arousal."""
 
 
 def summarise(
-    night: Night, prediction: Prediction, thresholds: Thresholds, model_card: Mapping[str, Any]
+    night: Night, prediction: Prediction, thresholds: Mapping[str, float], model_card: Mapping[str, Any]
 ) -> Scores:
     """Scores a night: stages, events that count, statistics, agreement with a human scoring, warnings.
 
     Args:
       night: the recording, with `scoring` when somebody scored it.
       prediction: the model's outputs for this night.
-      thresholds: of the same model.
+      thresholds: of the same model, by name of the task: probabilities above which a second belongs to an event.
       model_card: facts about the model for a reader: `name`, `version`, `trained_on` (words), and any others.
 
     Raises:
       ValueError: the prediction or the human scoring is of another length than the night.
     """
-    if len(prediction.stage_probs) != night.n_epochs or not night.n_epochs:
+    if len(prediction.scorable) != night.n_epochs or not night.n_epochs:
         raise ValueError(
-            f"night {night.night_id}: the prediction has {len(prediction.stage_probs)} epochs, the night "
+            f"night {night.night_id}: the prediction has {len(prediction.scorable)} epochs, the night "
             f"{night.n_epochs}; expected the prediction of this night, at least 30 s long"
         )
-    stages = np.where(prediction.scorable, prediction.stage_probs.argmax(axis=1), -1).astype(np.int8)
-    unavailable = prediction.unavailable
+    stages, unavailable = prediction.stages, prediction.unavailable
     oximeter = next((c for c in night.channels if c.modality == Modality.SPO2), None)
     spo2 = valid_spo2(oximeter) if oximeter is not None else np.full(night.duration_s, np.nan)
     if not np.isfinite(spo2).any():
-        unavailable.setdefault("oximetry", "no valid SpO2 value")
-    statistics: dict[str, Any] = dict(sleep_statistics(stages))
-    rules = dict(RULES)
+        unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
+    rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
+    decoded = [
+        e for room in rooms for e in room.decode(prediction.probs[room.task.name], thresholds[room.task.name])
+    ]
+    counted = {room.task.name: room.counted(decoded, stages) for room in rooms}
 
-    breathing: tuple[Event, ...] = ()
-    if "breathing" not in unavailable:
-        found = breathing_events(prediction.respiratory_probs, thresholds.respiratory)
-        breathing = counted_breathing(found, stages)
-        statistics |= breathing_statistics(breathing, stages)
-    aroused: tuple[Event, ...] = ()
-    if "arousal" not in unavailable:
-        aroused = counted_arousals(arousals(prediction.arousal_probs, thresholds.arousal), stages)
-        with_breathing = breathing if "breathing" not in unavailable else None
-        statistics |= arousal_statistics(aroused, with_breathing, stages)
-    desaturated = ()
-    if "oximetry" not in unavailable:
-        desaturated = counted_desaturations(desaturations(spo2), stages)
-        statistics["desaturations"] = len(desaturated)
-        statistics |= oximetry_statistics(spo2, desaturated, stages)
+    statistics: dict[str, Any] = dict(sleep_statistics(stages))
+    rules = dict(stage_room.DEFINITIONS)
+    for room in rooms:
+        statistics |= room.statistics(counted, stages)
+        rules |= room.definitions
+    falls = ()
+    if OXIMETRY.name not in unavailable:
+        falls = counted_desaturations(desaturations(spo2), stages)
+        statistics["desaturations"] = len(falls)
+        statistics |= oximetry_statistics(spo2, falls, stages)
         rules["odi3_per_h"] = f"ODI3: {ODI_RULE}, per hour of sleep with a valid SpO2"
-        if "breathing" not in unavailable:
-            burden, burden_rule = hypoxic_burden(spo2, breathing, statistics["tst_min"])
+        if BREATHING.name in counted:
+            burden, burden_rule = hypoxic_burden(spo2, counted[BREATHING.name], statistics["tst_min"])
             statistics["hypoxic_burden_pct_min_per_h"] = burden
             rules["hypoxic_burden_pct_min_per_h"] = burden_rule
 
-    p_breathing = breathing_probability(prediction.respiratory_probs)
-    families = (
-        [(event, mean_probability(p_breathing, event)) for event in breathing],
-        [(event, mean_probability(prediction.arousal_probs, event)) for event in aroused],
-        [(fall.event, None) for fall in desaturated],
-    )
+    families: dict[str, list[tuple[Event, float | None]]] = {
+        name: [(event, mean_probability(prediction.probs[name], event)) for event in events]
+        for name, events in counted.items()
+    }
+    families[OXIMETRY.name] = [(fall.event, None) for fall in falls]
     order = sorted(
-        (event.onset_s, family, i)
-        for family, members in enumerate(families)
-        for i, (event, _) in enumerate(members)
+        ((name, i) for name, members in families.items() for i in range(len(members))),
+        key=lambda place: families[place[0]][place[1]][0].onset_s,
     )
-    place = {(family, i): n for n, (_, family, i) in enumerate(order)}
-    links: list[list[int]] = [[] for _ in order]
-    nadirs_s = [fall.nadir_s for fall in desaturated]
-    for family, linked in (
-        (1, link_arousals(breathing, aroused)),
-        (2, link_desaturations(breathing, nadirs_s)),
-    ):
-        for i, j in linked.items():
-            links[place[0, i]].append(place[family, j])
-            links[place[family, j]].append(place[0, i])
-
-    agreement = _agreement(night, stages, breathing, aroused, unavailable)
+    listed = [families[name][i] for name, i in order]
+    agreement = _agreement(night, stages, rooms, counted)
     return Scores(
         stages=stages,
         stage_probs=prediction.stage_probs,
-        events=tuple(families[family][i][0] for _, family, i in order),
-        confidences=tuple(families[family][i][1] for _, family, i in order),
-        links=tuple(map(tuple, links)),
+        tasks=prediction.event_tasks,
+        events=tuple(event for event, _ in listed),
+        confidences=tuple(confidence for _, confidence in listed),
+        links=_links(order, counted, falls),
         statistics=statistics,
         rules={key: rule for key, rule in rules.items() if key in statistics},
         agreement=agreement,
         unavailable=unavailable,
-        missing=tuple(prediction.missing),
+        missing=prediction.missing,
         warnings=(
             *night.defects,
-            *_warnings(prediction, stages, statistics, unavailable),
-            *_too_long(prediction, thresholds, unavailable),
+            *_warnings(prediction, statistics, unavailable),
+            *_endless(prediction, rooms, thresholds),
             *_disagreement(agreement, stages),
         ),
         model_card=dict(model_card),
     )
 
 
-def _agreement(night, stages, breathing, aroused, unavailable) -> dict[str, dict[str, Any]]:
+def _links(order: Sequence[tuple[str, int]], counted, falls) -> tuple[tuple[int, ...], ...]:
+    """For each event the places of those that go with it: of a breathing event its arousal, then its desaturation.
+
+    Args:
+      order: of each event listed, its task and its place among the events of it.
+    """
+    place = {of_task: n for n, of_task in enumerate(order)}
+    links: list[list[int]] = [[] for _ in order]
+    breathing = counted.get(BREATHING.name, ())
+    for name, linked in (
+        (AROUSAL.name, link_arousals(breathing, counted.get(AROUSAL.name, ()))),
+        (OXIMETRY.name, link_desaturations(breathing, [fall.nadir_s for fall in falls])),
+    ):
+        for i, j in linked.items():
+            one, other = place[BREATHING.name, i], place[name, j]
+            links[one].append(other)
+            links[other].append(one)
+    return tuple(map(tuple, links))
+
+
+def _agreement(night: Night, stages: np.ndarray, rooms: Sequence[Room], counted) -> dict[str, dict[str, Any]]:
     scoring = night.scoring
     if scoring is None:
         return {}
@@ -162,19 +157,19 @@ def _agreement(night, stages, breathing, aroused, unavailable) -> dict[str, dict
             )
         if ((human_stages >= 0) & (stages >= 0)).any():
             agreement["stages"] = staging_metrics([human_stages], [stages])
-    if breathing_was_scored(scoring.scored) and "breathing" not in unavailable:
-        human = counted_breathing(scoring.events, human_stages)
-        agreement["breathing"] = event_metrics([human], [breathing])
-        agreement["breathing"]["human_ahi_per_h"] = breathing_statistics(human, human_stages)["ahi_per_h"]
-    if EventKind.AROUSAL in scoring.scored and "arousal" not in unavailable:
-        human = counted_arousals(scoring.events, human_stages)
-        agreement["arousal"] = event_metrics([human], [aroused])
+    human: dict[str, tuple[Event, ...]] = {}
+    for room in rooms:
+        if room.task.was_scored(scoring.scored):
+            human[room.task.name] = room.counted(scoring.events, human_stages)
+            agreement[room.task.name] = event_metrics([human[room.task.name]], [counted[room.task.name]])
+            index = room.statistics(human, human_stages)[room.index]
+            agreement[room.task.name][f"human_{room.index}"] = index
     return agreement
 
 
-def _warnings(prediction, stages, statistics, unavailable):
+def _warnings(prediction: Prediction, statistics, unavailable):
     """What a reader must know before believing the numbers, a sentence each."""
-    missing = set(prediction.missing)
+    missing, stages = set(prediction.missing), prediction.stages
     scored = stages[stages >= 0]
     if not len(scored):
         yield "No epoch has a usable signal: nothing could be scored."
@@ -192,10 +187,10 @@ def _warnings(prediction, stages, statistics, unavailable):
         yield f"The model is unsure of the stages: it gives its own choice {certainty:.2f} on average."
     if Modality.EEG in missing:
         yield "Without EEG the stages come from other signals and deserve less trust."
-    if Modality.RESP in missing and Modality.SPO2 not in missing:
+    if Modality.RESP in missing and BREATHING.name not in unavailable:
         yield "Without breathing sensors the breathing events come from the oximeter and other signals only."
     for task, reason in unavailable.items():
-        yield f"Not available: {task} ({reason}). This is not a count of zero."
+        yield f"Not available: {task.replace('_', ' ')} ({reason}). This is not a count of zero."
     if not statistics["tst_min"]:
         yield "No epoch is scored as sleep: indices per hour of sleep do not exist."
     elif statistics["tst_min"] < INDEX_SLEEP_MIN:
@@ -205,32 +200,18 @@ def _warnings(prediction, stages, statistics, unavailable):
         yield f"SpO2 is valid in {valid_min:.0f} of {statistics['tst_min']:.0f} min of sleep only."
 
 
-def _too_long(prediction, thresholds, unavailable):
+def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[str, float]):
     """Stretches that the model marks and that are too long to be what it calls them."""
-    for task, probs, threshold, longest_s, kind, fate in (
-        (
-            "breathing",
-            breathing_probability(prediction.respiratory_probs),
-            thresholds.respiratory,
-            BREATHING_MAX_S,
-            "breathing events",
-            "and are not counted",
-        ),
-        (
-            "arousal",
-            prediction.arousal_probs,
-            thresholds.arousal,
-            AWAKENING_S,
-            "an arousal",
-            f"and count as one of {AROUSAL_MAX_S:.0f} s each: they may be wakefulness, or noise",
-        ),
-    ):
-        lengths = [stop - start for start, stop in runs(probs > threshold)]
-        too_long = [length for length in lengths if length > longest_s]
-        if task not in unavailable and too_long:
+    for room in rooms:
+        if room.endless is None:
+            continue
+        longest_s, fate = room.endless
+        marked = event_probability(prediction.probs[room.task.name]) > thresholds[room.task.name]
+        too_long = [stop - start for start, stop in runs(marked) if stop - start > longest_s]
+        if too_long:
             yield (
-                f"{len(too_long)} stretches that look like {kind} last longer than {longest_s:.0f} s "
-                f"(the longest {max(too_long)} s) {fate}."
+                f"{len(too_long)} stretches that look like {room.task.plural} last longer than {longest_s:.0f} s "
+                f"(the longest {max(too_long)} s) and {fate}."
             )
 
 

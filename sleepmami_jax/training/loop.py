@@ -251,7 +251,7 @@ def _export(
         "training": [*(start.card["training"] if start else []), training_card(experiment)],
         "population": asdict(population_of(training_nights(experiment))),
     }
-    folder = ModelFolder(experiment.model, params, dict(start.thresholds) if start else {}, card)
+    folder = ModelFolder(experiment.model, params, experiment.tasks, card=card)
     if jax.process_index() == 0:
         save_model(folder, workdir / "model")
     multihost_utils.sync_global_devices("model")

@@ -38,11 +38,14 @@ def build(
       progress: `(description, total) -> tick`, shows long preparations.
       rows: those of each batch that this process reads.
     """
+    shape = (experiment.compute, experiment.tasks)
     if start is None:
-        graph, params = create(experiment.model, experiment.seed, experiment.compute)
+        graph, params = create(experiment.model, experiment.seed, *shape)
     else:
-        graph, _ = structure(experiment.model, experiment.compute)
-        params = {name: jnp.asarray(value) for name, value in start.params.items()}
+        graph, shapes = structure(experiment.model, *shape)
+        params = {name: jnp.asarray(start.params[name]) for name in shapes if name in start.params}
+        if params.keys() != shapes.keys():  # heads that `start` has not learnt
+            params = create(experiment.model, experiment.seed, *shape)[1] | params
     make, batches, _ = _KINDS[type(experiment.objective)]
     phase = make(experiment, graph, params, Rngs(experiment.seed + 1))
     return replace(phase, batches=batches(experiment, params, workdir, progress, rows))
@@ -50,7 +53,7 @@ def build(
 
 def plan(experiment: Experiment):
     """The phase without data or numbers, its parameters as shapes, and the shapes of a global batch."""
-    graph, params = structure(experiment.model, experiment.compute)
+    graph, params = structure(experiment.model, experiment.compute, experiment.tasks)
     make, _, shapes = _KINDS[type(experiment.objective)]
     phase = make(experiment, graph, params, Rngs(None))
     params = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in phase.params.items()}

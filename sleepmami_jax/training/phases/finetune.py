@@ -13,12 +13,11 @@ from data_pipeline.night import EPOCH_S, Modality
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
 from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder
-from sleepmami_jax.data.labels import SECOND_LABELS
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.objectives.masked import places_there, sample_hidden
-from sleepmami_jax.tasks.supervised import task_losses
+from sleepmami_jax.tasks.losses import task_losses
 from sleepmami_jax.training.phases.phase import (
     Phase,
     modules,
@@ -46,11 +45,17 @@ def finetuning_batches(experiment: Experiment, params, workdir, progress, rows) 
     """Arguments as in `phases.build`."""
     config: Finetuning = experiment.objective
     if not config.freeze_micro:
-        return signal_windows(experiment, config.epochs, rows)
+        return signal_windows(experiment, config.epochs, rows, config.event_tasks)
     out = embeddings_folder(experiment, workdir)
     folders = embed_nights(experiment.model, params, experiment.data, out, progress)
     return embedded_windows(
-        folders, experiment.data, config.epochs, global_batch=config.batch, seed=experiment.seed, rows=rows
+        folders,
+        experiment.data,
+        config.epochs,
+        config.event_tasks,
+        global_batch=config.batch,
+        seed=experiment.seed,
+        rows=rows,
     )
 
 
@@ -58,13 +63,13 @@ def finetuning_shapes(experiment: Experiment):
     """Shapes of a global batch."""
     config: Finetuning = experiment.objective
     if not config.freeze_micro:
-        return signal_window_shapes(experiment, config.epochs)
+        return signal_window_shapes(experiment, config.epochs, config.event_tasks)
     tokens = (1, config.epochs, layout(experiment.model.modalities).total)
     window = {
         "tokens": np.zeros((*tokens, experiment.model.micro.dim), np.float16),
         "ok": np.zeros(tokens, bool),
         "stage": np.zeros((1, config.epochs), np.int32),
-        "seconds": {task: np.zeros((1, config.epochs, EPOCH_S), np.int8) for task in SECOND_LABELS},
+        "seconds": {task.name: np.zeros((1, config.epochs, EPOCH_S), np.int8) for task in config.event_tasks},
         "night": np.zeros(1, np.int32),
         "epoch": np.zeros(1, np.int32),
     }
@@ -101,9 +106,9 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
             micro = model.micro(signals, hidden=hidden, exact=False, axes=axes)
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))
             balance, metrics = router_loss(micro.router, config)
-        labels = {"stage": batch["stage"]}
+        labels = {"stages": batch["stage"]}
         labels |= {task: v.reshape(n, e * EPOCH_S).astype(jnp.int32) for task, v in batch["seconds"].items()}
-        total, parts = task_losses(model(tokens, ok), labels, config, axes)
+        total, parts = task_losses(model(tokens, ok).heads, labels, config.tasks, axes)
         return total + balance, parts | metrics
 
     return loss

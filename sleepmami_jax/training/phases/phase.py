@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline.night import Demographics
+from data_pipeline.tasks import Task
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.data.arrays import blank_arrays, demographics_arrays, with_present
 from sleepmami_jax.data.batches import Batches, window_batches
@@ -82,16 +83,18 @@ def shapes_of(arrays, batch: int):
     )
 
 
-def signal_window_shapes(experiment: Experiment, epochs: int):
+def signal_window_shapes(experiment: Experiment, epochs: int, tasks: Sequence[Task] = ()):
     """Shapes of the global batch of `signal_windows`."""
     slots = model_slots(experiment.model)
-    arrays = with_present(blank_arrays(epochs, slots), slots)
+    arrays = with_present(blank_arrays(epochs, slots, tasks), slots)
     window = jax.tree.map(lambda v: v[None], arrays | {"demographics": demographics_arrays(Demographics())})
     places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
     return shapes_of(window | places, experiment.objective.batch)
 
 
-def signal_windows(experiment: Experiment, epochs: int, rows: Sequence[int]) -> Batches:
+def signal_windows(
+    experiment: Experiment, epochs: int, rows: Sequence[int], tasks: Sequence[Task] = ()
+) -> Batches:
     """This process's batches of windows of so many epochs, for a Micro-Encoder that is trained."""
     return window_batches(
         experiment.data,
@@ -100,4 +103,5 @@ def signal_windows(experiment: Experiment, epochs: int, rows: Sequence[int]) -> 
         global_batch=experiment.objective.batch,
         seed=experiment.seed,
         rows=rows,
+        tasks=tasks,
     )

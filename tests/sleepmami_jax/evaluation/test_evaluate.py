@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from data_pipeline.night import SLOTS, Event, EventKind
 from data_pipeline.prepare.run import prepare
-from sleepmami_jax.config import DataConfig, DataSource
+from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.baselines import (
     event_baselines,
     majority_metrics,
     majority_stage,
-    median_ahi_mae,
+    median_index_mae,
 )
 from sleepmami_jax.evaluation.evaluate import evaluate, measure, predict_nights
-from sleepmami_jax.evaluation.events import ahi_metrics, event_metrics, fit_threshold, iou, match
+from sleepmami_jax.evaluation.events import event_metrics, fit_threshold, index_metrics, iou, match
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
 from sleepmami_jax.evaluation.probe import probe_model
 from sleepmami_jax.evaluation.sensors import channels_of
@@ -30,7 +30,7 @@ from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
-from sleepmami_jax.scoring.events import breathing_events
+from sleepmami_jax.tasks import breathing
 from tests.support.nights import load_random_night, write_recordings
 
 
@@ -163,16 +163,17 @@ def test_event_metrics_pool_nights_and_give_errors():
     assert event_metrics([[]], [[]])["f1"] is None
 
 
-def test_ahi_metrics_by_hand():
-    m = ahi_metrics([2, 10, 20, 40, None], [4, 10, 14, 40, 3])
+def test_index_metrics_by_hand():
+    m = index_metrics([2, 10, 20, 40, None], [4, 10, 14, 40, 3], breathing.severity)
     assert (m["n_nights"], m["n_left_out"], m["mae_per_h"], m["bias_per_h"]) == (4, 1, 2, -1)
     sd = np.std([2, 0, -6, 0], ddof=1)
     assert m["limits_of_agreement_per_h"] == pytest.approx([-1 - 1.96 * sd, -1 + 1.96 * sd])
     assert m["severity_accuracy"] == 0.75 and np.trace(m["severity_confusion"]) == 3
     assert m["severity_confusion"][2][1] == 1 and 0 < m["severity_kappa"] < 1
-    empty = ahi_metrics([None], [3])
+    empty = index_metrics([None], [3], breathing.severity)
     assert empty["n_nights"] == 0 and empty["mae_per_h"] is empty["severity_kappa"] is None
-    assert ahi_metrics([7], [8])["limits_of_agreement_per_h"] is None
+    assert index_metrics([7], [8])["limits_of_agreement_per_h"] is None
+    assert "severity_kappa" not in index_metrics([7], [8])
 
 
 def test_threshold_is_the_one_that_finds_the_events():
@@ -180,13 +181,13 @@ def test_threshold_is_the_one_that_finds_the_events():
     for onset_s in (50, 150, 250):
         probs[onset_s : onset_s + 20] = [0.3, 0.7, 0.0]
     probs[320:345] = [0.6, 0.4, 0.0]  # looks a little like an event, and is none
-    threshold = fit_threshold([probs], [[event(s, 20) for s in (50, 150, 250)]], breathing_events)
+    threshold = fit_threshold([probs], [[event(s, 20) for s in (50, 150, 250)]], breathing.ROOM.decode)
     assert 0.4 <= threshold < 0.7
     assert threshold == pytest.approx(0.54, abs=0.021)  # the middle of the plateau
     with pytest.raises(ValueError, match="no reference events"):
-        fit_threshold([probs], [[]], breathing_events)
+        fit_threshold([probs], [[]], breathing.ROOM.decode)
     with pytest.raises(ValueError, match="finds any of the 1"):
-        fit_threshold([probs], [[event(380, 10)]], breathing_events)
+        fit_threshold([probs], [[event(380, 10)]], breathing.ROOM.decode)
 
 
 # Night vectors
@@ -257,8 +258,8 @@ def test_event_baselines_by_hand():
     assert event_baselines([events], [stages], [[]], [stages])["f1_best"] is None
 
 
-def test_median_ahi():
-    assert median_ahi_mae([1, 5, 100], [4, 8]) == 2 and median_ahi_mae([], [1]) is None
+def test_median_index():
+    assert median_index_mae([1, 5, 100], [4, 8]) == 2 and median_index_mae([], [1]) is None
 
 
 # A model on prepared nights
@@ -268,7 +269,8 @@ def test_median_ahi():
 def scorer(tiny, model):
     """A tiny model with thresholds that events pass."""
     card = {"training": [], "thresholds": {}}
-    return Pretrained(ModelFolder(tiny, model[1], {"respiratory": 0.1, "arousal": 0.1}, card))
+    thresholds = {"breathing": 0.1, "arousal": 0.1}
+    return Pretrained(ModelFolder(tiny, model[1], Finetuning().tasks, thresholds, card))
 
 
 def load_some(hidden, recording, scoring=(), **facts):
@@ -306,7 +308,7 @@ def test_a_hidden_channel_is_one_that_was_never_recorded(scorer, shards, tmp_pat
     assert len(whole) == len(hidden) == len(without) == 2
     for a, b, c in zip(hidden, without, whole, strict=True):
         np.testing.assert_array_equal(a.stage_probs, b.stage_probs)
-        np.testing.assert_array_equal(a.respiratory_probs, b.respiratory_probs)
+        np.testing.assert_array_equal(a.probs["breathing"], b.probs["breathing"])
         np.testing.assert_array_equal(a.night_vector, b.night_vector)
         assert a.missing == b.missing == ("EOG", "EMG", "ECG", "SPO2") and c.missing == ()
         assert abs(a.stage_probs - c.stage_probs).max() > 1e-3
@@ -333,7 +335,7 @@ def test_evaluation_says_which_channels(scorer, shards, tmp_path):
     assert some["channels"] == ["C4", "SPO2"] and some["n_nights"] == 2
     # An oximeter alone tells breathing, and no arousal.
     oximeter = evaluate(scorer, (str(shards),), only=["SPO2"], **options)
-    assert "respiratory" in oximeter and "arousal" not in oximeter and "arousal" in some
+    assert "breathing" in oximeter and "arousal" not in oximeter and "arousal" in some
 
 
 def test_measure_is_evaluate_without_the_training_nights(scorer, shards, tmp_path):
@@ -341,22 +343,20 @@ def test_measure_is_evaluate_without_the_training_nights(scorer, shards, tmp_pat
     assert whole["channels"] == [slot for names in scorer.slots.values() for slot in names]
     save_model(scorer.folder, tmp_path / "model")
     flat = measure(tmp_path / "model", [shards], embeddings=tmp_path / "embeddings")
-    assert flat["staging_kappa"] == whole["staging"]["kappa"]
-    assert flat["staging_macro_f1"] == whole["staging"]["macro_f1"]
-    assert flat["breathing_f1"] == whole["respiratory"]["f1"]
-    assert flat["ahi_mae"] == whole["respiratory"]["ahi"]["mae_per_h"]
+    assert flat["stages_kappa"] == whole["stages"]["kappa"]
+    assert flat["stages_macro_f1"] == whole["stages"]["macro_f1"]
+    assert flat["breathing_f1"] == whole["breathing"]["f1"]
+    assert flat["breathing_index_mae"] == whole["breathing"]["index"]["mae_per_h"]
     assert flat["arousal_recall"] == whole["arousal"]["recall"]
     kept = [path.stem for path in (tmp_path / "embeddings").rglob("*.safetensors")]
     assert sorted(kept) == ["n1", "n3"]
     some = measure(scorer, [shards], embeddings=tmp_path / "embeddings", only=["EEG"])
-    assert "breathing_f1" not in some and some["staging_accuracy"] is not None
+    assert "breathing_f1" not in some and some["stages_accuracy"] is not None
 
 
 def test_all_probes_of_a_model(scorer, shards, tmp_path):
     found = probe_model(scorer, [shards], embeddings=tmp_path)
-    assert {"staging_kappa", "breathing_ap", "arousal_auroc", "age_mae", "tokens_sex_auroc"} <= found.keys()
-    assert (
-        0 < found["breathing_prevalence"] < 1 and found["staging_kappa"] is None
-    )  # two people to learn from
+    assert {"stages_kappa", "breathing_ap", "arousal_auroc", "age_mae", "tokens_sex_auroc"} <= found.keys()
+    assert 0 < found["breathing_prevalence"] < 1 and found["stages_kappa"] is None  # two people to learn from
     with pytest.raises(ValueError, match="2 people are on both sides, such as n0"):
         probe_model(scorer, [shards], embeddings=tmp_path, split="train")

@@ -22,12 +22,14 @@ from data_pipeline.night import (
     Night,
     Scoring,
 )
+from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, Task
 from sleepmami_jax.scoring.files import NAMES, STAGE_TEXT, UNKNOWN_TEXT
-from sleepmami_jax.scoring.prediction import Prediction, Thresholds
+from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.score import summarise, write_scores
 
 CARD = {"name": "tiny", "version": "0.1", "trained_on": "simulated nights only", "steps": 12}
-THRESHOLDS = Thresholds(respiratory=0.5, arousal=0.5)
+TASKS = (STAGES, BREATHING, AROUSAL)
+THRESHOLDS = {"breathing": 0.5, "arousal": 0.5}
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -114,11 +116,18 @@ def make_night(n_epochs=900, seed=0, missing=()) -> tuple[Night, Prediction]:
             for c in night.channels
         ),
     )
-    everything_missing = ("ECG", *missing)
     prediction = Prediction(
-        probs, respiratory, arousal, np.zeros(16, np.float32), scorable, everything_missing
+        tasks=TASKS,
+        probs={"stages": probs, "breathing": respiratory, "arousal": np.stack([1 - arousal, arousal], 1)},
+        night_vector=np.zeros(16, np.float32),
+        scorable=scorable,
+        channels=tuple(c.slot for c in night.channels),
     )
     return night, prediction
+
+
+def with_probs(prediction: Prediction, **probs) -> Prediction:
+    return replace(prediction, probs=prediction.probs | probs)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +264,7 @@ def test_nights_without_sleep_or_rem_or_signal(stage, tmp_path):
     night, prediction = make_night(n_epochs=60)
     probs = np.zeros((60, 5), np.float32)
     probs[:, stage or 0] = 1
-    prediction = replace(prediction, stage_probs=probs, scorable=np.full(60, stage is not None))
+    prediction = replace(with_probs(prediction, stages=probs), scorable=np.full(60, stage is not None))
     scores = summarise(night, prediction, THRESHOLDS, {})
     write_scores(scores, night, tmp_path / "score")
     summary = json.loads((tmp_path / "score" / "summary.json").read_text(), parse_constant=pytest.fail)
@@ -271,17 +280,17 @@ def warnings_of(night, prediction):
 def test_what_casts_doubt_on_the_numbers_is_a_warning():
     night, prediction = make_night(120)
     before = warnings_of(night, prediction)
-    assert not any(words in before for words in ("disagree", "covers", "an arousal last longer"))
-    wrong = replace(prediction, stage_probs=np.roll(prediction.stage_probs, 1, axis=1))
+    assert not any(words in before for words in ("disagree", "covers", "arousals last longer"))
+    wrong = with_probs(prediction, stages=np.roll(prediction.stage_probs, 1, axis=1))
     assert "disagree with the scoring given: kappa -0." in warnings_of(night, wrong)
     part = replace(night.scoring, stages=np.where(np.arange(120) < 100, night.scoring.stages, -1))
     assert "covers 100 of 120 epochs only" in warnings_of(replace(night, scoring=part), prediction)
     cut = "The file is cut: 38 of 822 data records are there."
     assert cut in warnings_of(replace(night, defects=(cut,)), prediction)
-    long = prediction.arousal_probs.copy()
-    long[1000:1061] = 0.9
-    assert "1 stretches that look like an arousal last longer than 60 s (the longest 61 s)" in warnings_of(
-        night, replace(prediction, arousal_probs=long)
+    long = prediction.probs["arousal"].copy()
+    long[1000:1061] = [0.1, 0.9]
+    assert "1 stretches that look like arousals last longer than 60 s (the longest 61 s)" in warnings_of(
+        night, with_probs(prediction, arousal=long)
     )
 
 
@@ -299,10 +308,68 @@ def test_prediction_of_another_night_is_refused():
     _, prediction = make_night(n_epochs=61)
     with pytest.raises(ValueError, match=r"site-a-0001.*61 epochs"):
         summarise(night, prediction, THRESHOLDS, CARD)
-    with pytest.raises(ValueError, match="arousal_probs"):
-        replace(prediction, arousal_probs=prediction.arousal_probs[:-1])
-    with pytest.raises(ValueError, match="stage_probs"):
-        replace(prediction, stage_probs=np.full((61, 5), np.nan, np.float32))
+    with pytest.raises(ValueError, match="Prediction of arousal has shape"):
+        with_probs(prediction, arousal=prediction.probs["arousal"][:-1])
+    with pytest.raises(ValueError, match="Prediction of stages has values"):
+        with_probs(prediction, stages=np.full((61, 5), np.nan, np.float32))
+    with pytest.raises(ValueError, match="expected one of each task"):
+        with_probs(prediction, snore=prediction.probs["arousal"])
+
+
+def with_more_tasks(night: Night, prediction: Prediction) -> tuple[Night, Prediction]:
+    """The same night by a model that was trained for limb movements and somebody's own task too."""
+    n_seconds = 30 * len(prediction.scorable)
+    tasks = (*TASKS, LIMB_MOVEMENT, Task("snore", events=("snoring",), needs=("RESP",)))
+    yes = np.zeros(n_seconds, np.float32)
+    for onset_s in range(2000, 3000, 40):
+        yes[onset_s : onset_s + 3] = 0.9
+    probs = np.stack([1 - yes, yes], 1)
+    leg = replace(night.channels[0], slot="LEG_L", modality=Modality.EMG)
+    marks = [Event("snoring", float(s), 3.0) for s in range(2000, 3000, 80)]
+    scoring = replace(
+        night.scoring,
+        events=tuple(sorted((*night.scoring.events, *marks), key=lambda e: e.onset_s)),
+        scored=night.scoring.scored | {"snoring"},
+    )
+    prediction = replace(
+        prediction,
+        tasks=tasks,
+        probs=prediction.probs | {"limb_movement": probs, "snore": probs},
+        channels=(*prediction.channels, "LEG_L"),
+    )
+    return replace(night, channels=(*night.channels, leg), scoring=scoring), prediction
+
+
+def test_every_task_of_the_model_reaches_every_file(tmp_path):
+    night, prediction = with_more_tasks(*make_night(240))
+    thresholds = THRESHOLDS | {"limb_movement": 0.5, "snore": 0.5}
+    scores = summarise(night, prediction, thresholds, CARD)
+    write_scores(scores, night, tmp_path / "score")
+    summary = json.loads((tmp_path / "score" / "summary.json").read_text())
+    kinds = [row["kind"] for row in rows(tmp_path / "score" / "events.csv")]
+    assert summary["limb_movements"] == kinds.count("limb_movement") > 4 < summary["plms"]
+    assert summary["snore_events"] == kinds.count("snoring") > 10
+    assert summary["agreement_snore_recall"] == 1 and "agreement_limb_movement_f1" not in summary
+    page = (tmp_path / "score" / "report.html").read_text(encoding="utf-8")
+    assert all(
+        words in page for words in ("PLM index", "Snore index", ">Snoring</text>", ">Limb movement</text>")
+    )
+    assert "Snore events: 13 in the scoring given" in page
+    texts = list(mne.read_annotations(tmp_path / "score" / "annotations.edf").description)
+    assert texts.count("Snoring") == kinds.count("snoring")
+    assert texts.count("Limb movement") == kinds.count("limb_movement")
+
+
+def test_a_task_that_the_model_never_learnt_is_not_a_count_of_zero(tmp_path):
+    night, prediction = make_night(60)
+    stages = replace(prediction, tasks=(STAGES,), probs={"stages": prediction.stage_probs})
+    scores = summarise(night, stages, {}, CARD)
+    assert scores.unavailable == dict.fromkeys(("breathing", "arousal"), "the model was not trained for it")
+    assert not {"ahi_per_h", "arousals"} & scores.statistics.keys() and scores.agreement.keys() == {"stages"}
+    write_scores(scores, night, tmp_path / "score")
+    assert (
+        "Not available: the model was not trained for it." in (tmp_path / "score" / "report.html").read_text()
+    )
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, Channel, Event, EventKind
-from sleepmami_jax.scoring.rules import count_in_sleep, runs
+from sleepmami_jax.tasks.rules import count_in_sleep, runs
 
 DROP_PERCENT = 3.0
 """A desaturation falls by at least 3 percentage points (AASM VIII, with hypopnea rule 1A)."""
@@ -211,3 +211,14 @@ def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], tst_min: float)
     window = window[np.isfinite(window).any(axis=1)]
     area = np.nansum(np.nanmax(window, axis=1, keepdims=True) - window) if len(window) else 0.0
     return float(area / tst_min), rule
+
+
+ROWS = (
+    ("odi3_per_h", "ODI3", "/h"),
+    ("desaturations", "Desaturations", ""),
+    ("spo2_mean_pct", "Mean SpO2", "%"),
+    ("spo2_min_pct", "Lowest SpO2 (3 s)", "%"),
+    ("t90_pct", "Sleep below 90 % (T90)", "%"),
+    ("hypoxic_burden_pct_min_per_h", "Hypoxic burden", "%·min/h"),
+)
+"""Rows of the report, as in `Room.rows`."""

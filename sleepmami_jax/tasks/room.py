@@ -1,0 +1,116 @@
+"""How the events of a task are decoded, counted and told; a task without a file of its own has what stands here.
+
+From the head to the page: probabilities of every second -> marks where an event is more probable than a threshold ->
+events of a permitted length -> those that count -> statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from data_pipeline.night import Event
+from data_pipeline.tasks import Task
+from sleepmami_jax.tasks.rules import count_in_sleep, keep_by_duration, merge, per_hour, runs, sleep_minutes
+
+Counted = Mapping[str, Sequence[Event]]
+"""Name of a task -> its events that count, for the tasks that this night's sensors allow."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What scoring, evaluation and the report need to know of a task of events.
+
+    Attributes:
+      task: its record.
+      permitted: marks of it -> events of a permitted length, sorted, asleep or not.
+      counted: (events of all tasks, stages (E,)) -> those of this task that count.
+      statistics: (`Counted`, stages (E,)) -> flat, finite numbers, words or None; keys end in their units.
+      definitions: statistic -> how it and those after it are defined.
+      rows: (statistic, words, unit) of the report's table; the first is its tile too.
+      index: the statistic that nights are compared by, per hour.
+      beside: other tasks whose events `counted` looks at.
+      severity: index -> its class, where there are classes.
+      endless: seconds after which a stretch of marks is no such event but something else, and what becomes of it.
+    """
+
+    task: Task
+    permitted: Callable[[Sequence[Event]], tuple[Event, ...]]
+    counted: Callable[[Sequence[Event], np.ndarray], tuple[Event, ...]]
+    statistics: Callable[[Counted, np.ndarray], dict[str, Any]]
+    definitions: Mapping[str, str]
+    rows: tuple[tuple[str, str, str], ...]
+    index: str
+    beside: tuple[str, ...] = ()
+    severity: Callable[[float], str] | None = None
+    endless: tuple[float, str] | None = None
+
+    def decode(self, probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
+        """The events of a night: runs of seconds where some class is more probable than `threshold`, by `permitted`.
+
+        An event is of the class whose mean probability over its seconds is largest.
+
+        Args:
+          probs: (S, 1 + classes), the first column is none.
+          threshold: a probability.
+        """
+        marks = [
+            Event(self.task.events[0][0], float(start), float(stop - start))
+            for start, stop in runs(event_probability(probs) > threshold)
+        ]
+        events = self.permitted(marks)
+        if len(self.task.events) == 1:
+            return events
+        classes = [int(_mean_over(probs, event)[1:].argmax()) for event in events]
+        return tuple(
+            replace(event, kind=self.task.events[c][0]) for event, c in zip(events, classes, strict=True)
+        )
+
+
+def event_probability(probs: np.ndarray) -> np.ndarray:
+    """(S, 1 + classes) -> (S,) probability of any class."""
+    return probs[:, 1:].sum(axis=1)
+
+
+def mean_probability(probs: np.ndarray, event: Event) -> float:
+    """Mean over an event's seconds of `event_probability`."""
+    return float(_mean_over(event_probability(probs), event))
+
+
+def _mean_over(probs: np.ndarray, event: Event) -> np.ndarray:
+    first = round(event.onset_s)
+    return probs[first : max(round(event.end_s), first + 1)].mean(axis=0, dtype=np.float64)
+
+
+def permitted(task: Task, marks: Sequence[Event]) -> tuple[Event, ...]:
+    """Marks of a task, joined where they are near each other, that are neither too short nor too long."""
+    return keep_by_duration(merge(marks, task), task.shortest_s, task.longest_s)
+
+
+def own_room(task: Task) -> Room:
+    """The room of a task that has no file: its events as marked, those in sleep, and how many there are an hour."""
+    name, index = task.name, f"{task.name}_index_per_h"
+
+    def counted(events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
+        return count_in_sleep(permitted(task, [e for e in events if e.kind in task.kinds]), stages)
+
+    def statistics(counted: Counted, stages: np.ndarray) -> dict[str, Any]:
+        events = counted[name]
+        return {
+            index: per_hour(len(events), sleep_minutes(stages)),
+            f"{name}_events": len(events),
+            f"{name}_event_mean_s": float(np.mean([e.duration_s for e in events])) if events else None,
+        }
+
+    longest = "" if task.longest_s is None else f" and at most {task.longest_s:g} s"
+    definition = (
+        f"{task.title} index: the {task.plural} listed, per hour of sleep; one lasts at least {task.shortest_s:g} s"
+        f"{longest}, marks up to {task.join_s:g} s apart are one, and some part of it lies in sleep"
+    )
+    rows = ((index, f"{task.title} index", "/h"), (f"{name}_events", "Events", ""))
+    rows += ((f"{name}_event_mean_s", "Mean duration", "s"),)
+    return Room(task, partial(permitted, task), counted, statistics, {index: definition}, rows, index)
