@@ -132,7 +132,7 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
                 f"{path}/config.json: thresholds {thresholds}; expected 0..1 for {sorted(events)}"
             )
         expected_sha = described["weights_sha256"]
-    except (UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelFolderError):
             raise
         raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {error}") from error

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from sleepmami_jax.config import Finetuning
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.run.journal import Journal
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture
 def folder(tiny, model):
     card = {"training": [{"name": "micro", "objective": "MicroPretraining", "steps": 5, "simulated": True}]}
-    return ModelFolder(tiny, model[1], {"respiratory": 0.25, "arousal": 0.5}, card)
+    thresholds = {"breathing": 0.25, "arousal": 0.5}
+    return ModelFolder(tiny, model[1], Finetuning().tasks, thresholds, card)
 
 
 @pytest.fixture
@@ -51,7 +53,12 @@ def put_weights(path, params):
 
 
 def assert_is(found, folder):
-    assert (found.config, found.thresholds, found.card) == (folder.config, folder.thresholds, folder.card)
+    assert (found.config, found.tasks, found.thresholds, found.card) == (
+        folder.config,
+        folder.tasks,
+        folder.thresholds,
+        folder.card,
+    )
     assert found.params.keys() == folder.params.keys()
     for name, value in folder.params.items():
         assert found.params[name].dtype == value.dtype
@@ -70,7 +77,7 @@ def test_the_same_model_makes_the_same_bytes(folder, saved, tmp_path):
     save_model(replace(folder, params=backwards), tmp_path / "again")
     for name in ("config.json", "model.safetensors"):
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-    changed = folder.params | {"heads/stage/bias": folder.params["heads/stage/bias"] + 1}
+    changed = folder.params | {"heads/stages/bias": folder.params["heads/stages/bias"] + 1}
     assert replace(folder, params=changed).digest() != folder.digest()
 
 
@@ -123,10 +130,10 @@ def test_a_description_that_is_none_is_named(saved, text):
     ("change", "says"),
     [
         (
-            lambda d: d.update(version=2),
-            r"sleepmami-model version 2; this program reads sleepmami-model version 1",
+            lambda d: d.update(version=1),
+            r"sleepmami-model version 1; this program reads sleepmami-model version 2",
         ),
-        (lambda d: d.update(format="other"), r"config\.json: other version 1"),
+        (lambda d: d.update(format="other"), r"config\.json: other version 2"),
         (lambda d: d.pop("weights_sha256"), r"config\.json is damaged or incomplete: 'weights_sha256'"),
         (lambda d: d["model"].update(mikro={}), r"model\.mikro: no such field; did you mean model\.micro"),
         (lambda d: d["model"]["micro"].update(dim="16"), r"model\.micro\.dim: expected int, found '16'"),
@@ -161,13 +168,13 @@ def test_weights_of_another_shape_are_named(saved, folder):
     ("change", "says"),
     [
         (
-            lambda p: p.pop("heads/stage/bias"),
-            r"1 parameters .* heads/stage/bias: expected shape \(5,\), found None",
+            lambda p: p.pop("heads/stages/bias"),
+            r"1 parameters .* heads/stages/bias: expected shape \(5,\), found None",
         ),
         (lambda p: p.update(novelty=np.zeros(2, np.float32)), r"novelty: expected shape None, found \(2,\)"),
         (
-            lambda p: p.update({"heads/stage/bias": np.zeros(4, np.float32)}),
-            r"heads/stage/bias: expected shape \(5,\), found \(4,\)",
+            lambda p: p.update({"heads/stages/bias": np.zeros(4, np.float32)}),
+            r"heads/stages/bias: expected shape \(5,\), found \(4,\)",
         ),
     ],
 )
@@ -180,7 +187,7 @@ def test_weights_that_are_not_of_this_configuration_are_named(saved, change, say
 
 
 def test_a_newer_model_replaces_an_older_one(folder, saved):
-    newer = replace(folder, thresholds={"respiratory": 0.75})
+    newer = replace(folder, thresholds={"breathing": 0.75})
     save_model(newer, saved)
     assert_is(load_model(saved), newer)
     assert [p.name for p in saved.parent.iterdir()] == ["model"]
