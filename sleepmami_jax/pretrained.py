@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -17,6 +16,7 @@ from safetensors.numpy import save_file
 from data_pipeline.load import load_night
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Modality, Night
+from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import bucket_length, night_signals
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
@@ -179,9 +179,8 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     modality = layout(model.folder.config.modalities).modality_of_token()
     embedded = embed_folder(prepared, out, model.encode, digest, model.slots, modality, nights, tick)
     vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
-    temporary = out / f".vectors.tmp-{os.getpid()}"
-    save_file(vectors, temporary)
-    temporary.replace(out / "vectors.safetensors")
+    with whole_file(out / "vectors.safetensors") as half:
+        save_file(vectors, half)
     return len(nights)
 
 

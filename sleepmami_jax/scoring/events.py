@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from data_pipeline.night import Event, EventKind
-from sleepmami_jax.scoring.rules import AROUSAL_MAX_S, arousals_apart, breathing_rules, runs
+from data_pipeline.runs import runs
+from sleepmami_jax.scoring.rules import AROUSAL_MAX_S, arousals_apart, breathing_rules
 
 
 def breathing_probability(respiratory_probs: np.ndarray) -> np.ndarray:

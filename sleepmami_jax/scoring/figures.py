@@ -13,9 +13,9 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from data_pipeline.night import APNEAS, EPOCH_S, STAGES, EventKind, Modality, Night
+from data_pipeline.runs import runs
 from sleepmami_jax.scoring.oximetry import valid_spo2
 from sleepmami_jax.scoring.prediction import Scores
-from sleepmami_jax.scoring.rules import runs
 from sleepmami_jax.scoring.statistics import stage_of
 
 WIDTH = 1040

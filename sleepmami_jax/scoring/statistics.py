@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import APNEAS, EPOCH_S, STAGES, Event
-from sleepmami_jax.scoring.rules import link_arousals, runs
+from data_pipeline.runs import runs
+from sleepmami_jax.scoring.rules import link_arousals
 
 EPOCH_MIN = EPOCH_S / 60
 REM = STAGES.index("REM")

@@ -33,7 +33,6 @@ from sleepmami_jax.scoring.rules import (
     link_arousals,
     link_desaturations,
     merge,
-    runs,
 )
 from sleepmami_jax.scoring.statistics import (
     arousal_statistics,
@@ -66,13 +65,6 @@ def hypnogram(*parts):
 
 
 # Rules
-
-
-def test_runs_at_both_edges():
-    assert runs(np.array([1, 1, 0, 1, 0, 0, 1], bool)) == [(0, 2), (3, 4), (6, 7)]
-    assert (
-        runs(np.zeros(3, bool)) == [] and runs(np.ones(3, bool)) == [(0, 3)] and runs(np.zeros(0, bool)) == []
-    )
 
 
 def test_merge_joins_a_gap_of_three_seconds_and_no_more():
