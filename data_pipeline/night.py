@@ -158,6 +158,8 @@ class Demographics:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and lowest <= value <= highest):
                 raise ValueError(f"Demographics.{name}: expected a number {lowest}-{highest}, or None")
+            if value is not None:
+                object.__setattr__(self, name, float(value))  # 41 and 41.0 would be two texts in a manifest
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -20,6 +19,7 @@ from data_pipeline.night import EPOCH_S, Modality, Night
 from data_pipeline.shards.manifest import channel_entry
 from data_pipeline.shards.scale import channel_scale
 from data_pipeline.tasks import Task, TaskKind
+from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import bucket_length, night_signals, usable_channels
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
@@ -189,9 +189,8 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     modality = layout(model.folder.config.modalities).modality_of_token()
     embedded = embed_folder(prepared, out, model.encode, digest, model.slots, modality, nights, tick)
     vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
-    temporary = out / f".vectors.tmp-{os.getpid()}"
-    save_file(vectors, temporary)
-    temporary.replace(out / "vectors.safetensors")
+    with whole_file(out / "vectors.safetensors") as half:
+        save_file(vectors, half)
     return len(nights)
 
 

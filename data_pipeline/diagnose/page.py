@@ -11,6 +11,7 @@ import numpy as np
 
 from data_pipeline.diagnose.diagnosis import Diagnosis
 from data_pipeline.night import SLOTS, Quality
+from data_pipeline.whole_files import write_whole
 
 COLOURS = {
     Quality.GAP: ("nothing recorded", "#bdbdbd"),
@@ -40,9 +41,7 @@ def write_report(diagnosis: Diagnosis, path: Path) -> None:
             f"{diagnosis.file}: no usable channel, so there is no picture; an .html report says why"
         )
     data = _page(diagnosis).encode() if path.suffix.lower() == ".html" else _picture(diagnosis)
-    half = path.with_name(f".{path.name}.half")
-    half.write_bytes(data)
-    half.replace(path)
+    write_whole(path, data)
 
 
 def _codes(quality: np.ndarray) -> np.ndarray:

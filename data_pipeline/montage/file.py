@@ -13,7 +13,6 @@ mapped by their labels as ever. `sleepmami diagnose FILE --write-montage` writes
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ import yaml
 
 from data_pipeline.montage.labels import Confidence, read_label
 from data_pipeline.montage.mapping import MIN_RATE_HZ, Derivation, Montage, Unused, map_channels, modality_of
+from data_pipeline.nearest import suggestion
 from data_pipeline.night import SLOTS, RecordingError
 from data_pipeline.readers.recording import Recording, Signal
 from data_pipeline.shards.manifest import digest
@@ -120,16 +120,8 @@ def _mapping(value: Any, known: Sequence[str], where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: expected `name: value` lines, any of {', '.join(known)}")
     for key in value:
         if key not in known:
-            raise ValueError(f"{where}: no such name {str(key)[:40]!r}{_nearest(str(key), known)}")
+            raise ValueError(f"{where}: no such name {str(key)[:40]!r}{suggestion(str(key), known)}")
     return value
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    folded = {k.casefold(): k for k in known}
-    near = difflib.get_close_matches(name.casefold()[:80], list(folded), 1, 0.5)
-    if near:
-        return f"; the nearest is {folded[near[0]]!r}"
-    return f"; expected one of {', '.join(map(repr, known[:20]))}" if known else ""
 
 
 def _alternatives(value: Any, where: str) -> tuple[SlotRule | None, ...]:
@@ -148,7 +140,7 @@ def _rule(value: Any, where: str) -> SlotRule | None:
         raise ValueError(f"{where}: terms must be `label: weight` pairs, such as {{C3: 1, M2: -1}}")
     unit = fields.get("unit", "")
     if not isinstance(unit, str) or (unit and microvolts_per(unit) is None and unit != "%"):
-        raise ValueError(f"{where}: unknown unit{_nearest(str(unit)[:20], _UNITS)}")
+        raise ValueError(f"{where}: unknown unit{suggestion(str(unit)[:20], _UNITS)}")
     polarity = fields.get("polarity", "normal")
     if polarity not in ("normal", "inverted"):
         raise ValueError(f"{where}: polarity must be `normal` or `inverted`")
@@ -223,7 +215,7 @@ def _first_there(
     names = label_names(recording.signals)
     raise RecordingError(
         f"{recording.path}: the montage file fills {slot} with {lacking[:40]!r}, which this recording lacks"
-        f"{_nearest(lacking, list(names.values()))}; mend it, or give alternatives: [{lacking[:40]}, other label, ~]"
+        f"{suggestion(lacking, list(names.values()))}; mend it, or give alternatives: [{lacking[:40]}, other label, ~]"
     )
 
 

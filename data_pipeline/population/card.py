@@ -54,6 +54,8 @@ class Spread:
         numbers = (self.mean, self.sd, self.quantiles)
         if None in numbers and numbers != (None, None, None):
             raise ValueError(f"mean, sd and quantiles {numbers}; expected all of them or none")
+        if self.quantiles is not None and len(self.quantiles) != len(QUANTILES):
+            raise ValueError(f"{len(self.quantiles)} quantiles; expected those at {QUANTILES}")
         if self.mean is not None and (self.nights < SMALLEST_CELL or self.sd < 0):
             raise ValueError(f"sd {self.sd} of {self.nights} nights; expected at least 0, of {SMALLEST_CELL}")
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-import numpy as np
-
-from data_pipeline.population.card import QUANTILES, Population, population_of
+from data_pipeline.from_json import from_json
+from data_pipeline.population.card import Population, population_of
 from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_lines
 
 POPULATION = "population.json"
@@ -58,12 +57,12 @@ def read_population(path: Path) -> Population:
             )
         return population_from(value["population"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{file}: no population card in it, or a damaged one ({error!r})") from error
+        raise ValueError(f"{file}: no population card in it, or a damaged one ({error})") from error
 
 
 def population_from(value: Any) -> Population:
     """The card in a JSON value, the inverse of `dataclasses.asdict`. Raises ValueError if it is none."""
-    return _decode(Population, value)
+    return from_json(Population, value)
 
 
 def _kept(folder: Path) -> Population | None:
@@ -78,24 +77,3 @@ def _kept(folder: Path) -> Population | None:
 
 def _manifest_sha256(folder: Path) -> str:
     return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-
-
-def _decode(kind: Any, value: Any) -> Any:
-    """A JSON value as a `kind`: one of the dataclasses above, or the type of one of their fields."""
-    parts = get_args(kind)
-    if is_dataclass(kind) and isinstance(value, dict):
-        hints = get_type_hints(kind)
-        if value.keys() != hints.keys():
-            raise ValueError(f"fields {sorted(value)}, expected {sorted(hints)}")
-        return kind(**{name: _decode(hint, value[name]) for name, hint in hints.items()})
-    if type(None) in parts:
-        return None if value is None else _decode(parts[0], value)
-    if get_origin(kind) is dict and isinstance(value, dict):
-        return {name: _decode(parts[1], item) for name, item in value.items()}
-    if get_origin(kind) is tuple and isinstance(value, (list, tuple)) and len(value) == len(QUANTILES):
-        return tuple(_decode(float, item) for item in value)
-    if kind is float and type(value) in (int, float) and np.isfinite(value):
-        return float(value)
-    if kind is int and type(value) is int:
-        return value
-    raise ValueError(f"{str(value)[:40]!r}, expected {kind}")

@@ -7,7 +7,6 @@ read them to see that they are the same. Both may be deleted: what they knew is 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_pipeline.from_json import from_json
+from data_pipeline.lock import open_alone
 from data_pipeline.shards.manifest import (
     MANIFEST,
     NightEntry,
@@ -78,20 +79,10 @@ class Journal:
 
     def __init__(self, out: Path):
         self._path = out / JOURNAL
-        while True:
-            self._file = self._path.open("ab")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self._file.close()
-                raise ValueError(
-                    f"{out}: another run is preparing into this folder; wait for it, or stop it"
-                ) from error
-            except OSError:
-                break  # a file system without locks
-            if self._path.exists() and os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
-                break
-            self._file.close()  # the run before us removed it as we came
+        file = open_alone(self._path)
+        if file is None:
+            raise ValueError(f"{out}: another run is preparing into this folder; wait for it, or stop it")
+        self._file = file
         if self._file.tell():
             self._file.write(b"\n")  # the last line may be cut
 
@@ -129,7 +120,7 @@ def read_known(out: Path, config_sha256: str) -> tuple[dict[str, NightEntry], di
             for line in file:
                 try:
                     value = json.loads(line)
-                    files = tuple(FileSeen(**one) for one in value["seen"])
+                    files = from_json(Seen, value["seen"])
                     if name == SEEN:
                         seen[value["night_id"]] = files
                     elif value["config_sha256"] == config_sha256:

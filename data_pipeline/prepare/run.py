@@ -34,7 +34,6 @@ from data_pipeline.prepare.splits import assign_splits
 from data_pipeline.prepare.summary import Rejection, Summary
 from data_pipeline.prepare.workers import run_local
 from data_pipeline.shards.manifest import (
-    HALF,
     MANIFEST,
     SHARD_SUFFIX,
     VERSION,
@@ -46,6 +45,7 @@ from data_pipeline.shards.manifest import (
     write_manifest,
 )
 from data_pipeline.shards.records import RECORD_VERSION
+from data_pipeline.whole_files import HALF
 
 REJECTED = "rejected.jsonl"
 PREPARATION = 1

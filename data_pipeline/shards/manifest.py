@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -20,8 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from data_pipeline.from_json import from_json
 from data_pipeline.night import EPOCH_S, RATE_HZ, STAGES, Channel, Demographics, EventKind, Modality, Quality
+from data_pipeline.runs import runs
 from data_pipeline.shards.scale import ChannelScale, second_quality
+from data_pipeline.whole_files import whole_file
 
 FORMAT = "sleepmami-shards"
 VERSION = 1
@@ -30,8 +32,6 @@ SPLITS = ("train", "val", "test")
 STAGE_SYMBOLS = "01234"
 """One character an epoch in `NightEntry.stages`: the stage's code, or "?"."""
 SHARD_SUFFIX = ".array_record"
-HALF = ".half"
-"""What ends the name of a file that is still being written."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -143,7 +143,6 @@ def channel_entry(channel: Channel, scale: ChannelScale, quality: np.ndarray | N
     quality = second_quality(channel) if quality is None else quality
     n_epochs = len(quality) // EPOCH_S
     good = (quality[: n_epochs * EPOCH_S] == Quality.GOOD).reshape(n_epochs, EPOCH_S)
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], good.any(-1), [False])).astype(np.int8)))
     return ChannelEntry(
         slot=channel.slot,
         modality=channel.modality,
@@ -152,7 +151,7 @@ def channel_entry(channel: Channel, scale: ChannelScale, quality: np.ndarray | N
         source_rate_hz=float(channel.source_rate_hz),
         **dataclasses.asdict(scale),
         good_share=float(good.mean()) if n_epochs else 0.0,
-        usable_epochs=tuple((int(first), int(end)) for first, end in edges.reshape(-1, 2)),
+        usable_epochs=tuple(map(tuple, runs(good.any(-1)).tolist())),
     )
 
 
@@ -186,14 +185,9 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
-    """Writes JSON lines, dataclasses as objects, through a temporary name, so that a reader never meets half a file."""
-    half = path.with_name(path.name + HALF)
-    with half.open("w", encoding="utf-8", newline="\n") as file:
-        for value in values:
-            file.write(json_line(value))
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
+    """Writes JSON lines, dataclasses as objects: whole or not at all."""
+    with whole_file(path) as half, half.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(map(json_line, values))
 
 
 def json_line(value: dict[str, Any]) -> str:
@@ -261,25 +255,9 @@ def night_from_json(value: dict[str, Any]) -> NightEntry:
     Raises:
       ValueError: a field is missing, of another kind, or would lead a reader astray.
     """
-    try:
-        night = NightEntry(
-            **value
-            | {
-                "channels": tuple(_channel(entry) for entry in value["channels"]),
-                "demographics": Demographics(**value["demographics"]),
-                "scored": tuple(value["scored"]),
-                "notes": tuple(value["notes"]),
-            }
-        )
-        _check(night)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(str(error)) from error
+    night = from_json(NightEntry, value)
+    _check(night)
     return night
-
-
-def _channel(value: dict[str, Any]) -> ChannelEntry:
-    runs = tuple((int(first), int(end)) for first, end in value["usable_epochs"])
-    return ChannelEntry(**value | {"modality": Modality(value["modality"]), "usable_epochs": runs})
 
 
 def _check(night: NightEntry) -> None:
@@ -292,10 +270,8 @@ def _check(night: NightEntry) -> None:
         )
     if night.split not in SPLITS:
         raise ValueError(f"split {night.split!r} of night {night.night_id}; expected one of {SPLITS}")
-    if not isinstance(night.n_epochs, int) or len(night.stages) != night.n_epochs:
-        raise ValueError(
-            f"night {night.night_id}: {len(night.stages)} stages for n_epochs {night.n_epochs!r}"
-        )
+    if len(night.stages) != night.n_epochs:
+        raise ValueError(f"night {night.night_id}: {len(night.stages)} stages for n_epochs {night.n_epochs}")
     if set(night.stages) - set(STAGE_SYMBOLS + "?"):
         raise ValueError(f"night {night.night_id}: stages may hold only {STAGE_SYMBOLS} and ?")
     if unknown := set(night.scored) - {"stages", *EventKind}:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 import threading
 import zlib
@@ -40,6 +39,7 @@ from data_pipeline.night import (
     Night,
 )
 from data_pipeline.shards.scale import INT16_MAX, second_quality, storage_ranges
+from data_pipeline.whole_files import whole_file
 
 RECORD_VERSION = 2
 MAGIC = b"SMEP"
@@ -298,21 +298,18 @@ def _shared(text: bytes) -> _Shared:
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> str:
-    """Writes the records of one night under a temporary name, then renames: whole or not at all.
+    """Writes the records of one night: whole or not at all.
 
     Returns:
       The SHA-256, hexadecimal, of the records, each preceded by its length (uint32, little-endian).
     """
-    half = path.with_name(path.name + ".half")
     checksum = hashlib.sha256()
-    writer = ArrayRecordWriter(str(half), SHARD_OPTIONS)
-    for record in records:
-        add_record(checksum, record)
-        writer.write(record)
-    writer.close()
-    with half.open("rb") as file:
-        os.fsync(file.fileno())
-    half.replace(path)
+    with whole_file(path) as half:
+        writer = ArrayRecordWriter(str(half), SHARD_OPTIONS)
+        for record in records:
+            add_record(checksum, record)
+            writer.write(record)
+        writer.close()
     return checksum.hexdigest()
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.fft
 
 from data_pipeline.night import RATE_HZ, Modality, Quality
+from data_pipeline.runs import runs
 from data_pipeline.signals.filters import MAINS_HZ
 
 HUM_RATIO = 10.0
@@ -175,7 +176,7 @@ def habits(pieces: Sequence[np.ndarray], rate_hz: Fraction) -> Habits:
     lowest, highest = min(map(np.nanmin, seen)), max(map(np.nanmax, seen))
     still = 0
     for x in seen:
-        starts, stops = _runs(x[1:] == x[:-1])
+        starts, stops = runs(x[1:] == x[:-1]).T
         lengths = stops - starts
         by_itself = (lengths < _dropped_samples(rate_hz) - 1) & (x[starts] > lowest) & (x[starts] < highest)
         still += lengths[by_itself].sum()
@@ -198,7 +199,7 @@ def rail_flags(
     for far in (x <= known.lowest, x >= known.highest):
         if not far.any():
             continue
-        for start, last in zip(*_runs(far[1:] & (x[1:] == x[:-1])), strict=True):
+        for start, last in runs(far[1:] & (x[1:] == x[:-1])):
             stop = last + 1
             if least <= stop - start <= _STILL_MAX_S * rate_hz:
                 at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
@@ -227,7 +228,7 @@ def dropped_flags(
     sparse = x[:: (_dropped_samples(rate_hz) - 1) // 3]
     if not ((sparse[2:] == sparse[1:-1]) & (sparse[1:-1] == sparse[:-2])).any():
         return found
-    starts, stops = _runs(x[1:] == x[:-1])
+    starts, stops = runs(x[1:] == x[:-1]).T
     lengths = stops - starts
     long = (lengths >= _dropped_samples(rate_hz) - 1) & (lengths <= _STILL_MAX_S * rate_hz)
     for start, stop in zip(starts[long], stops[long], strict=True):
@@ -237,12 +238,3 @@ def dropped_flags(
 
 def _dropped_samples(rate_hz: Fraction) -> int:
     return max(10, int(DROPPED_S * float(rate_hz)))
-
-
-def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where runs of True begin and end (half-open)."""
-    if not mask.any():
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    inner = np.flatnonzero(mask[1:] != mask[:-1]) + 1
-    edges = np.concatenate([[0] if mask[0] else [], inner, [len(mask)] if mask[-1] else []]).astype(np.intp)
-    return edges[::2], edges[1::2]

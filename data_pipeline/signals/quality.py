@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from data_pipeline.night import RATE_HZ, Modality, Quality
+from data_pipeline.runs import runs
 
 RANGE_UV = {Modality.EEG: 1000.0, Modality.EOG: 2000.0, Modality.EMG: 5000.0, Modality.ECG: 20000.0}
 """Largest |amplitude| that a body makes."""
@@ -56,8 +57,7 @@ def flat_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: 
         return flags
     lowest, highest = (_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.fmin, np.fmax))
     still = lowest == highest  # false where all is NaN
-    edges = np.flatnonzero(np.diff(np.r_[False, still, False]))
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+    for start, stop in runs(still):
         if stop - start >= FLAT_S[modality]:
             flags[start:stop] |= np.uint8(Quality.FLAT)
     return flags

@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import io
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from data_pipeline.simulate.artefacts import Artefact
 from data_pipeline.simulate.person import Person
 from data_pipeline.simulate.sites import Site
 from data_pipeline.simulate.timing import TrueEvent
+from data_pipeline.whole_files import whole_file, write_whole
 
 RECORD_S = 2
 """Seconds in a data record. A power of two: edfio compares durations computed from samples / record exactly, and
@@ -68,10 +68,9 @@ def write_night(
         data_record_duration=RECORD_S,
         annotations=annotations,
     )
-    part = _part(path)
-    edf.write(part)
-    digests = {path.name: file_sha256(part)}
-    os.replace(part, path)
+    with whole_file(path) as half:
+        edf.write(half)
+        digests = {path.name: file_sha256(half)}
     if not site.embedded:
         digests[f"{night_id}.csv"] = write_table(
             out / f"{night_id}.csv", ("onset_s", "duration_s", "event"), rows
@@ -104,17 +103,11 @@ def write_table(path: Path, header: tuple[str, ...], rows: list[tuple]) -> str:
 
 
 def write_text(path: Path, text: str) -> str:
-    """Writes UTF-8 text under a temporary name, renames it, and returns its SHA-256."""
-    data = text.encode()
-    _part(path).write_bytes(data)
-    os.replace(_part(path), path)
-    return hashlib.sha256(data).hexdigest()
+    """Writes UTF-8 text, whole or not at all, and returns its SHA-256."""
+    write_whole(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")

@@ -11,6 +11,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from data_pipeline.whole_files import write_whole
+
 RESEARCH_USE = "Research use only: not a medical device, not for diagnosis or treatment."
 
 
@@ -189,11 +191,8 @@ def evaluate(args) -> int:
             progress=bars(quiet=False),
             only=args.only,
         )
-    text = json.dumps(result, indent=1)
-    temporary = args.out.with_name(f".{args.out.name}.tmp")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(text + "\n")
-    temporary.replace(args.out)
+    write_whole(args.out, json.dumps(result, indent=1) + "\n")
     print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
     if args.only:
         print(f"channels: {', '.join(result['channels'])}")

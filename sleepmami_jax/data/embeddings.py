@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from data_pipeline.shards.manifest import NightEntry
+from data_pipeline.whole_files import whole_file, write_whole
 from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.source import PreparedFolder
 
@@ -98,9 +98,7 @@ def embed_folder(
     elif others:
         raise ValueError(f"{out} holds other files; choose an empty or new folder")
     else:
-        temporary = out / f".{INDEX}.tmp-{uuid4().hex}"
-        temporary.write_text(json.dumps({"weights_sha256": weights_sha256}) + "\n")
-        temporary.replace(index)
+        write_whole(index, json.dumps({"weights_sha256": weights_sha256}) + "\n")
     embedded = EmbeddedFolder(out, prepared)
     for night in nights:
         entry = prepared.manifest.nights[night]
@@ -108,11 +106,10 @@ def embed_folder(
         if not _made_from(path, entry):
             blocks = encode_blocks(encode, night_blocks(prepared, night, slots))
             tokens, ok = (np.concatenate(parts)[: entry.n_epochs] for parts in zip(*blocks, strict=True))
-            temporary = path.with_name(f".{path.name}.tmp-{uuid4().hex}")
             means, present = _modality_means(tokens, ok, modality)
             arrays = {"tokens": tokens.astype(np.float16), "ok": ok, "means": means, "present": present}
-            save_file(arrays, temporary, metadata={"records_sha256": entry.records_sha256})
-            temporary.replace(path)
+            with whole_file(path) as half:
+                save_file(arrays, half, metadata={"records_sha256": entry.records_sha256})
         progress()
     return embedded
 

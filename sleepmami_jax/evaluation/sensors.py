@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
+from data_pipeline.nearest import suggestion
 from data_pipeline.night import Modality
 from sleepmami_jax.data.arrays import Slots
 
@@ -24,11 +24,7 @@ def channels_of(names: Sequence[str], slots: Slots) -> tuple[str, ...]:
     }
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            raise ValueError(
-                f"{name!r} is no channel that this model looks at"
-                + (f"; the nearest is {near[0]!r}" if near else f"; there are {', '.join(known)}")
-            )
+            raise ValueError(f"{name!r} is no channel that this model looks at{suggestion(name, known)}")
     chosen = {slot for name in names for slot in known[name]}
     if not chosen:
         raise ValueError("no channel is named: nothing would be left to look at")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import Event, EventKind
+from data_pipeline.runs import runs
 from sleepmami_jax.evaluation.events import event_metrics
 
 NOMINAL_S = 1.0
@@ -64,6 +65,5 @@ def spindle_seconds(events: Sequence[Event], n_seconds: int) -> np.ndarray:
 
 def spindles_above(probs: np.ndarray, threshold: float) -> list[Event]:
     """Runs of seconds with a probability (S,) at or above the threshold, as spindles."""
-    above = np.concatenate([[False], np.asarray(probs) >= threshold, [False]])
-    starts, ends = np.flatnonzero(~above[:-1] & above[1:]), np.flatnonzero(above[:-1] & ~above[1:])
-    return [Event(EventKind.SPINDLE, float(a), float(b - a)) for a, b in zip(starts, ends, strict=True)]
+    above = runs(np.asarray(probs) >= threshold)
+    return [Event(EventKind.SPINDLE, float(start), float(stop - start)) for start, stop in above]

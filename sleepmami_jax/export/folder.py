@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from data_pipeline.tasks import Task, TaskKind
+from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
 from sleepmami_jax.models.sleepmami import Params, structure
 from sleepmami_jax.run.places import folder_at, in_bucket
@@ -83,19 +83,9 @@ def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
         (path / "config.json").write_text(text)  # has the checksum of the other
         (path / "model.safetensors").write_bytes(weights)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
-        new.mkdir()
-        (new / "model.safetensors").write_bytes(weights)
-        (new / "config.json").write_text(text)
-        if path.exists():
-            path.rename(old)
-        try:
-            new.rename(path)
-        finally:
-            if not path.exists() and old.exists():
-                old.rename(path)
+    with whole_folder(Path(path)) as fresh:
+        (fresh / "model.safetensors").write_bytes(weights)
+        (fresh / "config.json").write_text(text)
 
 
 def load_model(path: str | PathLike[str]) -> ModelFolder:

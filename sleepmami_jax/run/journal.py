@@ -19,6 +19,7 @@ from typing import Any
 
 from etils import epath
 
+from data_pipeline.whole_files import write_whole
 from sleepmami_jax.run.places import in_bucket
 from sleepmami_jax.run.tensorboard import TensorBoard
 
@@ -65,10 +66,8 @@ class Journal:
                 forgotten += 1
             else:
                 kept.append(line)
-        temporary = self._metrics.with_suffix(".tmp")
         with _writing(self._metrics):
-            temporary.write_text("".join(f"{line}\n" for line in kept))
-            temporary.replace(self._metrics)
+            write_whole(self._metrics, "".join(f"{line}\n" for line in kept))
         return forgotten, written
 
     def metrics(self, step: int, values: dict[str, float]) -> None:

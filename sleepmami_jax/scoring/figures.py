@@ -13,10 +13,10 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from data_pipeline.night import APNEAS, EPOCH_S, STAGES, EventKind, Modality, Night
+from data_pipeline.runs import runs
 from data_pipeline.tasks import BREATHING, kind_title
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks.oximetry import valid_spo2
-from sleepmami_jax.tasks.rules import runs
 from sleepmami_jax.tasks.stages import stage_of
 
 WIDTH = 1040

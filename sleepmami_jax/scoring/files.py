@@ -11,6 +11,7 @@ from typing import Any
 import edfio
 import numpy as np
 
+from data_pipeline.flatten import flatten
 from data_pipeline.night import EPOCH_S, STAGES, EventKind, Night
 from data_pipeline.tasks import BREATHING, kind_title
 from sleepmami_jax.scoring.prediction import Scores
@@ -88,23 +89,13 @@ def summary(scores: Scores, night: Night) -> dict[str, Any]:
         "warnings": list(scores.warnings),
         "notes": list(night.notes),
     }
-    flat |= {key: _plain(value) for key, value in scores.statistics.items()}
-    flat |= _flatten(scores.agreement, "agreement")
-    flat |= _flatten(scores.model_card, "model")
-    return flat
+    facts = scores.statistics | flatten({"agreement": scores.agreement, "model": scores.model_card}, "_")
+    return flat | {key: _plain(value) for key, value in facts.items() if value != {}}
 
 
 def summary_json(scores: Scores, night: Night) -> str:
     """`summary` as JSON text."""
     return json.dumps(summary(scores, night), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}_{key}"
-        flat |= _flatten(value, name) if isinstance(value, dict) else {name: _plain(value)}
-    return flat
 
 
 def _plain(value: Any) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import STAGES, Event, Modality, Night
+from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
+from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.scoring import files, report
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.tasks import Room, rooms_of
@@ -28,7 +28,6 @@ from sleepmami_jax.tasks.oximetry import (
     valid_spo2,
 )
 from sleepmami_jax.tasks.room import event_probability, mean_probability
-from sleepmami_jax.tasks.rules import runs
 from sleepmami_jax.tasks.stages import INDEX_SLEEP_MIN, sleep_statistics
 
 ONE_STAGE_SHARE = 0.85
@@ -238,12 +237,8 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
     Raises:
       ValueError: `out` is a file, or holds other things than an earlier score.
     """
-    out = Path(out).absolute()
-    _refuse_foreign(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
+    _refuse_foreign(Path(out))
+    with whole_folder(Path(out)) as fresh:
         texts = {
             "report.html": report.render(scores, night),
             "stages.csv": files.stages_csv(scores),
@@ -253,9 +248,6 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
         for name, text in texts.items():
             (fresh / name).write_text(text, encoding="utf-8", newline="\n")
         files.annotations_edf(scores).write(fresh / "annotations.edf")
-        if out.exists():
-            os.replace(out, Path(scratch) / "earlier")
-        os.replace(fresh, out)
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -15,7 +15,6 @@ Nothing here imports JAX: the process that starts the runs is as light as the ex
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import inspect
@@ -27,6 +26,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.flatten import flatten
+from data_pipeline.nearest import suggestion
 from sleepmami_jax.config import ConfigError, load_file
 
 Factor = str | int | float
@@ -137,7 +138,7 @@ def load_sweep(path: Path) -> Sweep:
         for factor in filter(None, (plot.x, plot.line, *plot.where)):
             if factor not in known:
                 raise ConfigError(
-                    f"{path}: PLOTS: {factor!r} is no factor of any run{_nearest(factor, known)}"
+                    f"{path}: PLOTS: {factor!r} is no factor of any run{suggestion(factor, sorted(known))}"
                 )
     headline = (inspect.getdoc(module) or path.stem).splitlines()[0]
     return Sweep(path, headline, ordered, plots, descriptions)
@@ -150,7 +151,7 @@ def digest(description: Any) -> str:
 
 def difference(now: Any, before: Any) -> str:
     """What differs between two descriptions, in words."""
-    now, before = _flat(now), _flat(before)
+    now, before = flatten(now, lists=True), flatten(before, lists=True)
     changed = [k for k in now.keys() | before.keys() if now.get(k, _ABSENT) != before.get(k, _ABSENT)]
     first = min(changed, key=lambda k: (-k.count("."), k))
     if first.startswith("after."):
@@ -160,25 +161,13 @@ def difference(now: Any, before: Any) -> str:
     return text + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
 
 
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(tree, list):
-        tree = dict(enumerate(tree))
-    if isinstance(tree, dict) and tree:
-        return {
-            k: v
-            for name, child in tree.items()
-            for k, v in _flat(child, f"{path}.{name}".lstrip(".")).items()
-        }
-    return {path: tree}
-
-
 def _ordered(path: Path, runs: dict[str, Run]) -> dict[str, Run]:
     """The runs as listed, but each after its predecessors."""
     for run in runs.values():
         for name in run.after:
             if name not in runs:
                 raise ConfigError(
-                    f"{path}: {run.name!r} comes after {name!r}, which is no run{_nearest(name, runs)}"
+                    f"{path}: {run.name!r} comes after {name!r}, which is no run{suggestion(name, runs)}"
                 )
     sorter = TopologicalSorter({name: run.after for name, run in runs.items()})
     try:
@@ -192,11 +181,6 @@ def _ordered(path: Path, runs: dict[str, Run]) -> dict[str, Run]:
         ordered |= {name: runs[name] for name in ready}
         sorter.done(*ready)
     return ordered
-
-
-def _nearest(name: str, known) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known)) or 'none'}"
 
 
 def _describe(value: Any, where: str) -> Any:

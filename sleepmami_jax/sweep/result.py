@@ -6,7 +6,6 @@ finished), `log.txt`, and what the run itself leaves.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import time
@@ -16,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.lock import open_alone
+from data_pipeline.whole_files import write_whole
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.plan import Factor, Sweep, difference
 
@@ -104,11 +105,10 @@ def alone(home: Path) -> Iterator[None]:
       RuntimeError: another process has it.
     """
     home.mkdir(parents=True, exist_ok=True)
-    with open(home / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RuntimeError(f"{home}: another process is at work here; wait for it, or end it") from error
+    lock = open_alone(home / ".lock")
+    if lock is None:
+        raise RuntimeError(f"{home}: another process is at work here; wait for it, or end it")
+    with lock:
         yield
 
 
@@ -124,6 +124,4 @@ def _number(name: str, measure: str, value: Any) -> float | None:
 
 
 def _write(path: Path, content: Any) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+from data_pipeline.whole_files import write_whole
 from sleepmami_jax.sweep.plan import Factor, Sweep
 from sleepmami_jax.sweep.result import Result
 
@@ -68,14 +69,14 @@ def write_tables(sweep: Sweep, results: Mapping[str, Result], workdir: Path) -> 
         [name, *map(r.factors.get, factors), *map(r.measures.get, measures), r.seconds]
         for name, r in rows.items()
     ]
-    _replace(workdir / "table.csv", _csv(header, lines))
+    write_whole(workdir / "table.csv", _csv(header, lines))
 
     averaged = groups(results)
     columns = _names(g.factors for g in averaged)
     header = [*columns, "n", *(part for m in measures for part in (m, f"{m}_sd"))]
     lines = [[*map(g.factors.get, columns), g.n, *_statistics(g, measures)] for g in averaged]
-    _replace(workdir / "summary.csv", _csv(header, lines))
-    _replace(workdir / "summary.md", _markdown(sweep, results, averaged, columns, measures))
+    write_whole(workdir / "summary.csv", _csv(header, lines))
+    write_whole(workdir / "summary.md", _markdown(sweep, results, averaged, columns, measures))
 
 
 def _markdown(sweep, results, averaged: list[Group], columns, measures) -> str:
@@ -143,9 +144,3 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([header, *(["" if cell is None else cell for cell in row] for row in rows)])
     return text.getvalue()
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, Channel, Event, EventKind
-from sleepmami_jax.tasks.rules import count_in_sleep, runs
+from data_pipeline.runs import runs
+from sleepmami_jax.tasks.rules import count_in_sleep
 
 DROP_PERCENT = 3.0
 """A desaturation falls by at least 3 percentage points (AASM VIII, with hypopnea rule 1A)."""

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import Event
+from data_pipeline.runs import runs
 from data_pipeline.tasks import Task
-from sleepmami_jax.tasks.rules import count_in_sleep, keep_by_duration, merge, per_hour, runs, sleep_minutes
+from sleepmami_jax.tasks.rules import count_in_sleep, keep_by_duration, merge, per_hour, sleep_minutes
 
 Counted = Mapping[str, Sequence[Event]]
 """Name of a task -> its events that count, for the tasks that this night's sensors allow."""

@@ -19,12 +19,6 @@ TOLERANCE_S = 1e-6
 """Slack for times that went through text or floating-point arithmetic."""
 
 
-def runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Half-open index ranges `[start, stop)` of the stretches of True in a (n,) boolean array."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
 def merge(events: Sequence[Event], task: Task, whole_s: float = float("inf")) -> tuple[Event, ...]:
     """Joins events of a task that overlap or lie at most `task.join_s` seconds apart; the result is sorted by onset.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, STAGES, Event
-from sleepmami_jax.tasks.rules import runs, share, sleep_minutes
+from data_pipeline.runs import runs
+from sleepmami_jax.tasks.rules import share, sleep_minutes
 
 EPOCH_MIN = EPOCH_S / 60
 REM = STAGES.index("REM")

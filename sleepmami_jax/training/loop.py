@@ -17,8 +17,10 @@ from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from data_pipeline.flatten import flatten
 from data_pipeline.population.card import population_of
 from data_pipeline.shards.manifest import NightEntry
+from data_pipeline.whole_files import write_whole
 from sleepmami_jax.config import ConfigError, Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
@@ -193,8 +195,8 @@ def _claim(workdir: epath.Path, experiment: Experiment, start: ModelFolder | Non
         _write_whole(path, text)
     multihost_utils.sync_global_devices("configuration")
     blank = Experiment(experiment.name, type(experiment.objective)())
-    defaults = _flat(json.loads(json.dumps(to_dict(blank))))
-    ours, theirs = _flat(json.loads(text)), defaults | _flat(json.loads(path.read_text()))
+    defaults = flatten(json.loads(json.dumps(to_dict(blank))))
+    ours, theirs = flatten(json.loads(text)), defaults | flatten(json.loads(path.read_text()))
     changed = sorted(
         k
         for k in ours.keys() | theirs.keys()
@@ -217,19 +219,7 @@ def _write_whole(path: epath.Path, text: str) -> None:
     if in_bucket(path):  # where nothing is seen before it is whole
         path.write_text(text)
         return
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
-def _flat(tree, path="") -> dict:
-    if isinstance(tree, dict):
-        return {
-            k: v
-            for name, child in tree.items()
-            for k, v in _flat(child, f"{path}.{name}".lstrip(".")).items()
-        }
-    return {path: tree}
+    write_whole(Path(path), text)
 
 
 def _record(experiment, phase, mesh, workdir, journal: Journal, bar, state, done: _Step) -> None:

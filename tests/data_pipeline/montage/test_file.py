@@ -81,15 +81,15 @@ def test_linked_mastoids_and_the_second_of_a_label(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slots: {THORX: chest}", "'THORX'; the nearest is 'THORAX'"),
-        ("slotz: {}", "the nearest is 'slots'"),
+        ("slots: {THORX: chest}", "'THORX'; did you mean 'THORAX'"),
+        ("slotz: {}", "did you mean 'slots'"),
         ("slots: {C3: {terms: {C3: one}}}", "weight of 'C3' must be a number"),
         ("slots: {C3: {terms: {C3: 0}}}", "weight of 'C3' must be a number"),
         ("slots: {C3: {terms: {}}}", "terms must be"),
         ("slots: {C3: []}", "empty list"),
-        ("slots: {C3: {terms: {C3: 1}, unit: uVolt}}", "unknown unit; the nearest is 'uV'"),
+        ("slots: {C3: {terms: {C3: 1}, unit: uVolt}}", "unknown unit; did you mean 'uV'"),
         ("slots: {C3: {terms: {C3: 1}, polarity: down}}", "polarity must be"),
-        ("slots: {C3: {terms: {C3: 1}, unitt: uV}}", "the nearest is 'unit'"),
+        ("slots: {C3: {terms: {C3: 1}, unitt: uV}}", "did you mean 'unit'"),
         ("slots: {C3: a, C3: b}", "'C3' is there twice"),
         ("reference: ears", "reference must be"),
         ("- a", "expected `name: value`"),
@@ -111,7 +111,7 @@ def test_a_bomb_of_aliases_is_refused_at_once(tmp_path):
 
 
 def test_a_label_that_the_recording_lacks_is_refused_with_the_nearest(tmp_path):
-    with pytest.raises(RecordingError, match=r"fills LEG_R with 'Leg/R'.*the nearest is 'LEG R2'"):
+    with pytest.raises(RecordingError, match=r"fills LEG_R with 'Leg/R'.*did you mean 'LEG R2'"):
         chosen(tmp_path, "slots: {LEG_R: Leg/R}", "C3", "LEG R2")
     with pytest.raises(RecordingError, match="all of one rate"):
         chosen(tmp_path, "slots: {C3: EEG}", "EEG", rate_hz=10)

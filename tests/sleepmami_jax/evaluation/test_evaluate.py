@@ -321,9 +321,7 @@ def test_names_of_channels(scorer):
     assert channels_of(list(SLOTS), scorer.slots) == tuple(
         s for names in scorer.slots.values() for s in names
     )
-    with pytest.raises(
-        ValueError, match="'spo' is no channel that this model looks at; the nearest is 'SPO2'"
-    ):
+    with pytest.raises(ValueError, match="'spo' is no channel that this model looks at; did you mean 'SPO2'"):
         channels_of(["C4", "spo"], scorer.slots)
     with pytest.raises(ValueError, match="'O2' is no channel that this model looks at"):
         channels_of(["O2"], scorer.slots)  # one of the six of SLOTS, but this model has two

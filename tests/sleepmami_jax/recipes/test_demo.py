@@ -89,7 +89,7 @@ def test_scoring_follows_a_montage_file(demo, tmp_path, capsys):
     assert "SPO2" in json.loads((tmp_path / "a" / "summary.json").read_text())["missing_modalities"]
     montage.write_text("slots: {SPO: ~}")
     assert sleepmami(*command, "--montage", montage) == 1
-    assert "the nearest is 'SPO2'" in capsys.readouterr().err
+    assert "did you mean 'SPO2'" in capsys.readouterr().err
 
 
 def test_a_test_set_of_its_own_is_evaluated_without_baselines(demo, tmp_path):

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 
 from data_pipeline.tasks import BREATHING
 from sleepmami_jax.tasks.breathing import breathing_rules
-from sleepmami_jax.tasks.rules import count_in_sleep, keep_by_duration, merge, runs
+from sleepmami_jax.tasks.rules import count_in_sleep, keep_by_duration, merge
 from tests.support.events import APNEA, CENTRAL, HYPOPNEA, N1, OBSTRUCTIVE, Event, W, hypopnea, spans
-
-
-def test_runs_at_both_edges():
-    assert runs(np.array([1, 1, 0, 1, 0, 0, 1], bool)) == [(0, 2), (3, 4), (6, 7)]
-    assert (
-        runs(np.zeros(3, bool)) == [] and runs(np.ones(3, bool)) == [(0, 3)] and runs(np.zeros(0, bool)) == []
-    )
 
 
 def test_merge_joins_a_gap_of_three_seconds_and_no_more():

@@ -1,0 +1,62 @@
+"""Files and folders that appear whole or not at all: whoever reads them never meets half of one.
+
+Each is written under a hidden name beside its place, brought to the disk, and then renamed. A process that is killed
+leaves such a name behind; it ends in `HALF`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+HALF = ".half"
+"""What ends the name of a file that is still being written."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name to write a file under; the file is at `path` once the block has ended without an error, else nowhere."""
+    half = path.with_name(f".{path.name}.{uuid4().hex}{HALF}")  # several processes may write the same file
+    try:
+        yield half
+        with half.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without the bytes
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file in one piece; text as UTF-8, line ends as they are.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_whole(Path(folder) / "a.txt", "N2")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['a.txt']
+    """
+    with whole_file(path) as half:
+        half.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which replaces `path` and all that is in it once the block has ended without error."""
+    path = Path(path).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=HALF, dir=path.parent) as scratch:
+        fresh, earlier = Path(scratch) / "fresh", Path(scratch) / "earlier"
+        fresh.mkdir()
+        yield fresh
+        if path.exists():
+            path.rename(earlier)
+        try:
+            fresh.rename(path)
+        except OSError:
+            if earlier.exists():
+                earlier.rename(path)
+            raise

@@ -1,0 +1,35 @@
+from data_pipeline.lock import open_alone
+
+
+def test_one_process_at_a_time(tmp_path):
+    path = tmp_path / ".lock"
+    with open_alone(path):
+        assert open_alone(path) is None
+    with open_alone(path) as file:
+        assert file is not None
+
+
+def test_what_was_written_stays(tmp_path):
+    path = tmp_path / "journal"
+    for word in (b"one", b"two"):
+        with open_alone(path) as file:
+            file.write(word)
+    assert path.read_bytes() == b"onetwo"
+
+
+def test_a_file_that_was_removed_as_we_came_is_not_what_is_locked(tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    first = open_alone(path)
+    real, tries = type(path).open, []
+
+    def open_late(self, *args):
+        file = real(self, *args)
+        tries.append(file)
+        if len(tries) == 1:  # the run before us ends between our opening and our locking
+            path.unlink()
+            first.close()
+        return file
+
+    monkeypatch.setattr(type(path), "open", open_late)
+    with open_alone(path) as file:
+        assert file is tries[1] and tries[0].closed and path.exists()
