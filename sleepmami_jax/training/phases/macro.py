@@ -12,9 +12,9 @@ from flax import nnx
 from data_pipeline.night import Demographics, Modality
 from sleepmami_jax.config import Experiment, MacroPretraining
 from sleepmami_jax.data.arrays import demographics_arrays
-from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder
+from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means

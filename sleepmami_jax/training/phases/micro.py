@@ -9,8 +9,9 @@ from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
 from sleepmami_jax.data.arrays import blank_arrays, with_present
-from sleepmami_jax.data.batches import Batches, epoch_batches
+from sleepmami_jax.data.batches import epoch_batches
 from sleepmami_jax.data.frozen import model_slots
+from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import PLAIN

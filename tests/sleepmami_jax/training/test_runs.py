@@ -22,7 +22,7 @@ from sleepmami_jax.config import (
     MicroPretraining,
     OptimizerConfig,
 )
-from sleepmami_jax.data.batches import open_nights
+from sleepmami_jax.data.order import open_nights
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.run.checkpoint import Checkpoints
 from sleepmami_jax.run.journal import Journal
