@@ -70,7 +70,7 @@ def normalise(
       ValueError: an IQR that is not positive: the channel never moves, and `ChannelEntry.normalisable` says
         so.
     """
-    return Normaliser.of(modality, median, iqr, scale, offset)(samples, out)
+    return Normaliser.fit(modality, median, iqr, scale, offset)(samples, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Normaliser:
     highest: np.ndarray | None
 
     @classmethod
-    def of(
+    def fit(
         cls,
         modality: Modality,
         median: float | np.ndarray | None,
@@ -177,8 +177,8 @@ def plan_of(epoch: Epoch, channels: Sequence[ChannelEntry], slots: Slots) -> Pla
     for stored in epoch.signals:
         kept = [i for i, slot in enumerate(stored.slots) if slot in wanted]
         if kept:
-            found = [wanted[stored.slots[i]] for i in kept]
-            plan.append(_wanted(stored.modality, kept, found, stored.scale[kept], stored.offset[kept]))
+            entries = [wanted[stored.slots[i]] for i in kept]
+            plan.append(_wanted(stored.modality, kept, entries, stored.scale[kept], stored.offset[kept]))
         else:
             plan.append(None)
     return tuple(plan)
@@ -282,17 +282,19 @@ def epoch_bytes(slots: Slots) -> int:
 def _wanted(
     modality: Modality,
     rows: list[int],
-    found: list[tuple[int, ChannelEntry]],
+    entries: list[tuple[int, ChannelEntry]],
     scale: np.ndarray | float = 1.0,
     offset: np.ndarray | float = 0.0,
 ) -> _Wanted:
-    """`found` as in `usable_channels`, for each of `rows`; `scale` and `offset` are (rows,), as stored."""
+    """`entries` as in `usable_channels`, for each of `rows`; `scale` and `offset` are (rows,), as stored."""
     median, iqr = (
-        None if modality is Modality.SPO2 else np.array([[getattr(entry, name)] for _, entry in found])
+        None if modality is Modality.SPO2 else np.array([[getattr(entry, name)] for _, entry in entries])
         for name in ("median", "iqr")
     )
-    normaliser = Normaliser.of(modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1)))
-    return _Wanted(modality, _as_slice(rows), _as_slice([place for place, _ in found]), normaliser)
+    normaliser = Normaliser.fit(
+        modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1))
+    )
+    return _Wanted(modality, _as_slice(rows), _as_slice([place for place, _ in entries]), normaliser)
 
 
 def _fill(

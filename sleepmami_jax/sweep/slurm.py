@@ -153,15 +153,15 @@ class Slurm:
 
     def _submitted_earlier(self, queue: Mapping[Task, tuple[str, str]]) -> dict[str, Task]:
         """Runs that are in the queue, put there by a process that did not live to see them end."""
-        found: dict[str, Task] = {}
+        earlier: dict[str, Task] = {}
         for name in {name for name, _ in queue}:
             script = self._folder / f"{name}.sh"
             if script.is_file():
                 for index, run in re.findall(r"^(\d+)\) # (\S+)$", script.read_text(), re.MULTILINE):
                     _, state = queue.get((name, int(index)), ("", "COMPLETED"))
                     if state not in _ENDED:
-                        found[run] = name, int(index)
-        return found
+                        earlier[run] = name, int(index)
+        return earlier
 
     def _in_queue(self) -> list[str]:
         """Ids of running tasks that have not ended."""

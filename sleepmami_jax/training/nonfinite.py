@@ -132,9 +132,9 @@ def _unsound_rows(is_sound: Callable[[np.ndarray], bool], n: int) -> list[int]:
         for half in np.array_split(rows, 2):
             yield from search(half)
 
-    found = []
+    rows = []
     for row in search(np.arange(n)):
-        found.append(row)
-        if len(found) == SHOWN:
+        rows.append(row)
+        if len(rows) == SHOWN:
             break
-    return found
+    return rows

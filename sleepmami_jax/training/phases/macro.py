@@ -102,8 +102,8 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
         vectors = in_parts(encode, experiment.accumulate, keys, means, present)  # (parts, n, 2, Dm)
         vectors = vectors.reshape(len(keys), 2, -1).swapaxes(0, 1)
         z = unit(project(standardise(vectors, axes)))
-        contrast, found = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
-        return contrast + balance, {"contrast": contrast, "view_accuracy": found, **metrics}
+        contrast, accuracy = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
+        return contrast + balance, {"contrast": contrast, "view_accuracy": accuracy, **metrics}
 
     return loss
 

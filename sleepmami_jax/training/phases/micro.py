@@ -89,11 +89,11 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
             total, metrics["spectral"] = total + config.spectral_weight * spectral, spectral
         if config.contrast_weight:
             z, present = objective.projection(tokens)
-            loss, found = contrast(
+            loss, accuracy = contrast(
                 z, present, objective.projection.log_scale[...], axes, config.contrast_keys
             )
             total += config.contrast_weight * loss
-            metrics |= {"contrast": loss, "contrast_accuracy": found}
+            metrics |= {"contrast": loss, "contrast_accuracy": accuracy}
         return total, metrics
 
     return loss
