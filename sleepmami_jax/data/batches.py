@@ -26,76 +26,37 @@ from sleepmami_jax.data.order import Batches, first_nights, in_random_order, win
 from sleepmami_jax.data.source import PreparedFolder, chosen_epochs, chosen_nights
 
 
-def epoch_batches(
+def signal_batches(
     data: DataConfig,
     slots: Slots = SLOTS,
     *,
+    epochs: int | None = None,
     global_batch: int,
     seed: int,
     rows: Sequence[int] | None = None,
+    tasks: Sequence[Task] = (),
 ) -> Batches:
-    """Batches of single epochs in random order, each once a pass over its folder, without end.
+    """Batches of single epochs in random order, each once a pass over its folder; or of windows of a night.
 
     Args:
       data: what to read; folders are drawn from in proportion to their weights.
       slots: which channels, and their order on the C axis of their modality.
-      global_batch: epochs in a batch of all processes together.
+      epochs: the length E of a window, whose start is drawn as `order.window_starts` says; None for single epochs.
+      global_batch: epochs or windows in a batch of all processes together.
       seed: decides the order.
       rows: those of each batch that this process reads, ascending; None is all of them.
+      tasks: those of events whose seconds are labelled.
 
     Returns:
-      An iterator of dictionaries with B = len(rows): per modality `signal (B, C, 30 * rate)` float32, `usable (B, C,
-      30)` bool, `present (B, C)` bool; `stage (B,)` int32; `seconds` of `(B, 30)` int8; `night (B,)` int32, index
-      into `order.open_nights`; `epoch (B,)` int32.
+      An iterator of dictionaries with B = len(rows). Of single epochs: per modality `signal (B, C, 30 * rate)`
+      float32, `usable (B, C, 30)` bool, `present (B, C)` bool; `stage (B,)` int32; `seconds` of `(B, 30)` int8. Of
+      windows: what `sleepmami_jax.data.arrays` describes with a leading B. Of both: `night (B,)` int32, index into
+      `order.open_nights`; `epoch (B,)` int32, a window's first.
 
     Raises:
       ValueError: a manifest is missing, or nothing in a folder is left to read. While iterating: a shard is missing
         or damaged.
     """
-
-    def elements(night: int, chosen: np.ndarray, n_epochs: int) -> np.ndarray:
-        return np.stack(np.broadcast_arrays(night, chosen), -1)
-
-    return _batches(data, slots, elements, None, global_batch, seed, rows)
-
-
-def window_batches(
-    data: DataConfig,
-    slots: Slots = SLOTS,
-    *,
-    epochs: int,
-    global_batch: int,
-    seed: int,
-    rows: Sequence[int] | None = None,
-    tasks: Sequence[Task] = (),
-) -> Batches:
-    """Batches of windows of consecutive epochs, without end, as `order.window_starts` draws them.
-
-    Arguments and errors as in `epoch_batches`; `epochs` is the length E of a window, `tasks` those of events whose
-    seconds are labelled.
-
-    Returns:
-      An iterator of dictionaries: what `sleepmami_jax.data.arrays` describes with a leading B, and `night
-      (B,)`, `epoch (B,)` int32, the window's first epoch.
-    """
-
-    def elements(night: int, chosen: np.ndarray, n_epochs: int) -> np.ndarray:
-        return window_starts(night, n_epochs, epochs)
-
-    return _batches(data, slots, elements, epochs, global_batch, seed, rows, tasks)
-
-
-def _batches(
-    data: DataConfig,
-    slots: Slots,
-    elements_of: Callable[[int, np.ndarray, int], np.ndarray],
-    epochs: int | None,
-    global_batch: int,
-    seed: int,
-    rows: Sequence[int] | None,
-    tasks: Sequence[Task] = (),
-) -> Batches:
-    """`elements_of(night, its usable epochs, n_epochs)` gives a night's elements for `order.in_random_order`."""
     folders, elements = [PreparedFolder.open(source.folder) for source in data.shards], []
     for folder in folders:
         try:
@@ -103,7 +64,9 @@ def _batches(
         except ValueError as error:
             raise ValueError(f"{folder.folder}: {error}") from error
         listed = [
-            elements_of(night, usable, folder.manifest.nights[night].n_epochs)
+            np.stack(np.broadcast_arrays(night, usable), -1)
+            if epochs is None
+            else window_starts(night, folder.manifest.nights[night].n_epochs, epochs)
             for night, usable in chosen_epochs(folder.manifest, nights, slots)
         ]
         if not listed:

@@ -35,7 +35,7 @@ def embedded_nights(
     Args:
       folders: of `data.shards`, in their order.
       length: E of every night; longer ones are cut, shorter ones padded.
-      global_batch, seed, rows: as in `data.batches.epoch_batches`.
+      global_batch, seed, rows: as in `data.batches.signal_batches`.
 
     Returns:
       batches of `means` (N, E, M, D) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32

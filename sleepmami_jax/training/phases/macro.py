@@ -114,7 +114,7 @@ def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.
     A block never spans two nights, so that what the mixture of experts drops does not depend on the devices.
 
     Args:
-      batch: of `window_batches`, (N, E, ...).
+      batch: of `signal_batches`, (N, E, ...).
 
     Returns:
       The mean token of each modality (N, E, M, D) float32 and which are there (N, E, M), and the router's statistics:

@@ -10,14 +10,13 @@ import pytest
 from data_pipeline.night import SLOTS, Demographics, Modality
 from data_pipeline.prepare.run import prepare
 from sleepmami_jax.data.arrays import (
+    Normaliser,
     bucket_length,
     demographics_arrays,
-    night_arrays,
     night_signals,
-    normalise,
 )
 from sleepmami_jax.data.source import PreparedFolder
-from tests.support.batches import SMALL, assert_same
+from tests.support.batches import SMALL, assert_same, night_arrays
 from tests.support.nights import random_night
 
 
@@ -95,18 +94,19 @@ def test_a_channel_that_is_absent_or_mostly_bad_or_never_moves_is_masked():
     assert night_arrays(replace(night, channels=(more,)))["EEG"]["present"][0, 2]
 
 
-def test_normalise():
+def test_samples_as_they_are_and_as_stored_come_to_the_same_scale():
     x = np.array([10.0, 14.0, 1e6, -1e6], np.float32)
-    np.testing.assert_allclose(normalise(x, Modality.ECG, 10.0, 2.698), [0, 2, 20, -20], rtol=1e-6)
+    np.testing.assert_allclose(Normaliser.fit(Modality.ECG, 10.0, 2.698)(x), [0, 2, 20, -20], rtol=1e-6)
     stored = np.array([0, 8, -3], np.int16)
     np.testing.assert_allclose(
-        normalise(stored, Modality.EEG, 3.0, 1.5, scale=0.5, offset=2.0),
-        normalise(stored * np.float32(0.5) + np.float32(2), Modality.EEG, 3.0, 1.5),
+        Normaliser.fit(Modality.EEG, 3.0, 1.5, 0.5, 2.0)(stored),
+        Normaliser.fit(Modality.EEG, 3.0, 1.5)(stored * np.float32(0.5) + np.float32(2)),
         rtol=1e-6,
     )
-    np.testing.assert_allclose(normalise(np.array([95.0, 80, 0]), Modality.SPO2, None, None), [0, -3, -10])
+    saturation = Normaliser.fit(Modality.SPO2, None, None)(np.array([95.0, 80, 0]))
+    np.testing.assert_allclose(saturation, [0, -3, -10])
     with pytest.raises(ValueError, match=r"EMG with median 0\.0 and IQR 0\.0 has no scale"):
-        normalise(x, Modality.EMG, 0.0, 0.0)
+        Normaliser.fit(Modality.EMG, 0.0, 0.0)
 
 
 def test_demographics_and_buckets():

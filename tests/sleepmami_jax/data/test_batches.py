@@ -4,13 +4,13 @@ import numpy as np
 
 from data_pipeline.night import SLOTS, Modality
 from data_pipeline.shards.manifest import read_manifest
-from sleepmami_jax.data.batches import epoch_batches, window_batches
+from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder
 from tests.support.batches import SMALL, assert_same, data_of, places, take
 
 
 def test_an_epoch_batch_holds_what_the_folder_holds(shards):
-    batch = next(it := epoch_batches(data_of(shards), SLOTS, global_batch=6, seed=0))
+    batch = next(it := signal_batches(data_of(shards), SLOTS, global_batch=6, seed=0))
     it.close()
     folder = PreparedFolder.open(shards)
     assert batch["EEG"]["signal"].shape == (6, 6, 3840) and batch["RESP"]["usable"].shape == (6, 4, 30)
@@ -26,7 +26,7 @@ def test_an_epoch_batch_holds_what_the_folder_holds(shards):
 def test_windows_are_consecutive_cover_the_night_and_move_between_passes(shards):
     nights = read_manifest(shards).nights
     per_pass = sum(-(-night.n_epochs // 4) for night in nights)
-    batches = take(window_batches(data_of(shards), SMALL, epochs=4, global_batch=1, seed=1), per_pass * 6)
+    batches = take(signal_batches(data_of(shards), SMALL, epochs=4, global_batch=1, seed=1), per_pass * 6)
     seen = [[places(b)[0] for b in batches[k * per_pass : (k + 1) * per_pass]] for k in range(6)]
     for one_pass in seen:
         assert sorted(n for n, _ in one_pass) == [0, 0, 1, 1, 2, 3, 3, 4, 4]
@@ -45,7 +45,7 @@ def add_batch_axis(value):
 
 
 def test_a_night_shorter_than_the_window_is_padded(shards):
-    for batch in take(window_batches(data_of(shards), SMALL, epochs=7, global_batch=5, seed=1), 1):
+    for batch in take(signal_batches(data_of(shards), SMALL, epochs=7, global_batch=5, seed=1), 1):
         lengths = [read_manifest(shards).nights[night].n_epochs for night, _ in places(batch)]
         assert batch["epoch_mask"].sum(-1).tolist() == lengths and sorted(lengths) == [4, 5, 5, 6, 6]
         assert (batch["stage"][~batch["epoch_mask"]] == -1).all()

@@ -8,7 +8,7 @@ import pytest
 
 from data_pipeline.night import Modality
 from data_pipeline.prepare.run import PrepareConfig, prepare
-from sleepmami_jax.data.batches import epoch_batches
+from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder
 from tests.support.batches import SMALL, assert_same, data_of, places, take
 from tests.support.nights import load_random_night, random_night, write_recordings
@@ -34,7 +34,7 @@ def test_only_the_split_and_what_was_scored_and_usable_is_read(tmp_path):
     eeg = {Modality.EEG: ("C3",)}
 
     def one_pass(n, **options):
-        iterator = epoch_batches(data_of(tmp_path / "out", **options), eeg, global_batch=1, seed=0)
+        iterator = signal_batches(data_of(tmp_path / "out", **options), eeg, global_batch=1, seed=0)
         return sorted(places(batch)[0] for batch in take(iterator, n))
 
     assert one_pass(14) == [(n, e) for n in (0, 1, 2) for e in range(6 if n < 2 else 2)]
@@ -43,10 +43,10 @@ def test_only_the_split_and_what_was_scored_and_usable_is_read(tmp_path):
     assert one_pass(6, split="val") == [(3, e) for e in range(6)]
     assert {n for n, _ in one_pass(8, scored=True)} == {0, 2}
     with pytest.raises(ValueError, match=r"out: no night of split 'test' among 4 prepared nights"):
-        epoch_batches(data_of(tmp_path / "out", split="test"), SMALL, global_batch=1, seed=0)
+        signal_batches(data_of(tmp_path / "out", split="test"), SMALL, global_batch=1, seed=0)
     nothing = {Modality.EEG: ("O1",)}
     with pytest.raises(ValueError, match="out: no epoch with a usable channel in 3 nights of split train"):
-        epoch_batches(data_of(tmp_path / "out"), nothing, global_batch=1, seed=0)
+        signal_batches(data_of(tmp_path / "out"), nothing, global_batch=1, seed=0)
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
@@ -61,7 +61,7 @@ def test_a_missing_or_damaged_shard_is_named(tmp_path, damage):
     if damage == "flipped":
         shard.write_bytes(content[:250_000] + b"\7\7\7\7" + content[250_004:])
     with pytest.raises(ValueError, match=r"n1.array_record.*sleepmami verify"):
-        take(epoch_batches(data_of(out), SMALL, global_batch=5, seed=0), 1)
+        take(signal_batches(data_of(out), SMALL, global_batch=5, seed=0), 1)
 
 
 def test_the_events_of_a_night_come_back_whole(shards):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.night import SLOTS, Modality
-from sleepmami_jax.data.batches import window_batches
+from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.embeddings import embed_folder
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.data.token_batches import embedded_nights, embedded_windows
@@ -32,7 +32,7 @@ def embedded(shards, tmp_path_factory):
 def test_windows_of_tokens_are_windows_of_signals(shards, embedded, epochs):
     data, options = data_of(shards, shards), {"global_batch": 4, "seed": 3}
     tokens = take(embedded_windows([embedded, embedded], data, epochs, **options), 8)
-    signals = take(window_batches(data, epochs=epochs, **options), 8)
+    signals = take(signal_batches(data, epochs=epochs, **options), 8)
     assert any((batch["epoch"] > 0).any() for batch in tokens)
     for ours, theirs in zip(tokens, signals, strict=True):
         assert places(ours) == places(theirs)
