@@ -122,13 +122,16 @@ class Batches:
         return batch
 
     def get_state(self) -> dict[str, int]:
+        """The position in the data, for `set_state` of any process."""
         return {"global_next_index": self._next_index}
 
     def set_state(self, state: dict[str, int]) -> None:
+        """Go on from there."""
         self.close()
         self._next_index = state["global_next_index"]
 
     def close(self) -> None:
+        """No more is read ahead; the next batch begins to again."""
         if self._iterator is not None:
             self._iterator.close()
         self._iterator = None

@@ -183,7 +183,7 @@ def step_bias(rng: np.random.Generator | None, channels: int) -> np.ndarray:
     return dt + np.log(-np.expm1(-dt))
 
 
-def read_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax.Array) -> jax.Array:
+def run_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax.Array) -> jax.Array:
     """The sum of what two directions make of `parts`, each (B, L, ...): one reads from sleep onset, one from the end.
 
     Without `backward` it is what `forward` makes of them.
@@ -193,8 +193,8 @@ def read_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax
     # Both directions as one batch: half the kernels to compile and to start.
     graph, there = nnx.split(forward)
     both = jax.tree.map(lambda *v: jnp.stack(v), there, nnx.state(backward))
-    read = jax.vmap(lambda state, *parts: nnx.merge(graph, state)(*parts))
-    y = read(both, *(jnp.stack([v, jnp.flip(v, 1)]) for v in parts))
+    run = jax.vmap(lambda state, *parts: nnx.merge(graph, state)(*parts))
+    y = run(both, *(jnp.stack([v, jnp.flip(v, 1)]) for v in parts))
     return y[0] + jnp.flip(y[1], 1)
 
 
@@ -214,7 +214,7 @@ class Direction(nnx.Module):
 
     def __call__(self, *parts):  # z (B, L, inner), xbc (B, L, inner + 2N), dt (B, L, H), ok (B, L)
         """(B, L, inner)."""
-        return self._read(self._before(parts), parts)[1]
+        return self._scan(self._before(parts), parts)[1]
 
     def in_groups(self, *parts, from_end: bool):
         """The same of a long sequence, group by group, so that most of what is made on the way stays in a cache; with
@@ -227,23 +227,23 @@ class Direction(nnx.Module):
             v = jnp.pad(v, [(0, 0), (0, groups * size - length)] + [(0, 0)] * (v.ndim - 2))
             return jnp.moveaxis(v.reshape(batch, groups, size, *v.shape[2:]), 1, 0)
 
-        def read(before, group):
+        def scan(before, group):
             if not from_end:
-                return self._read(before, group)
-            after, y = self._read(before, tuple(jnp.flip(v, 1) for v in group))
+                return self._scan(before, group)
+            after, y = self._scan(before, tuple(jnp.flip(v, 1) for v in group))
             return after, jnp.flip(y, 1)
 
-        _, y = jax.lax.scan(read, self._before(parts), tuple(map(split, parts)), reverse=from_end)
+        _, y = jax.lax.scan(scan, self._before(parts), tuple(map(split, parts)), reverse=from_end)
         return jnp.moveaxis(y, 0, 1).reshape(batch, groups * size, -1)[:, :length]
 
     def _before(self, parts):
-        """The state, and the last inputs of the convolution, before anything was read."""
+        """The state, and the last inputs of the convolution, before the first step."""
         xbc = parts[1]
         batch, _, channels = xbc.shape
         state = _zeros(xbc, (batch, self.state, self.heads, self.inner // self.heads))
         return state, _zeros(xbc, (batch, CONV_WIDTH - 1, channels)).astype(xbc.dtype)
 
-    def _read(self, before, parts):
+    def _scan(self, before, parts):
         """What `_before` gives -> the same after these parts, and (B, L, inner)."""
         (state, last), (z, xbc, dt, ok) = before, parts
         b, length, _ = z.shape
@@ -284,7 +284,7 @@ class BidirectionalSSD(nnx.Module):
         h = self.in_proj(self.norm(x).reshape(b * length, dim)).reshape(b, length, -1)
         parts = (*jnp.split(h, self.split, axis=-1), ok)
         if length <= AT_ONCE:
-            y = read_both_ways(self.forward, self.backward, *parts)
+            y = run_both_ways(self.forward, self.backward, *parts)
         else:
             y = self.forward.in_groups(*parts, from_end=False)
             if self.backward is not None:
