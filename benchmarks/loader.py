@@ -4,7 +4,7 @@
 
 The nights are those of `prepare_night.py`, prepared. Three readers take random epochs of all 14 channels:
 
-- shards: `epoch_batches` as training uses it, float32, normalised, masks and labels included, checksums verified;
+- shards: `signal_batches` as training uses it, float32, normalised, masks and labels included, checksums verified;
 - raw: the same samples as plain int16 in one `numpy.memmap`, read in two threads and left as int16; and in one;
 - HDF5: every channel at 128 Hz as float16, gzip, in chunks of 5 minutes, as SleepFM stores its nights; one
   process, since h5py holds a lock while it reads. Needs h5py (`pip install h5py`).
@@ -31,7 +31,7 @@ from prepare_night import machine, spread, write_night
 from data_pipeline.night import EPOCH_S, RATE_HZ
 from data_pipeline.prepare.run import PrepareConfig, prepare
 from sleepmami_jax.config import DataConfig, DataSource
-from sleepmami_jax.data.batches import epoch_batches
+from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder
 
 BATCH, NIGHTS, THREADS = 64, 2, 2
@@ -62,7 +62,7 @@ def write_baselines(folder: PreparedFolder, raw: Path, hdf5: Path) -> np.ndarray
 
 def shards(folder: Path) -> Callable[[int], None]:
     data = DataConfig(shards=(DataSource(str(folder)),))
-    batches = epoch_batches(data, global_batch=BATCH, seed=0)
+    batches = signal_batches(data, global_batch=BATCH, seed=0)
     for _ in range(4):  # what was read ahead must not be counted
         next(batches)
 

@@ -50,6 +50,22 @@ def torch_ssd(x, dt, a, b, c):
     return (within + across).permute(0, 2, 3, 1, 4).reshape(batch, length, heads, p)
 
 
+def ssd_sequential(x, dt, a, b, c):
+    """The recurrence step by step in JAX; arguments as `models.ssd.ssd`, without the chunk."""
+    import jax
+    import jax.numpy as jnp
+
+    def step(state, this):  # (B, H, N, P)
+        x_t, dt_t, b_t, c_t = this
+        decay = jnp.exp(dt_t * a)[..., None, None]
+        state = decay * state + jnp.einsum("bn,bhp,bh->bhnp", b_t, x_t, dt_t)
+        return state, jnp.einsum("bn,bhnp->bhp", c_t, state)
+
+    first = jnp.zeros((x.shape[0], x.shape[2], b.shape[-1], x.shape[3]), x.dtype)
+    _, y = jax.lax.scan(step, first, jax.tree.map(lambda v: jnp.moveaxis(v, 1, 0), (x, dt, b, c)))
+    return jnp.moveaxis(y, 0, 1)
+
+
 def keep_heap() -> None:
     """glibc keeps freed memory instead of giving it back and faulting it in again at every step; elsewhere nothing."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -87,7 +103,7 @@ def stepper(name: str, batch: int, length: int):
     import jax.numpy as jnp
 
     from sleepmami_jax.models.selective import selective_scan
-    from sleepmami_jax.models.ssd import ssd, ssd_sequential
+    from sleepmami_jax.models.ssd import ssd
 
     scan = {
         "ssd": lambda *v: ssd(*v, CHUNK),

@@ -21,6 +21,7 @@ from sleepmami_jax.config import MeshConfig
 from sleepmami_jax.costs.compile import compile_ahead
 from sleepmami_jax.costs.sizes import size
 from sleepmami_jax.sweep import Plot, Run
+from sleepmami_jax.training.step import lower
 
 CHIPS = {"v5e:4x4": 16, "v5p:4x4x4": 64, "v5e:16x16": 256}
 EPOCHS = {"base": 2048, "large": 1024, "xl": 512}  # of a chip, in parts of:
@@ -37,7 +38,7 @@ def needs(sweep: Path, name: str, topology: str, mesh: str) -> dict[str, float]:
     objective = replace(config.objective, batch=CHIPS[topology] * EPOCHS[name])
     parts = EPOCHS[name] // PART[name]
     config = replace(config, model=size(name), objective=objective, accumulate=parts, mesh=MESHES[mesh])
-    chip = compile_ahead(config, topology)
+    chip = compile_ahead(config, topology, lower)
     sent = {kind: found["sent_bytes"] / 1e6 for kind, found in chip.collectives.items()}
     return {
         "hbm_share": (chip.arguments_bytes + chip.temporary_bytes) / chip.hbm_bytes,

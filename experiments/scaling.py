@@ -35,7 +35,7 @@ def grow(sweep: Path, devices: int, mesh: str) -> dict[str, float]:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
     from sleepmami_jax.costs.collectives import collectives
-    from sleepmami_jax.costs.compile import lower
+    from sleepmami_jax.training.step import lower
 
     config = micro_tiny.get_config()
     config = replace(

@@ -69,7 +69,7 @@ def collectives(program: str, devices: int) -> list[Collective]:
     Args:
       devices: of the mesh; all of them take part in an operation that names no groups.
     """
-    found, calls, bounds, chains, entry = [], defaultdict(list), {}, set(), ""
+    operations, calls, bounds, chains, entry = [], defaultdict(list), {}, set(), ""
     name, constants = "", {}
     for line in program.splitlines():
         if match := _COMPUTATION.match(line):
@@ -87,9 +87,9 @@ def collectives(program: str, devices: int) -> list[Collective]:
             chains |= {chain[1]} if chain else set()
             sizes = _sizes(match[1], asynchronous=match[3] is not None and match[2] != "all-reduce")
             if (group := _group(line, devices)) > 1:
-                found.append((name, (match[2], sum(sizes), max(sizes, default=0), group)))
+                operations.append((name, (match[2], sum(sizes), max(sizes, default=0), group)))
     times = _times(calls, bounds, entry)
-    return [Collective(*what, times[where]) for where, what in found if times[where]]
+    return [Collective(*what, times[where]) for where, what in operations if times[where]]
 
 
 def _sizes(result: str, asynchronous: bool) -> list[int]:
@@ -111,12 +111,12 @@ def _group(line: str, devices: int) -> int:
 
 def _called(line: str) -> list[tuple[str, int | str]]:
     """Computations that an instruction calls, and how often: a number, or the name of the loop's condition."""
-    found = _CALLED.findall(line)
-    trips: int | str = next((name for what, name, _ in found if what == "condition"), 1)
+    calls = _CALLED.findall(line)
+    trips: int | str = next((name for what, name, _ in calls if what == "condition"), 1)
     if match := _TRIPS.search(line):
         trips = int(match[1])
-    branches = [part.strip().lstrip("%") for *_, several in found if several for part in several.split(",")]
-    return [(name, trips) for _, name, _ in found if name] + [(name, 1) for name in branches]
+    branches = [part.strip().lstrip("%") for *_, several in calls if several for part in several.split(",")]
+    return [(name, trips) for _, name, _ in calls if name] + [(name, 1) for name in branches]
 
 
 def _times(calls, bounds: dict[str, int], entry: str) -> dict[str, int]:

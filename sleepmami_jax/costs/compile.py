@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 
 from sleepmami_jax.config import Experiment
 from sleepmami_jax.costs.chips import CHIPS
 from sleepmami_jax.costs.collectives import Collective, collectives
 from sleepmami_jax.costs.flops import step_flops
-from sleepmami_jax.training.phases import plan
-from sleepmami_jax.training.sharding import AXES, check_batch, make_mesh, shardings
-from sleepmami_jax.training.step import make_step, state_shapes
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,11 @@ class Compiled:
       compile_s: seconds the compilation took here.
       arguments_bytes, temporary_bytes: memory of a chip: state and batch, and what a step makes on the way.
       hbm_bytes: what the chip has.
-      flops: useful ones of a chip in a step, by `models.flops`.
+      flops: useful ones of a chip in a step, by `costs.flops`.
       traffic_bytes: that XLA expects a step to move to and from memory, loops counted once.
       collectives: bytes that a chip sends in a step, and operations, by kind.
       largest_gather_bytes: of the largest array that is gathered.
-      compute_s, memory_s, link_s: seconds of a step if the chip did only that, at the rates of `models.chips`; links
+      compute_s, memory_s, link_s: seconds of a step if the chip did only that, at the rates of `costs.chips`; links
         as closed rings along the axes of the torus, of which an operation of some chips has one.
     """
 
@@ -67,19 +64,12 @@ class Compiled:
         return asdict(self)
 
 
-def lower(experiment: Experiment, devices: list[jax.Device]) -> tuple[jax.stages.Lowered, Mesh]:
-    """The step of an experiment for these devices, to be compiled, and their mesh; no data is needed."""
-    mesh = make_mesh(experiment.mesh, devices)
-    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
-    phase, batch = plan(experiment)
-    state = state_shapes(experiment, phase)
-    state = _placed(state, shardings(state, mesh))
-    batch = _placed(batch, jax.tree.map(lambda _: NamedSharding(mesh, P(AXES)), batch))
-    return make_step(experiment, phase, mesh).lower(state, batch), mesh
+Lower = Callable[[Experiment, list[jax.Device]], tuple[jax.stages.Lowered, Mesh]]
+"""The step of an experiment for these devices, and their mesh: `training.step.lower`."""
 
 
-def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
-    """Compile the step of an experiment for a TPU topology such as "v5e:16x16".
+def compile_ahead(experiment: Experiment, topology: str, lower: Lower) -> Compiled:
+    """Compile the step that `lower` makes of an experiment for a TPU topology such as "v5e:16x16".
 
     Raises:
       ValueError: there is no such topology, or the batch or a parameter does not divide over the mesh.
@@ -91,7 +81,7 @@ def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
     compiled = lowered.compile()
     compile_s = time.perf_counter() - begun
     memory, chip = compiled.memory_analysis(), CHIPS[devices[0].device_kind]
-    found = collectives(compiled.as_text(), mesh.size)
+    moved = collectives(compiled.as_text(), mesh.size)
     flops = step_flops(experiment) / mesh.size
     traffic = float(compiled.cost_analysis().get("bytes accessed", 0.0))
     return Compiled(
@@ -106,11 +96,11 @@ def compile_ahead(experiment: Experiment, topology: str) -> Compiled:
         hbm_bytes=chip.hbm,
         flops=flops,
         traffic_bytes=traffic,
-        collectives=_by_kind(found),
-        largest_gather_bytes=max((c.largest for c in found if c.kind == "all-gather"), default=0),
+        collectives=_by_kind(moved),
+        largest_gather_bytes=max((c.largest for c in moved if c.kind == "all-gather"), default=0),
         compute_s=flops / chip.flops,
         memory_s=traffic / chip.hbm_rate,
-        link_s=sum(c.sent / (chip.link_rate * chip.links * _torus_axes(c, devices)) for c in found),
+        link_s=sum(c.sent / (chip.link_rate * chip.links * _torus_axes(c, devices)) for c in moved),
     )
 
 
@@ -135,16 +125,12 @@ def _torus_axes(collective: Collective, devices: list[jax.Device]) -> int:
     return max(1, sum(len({d.coords[axis] for d in devices}) > 1 for axis in range(3)))
 
 
-def _placed(shapes, where):
-    return jax.tree.map(lambda v, s: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=s), shapes, where)
-
-
-def _by_kind(found: list[Collective]) -> dict[str, dict[str, float]]:
-    kinds = sorted({c.kind for c in found})
+def _by_kind(moved: list[Collective]) -> dict[str, dict[str, float]]:
+    kinds = sorted({c.kind for c in moved})
     return {
         kind: {
-            "operations": sum(c.times for c in found if c.kind == kind),
-            "sent_bytes": sum(c.sent for c in found if c.kind == kind),
+            "operations": sum(c.times for c in moved if c.kind == kind),
+            "sent_bytes": sum(c.sent for c in moved if c.kind == kind),
         }
         for kind in kinds
     }

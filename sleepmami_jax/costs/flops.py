@@ -59,11 +59,6 @@ class Cost:
         return (self.parameters, self.active, self.flops, self.fixed, self.padding)
 
     @property
-    def executed(self) -> float:
-        """FLOPs that are really done."""
-        return self.flops + self.padding
-
-    @property
     def training(self) -> float:
         """Forward and backward, which is two forward passes: by inputs and by parameters."""
         return 3 * self.flops - 2 * self.fixed

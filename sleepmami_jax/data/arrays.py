@@ -1,6 +1,6 @@
 """Epochs and nights as arrays: normalised signals with a mask, labels with a mask, demographics with a mask.
 
-Whether the samples come from records or from a `Night` in memory, they pass through `normalise` and end in
+Whether the samples come from records or from a `Night` in memory, they pass through a `Normaliser` and end in
 the same dictionary, leading axis E = 30-second epochs:
 
     EEG, EOG, EMG, ECG, RESP, SPO2: {
@@ -38,46 +38,15 @@ _INT16 = np.iinfo(np.int16)
 _IQR_OF_NORMAL = 1.349  # interquartile range of a standard normal distribution
 
 
-def normalise(
-    samples: np.ndarray,
-    modality: Modality,
-    median: float | np.ndarray | None,
-    iqr: float | np.ndarray | None,
-    *,
-    scale: float | np.ndarray = 1.0,
-    offset: float | np.ndarray = 0.0,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """Brings samples to the scale the model sees; the only place where this is done.
+@dataclass(frozen=True, eq=False)
+class Normaliser:
+    """Brings the samples of a channel to the scale the model sees; the only place where this is done.
 
     With x = samples * scale + offset in the channel's unit: EEG, EOG, EMG, ECG and RESP become
     `(x - median) / (iqr / 1.349)` of the night's channel, clipped to +-20 (for a normal signal, standard
     deviations; robust to movement); SPO2, whose values mean something, becomes `(x - 95) / 5`, clipped to
-    +-10.
-
-    Args:
-      samples: (...), float32 in the channel's unit, or int16 as stored.
-      modality: decides the rule.
-      median, iqr: over the channel's good seconds, see `channel_scale`; not used for SPO2. Broadcast to
-        `samples`.
-      scale, offset: as stored in a record. Broadcast to `samples`.
-      out: where to put the result, (...) float32; a new array when None.
-
-    Returns:
-      (...) float32, `out` if it was given.
-
-    Raises:
-      ValueError: an IQR that is not positive: the channel never moves, and `ChannelEntry.normalisable` says
-        so.
-    """
-    return Normaliser.of(modality, median, iqr, scale, offset)(samples, out)
-
-
-@dataclass(frozen=True, eq=False)
-class Normaliser:
-    """`normalise` with everything but the samples known: clip(samples * gain + shift, -limit, limit).
-
-    `lowest` and `highest` are the limits in stored steps, None where no int16 reaches them.
+    +-10. All of it as clip(samples * gain + shift, -limit, limit); `lowest` and `highest` are the limits in
+    stored steps, None where no int16 reaches them.
     """
 
     gain: np.ndarray
@@ -87,7 +56,7 @@ class Normaliser:
     highest: np.ndarray | None
 
     @classmethod
-    def of(
+    def fit(
         cls,
         modality: Modality,
         median: float | np.ndarray | None,
@@ -95,7 +64,17 @@ class Normaliser:
         scale: float | np.ndarray = 1.0,
         offset: float | np.ndarray = 0.0,
     ) -> Normaliser:
-        """Arguments and errors as in `normalise`."""
+        """What normalises one modality, or some channels of it.
+
+        Args:
+          modality: decides the rule.
+          median, iqr: over the channel's good seconds, see `channel_scale`; not used for SPO2. Broadcast to the
+            samples, as are the others.
+          scale, offset: as stored in a record.
+
+        Raises:
+          ValueError: an IQR that is not positive: the channel never moves, and `ChannelEntry.normalisable` says so.
+        """
         if modality is Modality.SPO2:
             centre, spread, limit = 95.0, 5.0, 10.0
         else:
@@ -113,6 +92,7 @@ class Normaliser:
         return cls(gain, shift, np.float32(limit), *bounds)
 
     def __call__(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Samples (...), float32 in the channel's unit or int16 as stored -> (...) float32, `out` if it is given."""
         if samples.dtype != np.int16:
             values = np.multiply(samples, self.gain, out=out, dtype=np.float32)
             values += self.shift
@@ -177,8 +157,8 @@ def plan_of(epoch: Epoch, channels: Sequence[ChannelEntry], slots: Slots) -> Pla
     for stored in epoch.signals:
         kept = [i for i, slot in enumerate(stored.slots) if slot in wanted]
         if kept:
-            found = [wanted[stored.slots[i]] for i in kept]
-            plan.append(_wanted(stored.modality, kept, found, stored.scale[kept], stored.offset[kept]))
+            entries = [wanted[stored.slots[i]] for i in kept]
+            plan.append(_wanted(stored.modality, kept, entries, stored.scale[kept], stored.offset[kept]))
         else:
             plan.append(None)
     return tuple(plan)
@@ -199,32 +179,12 @@ def fill_epochs(
         arrays["epoch_mask"][row] = True
 
 
-def night_arrays(
-    night: Night,
-    slots: Slots = SLOTS,
-    *,
-    length: int | None = None,
-    tasks: Sequence[Task] = (),
-) -> dict[str, Any]:
-    """A night in memory as arrays: what its shard would give, but for the rounding to int16.
-
-    Arguments as in `epochs_arrays`; a tail shorter than an epoch is left out.
-    """
-    n_epochs = night.n_epochs
-    length = n_epochs if length is None else length
-    arrays = blank_arrays(length, slots, tasks) | next(night_signals(night, slots, length))
-    arrays["epoch_mask"][:n_epochs] = True
-    if night.scoring is not None:
-        arrays["stage"][:n_epochs] = night.scoring.stages
-        labels = second_labels(night.scoring.events, night.scoring.scored, tasks, 0.0, n_epochs * EPOCH_S)
-        for task, seconds in labels.items():
-            arrays["seconds"][task][:n_epochs] = seconds.reshape(n_epochs, EPOCH_S)
-    arrays["demographics"] = demographics_arrays(night.demographics)
-    return arrays
-
-
 def night_signals(night: Night, slots: Slots, length: int) -> Iterator[dict[str, Any]]:
-    """The signals of `night_arrays`, `length` epochs at a time, the last ones padded: never all of them at once."""
+    """The signals of a night in memory, as its shard would give them but for the rounding to int16.
+
+    `length` epochs at a time, the last ones padded: never all of them at once. A tail shorter than an epoch is left
+    out.
+    """
     n_epochs = night.n_epochs
     entries = {c.slot: (c, channel_entry(c, channel_scale(c))) for c in night.channels}
     channels = []
@@ -282,17 +242,19 @@ def epoch_bytes(slots: Slots) -> int:
 def _wanted(
     modality: Modality,
     rows: list[int],
-    found: list[tuple[int, ChannelEntry]],
+    entries: list[tuple[int, ChannelEntry]],
     scale: np.ndarray | float = 1.0,
     offset: np.ndarray | float = 0.0,
 ) -> _Wanted:
-    """`found` as in `usable_channels`, for each of `rows`; `scale` and `offset` are (rows,), as stored."""
+    """`entries` as in `usable_channels`, for each of `rows`; `scale` and `offset` are (rows,), as stored."""
     median, iqr = (
-        None if modality is Modality.SPO2 else np.array([[getattr(entry, name)] for _, entry in found])
+        None if modality is Modality.SPO2 else np.array([[getattr(entry, name)] for _, entry in entries])
         for name in ("median", "iqr")
     )
-    normaliser = Normaliser.of(modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1)))
-    return _Wanted(modality, _as_slice(rows), _as_slice([place for place, _ in found]), normaliser)
+    normaliser = Normaliser.fit(
+        modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1))
+    )
+    return _Wanted(modality, _as_slice(rows), _as_slice([place for place, _ in entries]), normaliser)
 
 
 def _fill(

@@ -12,17 +12,12 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipeline.night import SLOTS, UNKNOWN_STAGE, Event
-from data_pipeline.shards.manifest import MANIFEST, SPLITS, Manifest, NightEntry, read_manifest
+from data_pipeline.night import SLOTS, Event
+from data_pipeline.shards.manifest import MANIFEST, SPLITS, Manifest, read_manifest
 from data_pipeline.shards.records import Epoch, night_events, open_shard, read_epochs
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
-from sleepmami_jax.data.arrays import (
-    Slots,
-    demographics_arrays,
-    epochs_arrays,
-    usable_channels,
-)
+from sleepmami_jax.data.arrays import Slots, demographics_arrays, epochs_arrays, usable_channels
 
 
 # Shared by the whole process, so that a `PreparedFolder` holds no file and can be sent to another process.
@@ -129,28 +124,17 @@ def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
 
 
 def chosen_epochs(
-    manifest: Manifest, nights: Sequence[int], slots: Slots, require: Collection[str] = ()
+    manifest: Manifest, nights: Sequence[int], slots: Slots
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Night index and sorted epoch indices of what a pass goes over, from the manifest alone.
 
-    An epoch is in when any channel has a good second there, everything in `require` was scored in its night,
-    and, where "stages" is required, its stage is known. A night without such an epoch is left out.
+    An epoch is in when any channel of `slots` has a good second there. A night without such an epoch is left out.
     """
-    for index in nights:
-        entry = manifest.nights[index]
-        if not set(require) <= set(entry.scored):
-            continue
-        chosen = _usable_epochs(entry, slots)
-        if "stages" in require:
-            chosen &= entry.stage_codes != UNKNOWN_STAGE
-        if chosen.any():
-            yield index, np.flatnonzero(chosen)
-
-
-def _usable_epochs(entry: NightEntry, slots: Slots) -> np.ndarray:
-    """(n_epochs,) bool: whether any channel of `slots` has a good second there."""
-    usable = np.zeros(entry.n_epochs, bool)
-    for _, channel in usable_channels(entry.channels, slots).values():
-        for first, end in channel.usable_epochs:
-            usable[first:end] = True
-    return usable
+    for night in nights:
+        entry = manifest.nights[night]
+        usable = np.zeros(entry.n_epochs, bool)
+        for _, channel in usable_channels(entry.channels, slots).values():
+            for first, end in channel.usable_epochs:
+                usable[first:end] = True
+        if usable.any():
+            yield night, np.flatnonzero(usable)

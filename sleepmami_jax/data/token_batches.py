@@ -1,4 +1,4 @@
-"""Batches of nights and windows of micro tokens, from folders of embeddings."""
+"""Endless shuffled batches of nights, or of windows of consecutive epochs: micro tokens of folders of embeddings."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 import grain
 import numpy as np
 
-from data_pipeline.night import EPOCH_S
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import demographics_arrays
-from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.embeddings import EmbeddedFolder
-from sleepmami_jax.data.labels import second_labels
+from sleepmami_jax.data.labels import NOT_SCORED, second_labels
+from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
 from sleepmami_jax.data.source import chosen_nights
+
+_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
 
 
 def embedded_nights(
@@ -31,37 +33,37 @@ def embedded_nights(
     """Endless shuffled batches of whole nights for the Macro-Encoder.
 
     Args:
+      folders: of `data.shards`, in their order.
       length: E of every night; longer ones are cut, shorter ones padded.
+      global_batch, seed, rows: as in `data.batches.signal_batches`.
 
     Returns:
       batches of `means` (N, E, M, D) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32
       as in `data.batches`.
     """
-    datasets = []
-    for i, (folder, first) in enumerate(zip(folders, _first_nights(folders), strict=True)):
-        nights = chosen_nights(folder.prepared.manifest, data)
-        dataset = grain.MapDataset.source(np.asarray(nights, np.int32)).seed(seed + i)
-        datasets.append(dataset.shuffle().repeat().map(_ReadNight(folder, first, length)))
-    return _mixed(datasets, data, global_batch, rows)
+    nights = [chosen_nights(folder.prepared.manifest, data) for folder in folders]
+    whole = [np.stack(np.broadcast_arrays(chosen, 0), -1) for chosen in nights]  # from their first epoch on
+    read = _ReadNight(folders, first_nights([folder.prepared for folder in folders]), length)
+    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _AHEAD)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _ReadNight(grain.transforms.Map):
-    """A night -> its means."""
+    """A place -> the night's means."""
 
-    folder: EmbeddedFolder
-    first: int  # of this folder's nights among those of all folders
+    folders: list[EmbeddedFolder]
+    first_nights: np.ndarray
     length: int
 
-    def map(self, element: np.int32) -> dict[str, Any]:
-        night = int(element)
-        x, present = self.folder.means(night, self.length)
-        pad = self.length - len(x)
+    def map(self, place: np.ndarray) -> dict[str, Any]:
+        number, night, _ = map(int, place)
+        folder = self.folders[number]
+        means, present = folder.means(night, self.length)
         return {
-            "means": np.pad(x.astype(np.float32), ((0, pad), (0, 0), (0, 0))),
-            "present": np.pad(present, ((0, pad), (0, 0))),
-            "demographics": demographics_arrays(self.folder.prepared.manifest.nights[night].demographics),
-            "night": np.int32(self.first + night),
+            "means": _padded(means.astype(np.float32), self.length, 0),
+            "present": _padded(present, self.length, False),
+            "demographics": demographics_arrays(folder.prepared.manifest.nights[night].demographics),
+            "night": np.int32(self.first_nights[number] + night),
         }
 
 
@@ -75,37 +77,30 @@ def embedded_windows(
     seed: int,
     rows: Sequence[int] | None = None,
 ) -> Batches:
-    """Endless shuffled batches of scored windows of consecutive epochs.
+    """Endless shuffled batches of scored windows of consecutive epochs, as `order.window_starts` draws them.
+
+    Arguments as in `embedded_nights`; `epochs` is the length E of a window, `tasks` those of events whose
+    seconds are labelled.
 
     Returns:
-      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L), `stage` (N, E), `seconds` of (N, E, 30), `night`
-      and `epoch` (N,) int32 as in `data.batches`.
+      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L) bool, `stage` (N, E) int32, `seconds` of (N, E, 30)
+      int8, `night` and `epoch` (N,) int32 as in `data.batches`.
     """
-    datasets = []
-    for i, (folder, first) in enumerate(zip(folders, _first_nights(folders), strict=True)):
-        nights = chosen_nights(folder.prepared.manifest, data)
-        read = _ReadWindow({n: _LabelledNight.open(folder, n, tasks) for n in nights}, first, epochs)
-        windows = [
-            (n, part, parts)
-            for n in nights
-            for parts in [-(-read.nights[n].length // epochs)]
-            for part in range(parts)
-        ]
-        dataset = grain.MapDataset.source(np.asarray(windows, np.int32)).seed(seed + i)
-        datasets.append(dataset.shuffle().repeat().random_map(read))
-    return _mixed(datasets, data, global_batch, rows)
+    nights, elements = {}, []
+    for number, folder in enumerate(folders):
+        chosen = chosen_nights(folder.prepared.manifest, data)
+        nights |= {(number, night): _LabelledNight.open(folder, night, tasks) for night in chosen}
+        starts = [window_starts(night, len(nights[number, night].stage), epochs) for night in chosen]
+        elements.append(np.concatenate(starts))
+    read = _ReadWindow(nights, first_nights([folder.prepared for folder in folders]), epochs)
+    return Batches(in_random_order(data, elements, seed).map(read), global_batch, rows, _AHEAD)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _LabelledNight:
     folder: EmbeddedFolder
-    night: int
     stage: np.ndarray  # (E,) int32
     seconds: dict[str, np.ndarray]  # (E, 30) int8
-
-    @property
-    def length(self) -> int:
-        return len(self.stage)
 
     @classmethod
     def open(cls, folder: EmbeddedFolder, night: int, tasks: Sequence[Task]) -> _LabelledNight:
@@ -113,46 +108,36 @@ class _LabelledNight:
         events = folder.prepared.events(night)
         seconds = second_labels(events, entry.scored, tasks, 0.0, entry.n_epochs * EPOCH_S)
         shaped = {task: labels.reshape(-1, EPOCH_S) for task, labels in seconds.items()}
-        return cls(folder, night, entry.stage_codes.astype(np.int32), shaped)
+        return cls(folder, entry.stage_codes.astype(np.int32), shaped)
 
 
-@dataclass(frozen=True)
-class _ReadWindow(grain.transforms.RandomMap):
-    """(night, part, parts) -> a window; its start is drawn from one of so many equal parts of all starts."""
+@dataclass(frozen=True, eq=False)
+class _ReadWindow(grain.transforms.Map):
+    """A place -> the window that begins there."""
 
-    nights: dict[int, _LabelledNight]
-    first: int  # of this folder's nights among those of all folders
+    nights: dict[tuple[int, int], _LabelledNight]
+    first_nights: np.ndarray
     epochs: int
 
-    def random_map(self, element: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        night, (part, parts) = self.nights[int(element[0])], map(int, element[1:])
-        latest = max(night.length - self.epochs, 0)
-        start = int(rng.integers(latest * part // parts, latest * (part + 1) // parts + 1))
-        stop = min(start + self.epochs, night.length)
-        tokens, ok = night.folder.tokens(night.night, start, stop)
-        pad = self.epochs - (stop - start)
-
-        def padded(x, fill):
-            return np.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
-
+    def map(self, place: np.ndarray) -> dict[str, Any]:
+        number, night, start = map(int, place)
+        labelled = self.nights[number, night]
+        stop = min(start + self.epochs, len(labelled.stage))
+        tokens, ok = labelled.folder.tokens(night, start, stop)
+        seconds = {
+            task: _padded(labels[start:stop], self.epochs, NOT_SCORED)
+            for task, labels in labelled.seconds.items()
+        }
         return {
-            "tokens": padded(tokens, 0),
-            "ok": padded(ok, False),
-            "stage": padded(night.stage[start:stop], -1),
-            "seconds": {task: padded(labels[start:stop], -1) for task, labels in night.seconds.items()},
-            "night": np.int32(self.first + night.night),
+            "tokens": _padded(tokens, self.epochs, 0),
+            "ok": _padded(ok, self.epochs, False),
+            "stage": _padded(labelled.stage[start:stop], self.epochs, UNKNOWN_STAGE),
+            "seconds": seconds,
+            "night": np.int32(self.first_nights[number] + night),
             "epoch": np.int32(start),
         }
 
 
-def _first_nights(folders: list[EmbeddedFolder]) -> np.ndarray:
-    """Place of each folder's first night in the order of `data.batches.open_nights`."""
-    return np.cumsum([0] + [len(folder.prepared.manifest.nights) for folder in folders[:-1]])
-
-
-def _mixed(
-    datasets: list[grain.MapDataset], data: DataConfig, global_batch: int, rows: Sequence[int] | None
-) -> Batches:
-    mixed = grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
-    return Batches(mixed, None, global_batch, range(global_batch) if rows is None else rows, options)
+def _padded(x: np.ndarray, length: int, fill: float) -> np.ndarray:
+    """(E, ...) -> (length, ...)."""
+    return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1), constant_values=fill)

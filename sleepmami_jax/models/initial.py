@@ -25,6 +25,7 @@ class Rngs:
         self.generator = None if seed is None else np.random.default_rng(seed)
 
     def params(self) -> np.random.Generator | None:
+        """The generator, None where nothing is drawn."""
         return self.generator
 
 
@@ -51,10 +52,12 @@ def lecun(rng: np.random.Generator | None, shape: tuple[int, ...]) -> np.ndarray
 
 
 def zeros(rng: np.random.Generator | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Float32."""
     return constant(rng, shape, 0.0)
 
 
 def ones(rng: np.random.Generator | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Float32."""
     return constant(rng, shape, 1.0)
 
 

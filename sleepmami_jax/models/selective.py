@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, ones, uniform, zeros
-from sleepmami_jax.models.ssd import CONV_WIDTH, causal_conv, read_both_ways, step_bias
+from sleepmami_jax.models.ssd import CONV_WIDTH, causal_conv, run_both_ways, step_bias
 
 CHUNK = 64  # steps that the backward pass runs again from one stored state
 
@@ -92,5 +92,5 @@ class BidirectionalSelective(nnx.Module):
     def __call__(self, x: jax.Array, ok: jax.Array) -> jax.Array:  # (B, L, D), (B, L) -> (B, L, D)
         b, length, dim = x.shape
         h = self.in_proj(self.norm(x).reshape(b * length, dim)).reshape(b, length, -1)
-        y = read_both_ways(self.forward, self.backward, *jnp.split(h, 2, axis=-1), ok)
+        y = run_both_ways(self.forward, self.backward, *jnp.split(h, 2, axis=-1), ok)
         return x + self.out_proj(y.reshape(b * length, -1)).reshape(b, length, dim) * ok[..., None]

@@ -2,8 +2,12 @@
 
     h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t^T,    y_t = C_t h_t + D x_t
 
-Within a chunk this is a masked matmul, between chunks a short scan over states. A masked step has dt = 0 and x = 0:
-the state passes through it unchanged, so padding changes nothing in either direction.
+Within a chunk this is a masked matmul, between chunks a short scan over states; `_chunks_forward` goes through the
+four steps of the paper's listing 1 (section 6). A masked step of the night has dt = 0 and x = 0: the state passes
+through it unchanged, so padding changes nothing in either direction.
+
+In comments and subscripts b is the night, k the chunk, i and j are steps in a chunk (j writes, i reads), h the head, p
+a channel of the head, n one of the N numbers that its state has for each channel.
 
 Decays and their sums are float32 whatever `x` is, and so are the states; matmuls have operands of the dtype of `x`.
 """
@@ -20,10 +24,10 @@ from flax import nnx
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, ones, uniform, zeros
 
 CONV_WIDTH = 4  # Mamba's short causal convolution
-AT_ONCE = 2048  # steps of a sequence
-FORGOTTEN = (
-    -60.0
-)  # log of a decay that is nothing beside 1: taken as 0, since CPUs are slow at denormal numbers
+AT_ONCE = 2048
+"""Steps of a night that are scanned at once; what is made of more leaves the caches on the way."""
+FORGOTTEN = -60.0
+"""The logarithm of a decay that is nothing beside 1: taken as 0, since CPUs are slow at denormal numbers."""
 
 
 def ssd(
@@ -40,7 +44,7 @@ def ssd(
 
 
 def ssd_from(state: jax.Array, x, dt, a, b, c, chunk: int) -> tuple[jax.Array, jax.Array]:
-    """`ssd` of what follows the steps that left `state`, and the state that it leaves itself."""
+    """`ssd` of what follows the steps that left `state` (B, N, H, P) float32, and the state after it."""
     length = x.shape[1]
     pad = -length % chunk
 
@@ -69,45 +73,52 @@ def _chunks(state, x, dt, a, b, c):  # (B, N, H, P), (B, K, c, H, P), (B, K, c, 
 
 
 def _chunks_forward(state, x, dt, a, b, c):
+    # The paper's L is `decay` here, and its X is x dt.
     from_start, to_end, decay = _decays(dt, a)
-    dx = _scaled(x, dt)
-    # What all heads share, C B^T and the products with states, is one wide matmul in the layout that x has.
-    weight = (_dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay).astype(x.dtype)
-    added = _dot("bkjn,bkjhp->bknhp", b, _scaled(dx, to_end))  # what each chunk adds to the state
-    before, last = _carried(state, from_start[:, :, -1], added)
-    across = from_start[..., None] * _dot("bkin,bknhp->bkihp", c, before.astype(x.dtype))
-    y = _dot("bkhij,bkjhp->bkihp", weight, dx) + across
-    return (y.astype(x.dtype), last), (x, dt, a, b, c, before)
+    x_dt = _scaled(x, dt)
+    # 1. Outputs within each chunk, as if nothing came before it: (L * C B^T) (x dt). What all heads share, C B^T and
+    #    the products with states, is one wide matmul in the layout that x has.
+    scores = (_dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay).astype(x.dtype)
+    # 2. The state that each chunk leaves, as if nothing came before it.
+    left = _dot("bkjn,bkjhp->bknhp", b, _scaled(x_dt, to_end))
+    # 3. The recurrence between chunks: the state that each one really begins with, and the last one leaves.
+    begun, last = _carried(state, from_start[:, :, -1], left)
+    # 4. Outputs of the state that each chunk begins with, beside those of 1.
+    across = from_start[..., None] * _dot("bkin,bknhp->bkihp", c, begun.astype(x.dtype))
+    y = _dot("bkhij,bkjhp->bkihp", scores, x_dt) + across
+    return (y.astype(x.dtype), last), (x, dt, a, b, c, begun)
 
 
 def _chunks_backward(saved, gradients):
-    (x, dt, a, b, c, before), (dy, d_last) = saved, gradients
+    (x, dt, a, b, c, begun), (dy, d_last) = saved, gradients
     from_start, to_end, decay = _decays(dt, a)
     keep = from_start[:, :, -1]
-    dx, dy_start = _scaled(x, dt), _scaled(dy, from_start)
-    # Of the state that each chunk leaves, and of the one that the first begins with.
-    after, d_state = _carried(d_last, keep, _dot("bkin,bkihp->bknhp", c, dy_start), reverse=True)
-    begun, left = before.astype(x.dtype), after.astype(x.dtype)
+    x_dt, dy_start = _scaled(x, dt), _scaled(dy, from_start)
+    # 4 and 3, backwards: gradients of the states that chunks begin with go from the last chunk to the first, and
+    # each is that of the state which the chunk before it leaves.
+    d_left, d_state = _carried(d_last, keep, _dot("bkin,bkihp->bknhp", c, dy_start), reverse=True)
+    begun_low, d_left_low = begun.astype(x.dtype), d_left.astype(x.dtype)
 
-    weight = _dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay
-    d_weight = _dot("bkihp,bkjhp->bkhij", dy, dx)
-    d_scores = (d_weight * decay).sum(2).astype(x.dtype)
-    d_added = to_end[..., None] * _dot("bkjn,bknhp->bkjhp", b, left)
-    d_dx = _dot("bkhij,bkihp->bkjhp", weight.astype(x.dtype), dy) + d_added
-    d_b = _dot("bkij,bkin->bkjn", d_scores, c) + _dot("bkjhp,bknhp->bkjn", _scaled(dx, to_end), left)
-    d_c = _dot("bkij,bkjn->bkin", d_scores, b) + _dot("bkihp,bknhp->bkin", dy_start, begun)
+    # 1, backwards, and the parts that 2 and 4 have in the gradients of x dt, B and C.
+    scores = _dot("bkin,bkjn->bkij", c, b)[:, :, None] * decay
+    d_scores = _dot("bkihp,bkjhp->bkhij", dy, x_dt)
+    d_cb = (d_scores * decay).sum(2).astype(x.dtype)
+    d_x_left = to_end[..., None] * _dot("bkjn,bknhp->bkjhp", b, d_left_low)
+    d_x_dt = _dot("bkhij,bkihp->bkjhp", scores.astype(x.dtype), dy) + d_x_left
+    d_b = _dot("bkij,bkin->bkjn", d_cb, c) + _dot("bkjhp,bknhp->bkjn", _scaled(x_dt, to_end), d_left_low)
+    d_c = _dot("bkij,bkjn->bkin", d_cb, b) + _dot("bkihp,bknhp->bkin", dy_start, begun_low)
 
     # Of the running sum of dt A: it grows what is read and shrinks what was written (B, K, c, H).
-    d_log = d_weight * weight
-    read = (dy_start * _dot("bkin,bknhp->bkihp", c, begun)).sum(-1)
-    written = (dx * d_added).sum(-1)
+    d_log = d_scores * scores
+    read = (dy_start * _dot("bkin,bknhp->bkihp", c, begun_low)).sum(-1)
+    written = (x_dt * d_x_left).sum(-1)
     d_total = jnp.swapaxes(d_log.sum(-1) - d_log.sum(-2), -1, -2) + read - written
-    d_end = written.sum(2) + keep * (after * before).sum((2, 4))
+    d_end = written.sum(2) + keep * (d_left * begun).sum((2, 4))
     d_step = _dot("ij,bkih->bkjh", _triangle(dt.shape[2]), d_total, precision="highest") + d_end[:, :, None]
 
-    d_dt = d_step * a + (d_dx * x).sum(-1)
+    d_dt = d_step * a + (d_x_dt * x).sum(-1)
     d_a = (d_step * dt).sum((0, 1, 2))
-    gradients = (d_dx * dt[..., None], d_dt, d_a, d_b, d_c)
+    gradients = (d_x_dt * dt[..., None], d_dt, d_a, d_b, d_c)
     return d_state, *(g.astype(v.dtype) for g, v in zip(gradients, saved[:5], strict=True))
 
 
@@ -140,8 +151,15 @@ def _scaled(x: jax.Array, by: jax.Array) -> jax.Array:  # (B, K, c, H, P), (B, K
 def _carried(
     state: jax.Array, keep: jax.Array, added: jax.Array, reverse: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """(B, N, H, P), (B, K, H), (B, K, N, H, P): the state that each chunk begins with, `state` the first of them, and
-    the one after all; with `reverse`, from the night's end."""
+    """The states that the chunks begin with (B, K, N, H, P), `state` the first of them, and the one after all.
+
+    With `reverse`, those that they leave, from the night's end on.
+
+    Args:
+      state: (B, N, H, P).
+      keep: (B, K, H), what of a state each chunk keeps.
+      added: (B, K, N, H, P), what each adds to it.
+    """
 
     def step(state, this):
         keep, add = this
@@ -150,20 +168,6 @@ def _carried(
     by_chunk = jnp.moveaxis(keep, 1, 0), jnp.moveaxis(added, 1, 0)
     last, states = jax.lax.scan(step, state, by_chunk, reverse=reverse)
     return jnp.moveaxis(states, 0, 1), last
-
-
-def ssd_sequential(x, dt, a, b, c):
-    """The recurrence step by step, same arguments as `ssd` without the chunk: the reference for tests."""
-
-    def step(state, this):  # (B, H, N, P)
-        x_t, dt_t, b_t, c_t = this
-        decay = jnp.exp(dt_t * a)[..., None, None]
-        state = decay * state + jnp.einsum("bn,bhp,bh->bhnp", b_t, x_t, dt_t)
-        return state, jnp.einsum("bn,bhnp->bhp", c_t, state)
-
-    first = jnp.zeros((x.shape[0], x.shape[2], b.shape[-1], x.shape[3]), x.dtype)
-    _, y = jax.lax.scan(step, first, jax.tree.map(lambda v: jnp.moveaxis(v, 1, 0), (x, dt, b, c)))
-    return jnp.moveaxis(y, 0, 1)
 
 
 def causal_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
@@ -179,7 +183,7 @@ def step_bias(rng: np.random.Generator | None, channels: int) -> np.ndarray:
     return dt + np.log(-np.expm1(-dt))
 
 
-def read_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax.Array) -> jax.Array:
+def run_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax.Array) -> jax.Array:
     """The sum of what two directions make of `parts`, each (B, L, ...): one reads from sleep onset, one from the end.
 
     Without `backward` it is what `forward` makes of them.
@@ -189,8 +193,8 @@ def read_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax
     # Both directions as one batch: half the kernels to compile and to start.
     graph, there = nnx.split(forward)
     both = jax.tree.map(lambda *v: jnp.stack(v), there, nnx.state(backward))
-    read = jax.vmap(lambda state, *parts: nnx.merge(graph, state)(*parts))
-    y = read(both, *(jnp.stack([v, jnp.flip(v, 1)]) for v in parts))
+    run = jax.vmap(lambda state, *parts: nnx.merge(graph, state)(*parts))
+    y = run(both, *(jnp.stack([v, jnp.flip(v, 1)]) for v in parts))
     return y[0] + jnp.flip(y[1], 1)
 
 
@@ -210,7 +214,7 @@ class Direction(nnx.Module):
 
     def __call__(self, *parts):  # z (B, L, inner), xbc (B, L, inner + 2N), dt (B, L, H), ok (B, L)
         """(B, L, inner)."""
-        return self._read(self._before(parts), parts)[1]
+        return self._scan(self._before(parts), parts)[1]
 
     def in_groups(self, *parts, from_end: bool):
         """The same of a long sequence, group by group, so that most of what is made on the way stays in a cache; with
@@ -223,23 +227,23 @@ class Direction(nnx.Module):
             v = jnp.pad(v, [(0, 0), (0, groups * size - length)] + [(0, 0)] * (v.ndim - 2))
             return jnp.moveaxis(v.reshape(batch, groups, size, *v.shape[2:]), 1, 0)
 
-        def read(before, group):
+        def scan(before, group):
             if not from_end:
-                return self._read(before, group)
-            after, y = self._read(before, tuple(jnp.flip(v, 1) for v in group))
+                return self._scan(before, group)
+            after, y = self._scan(before, tuple(jnp.flip(v, 1) for v in group))
             return after, jnp.flip(y, 1)
 
-        _, y = jax.lax.scan(read, self._before(parts), tuple(map(split, parts)), reverse=from_end)
+        _, y = jax.lax.scan(scan, self._before(parts), tuple(map(split, parts)), reverse=from_end)
         return jnp.moveaxis(y, 0, 1).reshape(batch, groups * size, -1)[:, :length]
 
     def _before(self, parts):
-        """The state, and the last inputs of the convolution, before anything was read."""
+        """The state, and the last inputs of the convolution, before the first step."""
         xbc = parts[1]
         batch, _, channels = xbc.shape
         state = _zeros(xbc, (batch, self.state, self.heads, self.inner // self.heads))
         return state, _zeros(xbc, (batch, CONV_WIDTH - 1, channels)).astype(xbc.dtype)
 
-    def _read(self, before, parts):
+    def _scan(self, before, parts):
         """What `_before` gives -> the same after these parts, and (B, L, inner)."""
         (state, last), (z, xbc, dt, ok) = before, parts
         b, length, _ = z.shape
@@ -280,7 +284,7 @@ class BidirectionalSSD(nnx.Module):
         h = self.in_proj(self.norm(x).reshape(b * length, dim)).reshape(b, length, -1)
         parts = (*jnp.split(h, self.split, axis=-1), ok)
         if length <= AT_ONCE:
-            y = read_both_ways(self.forward, self.backward, *parts)
+            y = run_both_ways(self.forward, self.backward, *parts)
         else:
             y = self.forward.in_groups(*parts, from_end=False)
             if self.backward is not None:

@@ -1,0 +1,1 @@
+"""What pretraining minimises, over the global batch; called inside `shard_map`."""

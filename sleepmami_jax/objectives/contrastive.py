@@ -41,63 +41,35 @@ class ModalityProjection(nnx.Module):
         self.maps = nnx.Dict(
             {m.value: Linear(config.micro.dim, config.projection_dim, rngs=rngs) for m in Modality}
         )
-        self.log_scale = nnx.Param(
-            jnp.full((), math.log(10.0), jnp.float32)
-        )  # a weak type would compile the step twice
+        # A weak type would compile the step twice.
+        self.log_scale = nnx.Param(jnp.full((), math.log(10.0), jnp.float32))
 
     def __call__(self, tokens: Tokens) -> tuple[jax.Array, jax.Array]:  # (B, M, P), (B, M)
-        z = [
-            unit(
-                self.maps[m.value](
-                    masked_mean(tokens.private[m].astype(jnp.float32), tokens.private_ok[m], 1)
-                )
-            )
-            for m in Modality
-        ]
+        means = (
+            masked_mean(tokens.private[m].astype(jnp.float32), tokens.private_ok[m], 1) for m in Modality
+        )
+        z = [unit(self.maps[m.value](mean)) for m, mean in zip(Modality, means, strict=True)]
         return jnp.stack(z, 1), jnp.stack([tokens.private_ok[m].any(1) for m in Modality], 1)
 
 
-def leave_one_out(
-    z: jax.Array,  # (B, M, P) unit vectors
-    present: jax.Array,  # (B, M)
-    log_scale: jax.Array,
-    axes,
-    keys: int = 0,
-    keys_at_once: int = KEYS_AT_ONCE,
-) -> tuple[jax.Array, jax.Array]:
-    """The loss over the global batch and the share of questions whose own key is the nearest.
-
-    Each modality against the mean of the epoch's others, both ways.
+def leave_one_out(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Each modality against the mean of the epoch's others, both ways.
 
     Args:
-      keys: epochs of the global batch that each is told apart from, besides itself: a divisor of the batch and a
-        multiple of the devices; 0 is all of them.
+      z: (B, M, P) unit vectors of the modalities.
+      present: (B, M) bool.
+
+    Returns:
+      queries and the key of each (B, Q, P), which queries are asked and which keys there are (B, Q); Q = 2M.
     """
-    return info_nce(_each_and_rest, z, present, log_scale, axes, keys, keys_at_once)
-
-
-def pairwise(
-    z: jax.Array,  # (B, M, P) unit vectors
-    present: jax.Array,  # (B, M)
-    log_scale: jax.Array,
-    axes,
-    keys: int = 0,
-    keys_at_once: int = KEYS_AT_ONCE,
-) -> tuple[jax.Array, jax.Array]:
-    """As `leave_one_out`, for every pair of modalities that an epoch has, both ways (CLIP; Radford et al. 2021)."""
-    return info_nce(_pairs, z, present, log_scale, axes, keys, keys_at_once)
-
-
-def _each_and_rest(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Queries and keys (B, 2M, P), which queries are asked and which keys there are (B, 2M)."""
     z = jnp.where(present[..., None], z, 0.0)
     rest = unit(z.sum(1, keepdims=True) - z)
     valid = jnp.tile(present & (present.sum(1, keepdims=True) > 1), (1, 2))
     return jnp.concatenate([z, rest], 1), jnp.concatenate([rest, z], 1), valid, valid
 
 
-def _pairs(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """As `_each_and_rest`, with a query for each ordered pair of modalities."""
+def pairwise(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """As `leave_one_out`, for every ordered pair of modalities that an epoch has (CLIP; Radford et al. 2021)."""
     ask, answer = np.nonzero(~np.eye(z.shape[1], dtype=bool))
     exists = present[:, answer]
     return z[:, ask], z[:, answer], present[:, ask] & exists, exists
@@ -109,8 +81,8 @@ def info_nce(
     present: jax.Array,  # (B, M)
     log_scale: jax.Array,
     axes,
-    keys: int,
-    keys_at_once: int,
+    keys: int = 0,
+    keys_at_once: int = KEYS_AT_ONCE,
 ) -> tuple[jax.Array, jax.Array]:
     """The mean of -log softmax of each own key among those of the global batch, and how often it is the nearest.
 
@@ -118,7 +90,13 @@ def info_nce(
     float32, and again in the backward pass: 65,536 epochs on 64 devices would otherwise take 3 GB on each.
 
     Args:
-      questions: `(z, present) -> queries, keys, asked, exist`, (B, Q, P) and (B, Q).
+      questions: `leave_one_out` or `pairwise`.
+      log_scale: (), logarithm of the inverse temperature.
+      keys: epochs of the global batch that each is told apart from, besides itself: a divisor of the batch and a
+        multiple of the devices; 0 is all of them.
+
+    Returns:
+      The loss and the share of questions whose own key is the nearest, both () float32.
     """
     scale = jnp.exp(jnp.minimum(log_scale, HOTTEST))
     queries, own_keys, asked, _ = questions(z, present)

@@ -141,4 +141,5 @@ class Watchdog:
             faulthandler.dump_traceback_later(STALL_S, file=sys.__stderr__)
 
     def close(self) -> None:
+        """No more is expected to end."""
         faulthandler.cancel_dump_traceback_later()

@@ -39,6 +39,7 @@ class Result:
 
 
 def folder(workdir: Path, name: str) -> Path:
+    """Where a run of a sweep lives."""
     return workdir / "runs" / name
 
 

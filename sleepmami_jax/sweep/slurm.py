@@ -5,15 +5,16 @@ result is there. No exit status is kept in files: that would need a shell that o
 takes the script's place and gets the signals itself, so that it can save. Nor is `sacct` asked, which not every
 cluster has; the queue remembers how a job ended for some minutes (MinJobAge).
 
-DIR/slurm/NAME.sh is an array's script and says which index is which run; NAME is made of what it says and is also the
-array's name in the queue. So a sweep that comes back finds what an earlier one submitted, and does not submit it again.
+DIR/slurm/NAME.sh is an array's script, and NAME.json lists the run of each index; NAME is made of what the script says
+and is also the array's name in the queue. So a sweep that comes back finds what an earlier one submitted, and does not
+submit it again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -28,8 +29,8 @@ from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.launch import Job
 from sleepmami_jax.sweep.result import RESULT, alone
 
-_POLL_S = 10.0
-_PATIENCE_S = 60.0
+POLL_S = 10.0
+PATIENCE_S = 60.0
 """How long a file from another machine may take to be seen here, and a cancelled run to save and end."""
 _DIED = {"BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"}
 _ENDED = {"COMPLETED", "REVOKED", *_DIED}
@@ -84,7 +85,7 @@ class Slurm:
                 self._said = str(error)
                 tqdm.write(f"{error}\ntrying again", file=sys.stderr)
         if not ended:
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
         return ended
 
     def stop(self) -> None:
@@ -93,9 +94,9 @@ class Slurm:
             if self._running and (tasks := self._in_queue()):
                 tqdm.write(f"cancelling {len(tasks)} runs in Slurm's queue", file=sys.stderr)
                 _call("scancel", *tasks)
-                deadline = time.monotonic() + _PATIENCE_S
+                deadline = time.monotonic() + PATIENCE_S
                 while self._in_queue() and time.monotonic() < deadline:
-                    time.sleep(min(_POLL_S, 1.0))
+                    time.sleep(min(POLL_S, 1.0))
         except RuntimeError as error:
             names = ",".join(sorted({name for name, _ in self._running}))
             tqdm.write(f"{error}\nnot cancelled; do it later: scancel --name={names}", file=sys.stderr)
@@ -118,7 +119,7 @@ class Slurm:
                 continue
             finished = (job.folder / RESULT).is_file()
             since = self._missing.setdefault(task, now)
-            if not finished and state not in _DIED and now - since < _PATIENCE_S:
+            if not finished and state not in _DIED and now - since < PATIENCE_S:
                 continue  # its result may be on its way
             del self._running[task], self._missing[task]
             ended[job.run] = None if finished else f"{state}{self._last_word(task)}"
@@ -138,6 +139,7 @@ class Slurm:
         if not self._waiting:
             return
         path, text = self._script(self._waiting)
+        path.with_suffix(".json").write_text(json.dumps([job.run for job in self._waiting]))
         path.write_text(text)
         tasks = {(path.stem, index): job for index, job in enumerate(self._waiting)}
         self._running |= tasks  # first, so that `stop` finds them if it comes in between
@@ -153,15 +155,14 @@ class Slurm:
 
     def _submitted_earlier(self, queue: Mapping[Task, tuple[str, str]]) -> dict[str, Task]:
         """Runs that are in the queue, put there by a process that did not live to see them end."""
-        found: dict[str, Task] = {}
+        earlier: dict[str, Task] = {}
         for name in {name for name, _ in queue}:
-            script = self._folder / f"{name}.sh"
-            if script.is_file():
-                for index, run in re.findall(r"^(\d+)\) # (\S+)$", script.read_text(), re.MULTILINE):
-                    _, state = queue.get((name, int(index)), ("", "COMPLETED"))
-                    if state not in _ENDED:
-                        found[run] = name, int(index)
-        return found
+            runs = self._folder / f"{name}.json"
+            for index, run in enumerate(json.loads(runs.read_text()) if runs.is_file() else ()):
+                _, state = queue.get((name, index), ("", "COMPLETED"))
+                if state not in _ENDED:
+                    earlier[run] = name, index
+        return earlier
 
     def _in_queue(self) -> list[str]:
         """Ids of running tasks that have not ended."""

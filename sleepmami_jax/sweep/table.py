@@ -38,12 +38,12 @@ def measured(results: Mapping[str, Result]) -> dict[str, Result]:
 
 def groups(results: Mapping[str, Result]) -> list[Group]:
     """Measured runs by their factors, in the order in which these first appear."""
-    found: dict[frozenset, tuple[dict[str, Factor], list[Result]]] = {}
+    alike: dict[frozenset, tuple[dict[str, Factor], list[Result]]] = {}
     for name, result in measured(results).items():
         factors = {k: v for k, v in result.factors.items() if k != SEED} or {"run": name}
-        found.setdefault(frozenset(factors.items()), (factors, []))[1].append(result)
+        alike.setdefault(frozenset(factors.items()), (factors, []))[1].append(result)
     listed = []
-    for factors, members in found.values():
+    for factors, members in alike.values():
         values = {m: known(members, m) for m in _names(r.measures for r in members)}
         listed.append(Group(factors, values, len(members)))
     return listed

@@ -1,0 +1,1 @@
+"""One run: its phases, its step, and the loop around it."""

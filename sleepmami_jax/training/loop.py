@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from contextlib import ExitStack
-from dataclasses import asdict
-from functools import partial
+from contextlib import closing
+from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 from tqdm import tqdm
 
-from data_pipeline.flatten import flatten
-from data_pipeline.population.card import population_of
-from data_pipeline.shards.manifest import NightEntry
-from data_pipeline.whole_files import write_whole
-from sleepmami_jax.config import ConfigError, Experiment, to_dict
-from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
+from sleepmami_jax.config import ConfigError, Experiment
+from sleepmami_jax.data.source import manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.run.journal import Journal
-from sleepmami_jax.run.places import check_bucket, folder_at, in_bucket
+from sleepmami_jax.run.places import check_bucket, folder_at
 from sleepmami_jax.run.processes import Preempted, Preemption, Watchdog, leaving
 from sleepmami_jax.run.progress import bars
+from sleepmami_jax.run.workdir import claim
+from sleepmami_jax.training.card import model_card
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
 from sleepmami_jax.training.sharding import check_batch, everywhere, lay_out, make_mesh, own_rows, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
 
-__all__ = ["NonFiniteError", "make_step", "train", "training_card", "training_nights"]
-
-
-class _Step(NamedTuple):
-    """A step on its way: its metrics are fetched once the next one has been sent off."""
-
-    number: int
-    batch: dict[str, Any]
-    metrics: dict[str, jax.Array]
+State = dict[str, Any]
+"""What a checkpoint keeps, see `step.initial_state`."""
 
 
 @leaving(NonFiniteError, Preempted)
@@ -74,76 +62,19 @@ def train(
     """
     workdir = folder_at(workdir)
     check_bucket(workdir)
-    start = load_model(experiment.init) if experiment.init else None
-    if start is not None and start.config != experiment.model:
-        raise ConfigError(
-            f"model: {experiment.init} has another shape than this experiment; "
-            "use the same `model` in both, or leave init out"
-        )
+    start = _start_model(experiment)
     mesh = make_mesh(experiment.mesh)
     check_batch(experiment.objective.batch, mesh, experiment.accumulate)
-    changed = _claim(workdir, experiment, start, accept_changes)
-    process = jax.process_index()
-    journal = Journal(
-        workdir / f"process-{process}" if process else workdir, tensorboard=experiment.tensorboard
-    )
-    journal.clock("start")
-    if changed:
-        journal.clock("changed", fields=changed)
-    quiet = quiet or process > 0
+    changed = claim(workdir, experiment, _inputs(experiment, start), accept_changes)
+    journal = _begin_journal(workdir, experiment, changed)
+    quiet = quiet or jax.process_index() > 0
     phase = build(experiment, start, workdir, bars(quiet=quiet), own_rows(mesh, experiment.objective.batch))
     checkpoints = Checkpoints(workdir / "checkpoints")
     first, state = _resume(checkpoints, lay_out(initial_state(experiment, phase), mesh), phase, journal)
-
-    step_fn = make_step(experiment, phase, mesh)
     bar = tqdm(total=experiment.steps, initial=first, desc=experiment.name, unit="step", disable=quiet)
-    record = partial(_record, experiment, phase, mesh, workdir, journal, bar)
-    watch = Stopwatch(journal, experiment, phase.global_batch, mesh.size)
-    pending: _Step | None = None
-    preemption, watchdog = Preemption(), Watchdog()
-    with ExitStack() as at_the_end:
-        for opened in (
-            journal,
-            phase.batches,
-            checkpoints,
-            bar,
-            watchdog,
-            preemption,
-        ):  # the last closes first
-            at_the_end.callback(opened.close)
-        for step in range(first, experiment.steps):
-            batch = next(phase.batches)
-            rows = to_devices(batch, mesh)
-            watch.lap("data" if pending is None or pending.metrics["loss"].is_ready() else "step")
-            state, metrics = step_fn(state, rows)
-            if step == first:
-                jax.block_until_ready(metrics)
-                watch.compiled()
-            if pending is not None:
-                record(state, pending)
-            pending = _Step(step + 1, batch, metrics)
-            bar.update()
-            last = step + 1 == experiment.steps
-            stop = preemption.reached(step + 1) and not last
-            save = last or stop or (step + 1) % experiment.save_every == 0
-            if save:  # never a state whose metrics have not been seen
-                record(state, pending)
-                pending = None
-            if step > first:
-                watch.stepped(step + 1)
-            if save:
-                watch.flush(step + 1)
-                journal.flush()  # before the checkpoint, which goes on where it ends
-                checkpoints.save(step + 1, state, phase.batches.get_state())
-                if last or stop:
-                    checkpoints.wait()
-                watch.saved(step + 1)
-            watchdog.stepped()
-            if stop:
-                journal.clock("preempted", step=step + 1)
-                raise Preempted(
-                    f"asked to stop; saved at step {step + 1}, the same command goes on from there"
-                )
+    with closing(journal), closing(phase.batches), closing(checkpoints), closing(bar):
+        run = _Run(experiment, phase, mesh, workdir, journal, checkpoints, bar)
+        state = run.steps(first, state)
     model = _export(experiment, start, state, mesh, workdir)
     journal.clock("done", steps=experiment.steps)
     events = journal.clock_events()
@@ -154,8 +85,36 @@ def train(
     return model
 
 
-def _resume(checkpoints: Checkpoints, state, phase: Phase, journal: Journal) -> tuple[int, dict[str, Any]]:
-    """The step to begin with and the state there: `state` itself, or what the newest checkpoint holds."""
+def _start_model(experiment: Experiment) -> ModelFolder | None:
+    """The model that the run begins with, None for random parameters."""
+    start = load_model(experiment.init) if experiment.init else None
+    if start is not None and start.config != experiment.model:
+        raise ConfigError(
+            f"model: {experiment.init} has another shape than this experiment; "
+            "use the same `model` in both, or leave init out"
+        )
+    return start
+
+
+def _inputs(experiment: Experiment, start: ModelFolder | None) -> dict[str, str]:
+    """Digests of the manifests and of the model that the run begins with, by the names that the experiment uses."""
+    inputs = {source.folder: manifest_sha256(source.folder) for source in experiment.data.shards}
+    return inputs if start is None else inputs | {str(experiment.init): start.digest()}
+
+
+def _begin_journal(workdir: epath.Path, experiment: Experiment, changed: list[str]) -> Journal:
+    """The journal of this process, with its start written down, and what has changed since the last one."""
+    process = jax.process_index()
+    own = workdir / f"process-{process}" if process else workdir
+    journal = Journal(own, tensorboard=experiment.tensorboard)
+    journal.clock("start")
+    if changed:
+        journal.clock("changed", fields=changed)
+    return journal
+
+
+def _resume(checkpoints: Checkpoints, state: State, phase: Phase, journal: Journal) -> tuple[int, State]:
+    """Steps already done and the state after them: `state` itself, or what the newest checkpoint holds."""
     restored = checkpoints.restore(state)
     first = 0
     if restored is not None:
@@ -174,103 +133,99 @@ def _resume(checkpoints: Checkpoints, state, phase: Phase, journal: Journal) -> 
     return first, state
 
 
-def _claim(workdir: epath.Path, experiment: Experiment, start: ModelFolder | None, accept: bool) -> list[str]:
-    """Make `workdir` this experiment's, or raise ConfigError if it is another's and that is not accepted.
+class _Step(NamedTuple):
+    """A step on its way: its metrics are fetched once the next one has been sent off."""
 
-    Returns:
-      the fields that have changed.
-
-    Digests of the manifests and of the model it starts from count as part of the configuration: a run that went on
-    with other nights or other weights under the same names would be neither the old run nor a new one. A field that
-    there was not when the run began had its default.
-    """
-    path = workdir / "config.json"
-    inputs = {source.folder: manifest_sha256(source.folder) for source in experiment.data.shards}
-    if start is not None:
-        inputs[str(experiment.init)] = start.digest()
-    text = json.dumps(to_dict(experiment) | {"inputs_sha256": inputs}, indent=1) + "\n"
-    workdir.mkdir(parents=True, exist_ok=True)
-    first = jax.process_index() == 0
-    if first and not path.exists():
-        _write_whole(path, text)
-    multihost_utils.sync_global_devices("configuration")
-    blank = Experiment(experiment.name, type(experiment.objective)())
-    defaults = flatten(json.loads(json.dumps(to_dict(blank))))
-    ours, theirs = flatten(json.loads(text)), defaults | flatten(json.loads(path.read_text()))
-    changed = sorted(
-        k
-        for k in ours.keys() | theirs.keys()
-        if ours.get(k) != theirs.get(k) and not k.startswith("mesh.")  # a run may go on on other devices
-    )
-    multihost_utils.sync_global_devices("compared")
-    if changed and accept and first:
-        _write_whole(path, text)
-    if changed and not accept:
-        k = changed[0]
-        raise ConfigError(
-            f"{workdir} holds a run with another configuration: {k} was {theirs.get(k)!r} and is now {ours.get(k)!r}"
-            + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
-            + "; use its own configuration to go on, or another workdir, or --accept-changes"
-        )
-    return changed
+    number: int  # from 1
+    batch: dict[str, Any]
+    metrics: dict[str, jax.Array]
 
 
-def _write_whole(path: epath.Path, text: str) -> None:
-    if in_bucket(path):  # where nothing is seen before it is whole
-        path.write_text(text)
-        return
-    write_whole(Path(path), text)
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What the loop works with; all of it is open."""
 
+    experiment: Experiment
+    phase: Phase
+    mesh: Mesh
+    workdir: epath.Path
+    journal: Journal
+    checkpoints: Checkpoints
+    bar: tqdm
 
-def _record(experiment, phase, mesh, workdir, journal: Journal, bar, state, done: _Step) -> None:
-    """Fetch and write a step's metrics. Raises NonFiniteError, having found out why."""
-    values = {name: float(value) for name, value in jax.device_get(done.metrics).items()}
-    if not is_finite(values):
-        journal.clock("stopped", step=done.number)
-        raise stopped(experiment, phase, mesh, state["params"], done.number, done.batch, values, workdir)
-    journal.metrics(done.number, values)
-    bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
+    def steps(self, done: int, state: State) -> State:
+        """All steps after the first `done`; returns the state after the last. Raises as `train` does."""
+        step_fn = make_step(self.experiment, self.phase, self.mesh)
+        watch = Stopwatch(self.journal, self.experiment, self.phase.global_batch, self.mesh.size)
+        pending: _Step | None = None
+        with closing(Watchdog()) as watchdog, closing(Preemption()) as preemption:
+            for step in range(done + 1, self.experiment.steps + 1):
+                batch = next(self.phase.batches)
+                rows = to_devices(batch, self.mesh)
+                watch.lap("data" if pending is None or pending.metrics["loss"].is_ready() else "step")
+                state, metrics = step_fn(state, rows)
+                if step == done + 1:
+                    jax.block_until_ready(metrics)
+                    watch.compiled()
+                if pending is not None:
+                    self.record(state, pending)
+                pending = _Step(step, batch, metrics)
+                self.bar.update()
+                last = step == self.experiment.steps
+                stop = preemption.reached(step) and not last
+                save = last or stop or step % self.experiment.save_every == 0
+                if save:  # never a state whose metrics have not been seen
+                    self.record(state, pending)
+                    pending = None
+                if step > done + 1:
+                    watch.stepped(step)
+                if save:
+                    self.save(step, state, watch, wait=last or stop)
+                watchdog.stepped()
+                if stop:
+                    self.journal.clock("preempted", step=step)
+                    raise Preempted(
+                        f"asked to stop; saved at step {step}, the same command goes on from there"
+                    )
+        return state
+
+    def record(self, state: State, done: _Step) -> None:
+        """Fetch and write a step's metrics. Raises NonFiniteError, which says why; `state` is what came after it."""
+        values = {name: float(value) for name, value in jax.device_get(done.metrics).items()}
+        if not is_finite(values):
+            self.journal.clock("stopped", step=done.number)
+            raise stopped(
+                self.experiment,
+                self.phase,
+                self.mesh,
+                state["params"],
+                done.number,
+                done.batch,
+                values,
+                self.workdir,
+            )
+        self.journal.metrics(done.number, values)
+        self.bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
+
+    def save(self, step: int, state: State, watch: Stopwatch, *, wait: bool) -> None:
+        """Begin to save, and unless there is more to do meanwhile, `wait` until it is on disk."""
+        watch.flush(step)
+        self.journal.flush()  # before the checkpoint, which goes on where it ends
+        self.checkpoints.save(step, state, self.phase.batches.get_state())
+        if wait:
+            self.checkpoints.wait()
+        watch.saved(step)
 
 
 def _export(
-    experiment: Experiment, start: ModelFolder | None, state, mesh, workdir: epath.Path
+    experiment: Experiment, start: ModelFolder | None, state: State, mesh: Mesh, workdir: epath.Path
 ) -> epath.Path:
+    """The model without what only the loss needs, as a folder in `workdir`."""
     weights = everywhere({**state["params"], **state.get("ema", {})}, mesh)
     params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
-    card = {
-        "training": [*(start.card["training"] if start else []), training_card(experiment)],
-        "population": asdict(population_of(training_nights(experiment))),
-    }
+    card = model_card(experiment, start)
     folder = ModelFolder(experiment.model, params, experiment.tasks, card=card)
     if jax.process_index() == 0:
         save_model(folder, workdir / "model")
     multihost_utils.sync_global_devices("model")
     return workdir / "model"
-
-
-def training_nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
-    """The nights of a run, each with the folder of its shard."""
-    nights = []
-    for source in experiment.data.shards:
-        manifest = PreparedFolder.open(source.folder).manifest
-        nights += [
-            (Path(source.folder), manifest.nights[n]) for n in chosen_nights(manifest, experiment.data)
-        ]
-    return nights
-
-
-def training_card(experiment: Experiment) -> dict:
-    """What a reader of a model folder should know of one run: how, how long, and on whose nights."""
-    nights = [night for _, night in training_nights(experiment)]
-    return {
-        "name": experiment.name,
-        "objective": type(experiment.objective).__name__,
-        "steps": experiment.steps,
-        "seed": experiment.seed,
-        "config_sha256": hashlib.sha256(json.dumps(to_dict(experiment)).encode()).hexdigest(),
-        "nights": len(nights),
-        "subjects": len({n.subject_id for n in nights}),
-        "hours": round(sum(n.duration_s for n in nights) / 3600, 1),
-        "cohorts": sorted({n.cohort for n in nights}),
-        "sites": sorted({n.site for n in nights if n.site}),
-    }

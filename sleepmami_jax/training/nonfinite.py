@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from sleepmami_jax.config import Experiment
-from sleepmami_jax.data.batches import open_nights
+from sleepmami_jax.data.order import open_nights
 from sleepmami_jax.training.phases import Phase
 from sleepmami_jax.training.sharding import AXES, to_devices
 from sleepmami_jax.training.step import example_keys, make_gradient
@@ -132,9 +132,9 @@ def _unsound_rows(is_sound: Callable[[np.ndarray], bool], n: int) -> list[int]:
         for half in np.array_split(rows, 2):
             yield from search(half)
 
-    found = []
+    rows = []
     for row in search(np.arange(n)):
-        found.append(row)
-        if len(found) == SHOWN:
+        rows.append(row)
+        if len(rows) == SHOWN:
             break
-    return found
+    return rows

@@ -80,11 +80,11 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
 def shardings(state, mesh: Mesh):
     """Where the leaves of a state lie: arrays in dictionaries by `spec_of` their names, all else on every device."""
 
-    def of(path, leaf):
+    def place(path, leaf):
         named = isinstance(path[-1], jax.tree_util.DictKey) and leaf.ndim
         return NamedSharding(mesh, spec_of(path[-1].key, leaf.shape, mesh) if named else P())
 
-    return jax.tree_util.tree_map_with_path(of, state)
+    return jax.tree_util.tree_map_with_path(place, state)
 
 
 def lay_out(state, mesh: Mesh):
@@ -123,12 +123,14 @@ def shard_gradient(
         def run(params, batch, keys):
             params = _bring(params, own, dtype)
 
-            def of(trained, batch, keys):
+            def loss_of(trained, batch, keys):
                 return loss({**params, **trained}, batch, keys, AXES)
 
             weights = {name: params[name] for name in trained}
-            found, gradients = _averaged(jax.value_and_grad(of, has_aux=True), parts, weights, batch, keys)
-            return found, {name: _returned(gradients[name], spec) for name, spec in trained.items()}
+            measured, gradients = _averaged(
+                jax.value_and_grad(loss_of, has_aux=True), parts, weights, batch, keys
+            )
+            return measured, {name: _returned(gradients[name], spec) for name, spec in trained.items()}
 
         out = ((P(), P()), trained)
         run = jax.shard_map(run, mesh=mesh, in_specs=(own, P(AXES), P(AXES)), out_specs=out)
@@ -143,14 +145,14 @@ def _averaged(gradient: Callable, parts: int, weights: Params, *rows):
         return gradient(weights, *rows)
 
     def add(total, part):
-        found, gradients = gradient(weights, *part)
-        return jax.tree.map(lambda total, g: total + g.astype(jnp.float32), total, gradients), found
+        measured, gradients = gradient(weights, *part)
+        return jax.tree.map(lambda total, g: total + g.astype(jnp.float32), total, gradients), measured
 
     zeros = jax.tree.map(lambda x: jnp.zeros_like(x, jnp.float32), weights)
     split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), rows)
-    total, found = jax.lax.scan(add, zeros, split)
-    found = jax.tree.map(lambda x: x.astype(jnp.float32).mean(0), found)
-    return found, jax.tree.map(lambda x: x / parts, total)
+    total, measured = jax.lax.scan(add, zeros, split)
+    measured = jax.tree.map(lambda x: x.astype(jnp.float32).mean(0), measured)
+    return measured, jax.tree.map(lambda x: x / parts, total)
 
 
 def _copied_along(spec: P) -> tuple[str, ...]:
@@ -164,14 +166,14 @@ def _bring(params: Params, specs: dict[str, P], dtype: str) -> Params:
     All of it counts as this device's own: what it finds of a gradient is its part of a sum.
     """
 
-    def of(name, x):
+    def bring(name, x):
         spec = specs[name]
         x = jax.lax.pcast(x.astype(compute_dtype(name, dtype)), _copied_along(spec), to="varying")
         if FSDP in spec:
             x = jax.lax.all_gather(x, FSDP, axis=tuple(spec).index(FSDP), tiled=True)
         return x
 
-    return {name: of(name, x) for name, x in params.items()}
+    return {name: bring(name, x) for name, x in params.items()}
 
 
 def _returned(gradient: jax.Array, spec: P) -> jax.Array:

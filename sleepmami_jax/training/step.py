@@ -14,8 +14,8 @@ from jax.sharding import PartitionSpec as P
 from sleepmami_jax.config import Experiment
 from sleepmami_jax.models.sleepmami import Params
 from sleepmami_jax.training.optimizer import global_norm, make_optimizer, running_average, schedule
-from sleepmami_jax.training.phases import Phase
-from sleepmami_jax.training.sharding import shard_gradient, shardings
+from sleepmami_jax.training.phases import Phase, plan
+from sleepmami_jax.training.sharding import AXES, check_batch, make_mesh, shard_gradient, shardings
 
 
 def trained_part(phase: Phase, params: Params) -> Params:
@@ -93,3 +93,22 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
 
     state = state_shapes(experiment, phase)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings(state, mesh), NamedSharding(mesh, P())))
+
+
+def lower(experiment: Experiment, devices: list[jax.Device]) -> tuple[jax.stages.Lowered, Mesh]:
+    """The step for these devices, which need not be here, to be compiled, and their mesh; no data is needed.
+
+    Raises:
+      ValueError: the batch or a parameter does not divide over the mesh.
+    """
+    mesh = make_mesh(experiment.mesh, devices)
+    check_batch(experiment.objective.batch, mesh, experiment.accumulate)
+    phase, batch = plan(experiment)
+    state = state_shapes(experiment, phase)
+    state = _placed(state, shardings(state, mesh))
+    batch = _placed(batch, jax.tree.map(lambda _: NamedSharding(mesh, P(AXES)), batch))
+    return make_step(experiment, phase, mesh).lower(state, batch), mesh
+
+
+def _placed(shapes, where):
+    return jax.tree.map(lambda v, s: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=s), shapes, where)

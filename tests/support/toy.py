@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import resource
+from contextlib import contextmanager
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +13,7 @@ import numpy as np
 from sleepmami_jax.objectives.reduce import global_mean
 from sleepmami_jax.training.phases import Phase
 
-NIGHTS = 2
+NIGHTS, BATCH, STEPS = 2, 8, 10
 
 
 class ToyBatches:
@@ -49,3 +53,27 @@ def toy_phase(params, batch: int, loss=toy_loss, **options) -> Phase:
     params["objective/toy/kernel"] = jnp.zeros(3)
     trainable = ("objective/toy/", "heads/stage/bias")
     return Phase(params, trainable, loss, batch, batches=ToyBatches(batch), **options)
+
+
+def kill() -> None:
+    """What stops a run between two steps."""
+    raise KeyboardInterrupt
+
+
+def lines(path) -> list[dict]:
+    """The entries of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@contextmanager
+def limit_lifted_after():
+    """`limit(size)`: no file may grow further, which is to a write what a full disk is."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def steps_in(folder):
+    return sorted(path.name for path in folder.iterdir())

@@ -11,8 +11,8 @@ from flax import nnx
 
 from data_pipeline.night import EPOCH_S, Modality
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
-from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder
+from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout

@@ -12,9 +12,9 @@ from flax import nnx
 from data_pipeline.night import Demographics, Modality
 from sleepmami_jax.config import Experiment, MacroPretraining
 from sleepmami_jax.data.arrays import demographics_arrays
-from sleepmami_jax.data.batches import Batches
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder
+from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means
@@ -102,8 +102,8 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
         vectors = in_parts(encode, experiment.accumulate, keys, means, present)  # (parts, n, 2, Dm)
         vectors = vectors.reshape(len(keys), 2, -1).swapaxes(0, 1)
         z = unit(project(standardise(vectors, axes)))
-        contrast, found = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
-        return contrast + balance, {"contrast": contrast, "view_accuracy": found, **metrics}
+        contrast, accuracy = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
+        return contrast + balance, {"contrast": contrast, "view_accuracy": accuracy, **metrics}
 
     return loss
 
@@ -114,7 +114,7 @@ def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.
     A block never spans two nights, so that what the mixture of experts drops does not depend on the devices.
 
     Args:
-      batch: of `window_batches`, (N, E, ...).
+      batch: of `signal_batches`, (N, E, ...).
 
     Returns:
       The mean token of each modality (N, E, M, D) float32 and which are there (N, E, M), and the router's statistics:

@@ -9,12 +9,13 @@ from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
 from sleepmami_jax.data.arrays import blank_arrays, with_present
-from sleepmami_jax.data.batches import Batches, epoch_batches
+from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.frozen import model_slots
+from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import PLAIN
-from sleepmami_jax.objectives.contrastive import ModalityProjection, leave_one_out, pairwise
+from sleepmami_jax.objectives.contrastive import ModalityProjection, info_nce, leave_one_out, pairwise
 from sleepmami_jax.objectives.masked import (
     MaskedDecoder,
     masked_loss,
@@ -56,7 +57,7 @@ def micro_batches(experiment: Experiment, params, workdir, progress, rows) -> Ba
     """Arguments as in `phases.build`."""
     slots = model_slots(experiment.model)
     batch = experiment.objective.batch
-    return epoch_batches(experiment.data, slots, global_batch=batch, seed=experiment.seed, rows=rows)
+    return signal_batches(experiment.data, slots, global_batch=batch, seed=experiment.seed, rows=rows)
 
 
 def micro_shapes(experiment: Experiment):
@@ -69,10 +70,10 @@ def micro_shapes(experiment: Experiment):
 
 
 def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx.GraphDef) -> Callable:
-    """`Phase.loss` over batches of `epoch_batches`. A part of the loss without weight is not computed."""
+    """`Phase.loss` over batches of `signal_batches`. A part of the loss without weight is not computed."""
     config: MicroPretraining = experiment.objective
     where = layout(experiment.model.modalities)
-    contrast = {"leave_one_out": leave_one_out, "pairwise": pairwise}[config.contrast]
+    questions = {"leave_one_out": leave_one_out, "pairwise": pairwise}[config.contrast]
 
     def loss(params, batch, keys, axes):
         model, objective = modules(graph, objective_graph, params)
@@ -88,11 +89,10 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
             total, metrics["spectral"] = total + config.spectral_weight * spectral, spectral
         if config.contrast_weight:
             z, present = objective.projection(tokens)
-            loss, found = contrast(
-                z, present, objective.projection.log_scale[...], axes, config.contrast_keys
-            )
+            scale = objective.projection.log_scale[...]
+            loss, accuracy = info_nce(questions, z, present, scale, axes, config.contrast_keys)
             total += config.contrast_weight * loss
-            metrics |= {"contrast": loss, "contrast_accuracy": found}
+            metrics |= {"contrast": loss, "contrast_accuracy": accuracy}
         return total, metrics
 
     return loss

@@ -19,8 +19,9 @@ from data_pipeline.night import Demographics
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.data.arrays import blank_arrays, demographics_arrays, with_present
-from sleepmami_jax.data.batches import Batches, window_batches
+from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.frozen import model_slots
+from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
 
 
@@ -96,7 +97,7 @@ def signal_windows(
     experiment: Experiment, epochs: int, rows: Sequence[int], tasks: Sequence[Task] = ()
 ) -> Batches:
     """This process's batches of windows of so many epochs, for a Micro-Encoder that is trained."""
-    return window_batches(
+    return signal_batches(
         experiment.data,
         model_slots(experiment.model),
         epochs=epochs,

@@ -12,9 +12,9 @@ import pytest
 
 from data_pipeline.prepare.run import prepare
 from sleepmami_jax.sweep.ray import Ray
-from tests.sleepmami_jax.sweep.test_sweep import EXPERIMENT, rows, sleepmami
 from tests.support.loaders import dies_twice_at_two, stays_on_the_doomed_node, stops_for_want_of_space
 from tests.support.nights import files, load_random_night, write_recordings
+from tests.support.sweeps import EXPERIMENT, rows, sleepmami
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]' (340 MB)")
 

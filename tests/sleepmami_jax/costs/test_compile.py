@@ -15,9 +15,9 @@ from jax.sharding import PartitionSpec as P
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.costs.collectives import Collective, collectives
-from sleepmami_jax.costs.compile import lower
 from sleepmami_jax.costs.flops import night_costs, total
 from sleepmami_jax.training.phases import plan
+from sleepmami_jax.training.step import lower
 from tests.support.meshes import mesh_of
 
 WHOLE, SPLIT = P(), P("data")
@@ -130,7 +130,7 @@ def test_a_plan_has_the_shapes_of_the_real_thing(tiny, prepared, tmp_path, objec
 
 def test_without_libtpu_it_is_named():
     without = "import sys; sys.modules['libtpu'] = None"  # before JAX looks for it
-    command = "from sleepmami_jax.costs.compile import compile_ahead; compile_ahead(None, 'v5e:2x2')"
+    command = "from sleepmami_jax.costs.compile import compile_ahead; compile_ahead(None, 'v5e:2x2', None)"
     run = subprocess.run(
         [sys.executable, "-c", f"{without}; {command}"],
         env={k: v for k, v in os.environ.items() if k != "TPU_LIBRARY_PATH"},  # JAX itself sets it

@@ -95,8 +95,8 @@ def test_flops_of_the_micro_encoder_are_its_matmuls(name):
         real = counted(
             lambda p, s, exact=exact: merge(graph, p).micro(s, exact=exact).x, params, signals(config, B)
         )
-        assert cost.executed == pytest.approx(real, rel=STATISTICS)
-    assert cost.flops < cost.executed
+        assert cost.flops + cost.padding == pytest.approx(real, rel=STATISTICS)
+    assert cost.padding > 0
 
 
 def test_flops_of_visible_tokens_and_the_decoder(tiny):
@@ -114,7 +114,7 @@ def test_flops_of_visible_tokens_and_the_decoder(tiny):
 
     cost = total(micro_costs(tiny, B, visible, exact=False)) + decoder_cost(tiny, 16, B, visible)
     arguments = params, decoder, signals(tiny, B), places
-    assert cost.executed == pytest.approx(counted(loss, *arguments), rel=STATISTICS)
+    assert cost.flops + cost.padding == pytest.approx(counted(loss, *arguments), rel=STATISTICS)
     assert decoder_cost(tiny, 16, B, visible).parameters == sum(v.size for v in decoder.values())
 
     # The backward pass is two forward passes, less the gradient of signals, which nobody asks for.
@@ -166,7 +166,7 @@ def test_one_expert_is_a_plain_mlp(tiny):
     cost = total(micro_costs(config, B))
     assert cost.parameters == sum(v.size for n, v in params.items() if n.startswith("micro/"))
     real = counted(lambda p, s: merge(graph, p).micro(s).x, params, signals(config, B))
-    assert cost.flops == cost.executed == real
+    assert cost.flops == real and cost.padding == 0
 
 
 def test_rows_of_experts(tiny):

@@ -1,12 +1,10 @@
-"""What a run leaves on disk (model folder, checkpoints, journal), whole, cut and damaged."""
+"""A model folder: whole, cut, damaged and of another kind."""
 
 import hashlib
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,15 +12,6 @@ from safetensors.numpy import load_file, save
 
 from sleepmami_jax.config import Finetuning
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
-from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
-from sleepmami_jax.run.journal import Journal
-
-# Orbax leaves coroutines behind when a read fails.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine .* was never awaited:RuntimeWarning"
-)
-
-# The model folder
 
 
 @pytest.fixture
@@ -220,167 +209,3 @@ def test_a_save_that_breaks_off_leaves_nothing_half_written(folder, tmp_path, mo
     assert [p.name for p in tmp_path.iterdir()] == (["model"] if older else [])
     if older:
         assert_is(load_model(path), folder)
-
-
-# Checkpoints
-
-
-def state_at(step):
-    rng = np.random.default_rng(step)
-    return {
-        "step": jnp.int32(step),
-        "params": {
-            "a/kernel": jnp.asarray(rng.standard_normal((64, 32)), jnp.float32),
-            "a/bias": jnp.zeros(3),
-        },
-    }
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Three steps were saved; the two newest are kept."""
-    path = tmp_path_factory.mktemp("run") / "checkpoints"
-    checkpoints = Checkpoints(path)
-    for step in (1, 2, 3):
-        checkpoints.save(step, state_at(step), {"next": 8 * step})
-    checkpoints.close()
-    return path
-
-
-@pytest.fixture
-def copy(run, tmp_path):
-    """A copy of the run to damage."""
-    return Path(shutil.copytree(run, tmp_path / "checkpoints"))
-
-
-def restore(path, like=None):
-    checkpoints = Checkpoints(path)
-    try:
-        return checkpoints.restore(state_at(0) if like is None else like)
-    finally:
-        checkpoints.close()
-
-
-def assert_restored(found, step):
-    state, position = found
-    assert position == {"next": 8 * step}
-    jax.tree.map(np.testing.assert_array_equal, state, state_at(step))
-
-
-def array_file(path, step):
-    """The largest file of a step: its arrays."""
-    return max((p for p in (path / str(step)).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 16
-    path.write_bytes(data)
-
-
-def test_the_newest_step_comes_back_bit_for_bit(run):
-    assert_restored(restore(run), 3)
-    assert sorted(p.name for p in run.iterdir()) == ["2", "3"]
-
-
-def test_a_run_without_checkpoints_has_nothing_to_restore(tmp_path):
-    assert restore(tmp_path / "none") is None
-
-
-@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
-@pytest.mark.parametrize("what", ["arrays", "state/manifest.ocdbt", "state/_METADATA"])
-def test_a_damaged_step_is_passed_over_aloud(copy, caplog, damage, what):
-    damage(array_file(copy, 3) if what == "arrays" else copy / "3" / what)
-    with caplog.at_level("ERROR", logger="absl"):
-        assert_restored(restore(copy), 2)
-    assert f"{copy}/3 is damaged and is passed over" in caplog.text
-
-
-@pytest.mark.parametrize("damage", [cut, Path.unlink])
-def test_a_step_without_its_place_in_the_data_is_passed_over(copy, damage):
-    damage(copy / "3" / "_CHECKPOINT_METADATA")
-    assert_restored(restore(copy), 2)
-
-
-def test_a_run_goes_on_from_the_step_before_and_saves_the_damaged_one_anew(copy):
-    cut(array_file(copy, 3))
-    checkpoints = Checkpoints(copy)
-    assert_restored(checkpoints.restore(state_at(0)), 2)
-    checkpoints.save(3, state_at(3), {"next": 24})
-    checkpoints.close()
-    assert_restored(restore(copy), 3)
-
-
-def test_when_every_step_is_damaged_nothing_starts_anew(copy):
-    for step in (2, 3):
-        cut(array_file(copy, step))
-    with pytest.raises(CheckpointError, match=r"every checkpoint \(3, 2\) is damaged"):
-        restore(copy)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda p: p.update(extra=jnp.zeros(2)), "params/extra is missing from it"),
-        (lambda p: p.pop("a/bias"), "params/a/bias is not in this model"),
-        (
-            lambda p: p.update({"a/bias": jnp.zeros(4)}),
-            r"params/a/bias has shape \(3,\), this model \(4,\)",
-        ),
-    ],
-)
-def test_another_model_is_an_error_that_names_the_parameter(run, change, says):
-    like = state_at(0)
-    change(like["params"])
-    with pytest.raises(CheckpointError, match=f"3 holds another model: {says}"):
-        restore(run, like)
-
-
-def test_what_a_killed_save_left_is_cleaned_up(copy):
-    left = copy / "4.orbax-checkpoint-tmp"
-    left.mkdir()
-    (left / "half").write_text("x")
-    assert_restored(restore(copy), 3)
-    assert not left.exists()
-
-
-# The journal
-
-
-def test_a_journal_is_one_line_a_step(tmp_path):
-    journal = Journal(tmp_path)
-    for step in (1, 2):
-        journal.metrics(step, {"loss": 0.5 / step})
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n'
-    journal.clock("saved", seconds=1)
-    (entry,) = map(json.loads, (tmp_path / "clock.jsonl").read_text().splitlines())
-    assert entry["event"] == "saved"
-    assert entry["seconds"] == 1
-
-
-@pytest.mark.parametrize("tail", ["", '{"step": 4, "lo', '{"step": 4}\n{"step": 5}\n', "\0\0\0"])
-def test_rewinding_forgets_later_steps_and_a_cut_line(tmp_path, tail):
-    journal = Journal(tmp_path)
-    for step in (1, 2, 3):
-        journal.metrics(step, {"loss": step})
-    path = tmp_path / "metrics.jsonl"
-    whole = path.read_text()
-    path.write_text(whole + tail)
-    journal.rewind(3)
-    assert path.read_text() == whole
-    journal.rewind(2)
-    assert path.read_text() == "".join(whole.splitlines(keepends=True)[:2])
-    journal.metrics(3, {"loss": 3})
-    assert path.read_text() == whole
-    journal.rewind(0)
-    assert path.read_text() == ""
-    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
-
-
-def test_a_new_run_has_nothing_to_rewind(tmp_path):
-    Journal(tmp_path).rewind(0)
-    assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 from sleepmami_jax.config import KernelConfig
 from sleepmami_jax.costs.collectives import collectives
 from sleepmami_jax.objectives import parts
-from sleepmami_jax.objectives.contrastive import leave_one_out, pairwise, unit
+from sleepmami_jax.objectives.contrastive import info_nce, leave_one_out, pairwise, unit
 from sleepmami_jax.objectives.demographic import dgcl
 from sleepmami_jax.training.sharding import AXES
 from tests.support.meshes import BATCH, M, mesh_of, on_one_device, same_on_four
@@ -72,7 +72,7 @@ BOTH = pytest.mark.parametrize(
 def compiled(contrast, keys_at_once, keys=0):
     """(raw vectors, present, log_scale) -> loss, accuracy."""
     return on_one_device(
-        lambda raw, there, scale, axes: contrast(unit(raw), there, scale, axes, keys, keys_at_once)
+        lambda raw, there, scale, axes: info_nce(contrast, unit(raw), there, scale, axes, keys, keys_at_once)
     )
 
 
@@ -119,8 +119,8 @@ def test_contrast_is_the_same_on_four_devices(contrast, by_loops, keys):
 
     def loss(params, batch, _, axes):
         z = unit(batch["raw"] @ params["w"])
-        value, found = contrast(z, batch["present"], params["scale"], axes, keys, keys_at_once=3)
-        return value, {"found": found}
+        value, accuracy = info_nce(contrast, z, batch["present"], params["scale"], axes, keys, keys_at_once=3)
+        return value, {"accuracy": accuracy}
 
     value = same_on_four(loss, {"w": linear, "scale": np.float32(1)}, {"raw": raw, "present": present})
     told_from = range(0, BATCH, 2) if keys else range(BATCH)
@@ -133,7 +133,7 @@ def test_blocks_of_keys_bound_the_memory_of_the_logits():
 
     def temporary_bytes(keys_at_once):
         def loss(z, present, axes):
-            return leave_one_out(z, present, jnp.float32(1), axes, keys_at_once=keys_at_once)[0]
+            return info_nce(leave_one_out, z, present, jnp.float32(1), axes, keys_at_once=keys_at_once)[0]
 
         sharded = jax.shard_map(lambda *v: loss(*v, AXES), mesh=mesh_of(1), in_specs=P(), out_specs=P())
         return jax.jit(jax.grad(sharded)).lower(z, present).compile().memory_analysis().temp_size_in_bytes
@@ -150,7 +150,7 @@ def test_no_device_holds_the_global_batch(objective):
         def loss(z, facts):
             if objective == "dgcl":
                 return dgcl(z.swapaxes(0, 1)[:2], facts["people"], KernelConfig(), 0.1, AXES, 64)[0]
-            return leave_one_out(z, facts["present"], z[0, 0, 0], AXES, keys_at_once=64)[0]
+            return info_nce(leave_one_out, z, facts["present"], z[0, 0, 0], AXES, keys_at_once=64)[0]
 
         n = rows * devices
         people = {name: jnp.zeros(n) for name in ("age_years", "bmi", "sex")}

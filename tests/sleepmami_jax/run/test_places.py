@@ -1,4 +1,4 @@
-"""Folders in buckets; runs that live in one are in `test_runs`."""
+"""Folders in buckets; runs that live in one are in `training/test_loop.py`."""
 
 import sys
 from argparse import Namespace

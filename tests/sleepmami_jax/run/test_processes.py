@@ -1,6 +1,8 @@
 """Several processes on this machine as hosts of one run: the same batches, the same losses, and a way to stop."""
 
+import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from sleepmami_jax.run import processes
 from tests.support.hosts import BATCH, STEPS, finish, losses, seen, start
 
 
@@ -101,3 +104,55 @@ def test_a_dead_process_ends_the_others(shards, tmp_path):
     output = runs[0].communicate(timeout=90)[0]
     assert runs[0].returncode != 0, output
     assert time.monotonic() - begun < 90
+
+
+def test_a_step_that_hangs_shows_where(train, saving, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(processes, "STALL_S", 0.3)
+
+    def hang():
+        time.sleep(1)
+
+    train(saving, tmp_path, at=4, then=hang)
+    shown = capfd.readouterr().err
+    assert "Timeout" in shown and "in hang" in shown and "in train" in shown
+
+
+def reach(runs, workdir, step):
+    until = time.monotonic() + 90
+    while len(seen(workdir)) < step * BATCH:
+        assert all(run.poll() is None for run in runs) and time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_save_that_one_process_cannot_write_ends_all(prepared, tmp_path):
+    runs = start(prepared.shards[0].folder, tmp_path, 2, steps=10_000, pause_s=0.05)
+    reach(runs, tmp_path, 3)
+    while not (tmp_path / "checkpoints" / "2").is_dir():
+        time.sleep(0.02)
+    resource.prlimit(runs[1].pid, resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    outputs = finish(runs, expected=1)
+    assert "checkpoints: a checkpoint could not be saved" in outputs[0].splitlines()[-1]
+    assert "File too large" in outputs[1]
+    assert {"2"} <= {path.name for path in (tmp_path / "checkpoints").iterdir()}
+
+
+def test_a_shard_that_cannot_be_read_ends_all_and_comes_back(prepared, tmp_path):
+    shards, run = tmp_path / "shards", tmp_path / "run"
+    shutil.copytree(prepared.shards[0].folder, shards)
+    steps = 40  # more than are read ahead
+    runs = start(shards, run, 2, pause_s=0.1, steps=steps)
+    reach(runs, run, 1)
+    whole = {path: path.read_bytes() for path in shards.glob("*.array_record")}
+    for path in whole:
+        os.truncate(path, 100)
+    outputs = finish(runs, expected=1)
+    assert any(f"shard {path}" in outputs[0] + outputs[1] for path in whole)
+    assert "run `sleepmami verify`" in outputs[0] + outputs[1]
+    done = len(losses(run))
+    assert done < steps
+    for path, data in whole.items():
+        path.write_bytes(data)
+    finish(start(shards, run, steps=steps))
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == list(
+        range(1, steps + 1)
+    )

@@ -17,7 +17,7 @@ from sleepmami_jax.sweep import slurm
 from sleepmami_jax.sweep.launch import Job
 from sleepmami_jax.sweep.result import RESULT
 from sleepmami_jax.sweep.slurm import Slurm
-from tests.sleepmami_jax.sweep.test_sweep import EXPERIMENT, Here, launch_all, rows, sleepmami
+from tests.support.sweeps import EXPERIMENT, Here, launch_all, rows, sleepmami
 
 # jobs/ID.INDEX holds a task's state and its array's name, pids/ID.INDEX its process. Status 99 is a time limit.
 SLURM = r"""#!/bin/bash
@@ -97,8 +97,8 @@ class Cluster:
 def cluster(tmp_path, monkeypatch):
     cluster = Cluster(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{cluster.folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(slurm, "_POLL_S", 0.05)
-    monkeypatch.setattr(slurm, "_PATIENCE_S", 5.0)
+    monkeypatch.setattr(slurm, "POLL_S", 0.05)
+    monkeypatch.setattr(slurm, "PATIENCE_S", 5.0)
     yield cluster
     assert "RUNNING" not in cluster.states()
 
@@ -192,7 +192,7 @@ def test_a_result_that_is_on_its_way_is_waited_for(workdir, cluster, monkeypatch
     assert launcher.ended() == {}
     (late.folder / RESULT).touch()
     assert launcher.ended() == {"late": None}
-    monkeypatch.setattr(slurm, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(slurm, "PATIENCE_S", 0.0)
     assert launcher.ended() == {"never": "not in the queue any more"}
     launcher.stop()
 
@@ -223,7 +223,7 @@ def test_a_sweep_that_was_killed_comes_back_to_its_tasks_and_can_be_stopped(file
 """
     file.write_text(EXPERIMENT.replace("    fish = int(", f"{waits}    fish = int("))
     code = (
-        "import sys; from sleepmami_jax.sweep import slurm; slurm._POLL_S = 0.05\n"
+        "import sys; from sleepmami_jax.sweep import slurm; slurm.POLL_S = 0.05\n"
         "from sleepmami_jax.cli import _parse, _run; sys.exit(_run(_parse(['sleepmami', 'sweep', *sys.argv[1:]])))"
     )
     words = ["--config", file, "--workdir", workdir, "--launcher", "slurm", "--only", "fine-4-0"]

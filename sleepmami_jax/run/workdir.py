@@ -1,0 +1,69 @@
+"""Whose a working folder is: `config.json` in it says which run, and no other goes on there unasked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+from etils import epath
+from jax.experimental import multihost_utils
+
+from data_pipeline.flatten import flatten
+from data_pipeline.whole_files import write_whole
+from sleepmami_jax.config import ConfigError, Experiment, to_dict
+from sleepmami_jax.run.places import in_bucket
+
+
+def claim(workdir: epath.Path, experiment: Experiment, inputs: Mapping[str, str], accept: bool) -> list[str]:
+    """Make `workdir` this experiment's, by writing `config.json`.
+
+    A field that there was not when the run began had its default. The mesh is no part of the comparison: a run may go
+    on on other devices.
+
+    Args:
+      workdir: of a run; made if it is not there.
+      experiment: the run.
+      inputs: digests, by name, of what else the run begins with. One that went on with other nights or other weights
+        under the same names would be neither the old run nor a new one.
+      accept: go on where another experiment, or one with other inputs, began.
+
+    Returns:
+      The fields that have changed, sorted.
+
+    Raises:
+      ConfigError: the folder is another experiment's, and that is not accepted.
+    """
+    path = workdir / "config.json"
+    ours = to_dict(experiment) | {"inputs_sha256": dict(inputs)}
+    text = json.dumps(ours, indent=1) + "\n"
+    workdir.mkdir(parents=True, exist_ok=True)
+    first = jax.process_index() == 0
+    if first and not path.exists():
+        _write_whole(path, text)
+    multihost_utils.sync_global_devices("configuration")
+    blank = to_dict(Experiment(experiment.name, type(experiment.objective)()))
+    defaults, ours = (flatten(json.loads(json.dumps(tree))) for tree in (blank, ours))  # tuples as lists
+    theirs = defaults | flatten(json.loads(path.read_text()))
+    changed = sorted(
+        k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k) and not k.startswith("mesh.")
+    )
+    multihost_utils.sync_global_devices("compared")
+    if changed and accept and first:
+        _write_whole(path, text)
+    if changed and not accept:
+        k = changed[0]
+        raise ConfigError(
+            f"{workdir} holds a run with another configuration: {k} was {theirs.get(k)!r} and is now {ours.get(k)!r}"
+            + (f" (and {len(changed) - 1} more)" if len(changed) > 1 else "")
+            + "; use its own configuration to go on, or another workdir, or --accept-changes"
+        )
+    return changed
+
+
+def _write_whole(path: epath.Path, text: str) -> None:
+    if in_bucket(path):  # where nothing is seen before it is whole
+        path.write_text(text)
+    else:
+        write_whole(Path(path), text)

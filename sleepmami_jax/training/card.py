@@ -1,0 +1,55 @@
+"""What a model folder says of the run that made it: how it was trained, and on whose nights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data_pipeline.population.card import population_of
+from data_pipeline.shards.manifest import NightEntry
+from sleepmami_jax.config import Experiment, to_dict
+from sleepmami_jax.data.source import PreparedFolder, chosen_nights
+from sleepmami_jax.export.folder import ModelFolder
+
+
+def model_card(experiment: Experiment, start: ModelFolder | None) -> dict[str, Any]:
+    """`ModelFolder.card` after a run that began with `start`.
+
+    Returns:
+      `training`: an entry a run, oldest first; `population`: of the nights of this one.
+    """
+    nights = _nights(experiment)
+    return {
+        "training": [*(start.card["training"] if start else []), _training(experiment, nights)],
+        "population": asdict(population_of(nights)),
+    }
+
+
+def _nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
+    """The nights of a run, each with the folder of its shard."""
+    nights = []
+    for source in experiment.data.shards:
+        manifest = PreparedFolder.open(source.folder).manifest
+        nights += [
+            (Path(source.folder), manifest.nights[n]) for n in chosen_nights(manifest, experiment.data)
+        ]
+    return nights
+
+
+def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]]) -> dict[str, Any]:
+    entries = [night for _, night in nights]
+    return {
+        "name": experiment.name,
+        "objective": type(experiment.objective).__name__,
+        "steps": experiment.steps,
+        "seed": experiment.seed,
+        "config_sha256": hashlib.sha256(json.dumps(to_dict(experiment)).encode()).hexdigest(),
+        "nights": len(entries),
+        "subjects": len({n.subject_id for n in entries}),
+        "hours": round(sum(n.duration_s for n in entries) / 3600, 1),
+        "cohorts": sorted({n.cohort for n in entries}),
+        "sites": sorted({n.site for n in entries if n.site}),
+    }

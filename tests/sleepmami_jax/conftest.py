@@ -1,0 +1,54 @@
+"""Runs of a phase that compiles at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from data_pipeline.prepare.run import PrepareConfig, prepare
+from sleepmami_jax.config import DataConfig, DataSource, Experiment, MicroPretraining, OptimizerConfig
+from sleepmami_jax.training import loop
+from tests.conftest import tiny_config
+from tests.support.nights import load_random_night, write_recordings
+from tests.support.toy import BATCH, STEPS, ToyBatches, toy_loss, toy_phase
+
+
+@pytest.fixture(scope="session")
+def toy_experiment(tmp_path_factory) -> Experiment:
+    folder = tmp_path_factory.mktemp("prepared")
+    write_recordings(folder / "recordings", range(2))
+    whole = PrepareConfig(val_share=0.0, test_share=0.0)
+    prepare([folder / "recordings"], folder / "shards", config=whole, load=load_random_night)
+    return Experiment(
+        name="toy",
+        objective=MicroPretraining(batch=BATCH),
+        data=DataConfig(shards=(DataSource(str(folder / "shards")),)),
+        model=tiny_config(),
+        optimizer=OptimizerConfig(learning_rate=0.1, warmup_steps=1, ema=0.8),
+        steps=STEPS,
+        save_every=4,
+        tensorboard=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def saving(toy_experiment) -> Experiment:
+    """The same run, saved after every second step."""
+    return replace(toy_experiment, save_every=2, tensorboard=False)
+
+
+@pytest.fixture
+def train(model, monkeypatch):
+    """`train(experiment, workdir, loss=..., at=..., then=...)`: a run; `then()` is called before step `at`."""
+
+    def run(experiment, workdir, loss=toy_loss, at=None, then=None, **options):
+        class Batches(ToyBatches):
+            def __next__(self):
+                if at is not None and self.get_state()["global_next_index"] == (at - 1) * BATCH:
+                    then()
+                return super().__next__()
+
+        phase = replace(toy_phase(model[1], BATCH, loss), batches=Batches(BATCH))
+        monkeypatch.setattr(loop, "build", lambda *_: phase)
+        return loop.train(experiment, workdir, quiet=True, **options)
+
+    return run
