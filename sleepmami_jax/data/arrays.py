@@ -95,21 +95,22 @@ class Normaliser:
         offset: float | np.ndarray = 0.0,
     ) -> Normaliser:
         """Arguments and errors as in `normalise`."""
-        if modality is Modality.SPO2:
-            centre, spread, limit = 95.0, 5.0, 10.0
+        facts = modality.facts
+        if facts.normalised_by is not None:
+            centre, spread = facts.normalised_by
         else:
             if median is None or iqr is None or np.min(iqr) <= 0:
                 raise ValueError(
                     f"{modality} with median {median} and IQR {iqr} has no scale; leave such a channel out"
                 )
-            centre, spread, limit = median, iqr / _IQR_OF_NORMAL, 20.0
+            centre, spread = median, iqr / _IQR_OF_NORMAL
         gain, shift = (np.asarray(x, np.float32) for x in (scale / spread, (offset - centre) / spread))
-        lowest, highest = np.ceil((-limit - shift) / gain), np.floor((limit - shift) / gain)
+        lowest, highest = np.ceil((-facts.clip - shift) / gain), np.floor((facts.clip - shift) / gain)
         if (lowest > _INT16.min).any() or (highest < _INT16.max).any():
             bounds = [np.clip(bound, _INT16.min, _INT16.max).astype(np.int16) for bound in (lowest, highest)]
         else:
             bounds = [None, None]
-        return cls(gain, shift, np.float32(limit), *bounds)
+        return cls(gain, shift, np.float32(facts.clip), *bounds)
 
     def __call__(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if samples.dtype != np.int16:
@@ -282,7 +283,7 @@ def _wanted(
 ) -> _Wanted:
     """`found` as in `usable_channels`, for each of `rows`; `scale` and `offset` are (rows,), as stored."""
     median, iqr = (
-        None if modality is Modality.SPO2 else np.array([[getattr(entry, name)] for _, entry in found])
+        None if modality.facts.normalised_by else np.array([[getattr(entry, name)] for _, entry in found])
         for name in ("median", "iqr")
     )
     normaliser = Normaliser.of(modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1)))

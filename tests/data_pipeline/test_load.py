@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from data_pipeline.load import load_night, open_channels, open_night, prepare_channels
+from data_pipeline.load import load_night, open_channels, open_night
 from data_pipeline.montage.mapping import map_channels
 from data_pipeline.night import (
     BLOCK_S,
@@ -249,8 +249,8 @@ def broken_recording(n_seconds: int, gap: tuple[float, float], rate_hz: Fraction
 @pytest.mark.parametrize("rate_hz", [Fraction(100), Fraction(999, 10)])
 def test_stretches_of_a_night_are_the_night_whatever_lies_between_them(rate_hz):
     recording = broken_recording(700, (300.25, 391.5), rate_hz)
-    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
-    (whole,), _, _ = prepare_channels(recording, map_channels(recording.signals))
+    (channel,), _ = open_channels(recording, map_channels(recording.signals))
+    whole = channel.whole()
     cuts = [0, 1, 101, 290, 310, 311, 380, 480, 667, 700]  # inside the gap, and where its neighbours are far
     pieces = [channel.read(*span) for span in pairwise(cuts)]
     np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), whole.samples, atol=3e-4)
@@ -284,7 +284,8 @@ def test_an_amplifier_cut_outside_the_survey_is_seen():
         return x[round(start_s * 128) : round(stop_s * 128)].copy()
 
     recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
-    (channel,), _, _ = prepare_channels(recording, map_channels(recording.signals))
+    (recorded,), _ = open_channels(recording, map_channels(recording.signals))
+    channel = recorded.whole()
     clipped = np.flatnonzero(channel.quality & Quality.CLIPPED)
     assert len(clipped) > 40 and clipped.min() >= 100 and clipped.max() < 160
 
@@ -299,7 +300,7 @@ def test_a_slow_oximeter_is_the_same_in_any_stretch(rate_hz):
         return x[round(start_s * float(rate_hz)) : round(stop_s * float(rate_hz))].copy()
 
     recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
-    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
+    (channel,), _ = open_channels(recording, map_channels(recording.signals))
     whole = channel.read(0, n_seconds).samples
     pieces = [channel.read(*span).samples for span in pairwise([0, 1, 600, 601, 1234, n_seconds])]
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
@@ -320,8 +321,8 @@ def test_a_belt_that_rests_across_stretches_is_judged_by_all_of_its_rest():
         (),
         lambda _, a, b: x[round(a * 25) : round(b * 25)].copy(),
     )
-    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
-    (whole,), _, _ = prepare_channels(recording, map_channels(recording.signals))
+    (channel,), _ = open_channels(recording, map_channels(recording.signals))
+    whole = channel.whole()
     pieces = [channel.read(*span) for span in pairwise([0, 250, 251, 510, 600, 680, 689, 900])]
     quality = np.concatenate([p.quality for p in pieces])
     assert np.flatnonzero(quality).tolist() == list(range(500, 690)) and (quality == whole.quality).all()

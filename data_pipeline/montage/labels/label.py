@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from data_pipeline.night import Modality
+from data_pipeline.modalities import Modality
 
 
 class Confidence(StrEnum):

@@ -5,10 +5,10 @@ A label that could be two things fills no slot and says why.
 
 from __future__ import annotations
 
+from data_pipeline.modalities import MODALITY_OF, Modality
 from data_pipeline.montage.labels.electrodes import EARS, EYES
 from data_pipeline.montage.labels.label import Confidence, Label
 from data_pipeline.montage.labels.vocabulary import NUMBER, SITE, UNKNOWN, Piece
-from data_pipeline.night import SLOTS, Modality
 
 # --- signals that the model does not use -------------------------------------------------------------------
 
@@ -45,8 +45,7 @@ def read_not_used(pieces: list[Piece]) -> Label | None:
             confidence = Confidence.GUESS  # the temporal muscle, the saturation
         if meaning == "MUSCLE" and any(p.text == "EXT" for p in pieces) and "EMG" not in meanings:
             confidence = Confidence.GUESS  # extensor, or an external input
-        reason = f"{kind}: not used by the model"
-        return Label(modality, kind, side=side, confidence=confidence, reason=reason)
+        return Label(modality, kind, side=side, confidence=confidence, reason=kind)
     if meanings <= {"AUX", NUMBER} and "AUX" in meanings:
         return Label(None, "auxiliary input", reason="auxiliary input: what is plugged in is not stated")
     return None
@@ -125,7 +124,7 @@ def read_sensor(pieces: list[Piece]) -> Label | None:
 
 
 def _filled(slot: str, rank: int, confidence: Confidence, reason: str, **more) -> Label:
-    modality = next(m for m, slots in SLOTS.items() if slot in slots)
+    modality = MODALITY_OF[slot]
     more = {"position": slot, "slots": (slot,)} | more
     return Label(modality, str(modality), rank=rank, confidence=confidence, reason=reason, **more)
 
