@@ -233,7 +233,7 @@ def test_an_epoch_batch_holds_what_the_folder_holds(shards):
     assert batch["stage"].dtype == batch["night"].dtype == np.int32 and "demographics" not in batch
     for row, (night, epoch) in enumerate(places(batch)):
         alone = folder.arrays(night, start=epoch, stop=epoch + 1)
-        for modality in Modality:
+        for modality in SLOTS:
             np.testing.assert_array_equal(batch[modality]["signal"][row], alone[modality]["signal"][0])
         np.testing.assert_array_equal(batch["seconds"]["arousal"][row], alone["seconds"]["arousal"][0])
         assert batch["stage"][row] == alone["stage"][0] == folder.manifest.nights[night].stage_codes[epoch]
