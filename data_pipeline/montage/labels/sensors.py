@@ -1,4 +1,4 @@
-"""Labels of everything but head electrodes: muscles, heart, breathing, saturation, and what the model does not use.
+"""Labels of everything but head electrodes: muscles, heart, breathing, saturation, side channels, and what is not used.
 
 A label that could be two things fills no slot and says why.
 """
@@ -10,9 +10,9 @@ from data_pipeline.montage.labels.electrodes import EARS, EYES
 from data_pipeline.montage.labels.label import Confidence, Label
 from data_pipeline.montage.labels.vocabulary import NUMBER, SITE, UNKNOWN, Piece
 
-# --- signals that the model does not use -------------------------------------------------------------------
+# --- signals that no model looks at ------------------------------------------------------------------------
 
-_NOT_USED = (
+_ASIDE = (
     ("STATE", None, "state of the device"),
     ("MARKER", None, "marker or stored score"),
     ("CO2", None, "carbon dioxide"),
@@ -29,12 +29,14 @@ _NOT_USED = (
     ("TEMP", None, "temperature"),
     ("MUSCLE", Modality.EMG, "other muscle"),
 )
-"""(meaning, modality, what it is): a label with such a word fills no slot; the first that is found is what it is."""
+"""(meaning, modality, what it is): a label with such a word fills the slot of a side channel or none; the first that
+is found is what it is."""
+_OF_OTHERS = {"THORAX", "ABDOMEN", "RIP", "EFFORT", "RESP", "RATE", "SUM"}  # a belt is a plethysmograph, too
 
 
-def read_not_used(pieces: list[Piece]) -> Label | None:
+def read_aside(pieces: list[Piece]) -> Label | None:
     meanings = {p.meaning for p in pieces}
-    for meaning, modality, kind in _NOT_USED:
+    for meaning, modality, kind in _ASIDE:
         if meaning not in meanings:
             continue
         confidence = _confidence(pieces)
@@ -45,6 +47,9 @@ def read_not_used(pieces: list[Piece]) -> Label | None:
             confidence = Confidence.GUESS  # the temporal muscle, the saturation
         if meaning == "MUSCLE" and any(p.text == "EXT" for p in pieces) and "EMG" not in meanings:
             confidence = Confidence.GUESS  # extensor, or an external input
+        if modality is not None and modality.facts.is_side and not meanings & _OF_OTHERS:
+            (slot,) = modality.facts.slots
+            return Label(modality, kind, slot, (slot,), confidence=confidence, reason=kind)
         return Label(modality, kind, side=side, confidence=confidence, reason=kind)
     if meanings <= {"AUX", NUMBER} and "AUX" in meanings:
         return Label(None, "auxiliary input", reason="auxiliary input: what is plugged in is not stated")
