@@ -21,6 +21,7 @@ class Modality(StrEnum):
     ECG = "ECG"
     RESP = "RESP"
     SPO2 = "SPO2"
+    PPG = "PPG"
 
     @property
     def facts(self) -> Facts:
@@ -190,6 +191,15 @@ MODALITIES = {
         stored=(100.0, 50.0),  # a steady night with one desaturation has no spread to go by
         normalised_by=(95.0, 5.0),
         clip=10.0,
+    ),
+    Modality.PPG: Facts(
+        slots=("PPG",),
+        rate_hz=64,  # a pulse wave has nothing above 20 Hz
+        unit="",
+        least_hz=16,
+        high_pass_hz=0.1,
+        margin_s=24,
+        flat_s=5,  # longer than recorders hold it to set their gain
     ),
 }
 """One record a modality."""

@@ -17,7 +17,7 @@ _ASIDE = (
     ("MARKER", None, "marker or stored score"),
     ("CO2", None, "carbon dioxide"),
     ("SNORE", None, "snoring or sound"),
-    ("PLETH", None, "photoplethysmogram"),
+    ("PLETH", Modality.PPG, "photoplethysmogram"),
     ("POSITION", None, "body position or movement"),
     ("PULSE", None, "pulse rate"),
     ("RATE", None, "computed number"),

@@ -54,6 +54,8 @@ VENDORS = {  # label -> modality and position, written the way recorders write t
     "Pulse Ox": "SPO2 SPO2",
     "Sättigung": "SPO2 SPO2",
     "RIP Flow": "RESP ",
+    "Finger PPG": "PPG PPG",
+    "SpO2.Pleth": "PPG PPG",
     "C-flow": "other ",
     "O2 Flow": "other ",
     "Pressure Snore": "other ",
