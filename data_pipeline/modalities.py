@@ -1,8 +1,8 @@
 """The kinds of signal: one record each, of everything that depends on the kind.
 
 To add one: a name in `Modality`, its record in `MODALITIES`, and the words of its labels (`montage.labels`). It is then
-found, filtered, judged, stored and read back. Without a `token_s` it is a side channel: kept where it is asked for
-(`load.open_night`, `prepare --side`), never fed to a model, and nothing is missing where it was not recorded.
+found, filtered, judged, stored and read back. Without a `token_s` it is a side channel: kept where a montage file asks
+for it (`side`), fed to a model only if the model's config has it, and never said to be missing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class Modality(StrEnum):
     RESP = "RESP"
     SPO2 = "SPO2"
     PPG = "PPG"
+    SNORE = "SNORE"
+    POSITION = "POSITION"
 
     @property
     def facts(self) -> Facts:
@@ -73,7 +75,7 @@ class Facts:
       largest_typical: the largest |amplitude| as a multiple of the typical one, where the scale is unknown; None where
         silence is typical and says nothing of the loudest.
       limits: smallest and largest value that means something; None where each does.
-      is_code: whether a value is a recorder's own code, to be kept as it is: neither bridged, nor scaled, nor measured.
+      is_code: whether a value is a recorder's own code, to be kept as it is, neither bridged nor scaled.
       stored: reach and offset of the stored int16, where they do not depend on the night.
       normalised_by: centre and spread; None for those of the night's channel.
       clip: where normalised samples are cut.
@@ -201,6 +203,17 @@ MODALITIES = {
         margin_s=24,
         flat_s=5,  # longer than recorders hold it to set their gain
     ),
+    Modality.SNORE: Facts(
+        slots=("SNORE",),
+        rate_hz=128,
+        unit="",
+        least_hz=50,
+        high_pass_hz=10.0,
+        margin_s=4,
+        largest_typical=None,  # silence is typical, and says nothing of the loudest
+    ),
+    # Which code is which position differs from recorder to recorder, so each is kept as it was written.
+    Modality.POSITION: Facts(slots=("POSITION",), rate_hz=1, unit="", least_hz=Fraction(1, 30), is_code=True),
 }
 """One record a modality."""
 

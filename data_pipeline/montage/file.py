@@ -294,6 +294,7 @@ def write_montage(recording: Recording, montage: Montage) -> str:
         "# `reference: linked` does so for all electrodes that are not named here, `opposite` takes the other side's.",
         "# A list is of alternatives, the first that a recording has: [Leg/R, Leg R, ~]; ~ leaves the slot empty.",
         "# A slot that is not named here is mapped by the labels. Polarity is `normal` or `inverted`.",
+        f"# `side: [{', '.join(_SIDE)}]` keeps these as well, by their labels; no model looks at them by itself.",
         "reference: opposite",
         "slots:" if montage.channels else "slots: {}",
     ]

@@ -16,9 +16,10 @@ _ASIDE = (
     ("STATE", None, "state of the device"),
     ("MARKER", None, "marker or stored score"),
     ("CO2", None, "carbon dioxide"),
-    ("SNORE", None, "snoring or sound"),
+    ("SNORE", Modality.SNORE, "snoring or sound"),
     ("PLETH", Modality.PPG, "photoplethysmogram"),
-    ("POSITION", None, "body position or movement"),
+    ("MOVEMENT", None, "body movement or its acceleration"),
+    ("POSITION", Modality.POSITION, "body position"),
     ("PULSE", None, "pulse rate"),
     ("RATE", None, "computed number"),
     ("PAP", None, "ventilator or mask"),
@@ -47,9 +48,11 @@ def read_aside(pieces: list[Piece]) -> Label | None:
             confidence = Confidence.GUESS  # the temporal muscle, the saturation
         if meaning == "MUSCLE" and any(p.text == "EXT" for p in pieces) and "EMG" not in meanings:
             confidence = Confidence.GUESS  # extensor, or an external input
-        if modality is not None and modality.facts.is_side and not meanings & _OF_OTHERS:
-            (slot,) = modality.facts.slots
-            return Label(modality, kind, slot, (slot,), confidence=confidence, reason=kind)
+        if modality is not None and modality.facts.is_side:
+            if not meanings & _OF_OTHERS:
+                (slot,) = modality.facts.slots
+                return Label(modality, kind, slot, (slot,), confidence=confidence, reason=kind)
+            modality = None
         return Label(modality, kind, side=side, confidence=confidence, reason=kind)
     if meanings <= {"AUX", NUMBER} and "AUX" in meanings:
         return Label(None, "auxiliary input", reason="auxiliary input: what is plugged in is not stated")

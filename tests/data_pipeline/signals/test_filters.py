@@ -97,7 +97,7 @@ def test_held_values_are_values_that_were_there():
 
 @pytest.mark.parametrize("modality", FILTERED)
 def test_conditioning_gives_whole_seconds_without_offset_or_shift(modality):
-    f_hz = {Modality.EMG: 25.0, Modality.RESP: 0.3}.get(modality, 10.0)
+    f_hz = {Modality.EMG: 25.0, Modality.SNORE: 25.0, Modality.RESP: 0.3}.get(modality, 10.0)
     x = sine(100, 60.4, f_hz) + 500
     y = condition(x, 100, modality, 60)
     rate = modality.facts.rate_hz
