@@ -21,7 +21,7 @@ import time
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.costs.sizes import size
 
@@ -36,7 +36,7 @@ PAIRS = (("micro ours", "micro torch"), ("micro masked", "micro ours"), ("plain 
 def signals(batch: int) -> dict:
     rng = np.random.default_rng(0)
     arrays = {}
-    for m in Modality:
+    for m in SLOTS:
         channels = len(CONFIG.modalities[m].slots)
         arrays[m.value] = {
             "signal": rng.standard_normal((batch, channels, EPOCH_S * RATE_HZ[m])).astype(np.float32),
@@ -315,8 +315,8 @@ def torch_micro(params):
     class MicroEncoder(nn.Module):
         def __init__(self):
             super().__init__()
-            self.private = nn.ModuleDict({m.value: ModalityEncoder(m) for m in Modality})
-            self.modality = nn.Parameter(torch.empty(len(Modality), micro.dim))
+            self.private = nn.ModuleDict({m.value: ModalityEncoder(m) for m in where.tokens})
+            self.modality = nn.Parameter(torch.empty(len(where.tokens), micro.dim))
             hidden = micro.mlp_ratio * micro.dim
             self.shared = nn.ModuleList(
                 Block(micro.dim, micro.heads, MixtureOfExperts(micro.dim, hidden, micro.experts, micro.top_k))
@@ -326,7 +326,7 @@ def torch_micro(params):
 
         def forward(self, batch):
             xs, oks = [], []
-            for i, m in enumerate(Modality):
+            for i, m in enumerate(where.tokens):
                 signal, usable = batch[m.value]["signal"], batch[m.value]["usable"]
                 b, c, _ = signal.shape
                 ok = usable.view(b, c, where.tokens[m], -1).all(-1)

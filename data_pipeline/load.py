@@ -1,21 +1,23 @@
-"""From files to a `Night`: read, map, scale, filter, judge, and join the scoring.
+"""From files to a `Night`.
 
-A night passes a stretch at a time (`recorded_channel`); one in memory is all of its stretches.
+The way: open the recording (`readers`), choose which signals fill which channels (`montage`), survey each channel
+once (`signals.survey`), join the scoring (`annotations`); then read it, a stretch at a time (`signals.channel`). A
+night in memory is all of its stretches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning
+from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
 from data_pipeline.montage.mapping import Montage, Unused
 from data_pipeline.night import (
     EPOCH_S,
-    SLOTS,
     Channel,
     Demographics,
     EventKind,
@@ -24,14 +26,15 @@ from data_pipeline.night import (
     Scoring,
 )
 from data_pipeline.readers import Recording, open_recording
-from data_pipeline.signals.channel import RecordedChannel, survey_channel, whole
+from data_pipeline.signals.channel import RecordedChannel
+from data_pipeline.signals.survey import survey_channel
 
 
 def load_night(recording: Path, scoring: Sequence[Path] = (), **options) -> Night:
     """Makes a recording ready, whole and in memory. Arguments and errors as in `open_night`."""
     night = open_night(recording, scoring, **options)
     facts = {f.name: getattr(night, f.name) for f in fields(night)}
-    facts["channels"] = tuple(whole(channel, night.duration_s) for channel in night.channels)
+    facts["channels"] = tuple(channel.whole() for channel in night.channels)
     return Night(**facts)
 
 
@@ -59,7 +62,7 @@ def open_night(
       scored: what the scorer looked for, where that is known better than the annotations show.
       dialect: how the scoring files are written, see `read_scoring`.
       terms: words of the scoring to which a cohort gives a meaning of its own, see `scoring_from`.
-      unusable: what a cohort says is wrong in this recording and must not be used: channels (names of `SLOTS`),
+      unusable: what a cohort says is wrong in this recording and must not be used: channels (their slots),
         "stages", kinds of events. It counts as not recorded and not scored.
       montage: what fills which slot, where the laboratory knows better than the labels.
     Returns:
@@ -68,11 +71,11 @@ def open_night(
       ValueError: a word of `unusable` is none of these.
       RecordingError: unreadable, shorter than a second, or no channel is usable; it names each and says why.
     """
-    if wrong := set(unusable) - {"stages", *EventKind, *(slot for slots in SLOTS.values() for slot in slots)}:
+    if wrong := set(unusable) - {"stages", *EventKind, *MODALITY_OF}:
         raise ValueError(f"unusable: {sorted(wrong)} is neither 'stages' nor an event kind nor a channel.")
     source, chosen = choose_channels(open_recording(recording), montage)
-    channels, unused, notes = open_channels(source, _usable(chosen, unusable))
-    if not channels:
+    channels, unused = open_channels(source, _usable(chosen, unusable))
+    if all(channel.derivation.modality.facts.is_side for channel in channels):
         raise no_usable_channel(source, unused)
     truth, scoring_notes = _scoring(source, scoring, scored, dialect, terms)
     if truth is not None:
@@ -87,7 +90,7 @@ def open_night(
         channels=channels,
         scoring=truth,
         demographics=demographics,
-        notes=(*source.notes, *notes, *scoring_notes),
+        notes=(*source.notes, *_notes(channels, unused), *scoring_notes),
         defects=source.notes,
     )
 
@@ -115,49 +118,50 @@ class RecordedNight:
         return tuple(channel.read(start_s, stop_s) for channel in self.channels)
 
 
-def prepare_channels(
-    recording: Recording, montage: Montage
-) -> tuple[tuple[Channel, ...], tuple[Unused, ...], tuple[str, ...]]:
-    """All usable channels, whole and in memory; otherwise as `open_channels`."""
-    channels, unused, notes = open_channels(recording, montage)
-    return tuple(whole(channel, int(recording.duration_s)) for channel in channels), unused, notes
-
-
 def open_channels(
     recording: Recording, montage: Montage
-) -> tuple[tuple[RecordedChannel, ...], tuple[Unused, ...], tuple[str, ...]]:
+) -> tuple[tuple[RecordedChannel, ...], tuple[Unused, ...]]:
     """All channels that the montage found and that have a usable second.
 
     Returns:
-      channels, possibly none; every signal that is not used, with the reason; notes.
+      channels, possibly none; every signal that is not used, with the reason.
     Raises:
       RecordingError: the recording is shorter than a second.
     """
     n_seconds = int(recording.duration_s)
     if n_seconds < 1:
         raise RecordingError(f"{recording.path}: {recording.duration_s:g} s long, expected at least 1 s.")
-    channels, unused, said = [], list(montage.unused), {}
+    channels, unused = [], list(montage.unused)
     for derivation in montage.channels:
-        empty = [
-            s for index, _ in derivation.terms if not (s := recording.signals[index]).rate_hz * n_seconds >= 1
-        ]
-        if empty:
+        signals = [recording.signals[index] for index, _ in derivation.terms]
+        if empty := [s for s in signals if not s.rate_hz * n_seconds >= 1]:
             unused.append(Unused(empty[0].index, empty[0].label, "it has no samples"))
             continue
-        channel, seen, channel_notes = survey_channel(recording, derivation, n_seconds)
-        for note in channel_notes:
-            said.setdefault(note, []).append(derivation.slot)
+        channel, seen = survey_channel(recording, derivation)
         if channel is not None:
             channels.append(channel)
         else:
-            index = derivation.terms[0][0]
-            why = f"no usable second: {', '.join(str(f.name).lower() for f in seen)}"
-            unused.append(Unused(index, recording.signals[index].label, why))
-    unused.sort(key=lambda u: u.index)
-    notes = [f"{', '.join(slots)}: {note}" for note, slots in said.items()]
-    # "Not needed" is no news; a refusal is.
-    notes += [f"'{u.label}' is not used: {u.reason}." for u in unused if not u.reason.startswith("used ")]
-    return tuple(channels), tuple(unused), tuple(notes)
+            why = f"no usable second: {', '.join(str(flag.name).lower() for flag in seen)}"
+            unused.append(Unused(signals[0].index, signals[0].label, why))
+    return tuple(channels), tuple(sorted(unused, key=lambda u: u.index))
+
+
+def said_together(remarks: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """(slot, remark) pairs -> a note for each remark: "C3, O2: 50 Hz mains removed"."""
+    slots: dict[str, list[str]] = {}
+    for slot, remark in remarks:
+        slots.setdefault(remark, []).append(slot)
+    return tuple(f"{', '.join(of_them)}: {remark}" for remark, of_them in slots.items())
+
+
+def _notes(channels: Sequence[RecordedChannel], unused: Sequence[Unused]) -> tuple[str, ...]:
+    done = said_together(
+        (c.derivation.slot, remark)
+        for c in channels
+        for remark in (*(f"{line:g} Hz mains removed" for line in c.mains), *c.remarks)
+    )
+    # That it is the reference of others is no news.
+    return (*done, *(f"'{u.label}' is not used: {u.reason}." for u in unused if not u.serves))
 
 
 def no_usable_channel(recording: Recording, unused: Sequence[Unused]) -> RecordingError:

@@ -12,6 +12,8 @@ from enum import IntFlag, StrEnum
 
 import numpy as np
 
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality  # noqa: F401  (the vocabulary has them too)
+
 EPOCH_S = 30
 
 BLOCK_S = 600
@@ -21,47 +23,6 @@ STAGES = ("W", "N1", "N2", "N3", "REM")
 """Stage names; a stage's code is its place here (0–4)."""
 UNKNOWN_STAGE = -1
 """Code of an epoch that nobody scored, or whose score means nothing (movement time, `?`)."""
-
-
-class Modality(StrEnum):
-    """The six kinds of signal. The order is the order of tokens in the model."""
-
-    EEG = "EEG"
-    EOG = "EOG"
-    EMG = "EMG"
-    ECG = "ECG"
-    RESP = "RESP"
-    SPO2 = "SPO2"
-
-
-RATE_HZ = {
-    Modality.EEG: 128,
-    Modality.EOG: 128,
-    Modality.EMG: 128,
-    Modality.ECG: 128,
-    Modality.RESP: 32,
-    Modality.SPO2: 1,
-}
-"""Canonical sampling rates after preparation; a second is a whole number of samples of each."""
-
-SLOTS = {
-    Modality.EEG: ("F3", "F4", "C3", "C4", "O1", "O2"),
-    Modality.EOG: ("E1", "E2"),
-    Modality.EMG: ("CHIN", "LEG_L", "LEG_R"),
-    Modality.ECG: ("ECG",),
-    Modality.RESP: ("THERMISTOR", "NASAL_PRESSURE", "THORAX", "ABDOMEN"),
-    Modality.SPO2: ("SPO2",),
-}
-"""Canonical channels. EEG and EOG slots mean that electrode against the opposite mastoid where both are there."""
-
-UNITS = {
-    Modality.EEG: "uV",
-    Modality.EOG: "uV",
-    Modality.EMG: "uV",
-    Modality.ECG: "uV",
-    Modality.RESP: "",  # belts and flow sensors are not calibrated across laboratories
-    Modality.SPO2: "%",
-}
 
 
 class EventKind(StrEnum):
@@ -167,9 +128,9 @@ class Channel:
     """One canonical channel at its canonical rate.
 
     Attributes:
-      slot: its name in `SLOTS[modality]`.
+      slot: its name, one of `modality.facts.slots`.
       modality: its kind.
-      samples: (duration_s * RATE_HZ[modality],) float32 in `UNITS[modality]`.
+      samples: (duration_s * rate_hz,) float32 in `modality.facts.unit`.
       quality: (duration_s,) uint8 of `Quality` flags, one a second.
       label: the label(s) in the file, e.g. "EEG C3" or "C3 - M2".
       reason: why this label was taken for this slot, for a person to read.
@@ -186,7 +147,7 @@ class Channel:
 
     @property
     def rate_hz(self) -> int:
-        return RATE_HZ[self.modality]
+        return self.modality.facts.rate_hz
 
 
 @dataclass(frozen=True)
@@ -214,7 +175,7 @@ class Night:
       subject_id: nights of one person share it; splits are made on it.
       site: where it was recorded ("" when unknown).
       duration_s: whole seconds of recording.
-      channels: at most one a slot, in the order of `SLOTS`.
+      channels: at most one a slot, in the order of `MODALITY_OF`.
       scoring: None when nobody scored it.
       demographics: what is known of the person.
       notes: one sentence each for what a reader should know: channels refused, units mended, gaps, trims.

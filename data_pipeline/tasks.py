@@ -13,7 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from data_pipeline.night import APNEAS, OWN_KIND, SLOTS, EventKind, Modality
+from data_pipeline.modalities import MODALITIES, MODALITY_OF, Modality
+from data_pipeline.night import APNEAS, OWN_KIND, EventKind
 
 
 class TaskKind(StrEnum):
@@ -70,11 +71,9 @@ class Task:
             raise ValueError(f"Task {self.name}.events: {twice[0]!r} is in two classes")
         if wrong := [kind for kind in self.kinds if not re.fullmatch(OWN_KIND, kind)]:
             raise ValueError(f"Task {self.name}.events: {wrong[0]!r}; expected lower-case words joined by _")
-        known = {*SLOTS, *(slot for slots in SLOTS.values() for slot in slots)}
-        if not self.needs or not set(self.needs) <= known:
-            raise ValueError(
-                f"Task {self.name}.needs {self.needs}: expected some of {', '.join(sorted(known))}"
-            )
+        known = (*MODALITIES, *MODALITY_OF)
+        if not self.needs or not set(self.needs) <= set(known):
+            raise ValueError(f"Task {self.name}.needs {self.needs}: expected some of {', '.join(known)}")
         if not 0 <= self.shortest_s <= (self.longest_s or float("inf")) or self.join_s < 0:
             raise ValueError(f"Task {self.name}: expected 0 <= shortest_s <= longest_s and join_s >= 0")
         if not 0 < self.loss_weight < float("inf"):
@@ -109,7 +108,7 @@ def kind_title(kind: str) -> str:
 
 def channels_of(need: str) -> tuple[str, ...]:
     """The channels that a name of `Task.needs` stands for."""
-    return SLOTS[Modality(need)] if need in SLOTS else (need,)
+    return Modality(need).facts.slots if need in MODALITIES else (need,)
 
 
 SENSOR = {

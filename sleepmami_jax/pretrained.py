@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from data_pipeline.load import load_night
 from data_pipeline.montage.file import read_montage
-from data_pipeline.night import EPOCH_S, Modality, Night
+from data_pipeline.night import EPOCH_S, Night
 from data_pipeline.shards.manifest import channel_entry
 from data_pipeline.shards.scale import channel_scale
 from data_pipeline.tasks import Task, TaskKind
@@ -113,7 +113,10 @@ class Pretrained:
         lengths = {TaskKind.STAGES: n, TaskKind.EVENTS: n * EPOCH_S}
         modality = layout(self.folder.config.modalities).modality_of_token()
         present = {
-            slot for i, m in enumerate(Modality) if ok[:, modality == i].any() for slot in self.slots[m]
+            slot
+            for i, slots in enumerate(self.slots.values())
+            if ok[:, modality == i].any()
+            for slot in slots
         }
         return Prediction(
             tasks=tasks,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS
 from sleepmami_jax.config import (
     DataConfig,
     DataSource,
@@ -86,7 +86,7 @@ def epochs_of():
     def make(config: ModelConfig, n: int, seed: int = 0) -> dict:
         rng = np.random.default_rng(seed)
         batch = {}
-        for m in Modality:
+        for m in SLOTS:
             channels = len(config.modalities[m].slots)
             signal = rng.standard_normal((n, channels, EPOCH_S * RATE_HZ[m])).astype(np.float32)
             batch[m.value] = {

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from data_pipeline.night import Demographics
+from data_pipeline.night import AGE_YEARS, BMI, Demographics
 
 _T = TypeVar("_T")
 NOTHING: frozenset[str] = frozenset()
-_HIGHEST_AGE_YEARS, _HIGHEST_BMI = 130, 150  # beyond them it is no age and no BMI
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,12 @@ def clean(cell: str, missing: frozenset[str] = frozenset()) -> str:
 
 
 def _row(cells: Mapping[str, str], table: Table, where: str) -> Row:
-    def number(column: str, highest: float) -> float | None:
-        cell = cells.get(column)
+    def number(column: str, limits: tuple[float, float]) -> float | None:
+        (lowest, highest), cell = limits, cells.get(column)
         if not cell:
             return None
-        if not re.fullmatch(r"\d+(\.\d+)?", cell) or not 0 < float(cell) <= highest:
-            raise ValueError(f"{where}: column {column}: expected a number above 0, up to {highest}")
+        if not re.fullmatch(r"\d+(\.\d+)?", cell) or not lowest < float(cell) <= highest:
+            raise ValueError(f"{where}: column {column}: expected a number above {lowest}, up to {highest}")
         return float(cell)
 
     def meaning(column: str, meanings: Mapping[str, _T]) -> _T | None:
@@ -134,9 +133,9 @@ def _row(cells: Mapping[str, str], table: Table, where: str) -> Row:
     limits = (meaning(column, meanings) for column, meanings in table.limits.items())
     return Row(
         Demographics(
-            age_years=number(table.age, _HIGHEST_AGE_YEARS),
+            age_years=number(table.age, AGE_YEARS),
             sex=meaning(table.sex, table.sexes),
-            bmi=number(table.bmi, _HIGHEST_BMI),
+            bmi=number(table.bmi, BMI),
         ),
         meaning(table.site, table.sites) or "",
         frozenset().union(*filter(None, limits)),

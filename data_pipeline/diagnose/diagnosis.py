@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.diagnose.polarity import POLARISED, check_polarity, has_inverted_range
-from data_pipeline.load import prepare_channels
+from data_pipeline.diagnose.polarity import Polarity, check_polarity, has_inverted_range
+from data_pipeline.load import open_channels, said_together
+from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.montage.file import MontageRules, choose_channels, write_montage
 from data_pipeline.montage.labels import Confidence
 from data_pipeline.montage.mapping import Derivation
-from data_pipeline.night import EPOCH_S, SLOTS, Channel, Modality, Quality, RecordingError
+from data_pipeline.night import EPOCH_S, Channel, Quality, RecordingError
 from data_pipeline.readers import open_recording
 
 TASKS = {
@@ -60,7 +60,7 @@ class Diagnosis:
       error: why it cannot be ("" if it can).
       duration_s: seconds of recording; start_clock: time of day of the first sample, or None.
       channels: one for each signal of the file, in its order.
-      missing: canonical slots that nothing fills.
+      missing: canonical slots that a model looks at and nothing fills.
       tasks: task -> "" if it will work, otherwise what it lacks.
       coverage: task -> share of the recording in which its best channel is usable (0–1).
       mains_hz: line frequencies that were found and removed.
@@ -81,7 +81,7 @@ class Diagnosis:
     tasks: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, float] = field(default_factory=dict)
     mains_hz: tuple[float, ...] = ()
-    polarity: dict[str, str] = field(default_factory=dict)
+    polarity: dict[str, Polarity] = field(default_factory=dict)
     gaps_s: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
     quality: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
@@ -91,7 +91,8 @@ class Diagnosis:
         """Plain types only, ready for JSON; without `quality` and `montage_yaml`."""
         told = [f.name for f in fields(self) if f.name not in ("quality", "montage_yaml")]
         return {name: getattr(self, name) for name in told} | {
-            "channels": [vars(channel) for channel in self.channels]
+            "channels": [vars(channel) for channel in self.channels],
+            "polarity": {what: polarity.text for what, polarity in self.polarity.items()},
         }
 
     def to_text(self) -> str:
@@ -129,14 +130,13 @@ class Diagnosis:
         lines.append("")
         for reason, labels in same_reason.items():
             more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-            why = reason.removesuffix(": not used by the model").replace("_", " ")
-            lines.append(f"not used: {', '.join(labels[:8])}{more}: {why}")
+            lines.append(f"not used: {', '.join(labels[:8])}{more}: {reason.replace('_', ' ')}")
         lines.append(f"missing: {', '.join(self.missing) or 'nothing'}" if used else "missing: everything")
         if self.usable:
             lines += [f"{task}: {self._task(task)}" for task in self.tasks]
         if self.mains_hz:
             lines.append(f"mains: {', '.join(f'{line:g} Hz' for line in self.mains_hz)}, removed")
-        lines += [f"polarity of the {what}: {said}" for what, said in self.polarity.items()]
+        lines += [f"polarity of the {what}: {polarity.text}" for what, polarity in self.polarity.items()]
         return lines + [f"note: {note}" for note in self.notes]
 
     def _task(self, task: str) -> str:
@@ -163,21 +163,20 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     path = Path(path)
     try:
         recording, chosen = choose_channels(open_recording(path), montage)
-        channels, unused, notes = prepare_channels(recording, chosen)
+        opened, unused = open_channels(recording, chosen)
+        channels = [channel.whole() for channel in opened]
     except RecordingError as error:
         return Diagnosis(path.name, usable=False, error=str(error).replace(str(path), path.name))
-    derivations = {d.slot: d for d in chosen.channels}
-    by_index: dict[int, list[Channel]] = {}  # a montage file may fill several slots from one signal
-    for c in channels:
-        by_index.setdefault(derivations[c.slot].terms[0][0], []).append(c)
+    filled: dict[int, list[ChannelReport]] = {}  # a montage file may fill several slots from one signal
+    for made, c in zip(opened, channels, strict=True):
+        s = made.signal
+        filled.setdefault(s.index, []).append(_used(s.unit, s.label, c, made.derivation))
     why = {u.index: u.reason for u in unused}
     reports = tuple(
         report
         for s in recording.signals
-        for report in (
-            [_used(s.unit, s.label, c, derivations[c.slot]) for c in by_index.get(s.index, ())]
-            or [ChannelReport(s.label, s.unit, float(s.rate_hz), None, why.get(s.index, ""), None, None, {})]
-        )
+        for report in filled.get(s.index)
+        or [ChannelReport(s.label, s.unit, float(s.rate_hz), None, why.get(s.index, ""), None, None, {})]
     )
     error = ""
     if not channels:
@@ -188,18 +187,12 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     elif recording.duration_s < EPOCH_S:
         error = f"{recording.duration_s:g} s long, expected at least one epoch of {EPOCH_S} s."
     slots = {c.slot for c in channels}
-    turned = [
-        s.label
-        for s in recording.signals
-        if s.index in by_index
-        and any(c.modality in POLARISED for c in by_index[s.index])
-        and has_inverted_range(s.physical_range, s.digital_range)
-    ]
+    notes = said_together((c.derivation.slot, remark) for c in opened for remark in c.remarks)
+    polarised = [c.signal for c in opened if c.derivation.modality.facts.voltage]
+    turned = {s.index: s.label for s in polarised if has_inverted_range(s.physical_range, s.digital_range)}
     if turned:
-        notes = (
-            *notes,
-            f"The header turns {', '.join(turned)} over (physical minimum above the maximum): obeyed.",
-        )
+        labels = ", ".join(turned[index] for index in sorted(turned))
+        notes += (f"The header turns {labels} over (physical minimum above the maximum): obeyed.",)
     return Diagnosis(
         file=path.name,
         usable=not error,
@@ -210,18 +203,13 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
         missing=tuple(slot for slots_ in SLOTS.values() for slot in slots_ if slot not in slots),
         tasks={task: _lack(channels, any_of) for task, any_of in TASKS.items()},
         coverage={task: _coverage(channels, any_of) for task, any_of in TASKS.items()},
-        mains_hz=tuple(sorted({float(line) for note in notes for line in _MAINS_NOTE.findall(note)})),
+        mains_hz=tuple(sorted({line for c in opened for line in c.mains})),
         polarity=check_polarity(channels),
         gaps_s=recording.gaps,
-        # Reasons and mains stand elsewhere.
-        notes=recording.notes
-        + tuple(n for n in notes if " is not used: " not in n and not _MAINS_NOTE.search(n)),
+        notes=(*recording.notes, *notes),
         quality={c.slot: c.quality for c in channels},
         montage_yaml=write_montage(recording, chosen),
     )
-
-
-_MAINS_NOTE = re.compile(r": ([\d.]+) Hz mains removed$")
 
 
 def _lack(channels: Sequence[Channel], any_of: tuple[Modality, ...]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.diagnose.diagnosis import Diagnosis
-from data_pipeline.night import SLOTS, Quality
+from data_pipeline.modalities import MODALITY_OF
+from data_pipeline.night import Quality
 from data_pipeline.whole_files import write_whole
 
 COLOURS = {
@@ -61,7 +62,7 @@ def _picture(diagnosis: Diagnosis) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    slots = [slot for slots in SLOTS.values() for slot in slots if slot in diagnosis.quality]
+    slots = [slot for slot in MODALITY_OF if slot in diagnosis.quality]
     rows = np.stack([_codes(diagnosis.quality[slot]) for slot in slots])
     seconds = len(diagnosis.quality[slots[0]])
     figure = Figure(figsize=(11, 1.3 + 0.27 * len(slots)), dpi=110, layout="constrained")

@@ -5,6 +5,7 @@
       C3: {terms: {C3: 1, M2: -1}, unit: uV, polarity: normal}
       CHIN: 1-2                    # short for {terms: {1-2: 1}}
       LEG_R: [Leg/R, Leg R, ~]     # the first that the recording has; ~ leaves the slot empty
+    side: [PPG, POSITION]          # side channels, which no model sees: kept where their labels are there
 
 A slot takes the sum of weight * channel. Channels are named by label, never by place, so one file serves all
 recordings of a laboratory; " #2" after a label is the second channel of that label. Slots that are not named are
@@ -22,15 +23,16 @@ from typing import Any
 
 import yaml
 
+from data_pipeline.modalities import MODALITY_OF, SLOTS, Modality
 from data_pipeline.montage.labels import Confidence, read_label
-from data_pipeline.montage.mapping import MIN_RATE_HZ, Derivation, Montage, Unused, map_channels, modality_of
+from data_pipeline.montage.mapping import Derivation, Montage, left_over, map_channels
 from data_pipeline.nearest import suggestion
-from data_pipeline.night import SLOTS, RecordingError
+from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import Recording, Signal
 from data_pipeline.shards.manifest import digest
 from data_pipeline.signals.filters import microvolts_per
 
-_ALL_SLOTS = tuple(slot for slots in SLOTS.values() for slot in slots)
+_SIDE = tuple(modality for modality in Modality if modality.facts.is_side)
 _MAX_BYTES = 100_000
 _EMPTY = ("", "~", "null")
 _UNITS = ("uV", "mV", "V", "nV", "%")
@@ -58,14 +60,17 @@ class MontageRules:
     Attributes:
       slots: (slot, alternatives) pairs; None among the alternatives leaves the slot empty.
       linked: whether other electrodes are derived against linked mastoids.
+      side: side channels that are to be kept, too.
     """
 
     slots: tuple[tuple[str, tuple[SlotRule | None, ...]], ...] = ()
     linked: bool = False
+    side: tuple[Modality, ...] = ()
 
     def sha256(self) -> str:
-        """Digest of the content: comments and layout do not count."""
-        return digest(asdict(self))
+        """Digest of the content: comments and layout do not count, nor does a `side` that asks for nothing."""
+        content = asdict(self)
+        return digest(content if self.side else {name: content[name] for name in ("slots", "linked")})
 
 
 def read_montage(path: Path) -> MontageRules:
@@ -93,13 +98,16 @@ def read_montage(path: Path) -> MontageRules:
         raise ValueError(
             f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'nested too deep'}"
         ) from error
-    top = _mapping(tree, ("reference", "slots"), f"{path}")
+    top = _mapping(tree, ("reference", "slots", "side"), f"{path}")
     reference = top.get("reference", "opposite")
     if reference not in ("opposite", "linked"):
         raise ValueError(f"{path}: reference must be `opposite` or `linked`")
-    slots = _mapping(top.get("slots", {}), _ALL_SLOTS, f"{path}: slots")
+    slots = _mapping(top.get("slots", {}), tuple(MODALITY_OF), f"{path}: slots")
     rules = tuple((slot, _alternatives(value, f"{path}: {slot}")) for slot, value in slots.items())
-    return MontageRules(rules, reference == "linked")
+    side = top.get("side", [])
+    if not isinstance(side, list) or not set(map(str, side)) <= set(_SIDE):
+        raise ValueError(f"{path}: side must be a list of any of {', '.join(_SIDE)}")
+    return MontageRules(rules, reference == "linked", tuple(m for m in _SIDE if m in side))
 
 
 class _Loader(yaml.BaseLoader):
@@ -183,19 +191,16 @@ def choose_channels(recording: Recording, rules: MontageRules | None) -> tuple[R
     made = {d.slot: d for d in given.values() if d is not None}
     # A mastoid may be the reference of other channels too, wherever it stands in a rule.
     spent = {index for d in made.values() for index, _ in d.terms if not _is_mastoid(signals[index])}
-    automatic = map_channels([s for s in signals if s.index not in spent], linked=rules.linked)
+    rest = [s for s in signals if s.index not in spent]
+    automatic = map_channels(rest, linked=rules.linked, side=rules.side)
     unused = {u.index: u.reason for u in automatic.unused}
     for d in automatic.channels:
         if d.slot in given:
             unused[d.terms[0][0]] = f"not needed: the montage file decides what {d.slot} is"
         else:
             made[d.slot] = d
-    filled = {d.terms[0][0] for d in made.values()}
-    for index in {index for d in made.values() for index, _ in d.terms[1:]}:
-        served = [slot for slot in _ALL_SLOTS if slot in made and index in dict(made[slot].terms[1:])]
-        unused[index] = f"used as the reference of {', '.join(served)}"
-    rest = tuple(Unused(s.index, s.label, unused[s.index]) for s in signals if s.index not in filled)
-    return replace(recording, signals=signals), Montage(tuple(made[s] for s in _ALL_SLOTS if s in made), rest)
+    channels = tuple(made[slot] for slot in MODALITY_OF if slot in made)
+    return replace(recording, signals=signals), Montage(channels, left_over(signals, channels, unused))
 
 
 def _is_mastoid(signal: Signal) -> bool:
@@ -220,12 +225,12 @@ def _first_there(
 
 
 def _derivation(recording: Recording, slot: str, rule: SlotRule, signals: list[Signal]) -> Derivation:
-    modality = modality_of(slot)
+    modality = MODALITY_OF[slot]
     for s in signals:
-        if not s.is_calibrated or s.rate_hz != signals[0].rate_hz or s.rate_hz < MIN_RATE_HZ[modality]:
+        if not s.is_calibrated or s.rate_hz != signals[0].rate_hz or s.rate_hz < modality.facts.least_hz:
             raise RecordingError(
                 f"{recording.path}: the montage file fills {slot} with '{s.label}' ({float(s.rate_hz):g} Hz); expected "
-                f"a channel with a scale, of at least {MIN_RATE_HZ[modality]} Hz, all of one rate"
+                f"a channel with a scale, of at least {modality.facts.least_hz} Hz, all of one rate"
             )
     # What is measured stands first, whatever the order in the file.
     in_order = sorted(zip(signals, rule.terms, strict=True), key=lambda pair: _is_mastoid(pair[0]))
@@ -281,17 +286,19 @@ def write_montage(recording: Recording, montage: Montage) -> str:
         "# `reference: linked` does so for all electrodes that are not named here, `opposite` takes the other side's.",
         "# A list is of alternatives, the first that a recording has: [Leg/R, Leg R, ~]; ~ leaves the slot empty.",
         "# A slot that is not named here is mapped by the labels. Polarity is `normal` or `inverted`.",
+        f"# `side: [{', '.join(_SIDE)}]` keeps these as well, by their labels; no model looks at them by itself.",
         "reference: opposite",
         "slots:" if montage.channels else "slots: {}",
     ]
     for d in montage.channels:
         terms = ", ".join(f"{json.dumps(names[i])}: {weight:g}" for i, weight in d.terms)
         unit = by_index[d.terms[0][0]].unit
-        known = microvolts_per(unit) is not None and modality_of(d.slot) not in ("RESP", "SPO2")
+        known = microvolts_per(unit) is not None and d.modality.facts.voltage is not None
         unit = f", unit: {json.dumps(unit)}" if known else ""
         lines.append(f"  # {d.confidence}: {_comment(d.reason)}")
         lines.append(f"  {d.slot}: {{terms: {{{terms}}}{unit}, polarity: normal}}")
-    empty = [slot for slot in _ALL_SLOTS if slot not in {d.slot for d in montage.channels}]
+    filled = {d.slot for d in montage.channels}
+    empty = [slot for slots in SLOTS.values() for slot in slots if slot not in filled]
     lines += [f"# Not found: {', '.join(empty)}"] if empty else []
     lines += ["# Channels that fill no slot:"] if montage.unused else []
     lines += [f"#   {json.dumps(names[u.index])}: {_comment(u.reason)}" for u in montage.unused]

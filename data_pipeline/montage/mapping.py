@@ -8,24 +8,13 @@ open another may settle.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
+from data_pipeline.modalities import MODALITY_OF, Modality
 from data_pipeline.montage.labels import Confidence, Label, read_label
 from data_pipeline.montage.labels.electrodes import opposite_mastoid
-from data_pipeline.night import SLOTS, Modality
 from data_pipeline.readers.recording import Signal
-
-MIN_RATE_HZ = {
-    Modality.EEG: 50,
-    Modality.EOG: 50,
-    Modality.EMG: 50,
-    Modality.ECG: 50,
-    Modality.RESP: 4,
-    Modality.SPO2: Fraction(1, 30),
-}
-"""Below it nothing of the modality's band remains: a 1 Hz EMG is an envelope, not an EMG."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +39,23 @@ class Derivation:
 
 @dataclass(frozen=True)
 class Unused:
-    """A signal that fills no slot. `reason` says why, or whose reference it is."""
+    """A signal that fills no slot.
+
+    Attributes:
+      index, label: which.
+      reason: why, for a person to read.
+      serves: the slots whose reference it is.
+    """
 
     index: int
     label: str
     reason: str
+    serves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Montage:
-    """`channels` in the order of `SLOTS`, `unused` in the order of the file; every signal is in one."""
+    """`channels` in the order of `MODALITY_OF`, `unused` in the order of the file; every signal is in one."""
 
     channels: tuple[Derivation, ...]
     unused: tuple[Unused, ...]
@@ -77,7 +73,9 @@ class _Claim:
     confidence: Confidence
 
 
-def map_channels(signals: Sequence[Signal], *, linked: bool = False) -> Montage:
+def map_channels(
+    signals: Sequence[Signal], *, linked: bool = False, side: Collection[Modality] = ()
+) -> Montage:
     """Decides which signal, or difference of some, fills each canonical slot.
 
     Preference for an EEG or EOG slot: against the opposite mastoid as recorded; so derived from two channels;
@@ -87,6 +85,7 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False) -> Montage:
     Args:
       signals: all of a recording.
       linked: electrodes are derived against the mean of both mastoids where both are there.
+      side: the side channels that are wanted.
     """
     labels = _read(signals)
     claims: list[_Claim] = []
@@ -96,12 +95,11 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False) -> Montage:
         label = labels[s.index]
         if not s.is_calibrated:
             unused[s.index] = "its digital or physical range has no width, so its scale is undefined"
-        elif not label.slots:
+        elif not label.slots or (label.modality.facts.is_side and label.modality not in side):
             unused[s.index] = label.reason
             if label.position in ("M1", "M2") and points.setdefault(label.position, s.index) != s.index:
                 unused[s.index] = f"a second {label.position}"
-        elif s.rate_hz < MIN_RATE_HZ[label.modality]:
-            least = MIN_RATE_HZ[label.modality]
+        elif s.rate_hz < (least := label.modality.facts.least_hz):
             slow = f"{float(s.rate_hz):g} Hz is too slow for {label.modality}, at least {least} Hz"
             unused[s.index] = slow if s.rate_hz else "it has no samples"
         else:
@@ -110,7 +108,6 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False) -> Montage:
                 points.setdefault(label.position, s.index)
     claims += _referenced(signals, labels, points, linked) + _pairs(signals, labels)
     channels = _assign(claims)
-    filled = {c.terms[0][0] for c in channels}
     holders = {c.slot: c.label for c in channels}
     for claim in sorted(claims, key=lambda c: c.rank, reverse=True):
         held = ", ".join(f"{slot} is {holders[slot]}" for slot in claim.slots if slot in holders)
@@ -118,16 +115,21 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False) -> Montage:
     for name, index in points.items():
         if name in ("M1", "M2"):
             unused[index] = f"reference electrode {name}, no channel to derive with it"
-    for index in {index for c in channels for index, _ in c.terms[1:]}:
-        served = [c.slot for c in channels if index in dict(c.terms[1:])]
-        unused[index] = f"used as the reference of {', '.join(served)}"
-    rest = (s for s in signals if s.index not in filled)
-    return Montage(channels, tuple(Unused(s.index, s.label, unused[s.index]) for s in rest))
+    return Montage(channels, left_over(signals, channels, unused))
 
 
-def modality_of(slot: str) -> Modality:
-    """The modality of a canonical slot."""
-    return next(m for m, slots in SLOTS.items() if slot in slots)
+def left_over(
+    signals: Iterable[Signal], channels: Sequence[Derivation], reasons: Mapping[int, str]
+) -> tuple[Unused, ...]:
+    """The signals that fill no slot: references of the channels, and all others with their `reasons`, by index."""
+    filled = {c.terms[0][0] for c in channels}
+    unused = []
+    for s in signals:
+        if s.index not in filled:
+            serves = tuple(c.slot for c in channels if s.index in dict(c.terms[1:]))
+            reason = f"used as the reference of {', '.join(serves)}" if serves else reasons[s.index]
+            unused.append(Unused(s.index, s.label, reason, serves))
+    return tuple(unused)
 
 
 def _claim(s: Signal, label: Label) -> _Claim:
@@ -137,8 +139,8 @@ def _claim(s: Signal, label: Label) -> _Claim:
 
 
 def _is_electrode_alone(label: Label) -> bool:
-    is_head = label.modality in (Modality.EEG, Modality.EOG) and bool(label.position)
-    return is_head and label.reference in ("", "REF")
+    on_head = label.modality is not None and label.modality.facts.on_head
+    return on_head and bool(label.position) and label.reference in ("", "REF")
 
 
 # --- what a label means among the others -------------------------------------------------------------------
@@ -186,7 +188,7 @@ def _read(signals: Sequence[Signal]) -> dict[int, Label]:
 
 
 def _as(slot: str, rank: int, reason: str) -> Label:
-    modality = modality_of(slot)
+    modality = MODALITY_OF[slot]
     return Label(modality, modality, slot, (slot,), rank=rank, confidence=Confidence.LIKELY, reason=reason)
 
 
@@ -242,7 +244,7 @@ def _pairs(signals: Sequence[Signal], labels: dict[int, Label]) -> list[_Claim]:
     """Claims of two electrodes of one muscle, or of the heart: "Chin1" and "Chin2", "ECG L" and "ECG R"."""
     claims = []
     for slot in ("CHIN", "ECG", "LEG_L", "LEG_R"):
-        least_hz = MIN_RATE_HZ[modality_of(slot)]
+        least_hz = MODALITY_OF[slot].facts.least_hz
         electrodes: dict[str, Signal] = {}
         for s in signals:
             label = labels[s.index]
@@ -274,5 +276,5 @@ def _assign(claims: list[_Claim]) -> tuple[Derivation, ...]:
         if slot is None or any(index in spent for index, _ in c.terms):
             continue
         spent.add(c.terms[0][0])
-        taken[slot] = Derivation(slot, modality_of(slot), c.terms, c.label, c.reason, c.confidence)
-    return tuple(taken[slot] for slots in SLOTS.values() for slot in slots if slot in taken)
+        taken[slot] = Derivation(slot, MODALITY_OF[slot], c.terms, c.label, c.reason, c.confidence)
+    return tuple(taken[slot] for slot in MODALITY_OF if slot in taken)

@@ -20,7 +20,6 @@ from data_pipeline.night import (
     SLOTS,
     STAGES,
     EventKind,
-    Modality,
 )
 from data_pipeline.population.spectrum import BANDS_HZ, band_powers, evenly
 from data_pipeline.shards.manifest import ChannelEntry, NightEntry
@@ -72,7 +71,7 @@ class ChannelPopulation:
       nights: how many have it.
       source_rates_hz: nights by rate in the file, e.g. {"256": 12}.
       good_share: share of good seconds, 0..1.
-      amplitude: robust standard deviation (IQR / 1.349) in the slot's unit (`night.UNITS`).
+      amplitude: robust standard deviation (IQR / 1.349) in its modality's unit.
       level: median of the night, for SpO2 in %; None for signals that swing around 0.
       band_power: median over nights of the power in each of `spectrum.BANDS_HZ`, uV^2; {} where there is none.
       band_share: the same as a share of all bands, 0..1: does not depend on the amplifier's gain.
@@ -235,7 +234,7 @@ def _channel(
     enough = len({person for person, _ in spectra}) >= SMALLEST_CELL
     powers = np.array([power for _, power in spectra]) if enough else np.empty((0, len(BANDS_HZ)))
     shares = powers / powers.sum(axis=1, keepdims=True)
-    is_level = channels[0][1].modality is Modality.SPO2
+    is_level = channels[0][1].modality.facts.is_value
     return ChannelPopulation(
         nights=len(channels),
         source_rates_hz=_counts(f"{channel.source_rate_hz:g}" for _, channel in channels),

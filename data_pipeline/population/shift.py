@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from data_pipeline.night import RATE_HZ, SLOTS, STAGES, UNITS, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import STAGES
 from data_pipeline.population.card import APNEA_HYPOPNEA, ChannelPopulation, Population, Spread
 from data_pipeline.population.spectrum import BANDS_HZ
 
@@ -109,15 +110,15 @@ def _channel(slot: str, modality: Modality, a: Population, b: Population) -> Ite
     yield _shares("montage", f"nights with {slot}", here, there, PRESENCE)
     if x is None or y is None:
         return
-    # Breath and saturation are slower than any rate we take.
-    if modality not in (Modality.RESP, Modality.SPO2):
-        what = f"{slot} recorded below {RATE_HZ[modality]} Hz"
+    facts = modality.facts
+    if facts.voltage:  # breath and saturation are slower than any rate we take
+        what = f"{slot} recorded below {facts.rate_hz} Hz"
         yield _shares("rates", what, _slow(x, modality), _slow(y, modality), PRESENCE)
     yield _shares("quality", f"{slot} good seconds", x.good_share.mean, y.good_share.mean, SHARE)
-    if modality is Modality.SPO2:
-        yield _means("amplitudes", f"{slot} level ({UNITS[modality]})", x.level, y.level)
-    elif UNITS[modality]:  # belts and flow sensors are not calibrated across laboratories
-        what = f"{slot} amplitude ({UNITS[modality]})"
+    if facts.is_value:
+        yield _means("amplitudes", f"{slot} level ({facts.unit})", x.level, y.level)
+    elif facts.unit:  # belts and flow sensors are not calibrated across laboratories
+        what = f"{slot} amplitude ({facts.unit})"
         yield _ratio("amplitudes", what, x.amplitude.median, y.amplitude.median, AMPLITUDE_RATIO)
     for band in BANDS_HZ if x.band_share or y.band_share else ():
         what = f"{slot} {band}, share of power"
@@ -167,7 +168,7 @@ def _of(part: int, whole: int) -> float | None:
 
 def _slow(channel: ChannelPopulation, modality: Modality) -> float | None:
     """Share of nights whose file has a lower rate than ours: nothing above its Nyquist frequency is there."""
-    slow = sum(n for rate, n in channel.source_rates_hz.items() if float(rate) < RATE_HZ[modality])
+    slow = sum(n for rate, n in channel.source_rates_hz.items() if float(rate) < modality.facts.rate_hz)
     return _of(slow, channel.nights)
 
 

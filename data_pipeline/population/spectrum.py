@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality, Quality
+from data_pipeline.night import EPOCH_S, Quality
 from data_pipeline.shards.manifest import NightEntry
 from data_pipeline.shards.records import open_shard, read_epochs
 
 BANDS_HZ = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 12), "sigma": (12, 16), "beta": (16, 30)}
-"""Half-open bands. They are taken of EEG and EOG, whose high-pass (0.3 Hz) leaves them whole."""
-SPECTRAL = (Modality.EEG, Modality.EOG)
+"""Half-open bands. They are taken of electrodes on the head, whose high-pass (0.3 Hz) leaves them whole."""
 EPOCHS = 24
 """Epochs of a night that are read, evenly spaced: twelve minutes, a fortieth of eight hours."""
 _SEGMENT_S, _STEP_S = 4, 2  # Welch: Hann windows that overlap by half, lines 0.25 Hz apart
@@ -41,12 +40,14 @@ def band_powers(folder: Path, night: NightEntry) -> dict[str, np.ndarray]:
     for place in evenly(night.n_epochs, EPOCHS):
         (epoch,) = read_epochs(reader, path, place, place + 1)
         for packed in epoch.signals:
-            if packed.modality in SPECTRAL:
+            if packed.modality.facts.on_head:
                 for slot, samples, quality in zip(
                     packed.slots, packed.physical(), packed.quality, strict=True
                 ):
                     if slot in usable:
-                        segments[slot].append(_segment_powers(samples, quality, RATE_HZ[packed.modality]))
+                        segments[slot].append(
+                            _segment_powers(samples, quality, packed.modality.facts.rate_hz)
+                        )
     stacked = {slot: np.concatenate(powers) for slot, powers in segments.items()}
     medians = {slot: np.median(powers, axis=0) for slot, powers in stacked.items() if len(powers)}
     return {slot: power for slot, power in medians.items() if power.sum() > 0}

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from textwrap import shorten
 
-from data_pipeline.night import EPOCH_S, SLOTS
+from data_pipeline.modalities import MODALITY_OF
+from data_pipeline.night import EPOCH_S
 from data_pipeline.shards.manifest import NightEntry
 
 _REASONS = 20
@@ -58,13 +59,10 @@ class Summary:
                 nights_with[channel.slot] += 1
                 epochs_with[channel.slot] += night.n_epochs
                 good_epochs[channel.slot] += night.n_epochs * channel.good_share
-        for modality, slots in SLOTS.items():
-            for slot in slots:
-                if nights_with[slot]:
-                    masked = 1 - good_epochs[slot] / epochs_with[slot]
-                    lines.append(
-                        f"{modality:<5} {slot:<15} {nights_with[slot]:>5} nights, {masked:6.1%} masked"
-                    )
+        for slot, modality in MODALITY_OF.items():
+            if nights_with[slot]:
+                masked = 1 - good_epochs[slot] / epochs_with[slot]
+                lines.append(f"{modality:<5} {slot:<15} {nights_with[slot]:>5} nights, {masked:6.1%} masked")
         lines.append(f"rejected  {len(self.rejected)} recordings; each with its reason is in rejected.jsonl")
         alike: dict[str, list[Rejection]] = {}
         for rejection in self.rejected:

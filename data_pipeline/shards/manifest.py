@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.from_json import from_json
-from data_pipeline.night import EPOCH_S, RATE_HZ, STAGES, Channel, Demographics, EventKind, Modality, Quality
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
+from data_pipeline.night import EPOCH_S, STAGES, Channel, Demographics, EventKind, Quality
 from data_pipeline.runs import runs
 from data_pipeline.shards.scale import ChannelScale, second_quality
 from data_pipeline.whole_files import whole_file
@@ -32,6 +33,8 @@ SPLITS = ("train", "val", "test")
 STAGE_SYMBOLS = "01234"
 """One character an epoch in `NightEntry.stages`: the stage's code, or "?"."""
 SHARD_SUFFIX = ".array_record"
+_RATE_HZ = {str(modality): RATE_HZ[modality] for modality in SLOTS}
+"""What a manifest is written with. A side channel's rate stands in the records that have it."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -62,9 +65,9 @@ class ChannelEntry:
     def normalisable(self, min_good_share: float = 0.0) -> bool:
         """Whether the channel can feed the model: something good in it, and a spread to divide by.
 
-        SpO2 is normalised by fixed numbers, so a steady one is fine.
+        What is normalised by fixed numbers, as SpO2 is, may be steady.
         """
-        has_spread = self.modality is Modality.SPO2 or bool(self.iqr)
+        has_spread = self.modality.facts.normalised_by is not None or bool(self.iqr)
         return self.median is not None and has_spread and self.good_share >= max(min_good_share, 1e-12)
 
 
@@ -82,7 +85,7 @@ class NightEntry:
       source_sha256: over the recording, its scoring files and what the cohort said of it.
       n_epochs: records in the shard.
       duration_s: seconds of recording, the tail included.
-      channels: in the order of `SLOTS`.
+      channels: in the order of `MODALITY_OF`.
       demographics: what is known of the person.
       scored: as in `Scoring`, sorted.
       stages: one character an epoch, see `STAGE_SYMBOLS`.
@@ -178,7 +181,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         "version": VERSION,
         "config": manifest.config,
         "config_sha256": manifest.config_sha256,
-        "rate_hz": RATE_HZ,
+        "rate_hz": _RATE_HZ,
     }
     nights = sorted(manifest.nights, key=lambda night: night.night_id)
     write_lines(path, chain([header], map(vars, nights)))
@@ -215,10 +218,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(
             f"{path}, line 1: not a manifest of prepared nights (format {header.get('format')!r})"
         )
-    if header.get("version") != VERSION or header.get("rate_hz") != RATE_HZ:
+    if header.get("version") != VERSION or header.get("rate_hz") != _RATE_HZ:
         raise ValueError(
             f"{path}: format version {header.get('version')} with rates {header.get('rate_hz')}, expected "
-            f"version {VERSION} with {dict(RATE_HZ)}; prepare the recordings again"
+            f"version {VERSION} with {_RATE_HZ}; prepare the recordings again"
         )
     nights = [_night(path, number, line) for number, line in enumerate(lines[1:], start=2)]
     for night_id, times in Counter(night.night_id for night in nights).items():

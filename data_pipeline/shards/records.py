@@ -4,9 +4,9 @@ Layout, little-endian: magic `SMEP`, version (uint16), the lengths of the next t
 everything after these 22 bytes (uint32); a JSON header with what all records of the night share; a JSON header with
 what is this epoch's own; the high bytes of all int16 samples as one Zstandard frame; their low bytes; one uint8 of
 `Quality` flags per channel and second. Samples and flags stand in the order of the channel table, which is the order
-of `SLOTS`. Low bytes are noise, so only the high bytes are compressed: a quarter less in all, and a third of the time
-that Zstandard takes for the whole. A record explains itself; what is true of the whole night is in the manifest. A
-shard is one ArrayRecord file with the records of one night.
+of `Modality`. Low bytes are noise, so only the high bytes are compressed: a quarter less in all, and a third of the
+time that Zstandard takes for the whole. A record explains itself; what is true of the whole night is in the manifest.
+A shard is one ArrayRecord file with the records of one night.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 from data_pipeline.night import (
     EPOCH_S,
-    RATE_HZ,
-    SLOTS,
     STAGES,
     UNKNOWN_STAGE,
     Channel,
@@ -55,9 +53,9 @@ class PackedSignals:
 
     Attributes:
       modality: their kind.
-      slots: their names, n of them, in the order of `SLOTS`.
+      slots: their names, n of them, in the order of `modality.facts.slots`.
       scale, offset: (n,) float64; a stored value is `stored * scale + offset` in the channel's unit.
-      samples: (n, 30 * RATE_HZ[modality]) int16.
+      samples: (n, 30 * modality.facts.rate_hz) int16.
       quality: (n, 30) uint8 of `Quality` flags.
     """
 
@@ -69,7 +67,7 @@ class PackedSignals:
     quality: np.ndarray
 
     def physical(self) -> np.ndarray:
-        """Samples in the channels' unit, (n, 30 * RATE_HZ[modality]) float32.
+        """Samples in the channels' unit, (n, 30 * modality.facts.rate_hz) float32.
 
         Within `scale / 2` (and float32 rounding) of what was recorded, unless it was clipped; where nothing
         was recorded (`Quality.GAP`) the value means nothing.
@@ -85,7 +83,7 @@ class Epoch:
       night_id: the night it belongs to.
       index, n_epochs: its place, and how many epochs the night has.
       stage: code of `STAGES`, or `UNKNOWN_STAGE`.
-      signals: one entry a modality that the night has, in the order of `SLOTS`.
+      signals: one entry a modality that the night has, in the order of `Modality`.
       events: every event that touches this epoch, onset relative to its first second, so it may be negative.
         An event *belongs* to the epoch in which it begins; one that begins before second 0 belongs to the
         first epoch, one that begins after the last whole epoch to the last.
@@ -141,7 +139,7 @@ def night_epochs(
     ranges = storage_ranges(night) if ranges is None else ranges
     index = 0
     for channels in (night.channels,) if pieces is None else pieces:
-        by_modality = [(m, tuple(c for c in channels if c.modality is m)) for m in SLOTS]
+        by_modality = [(m, tuple(c for c in channels if c.modality is m)) for m in Modality]
         stored = [_quantised(m, of_modality, ranges) for m, of_modality in by_modality if of_modality]
         for signals in zip(*(_by_epoch(s) for s in stored), strict=True):
             yield Epoch(
@@ -168,7 +166,7 @@ def encode_epoch(epoch: Epoch) -> bytes:
         "night": epoch.night_id,
         "of": epoch.n_epochs,
         "channels": [
-            [slot, s.modality, RATE_HZ[s.modality], float(scale), float(offset)]
+            [slot, s.modality, s.modality.facts.rate_hz, float(scale), float(offset)]
             for s in epoch.signals
             for slot, scale, offset in zip(s.slots, s.scale, s.offset, strict=True)
         ],
@@ -236,7 +234,7 @@ def decode_epoch(record: bytes) -> Epoch:
     quality = np.frombuffer(record, np.uint8, n_quality, low_start + n).reshape(-1, EPOCH_S)
     signals, at, row = [], 0, 0
     for modality, slots, scale, offset in shared.table:
-        size = len(slots) * EPOCH_S * RATE_HZ[modality]
+        size = len(slots) * EPOCH_S * modality.facts.rate_hz
         signals.append(
             PackedSignals(
                 modality,
@@ -280,10 +278,9 @@ def _shared(text: bytes) -> _Shared:
     for name, rows in groupby(header["channels"], key=lambda row: row[1]):
         slots, _, rates, scale, offset = zip(*rows, strict=True)
         modality = Modality(name)
-        if set(rates) != {RATE_HZ[modality]} or not set(slots) <= set(SLOTS[modality]):
-            raise ValueError(
-                f"{modality} {slots} at {rates} Hz, expected {SLOTS[modality]} at {RATE_HZ[modality]}"
-            )
+        facts = modality.facts
+        if set(rates) != {facts.rate_hz} or not set(slots) <= set(facts.slots):
+            raise ValueError(f"{modality} {slots} at {rates} Hz, expected {facts.slots} at {facts.rate_hz}")
         scale, offset = np.array(scale, np.float64), np.array(offset, np.float64)
         scale.flags.writeable = offset.flags.writeable = False  # many epochs share them
         table.append((modality, slots, scale, offset))
@@ -293,7 +290,7 @@ def _shared(text: bytes) -> _Shared:
         tuple(table),
         frozenset(header["scored"]),
         len(header["channels"]),
-        sum(len(slots) * EPOCH_S * RATE_HZ[modality] for modality, slots, *_ in table),
+        sum(len(slots) * EPOCH_S * modality.facts.rate_hz for modality, slots, *_ in table),
     )
 
 
@@ -366,8 +363,8 @@ def _quantised(
 ) -> PackedSignals:
     """The whole epochs of the channels of a modality: `PackedSignals` whose arrays lead with n epochs."""
     n_epochs = len(channels[0].quality) // EPOCH_S
-    n_samples = n_epochs * EPOCH_S * RATE_HZ[modality]
-    stored = np.empty((n_epochs, len(channels), EPOCH_S * RATE_HZ[modality]), np.int16)
+    n_samples = n_epochs * EPOCH_S * modality.facts.rate_hz
+    stored = np.empty((n_epochs, len(channels), EPOCH_S * modality.facts.rate_hz), np.int16)
     for place, channel in enumerate(channels):
         scale, offset = ranges[channel.slot]
         steps = channel.samples[:n_samples] - np.float32(offset)

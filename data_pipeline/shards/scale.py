@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipeline.night import Channel, Modality, Night, Quality, blocks, survey
+from data_pipeline.night import Channel, Night, Quality, blocks, survey
 
 INT16_MAX = 32767
 _HEADROOM = 8.0
@@ -19,8 +19,6 @@ _HEADROOM = 8.0
 transients are cut. For a normal signal a step is then 1/1200 of the standard deviation: quantisation noise lies
 73 dB below the signal, a recorder's own noise 20 to 40 dB. Finer steps would store noise, and noise is what does
 not compress."""
-_SPO2_RANGE = (100.0, 50.0)
-"""Reach and offset of SpO2: a steady night with one desaturation has no spread to go by."""
 _PERCENTILE_SAMPLES = 250_000
 """Percentiles of a night are those of about so many of its samples, evenly spaced: the middle 50 % is known to a
 fifth of a per cent, in a tenth of the time."""
@@ -67,7 +65,7 @@ def storage_ranges(night: Night) -> dict[str, tuple[float, float]]:
     """
     surveyed = zip(*(night.read(*span) for span in survey(night.duration_s)), strict=True)
     ranges = {pieces[0].slot: _robust_range(pieces) for pieces in surveyed}
-    for slot in [slot for slot, found in ranges.items() if found is None]:
+    for slot in [slot for slot, range_ in ranges.items() if range_ is None]:
         everything = (c for span in blocks(night.duration_s) for c in night.read(*span) if c.slot == slot)
         ranges[slot] = _full_range(everything)
     return ranges
@@ -76,11 +74,16 @@ def storage_ranges(night: Night) -> dict[str, tuple[float, float]]:
 def _robust_range(pieces: Iterable[Channel]) -> tuple[float, float] | None:
     """Scale and offset by the middle 99.9 % of good samples; None where they are all one value, or none is good."""
     pieces = list(pieces)
-    if pieces[0].modality is Modality.SPO2:
-        return _range(*_SPO2_RANGE)
+    if (stored := pieces[0].modality.facts.stored) is not None:
+        return _range(*stored)
     values = np.concatenate([_good(piece) for piece in pieces])
     if not values.size:
         return None
+    if pieces[
+        0
+    ].modality.facts.is_code:  # steps of 2**-7 or a larger power of two, which store a code as it is
+        reach = max(1.0, float(np.abs(values).max())) * _HEADROOM
+        return 2.0 ** max(-7, int(np.ceil(np.log2(reach / INT16_MAX)))), 0.0
     sample = values[:: max(1, values.size // _PERCENTILE_SAMPLES)]
     low, high = map(float, np.percentile(sample, (0.05, 99.95)))
     return _range(_HEADROOM * (high - low) / 2, (low + high) / 2) if high > low else None

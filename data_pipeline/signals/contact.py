@@ -15,19 +15,14 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-from data_pipeline.night import RATE_HZ, Modality, Quality
+from data_pipeline.modalities import Modality, Voltage
+from data_pipeline.night import Quality
 from data_pipeline.runs import runs
 from data_pipeline.signals.filters import MAINS_HZ
 
 HUM_RATIO = 10.0
 """Hum over everything else, RMS. A notch (Q 30, forth and back) leaves about 4 % of a hum whose strength wavers by 10 %
 at 1 Hz: above this ratio what is left has near half the strength of the signal."""
-HUM_UV = {Modality.EEG: 30.0, Modality.EOG: 30.0, Modality.EMG: 80.0, Modality.ECG: 300.0}
-"""Hum (peak) that a good electrode may have, whatever the ratio: a sleeping muscle is so quiet that any hum is ten
-times it. 30 µV is the most that skin below 50 kOhm picks up; in the EMG, 5 % of 80 µV stays below the 8 µV of a limb
-movement (AASM manual); an R wave is about 1 mV."""
-OPEN_LEAD_UV = {Modality.EEG: 100.0, Modality.EOG: 100.0, Modality.EMG: 250.0, Modality.ECG: 1000.0}
-"""Hum (peak) that only an electrode without skin picks up: three times the most of a good one."""
 _HARMONICS = 5
 _BLOCK_S = 120  # small blocks stay in the cache
 
@@ -57,8 +52,8 @@ def hum_flags(
     Returns:
       (n_seconds,) uint8; nothing where the rate is too low to show 50 Hz.
     """
-    flags = np.zeros(n_seconds, np.uint8)
-    if modality not in HUM_UV:
+    flags, voltage = np.zeros(n_seconds, np.uint8), modality.facts.voltage
+    if voltage is None:
         return flags
     width = int(rate_hz)  # samples of a second that are looked at
     starts = np.round(np.arange(n_seconds) * float(rate_hz)).astype(np.int64)
@@ -75,12 +70,12 @@ def hum_flags(
             # Little but hum is as steep as hum; most seconds are not, and cost no more than this.
             steep = np.flatnonzero(steepness > 0.5 * (2 - 2 * np.cos(2 * np.pi * line / float(rate_hz))))
             if steep.size:
-                flags[first + steep] |= _swamped(seconds[steep], rate_hz, line, modality, uv_per_unit)
+                flags[first + steep] |= _swamped(seconds[steep], rate_hz, line, voltage, uv_per_unit)
     return flags
 
 
 def _swamped(
-    seconds: np.ndarray, rate_hz: Fraction, line: float, modality: Modality, uv_per_unit: float | None
+    seconds: np.ndarray, rate_hz: Fraction, line: float, voltage: Voltage, uv_per_unit: float | None
 ) -> np.ndarray:
     """(n,) uint8 for n seconds (n, width) of mean 0: MAINS or DISCONNECTED where the line's hum swamps them."""
     window, basis = _line_basis(seconds.shape[1], float(rate_hz), line)
@@ -92,8 +87,8 @@ def _swamped(
     mark = np.full(len(seconds), Quality.MAINS, np.uint8)
     if uv_per_unit is not None:
         peak_uv = uv_per_unit * np.sqrt(2 * hum / np.square(window).sum())
-        swamped &= peak_uv > HUM_UV[modality]
-        mark[peak_uv > OPEN_LEAD_UV[modality]] = Quality.DISCONNECTED
+        swamped &= peak_uv > voltage.hum_uv
+        mark[peak_uv > voltage.open_lead_uv] = Quality.DISCONNECTED
     return np.where(swamped, mark, 0).astype(np.uint8)
 
 
@@ -119,19 +114,19 @@ def _line_basis(width: int, rate_hz: float, line_hz: float) -> tuple[np.ndarray,
 
 
 def open_lead_flags(samples: np.ndarray, modality: Modality, flags: np.ndarray) -> np.ndarray:
-    """DISCONNECTED in stretches of `WHITE_S` in which EEG or EOG is white noise.
+    """DISCONNECTED in stretches of `WHITE_S` in which an electrode of the head gives white noise.
 
     Args:
-      samples: (n_seconds * RATE_HZ[modality],) as prepared.
+      samples: (n_seconds * rate,) as prepared.
       flags: (n_seconds,) what is known already; only seconds without a flag are looked at.
     Returns:
       (n_seconds,) uint8.
     """
     found = np.zeros(len(flags), np.uint8)
-    if modality not in (Modality.EEG, Modality.EOG):
+    if not modality.facts.on_head:
         return found
-    seconds = samples.reshape(len(flags), RATE_HZ[modality])
-    window = np.hanning(RATE_HZ[modality]).astype(np.float32)
+    seconds = samples.reshape(len(flags), modality.facts.rate_hz)
+    window = np.hanning(modality.facts.rate_hz).astype(np.float32)
     last = len(flags) - WHITE_S
     for start in sorted({*range(0, last + 1, WHITE_S), *([last] if last >= 0 else [])}):
         stretch = slice(start, start + WHITE_S)
@@ -188,11 +183,11 @@ def rail_flags(
 ) -> np.ndarray:
     """(n_seconds,) uint8: CLIPPED where x (n,), as recorded, keeps one extreme value for `RAIL_SAMPLES` and 20 ms.
 
-    A second of breathing counts from half a second there. Nothing is said of a signal that repeats values by itself,
-    nor of SpO2, for which 100 % is a good value.
+    How much of a second counts is the modality's `cut_share`. Nothing is said of a signal that repeats values by
+    itself, nor of a value: 100 % is a good SpO2.
     """
     found = np.zeros(n_seconds, np.uint8)
-    if modality is Modality.SPO2 or known.repeats:
+    if modality.facts.is_value or known.repeats:
         return found
     least = max(RAIL_SAMPLES, int(0.02 * float(rate_hz)))
     seconds = np.zeros(n_seconds + 1)  # samples at a rail in each; one more for a last part of a second
@@ -204,8 +199,7 @@ def rail_flags(
             if least <= stop - start <= _STILL_MAX_S * rate_hz:
                 at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
                 np.add.at(seconds, np.minimum(at, n_seconds), 1)
-    # A breath with its crest cut is still a breath.
-    enough = float(rate_hz) / 2 if modality is Modality.RESP else 1
+    enough = max(1.0, modality.facts.cut_share * float(rate_hz))
     found[seconds[:n_seconds] >= enough] = Quality.CLIPPED
     return found
 
@@ -222,7 +216,7 @@ def dropped_flags(
       (n_seconds,) uint8; nothing for a signal that repeats values by itself.
     """
     found = np.zeros(len(flags), np.uint8)
-    if modality not in HUM_UV or known.repeats:
+    if modality.facts.voltage is None or known.repeats:
         return found
     # No long run is without three equal values so far apart, which are rare: most stretches cost no more than this.
     sparse = x[:: (_dropped_samples(rate_hz) - 1) // 3]

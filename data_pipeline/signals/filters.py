@@ -13,7 +13,7 @@ The filter is a product of three real, non-negative responses, so it has zero ph
   The EMG's 100 Hz does not fit into 128 Hz; what is kept, 10 to 60 Hz, holds the tone of the chin.
 - notch, Q = 30, at 50 or 60 Hz where a line is found: 1.7 or 2 Hz wide at -3 dB, applied forth and back.
 
-Their joint impulse response is cut at `MARGIN_S` on both sides, where it has decayed below 1e-4 of its integral. So
+Their joint impulse response is cut at `margin_s` on both sides, where it has decayed below 1e-4 of its integral. So
 it is finite: a piece of a night with that much context gives the samples that the whole night gives.
 """
 
@@ -26,25 +26,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-from data_pipeline.night import RATE_HZ, Modality
-
-HIGH_PASS_HZ = {
-    Modality.EEG: 0.3,
-    Modality.EOG: 0.3,
-    Modality.EMG: 10.0,
-    Modality.ECG: 0.5,
-    Modality.RESP: 0.05,
-}
-"""Corners, -6 dB. SPO2 is a value: not filtered."""
-MARGIN_S = {
-    Modality.EEG: 8,
-    Modality.EOG: 8,
-    Modality.EMG: 4,
-    Modality.ECG: 5,
-    Modality.RESP: 48,
-    Modality.SPO2: 1,
-}
-"""Seconds on either side that a filtered sample depends on: 2.4 / corner, more where the low-pass rings longer."""
+from data_pipeline.modalities import Modality
 
 MAINS_HZ = (50.0, 60.0)
 _HUM_RATIO = 10.0  # power at the line over the median of its surroundings
@@ -61,15 +43,6 @@ _MICROVOLTS = {
     "microvolt": 1.0,
 }
 """Lower-case unit -> microvolts. Headers write UV and MV: nobody records megavolts, so case says nothing."""
-
-PLAUSIBLE_UV = {
-    Modality.EEG: (0.02, 3000.0),
-    Modality.EOG: (0.02, 3000.0),
-    Modality.EMG: (0.005, 3000.0),
-    Modality.ECG: (0.5, 3000.0),
-}
-"""Typical amplitude (1.4826 * median |x| after the high-pass) that a stated unit can be believed with."""
-_TYPICAL_UV = {Modality.EEG: 15.0, Modality.EOG: 25.0, Modality.EMG: 5.0, Modality.ECG: 60.0}
 
 
 def microvolts_per(unit: str) -> float | None:
@@ -89,10 +62,11 @@ def mend_scale(amplitude_uv: float, modality: Modality) -> float:
 
     A header may say V for values in microvolts ("an EEG of 184 V"), or the other way round.
     """
-    low, high = PLAUSIBLE_UV.get(modality, (0.0, np.inf))
+    voltage = modality.facts.voltage
+    low, high = voltage.plausible_uv
     if amplitude_uv == 0 or low <= amplitude_uv <= high:
         return 1.0
-    power = round(np.log10(_TYPICAL_UV[modality] / amplitude_uv) / 3)
+    power = round(np.log10(voltage.typical_uv / amplitude_uv) / 3)
     return 1000.0**power
 
 
@@ -126,7 +100,7 @@ def hold(
 ) -> np.ndarray:
     """(n,) float32 from second `start_s` on: the value that stood at the middle of each target sample.
 
-    x begins with sample `first` of the recording. Never rings: for SpO2.
+    x begins with sample `first` of the recording. Never rings: for values, such as SpO2.
     """
     at = np.floor((start_s + (np.arange(n) + 0.5) / target_hz) * float(rate_hz)).astype(np.int64) - first
     return np.asarray(x, np.float32)[np.clip(at, 0, len(x) - 1)]
@@ -174,15 +148,15 @@ def condition(
       n_seconds: whole seconds wanted, the first is second `start_s` of the recording.
       mains: lines to remove.
       start_s, context_s: where the stretch begins, and how many seconds before it x has. Where x has less than
-        `MARGIN_S` before or after the stretch, the recording is taken to end, and is continued by its reflection.
+        `margin_s` before or after the stretch, the recording is taken to end, and is continued by its reflection.
     Returns:
-      (n_seconds * RATE_HZ[modality],) float32. Independent of how a recording is cut into stretches, to rounding.
+      (n_seconds * target rate,) float32. Independent of how a recording is cut into stretches, to rounding.
     """
     rate = float(rate_hz)
-    target_hz = RATE_HZ[modality]
+    target_hz = modality.facts.rate_hz
     x = np.asarray(x, np.float32)
     first = round((start_s - context_s) * rate)
-    if modality is Modality.SPO2:
+    if modality.facts.is_value:
         return hold(x, rate_hz, target_hz, n_seconds * target_hz, start_s, first)
     fir = _design(modality, Fraction(rate_hz), mains)
     stop_s = start_s + n_seconds
@@ -226,7 +200,7 @@ class _Filter:
 
 @lru_cache(maxsize=64)
 def _design(modality: Modality, rate: Fraction, mains: tuple[float, ...]) -> _Filter:
-    margin_s, target_hz = MARGIN_S[modality], RATE_HZ[modality]
+    margin_s, target_hz = modality.facts.margin_s, modality.facts.rate_hz
     # A block is a whole number of samples, or so near to one that no sample is off by a tenth of the interval.
     lengths = range(8 * margin_s, 32 * margin_s)
     block_s = min(lengths, key=lambda s: (abs(s * rate - round(s * rate)), s))
@@ -250,8 +224,10 @@ def _design(modality: Modality, rate: Fraction, mains: tuple[float, ...]) -> _Fi
 
 
 def _magnitude(freqs: np.ndarray, modality: Modality, rate: Fraction, mains: tuple[float, ...]) -> np.ndarray:
-    band = min(float(rate), RATE_HZ[modality])  # a slow recording has nothing above its own Nyquist frequency
-    squared = (freqs / HIGH_PASS_HZ[modality]) ** 4
+    band = min(
+        float(rate), modality.facts.rate_hz
+    )  # a slow recording has nothing above its own Nyquist frequency
+    squared = (freqs / modality.facts.high_pass_hz) ** 4
     low_pass = 1 / (1 + np.exp(np.minimum((freqs - 0.475 * band) / (0.00275 * band), 80)))
     response = squared / (1 + squared) * low_pass
     for line in mains:

@@ -9,18 +9,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from data_pipeline.night import RATE_HZ, Modality, Quality
+from data_pipeline.modalities import Modality
+from data_pipeline.night import Quality
 from data_pipeline.runs import runs
-
-RANGE_UV = {Modality.EEG: 1000.0, Modality.EOG: 2000.0, Modality.EMG: 5000.0, Modality.ECG: 20000.0}
-"""Largest |amplitude| that a body makes."""
-RANGE_TYPICAL = 60.0
-"""The same as a multiple of the channel's typical amplitude, for signals whose scale is unknown."""
-SPO2_RANGE = (40.0, 100.5)
-"""Oximeters do not measure below; a half per cent above 100 is rounding."""
-FLAT_S = {Modality.EEG: 1, Modality.EOG: 1, Modality.EMG: 1, Modality.ECG: 2, Modality.RESP: 180}
-"""Seconds without movement that make a signal flat. A belt may rest as long as an apnea lasts, SpO2 is often
-constant for longer and is never called flat."""
 
 
 def raw_flags(
@@ -38,7 +29,7 @@ def raw_flags(
     lowest, highest = (_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.minimum, np.maximum))
     missing = np.isnan(lowest)
     flags[missing] |= np.uint8(Quality.GAP)
-    if modality is not Modality.SPO2:  # 100 % is the end of its range, and a good value
+    if not modality.facts.is_value:  # 100 % is the end of SpO2's range, and a good value
         low, high = sorted(limits)
         margin = 1e-6 * (high - low)
         if (
@@ -51,14 +42,14 @@ def raw_flags(
 
 
 def flat_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int) -> np.ndarray:
-    """(n_seconds,) uint8: FLAT where x (n,), as read, does not change for `FLAT_S` seconds."""
+    """(n_seconds,) uint8: FLAT where x (n,), as read, does not change for the modality's `flat_s` seconds."""
     flags = np.zeros(n_seconds, np.uint8)
-    if modality is Modality.SPO2:
+    if modality.facts.flat_s is None:
         return flags
     lowest, highest = (_in_seconds(ufunc, x, rate_hz, n_seconds) for ufunc in (np.fmin, np.fmax))
     still = lowest == highest  # false where all is NaN
     for start, stop in runs(still):
-        if stop - start >= FLAT_S[modality]:
+        if stop - start >= modality.facts.flat_s:
             flags[start:stop] |= np.uint8(Quality.FLAT)
     return flags
 
@@ -68,12 +59,13 @@ def range_flags(samples: np.ndarray, modality: Modality, typical: float | None) 
 
     `typical` is the typical amplitude where the scale is unknown; None where samples are in canonical units.
     """
-    seconds = samples.reshape(-1, RATE_HZ[modality])
-    if modality is Modality.SPO2:
-        bad = ((seconds < SPO2_RANGE[0]) | (seconds > SPO2_RANGE[1])).any(axis=1)
+    facts, seconds = modality.facts, samples.reshape(-1, modality.facts.rate_hz)
+    if facts.is_value:
+        low, high = facts.limits or (-np.inf, np.inf)
+        bad = ((seconds < low) | (seconds > high)).any(axis=1)
     else:
-        limit = RANGE_UV[modality] if typical is None else RANGE_TYPICAL * typical
-        bad = np.maximum(seconds.max(axis=1), -seconds.min(axis=1)) > (limit or np.inf)
+        largest = facts.voltage.largest_uv if typical is None else typical * (facts.largest_typical or 0)
+        bad = np.maximum(seconds.max(axis=1), -seconds.min(axis=1)) > (largest or np.inf)
     return bad.astype(np.uint8) * np.uint8(Quality.OUT_OF_RANGE)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from data_pipeline.night import EPOCH_S, SLOTS, Modality
 from data_pipeline.simulate.hypnogram import W
 
-ELECTRIC = (Modality.EEG, Modality.EOG, Modality.EMG, Modality.ECG)
+ELECTRIC = tuple(modality for modality in Modality if modality.facts.voltage)
 MOVEMENTS_PER_WAKE_MIN, MOVEMENTS_PER_SLEEP_H = 0.25, 1.0  # assumed, 3–8 /h near wake
 MOVEMENT_S, MOVEMENT_UV = (3.0, 30.0), (80.0, 350.0)  # assumed, 3–45 s (IRLSSG 2021)
 POPS_PER_H, POP_UV, POP_DECAY_S = 0.3, (150.0, 800.0), (0.2, 1.0)  # per electrode; assumed, 0–5 /h

@@ -134,11 +134,11 @@ def micro_costs(
     micro, where = config.micro, layout(config.modalities)
     visible = where.tokens if visible is None else visible
     private, length = Cost(), sum(visible.values())
-    for m in Modality:
+    for m in where.tokens:
         one = _private(config, m, epochs, visible[m])
         private += replace(one, active=one.active * visible[m] / length)
     block = _block(micro.dim, _experts(micro, epochs * length, exact), epochs * length, length)
-    own = Cost(micro.dim * (len(Modality) + 1), 2 * micro.dim)  # modality embeddings, last norm
+    own = Cost(micro.dim * (len(where.tokens) + 1), 2 * micro.dim)  # modality embeddings, last norm
     return {"private": private, "shared": block * micro.shared_depth + own}
 
 
@@ -193,23 +193,22 @@ def night_costs(config: ModelConfig, epochs: int, tasks: Sequence[Task] = ()) ->
     `context` is the way up to the last level of the Macro-Encoder, `vector` its vector of the night, `epochs` the way
     back down; `seconds` and `heads` follow.
     """
-    c, dim = config.macro, config.micro.dim
+    c, dim, tokens = config.macro, config.micro.dim, layout(config.modalities).tokens
     downs = max(0, c.levels - 1)
     top = -(-epochs // c.merge**downs)
     lengths = [top * c.merge ** (downs - i) for i in range(c.levels)]
-    context = _linear(dim, c.dim, top * c.merge**downs) * len(Modality)
+    context = _linear(dim, c.dim, top * c.merge**downs) * len(tokens)
     for length in lengths:
         context += _mixer(c.dim, c, length) * c.blocks_per_level
     for length in lengths[1:]:
         context += _linear(c.merge * c.dim, c.dim, length)
-    pooled = 2 * c.pool_heads * c.dim + 2 * len(Modality) * dim
+    pooled = 2 * c.pool_heads * c.dim + 2 * len(tokens) * dim
     vector = (
         _linear(c.dim, c.pool_heads, top) + _matmul(c.pool_heads, c.dim, top) * 2 + _linear(pooled, c.dim, 1)
     )
     back = _vectors(c.dim)
     for length in lengths[:-1]:
         back += _linear(c.dim, c.dim, length)
-    tokens = layout(config.modalities).tokens
     enter = sum((_linear(dim, c.seconds_dim, epochs * n) for n in tokens.values()), Cost())
     context_of_seconds = _linear(c.dim, c.seconds_dim, epochs) + _vectors(
         c.seconds_dim if c.seconds_depth else 0
@@ -233,10 +232,10 @@ def decoder_cost(
     where = layout(config.modalities)
     rows = epochs * where.total
     cost = _linear(config.micro.dim, dim, epochs * sum(visible.values())) + _vectors(
-        dim * (1 + len(Modality))
+        dim * (1 + len(where.tokens))
     )
     cost += _block(dim, _mlp(dim, 2 * dim, rows), rows, where.total)
-    for m in Modality:
+    for m in where.tokens:
         samples, channels = where.token_s[m] * RATE_HZ[m], len(config.modalities[m].slots)
         rows = epochs * channels * where.tokens[m]
         cost += _vectors(channels * dim) + _linear(dim, dim, rows) + _linear(dim, samples, rows)
@@ -256,14 +255,15 @@ def step_flops(experiment: Experiment) -> float:
     match objective:
         case MicroPretraining():
             visible = visible_tokens(layout(model.modalities), objective.mask_ratio)
+            kinds = len(visible)
             cost = total(micro_costs(model, batch, visible, exact=False))
             spectral = objective.spectral_weight > 0
             cost += decoder_cost(model, objective.decoder_dim, batch, visible, spectral=spectral)
             if objective.contrast_weight:
-                contrasts = 2 if objective.contrast == "leave_one_out" else len(Modality) - 1
-                cost += _linear(model.micro.dim, out, batch * len(Modality))
+                contrasts = 2 if objective.contrast == "leave_one_out" else kinds - 1
+                cost += _linear(model.micro.dim, out, batch * kinds)
                 keys = objective.contrast_keys or batch
-                cost += _matmul(out, keys, batch * len(Modality)) * contrasts
+                cost += _matmul(out, keys, batch * kinds) * contrasts
         case MacroPretraining():
             night = night_costs(model, objective.night_epochs)
             views = 2 * batch

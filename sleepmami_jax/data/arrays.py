@@ -68,28 +68,29 @@ class Normaliser:
 
         Args:
           modality: decides the rule.
-          median, iqr: over the channel's good seconds, see `channel_scale`; not used for SPO2. Broadcast to the
-            samples, as are the others.
+          median, iqr: over the channel's good seconds, see `channel_scale`; not used where the modality has its own.
+            Broadcast to the samples, as are the others.
           scale, offset: as stored in a record.
 
         Raises:
           ValueError: an IQR that is not positive: the channel never moves, and `ChannelEntry.normalisable` says so.
         """
-        if modality is Modality.SPO2:
-            centre, spread, limit = 95.0, 5.0, 10.0
+        facts = modality.facts
+        if facts.normalised_by is not None:
+            centre, spread = facts.normalised_by
         else:
             if median is None or iqr is None or np.min(iqr) <= 0:
                 raise ValueError(
                     f"{modality} with median {median} and IQR {iqr} has no scale; leave such a channel out"
                 )
-            centre, spread, limit = median, iqr / _IQR_OF_NORMAL, 20.0
+            centre, spread = median, iqr / _IQR_OF_NORMAL
         gain, shift = (np.asarray(x, np.float32) for x in (scale / spread, (offset - centre) / spread))
-        lowest, highest = np.ceil((-limit - shift) / gain), np.floor((limit - shift) / gain)
+        lowest, highest = np.ceil((-facts.clip - shift) / gain), np.floor((facts.clip - shift) / gain)
         if (lowest > _INT16.min).any() or (highest < _INT16.max).any():
             bounds = [np.clip(bound, _INT16.min, _INT16.max).astype(np.int16) for bound in (lowest, highest)]
         else:
             bounds = [None, None]
-        return cls(gain, shift, np.float32(limit), *bounds)
+        return cls(gain, shift, np.float32(facts.clip), *bounds)
 
     def __call__(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Samples (...), float32 in the channel's unit or int16 as stored -> (...) float32, `out` if it is given."""
@@ -248,7 +249,7 @@ def _wanted(
 ) -> _Wanted:
     """`entries` as in `usable_channels`, for each of `rows`; `scale` and `offset` are (rows,), as stored."""
     median, iqr = (
-        None if modality is Modality.SPO2 else np.array([[getattr(entry, name)] for _, entry in entries])
+        None if modality.facts.normalised_by else np.array([[getattr(entry, name)] for _, entry in entries])
         for name in ("median", "iqr")
     )
     normaliser = Normaliser.fit(

@@ -12,7 +12,6 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from data_pipeline.night import SLOTS, Modality
 from sleepmami_jax.config import ConfigError, DataConfig, Experiment, ModelConfig
 from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.embeddings import EmbeddedFolder, Encode, embed_folder
@@ -25,13 +24,14 @@ from sleepmami_jax.run.places import in_bucket
 
 def model_slots(config: ModelConfig) -> Slots:
     """The channels a model looks at, by modality. Raises ConfigError for one that does not exist."""
-    for m in Modality:
-        unknown = set(config.modalities[m].slots) - set(SLOTS[m])
-        if unknown or not config.modalities[m].slots:
+    slots = {m: config.modalities[m].slots for m in layout(config.modalities).tokens}
+    for m, names in slots.items():
+        unknown = set(names) - set(m.facts.slots)
+        if unknown or not names:
             raise ConfigError(
-                f"model.modalities.{m}.slots: expected some of {SLOTS[m]}, found {sorted(unknown)}"
+                f"model.modalities.{m}.slots: expected some of {m.facts.slots}, found {sorted(unknown)}"
             )
-    return {m: config.modalities[m].slots for m in Modality}
+    return slots
 
 
 def micro_encode(config: ModelConfig, params: Params) -> Encode:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from data_pipeline.night import Event, Modality
+from data_pipeline.night import Event
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import usable_channels
@@ -163,7 +163,7 @@ def evaluate(
       ValueError: no night of `split` in any folder, a person on both sides, or an unknown channel.
     """
     sources = tuple(DataSource(s) for s in shards)
-    channels = channels_of(only or list(Modality), model.slots)
+    channels = channels_of(only or list(model.slots), model.slots)
     if not _having(sources, split):
         raise ValueError(
             f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits"

@@ -19,7 +19,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Event, EventKind, Modality
+from data_pipeline.modalities import Modality
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Event, EventKind
 from data_pipeline.shards.manifest import NightEntry
 from data_pipeline.tasks import AROUSAL, BREATHING, Task
 from sleepmami_jax.config import DataConfig, DataSource, ModalitiesConfig
@@ -30,6 +31,7 @@ from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.evaluation.baselines import majority_metrics
 from sleepmami_jax.evaluation.night import Facts, night_probe
 from sleepmami_jax.evaluation.staging import staging_metrics
+from sleepmami_jax.models.micro import layout
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.tasks.breathing import breathing_statistics, counted_breathing
@@ -66,7 +68,7 @@ class TokenNight:
         """For each modality its tokens (E, L, D) float32, 0 where there are none, and which are there (E, L)."""
         x, ok = self.folder.tokens(self.night)
         x = np.where(ok[..., None], x, 0).astype(np.float32)
-        ends = np.cumsum([EPOCH_S // self.modalities[m].token_s for m in Modality])[:-1]
+        ends = np.cumsum(list(layout(self.modalities).tokens.values()))[:-1]
         return np.split(x, ends, axis=1), np.split(ok, ends, axis=1)
 
     def epoch_features(self) -> np.ndarray:
@@ -79,7 +81,7 @@ class TokenNight:
         """(n, M * D + M): of each modality the token that covers the second, as `epoch_features`."""
         parts, there = self.tokens()
         epoch, second = np.divmod(seconds, EPOCH_S)
-        place = [second // self.modalities[m].token_s for m in Modality]
+        place = [second // token_s for token_s in layout(self.modalities).token_s.values()]
         found = [x[epoch, p] for x, p in zip(parts, place, strict=True)]
         flags = np.stack([ok[epoch, p] for ok, p in zip(there, place, strict=True)], 1)
         return np.concatenate([*found, flags], 1, dtype=np.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data_pipeline.nearest import suggestion
-from data_pipeline.night import Modality
 from sleepmami_jax.data.arrays import Slots
 
 
@@ -19,9 +18,8 @@ def channels_of(names: Sequence[str], slots: Slots) -> tuple[str, ...]:
     Raises:
       ValueError: a name that is neither, or that this model does not look at; the nearest one is named.
     """
-    known = {slot: (slot,) for names in slots.values() for slot in names} | {
-        m.value: slots[m] for m in Modality
-    }
+    known = {slot: (slot,) for names in slots.values() for slot in names}
+    known |= {modality.value: names for modality, names in slots.items()}
     for name in names:
         if name not in known:
             raise ValueError(f"{name!r} is no channel that this model looks at{suggestion(name, known)}")

@@ -8,6 +8,8 @@ then a probe of the Micro-Encoder.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -25,7 +27,7 @@ from sleepmami_jax.models.transformer import MASKED
 def epoch_means(tokens: jax.Array, ok: jax.Array, where: Layout) -> tuple[jax.Array, jax.Array]:
     """(..., L, D), (..., L) -> the mean token of each modality (..., M, D) and which are there (..., M)."""
     means, present = [], []
-    for m in Modality:
+    for m in where.tokens:
         part = slice(where.offset[m], where.offset[m] + where.tokens[m])
         means.append(masked_mean(tokens[..., part, :], ok[..., part], -2))
         present.append(ok[..., part].any(-1))
@@ -54,13 +56,14 @@ def token_statistics(x: jax.Array, present: jax.Array) -> jax.Array:
 class ModalityMerge(nnx.Module):
     """A linear map per modality, then the mean of those that are there."""
 
-    def __init__(self, inputs: int, dim: int, *, rngs: Rngs):
-        self.maps = nnx.Dict({m.value: Linear(inputs, dim, rngs=rngs) for m in Modality})
+    def __init__(self, modalities: Iterable[Modality], inputs: int, dim: int, *, rngs: Rngs):
+        self.modalities = tuple(modalities)
+        self.maps = nnx.Dict({m.value: Linear(inputs, dim, rngs=rngs) for m in self.modalities})
 
     def __call__(
         self, x: list[jax.Array], ok: jax.Array
     ) -> jax.Array:  # M x (..., D), (..., M) -> (..., dim)
-        h = jnp.stack([self.maps[m.value](v) for m, v in zip(Modality, x, strict=True)], -2)
+        h = jnp.stack([self.maps[m.value](v) for m, v in zip(self.modalities, x, strict=True)], -2)
         return masked_mean(h, ok, -2)
 
 
@@ -79,7 +82,7 @@ class MacroEncoder(nnx.Module):
         c = config.macro
         self.compute = compute
         self.merge = c.merge
-        self.enter = ModalityMerge(config.micro.dim, c.dim, rngs=rngs)
+        self.enter = ModalityMerge(layout(config.modalities).tokens, config.micro.dim, c.dim, rngs=rngs)
         self.levels = nnx.List(
             nnx.List(_block(c, c.dim, rngs) for _ in range(c.blocks_per_level)) for _ in range(c.levels)
         )
@@ -87,7 +90,7 @@ class MacroEncoder(nnx.Module):
         self.up = nnx.List(Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
         self.norm = RMSNorm(c.dim, rngs=rngs)
         self.pool = Linear(c.dim, c.pool_heads, rngs=rngs)
-        pooled = 2 * c.pool_heads * c.dim + 2 * len(Modality) * config.micro.dim
+        pooled = 2 * c.pool_heads * c.dim + 2 * len(layout(config.modalities).tokens) * config.micro.dim
         self.vector = Linear(pooled, c.dim, rngs=rngs)
 
     @jax.named_scope("macro")
@@ -144,7 +147,7 @@ class SecondsDecoder(nnx.Module):
         c = config.macro
         self.compute = compute
         self.layout = layout(config.modalities)
-        self.enter = ModalityMerge(config.micro.dim, c.seconds_dim, rngs=rngs)
+        self.enter = ModalityMerge(self.layout.tokens, config.micro.dim, c.seconds_dim, rngs=rngs)
         self.context = Linear(c.dim, c.seconds_dim, rngs=rngs)
         self.blocks = nnx.List(_block(c, c.seconds_dim, rngs) for _ in range(c.seconds_depth))
         self.norm = RMSNorm(c.seconds_dim, rngs=rngs) if c.seconds_depth else None
@@ -159,13 +162,13 @@ class SecondsDecoder(nnx.Module):
         n, e = tokens.shape[:2]
         where = self.layout
         parts, there = [], []
-        for m in Modality:
+        for m in where.tokens:
             span = slice(where.offset[m], where.offset[m] + where.tokens[m])
             parts.append(self.enter.maps[m.value](tokens[:, :, span]))
             there.append(ok[:, :, span])
         total = jnp.zeros((n, e, EPOCH_S, parts[0].shape[-1]), jnp.float32)
         count = jnp.zeros((n, e, EPOCH_S, 1), jnp.float32)
-        for m, part, mask in zip(Modality, parts, there, strict=True):
+        for m, part, mask in zip(where.tokens, parts, there, strict=True):
             weight = mask[..., None].astype(part.dtype)
             total = total + jnp.repeat(part * weight, where.token_s[m], axis=2)
             count = count + jnp.repeat(weight, where.token_s[m], axis=2)

@@ -37,8 +37,8 @@ class Layout(NamedTuple):
 
 
 def layout(modalities: ModalitiesConfig) -> Layout:
-    """The token layout of a configuration. Raises ValueError if a `token_s` does not fit."""
-    token_s = {m: modalities[m].token_s for m in Modality}
+    """The token layout of the modalities that a configuration has. Raises ValueError if a `token_s` does not fit."""
+    token_s = {Modality(name): spec.token_s for name, spec in vars(modalities).items() if spec is not None}
     for m, seconds in token_s.items():
         if seconds < 1 or EPOCH_S % seconds:
             raise ValueError(f"model.modalities.{m}.token_s={seconds} must divide an epoch of {EPOCH_S} s")
@@ -127,14 +127,16 @@ def over_blocks(router: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 class MicroEncoder(nnx.Module):
-    """Private encoders of the six modalities, then shared blocks over all of their tokens."""
+    """Private encoders of the modalities, then shared blocks over all of their tokens."""
 
     def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
         micro = config.micro
         self.compute = compute
-        self.layout = layout(config.modalities)
-        self.private = nnx.Dict({m.value: ModalityEncoder(m, config, compute, rngs=rngs) for m in Modality})
-        self.modality = nnx.Param(normal(rngs.params(), (len(Modality), micro.dim), 0.02))
+        self.layout = where = layout(config.modalities)
+        self.private = nnx.Dict(
+            {m.value: ModalityEncoder(m, config, compute, rngs=rngs) for m in where.tokens}
+        )
+        self.modality = nnx.Param(normal(rngs.params(), (len(where.tokens), micro.dim), 0.02))
         self.shared = nnx.List(
             Block(micro.dim, micro.heads, feedforward(micro, rngs=rngs), rngs=rngs)
             for _ in range(micro.shared_depth)
@@ -153,7 +155,7 @@ class MicroEncoder(nnx.Module):
     ) -> Tokens:
         """See `MixtureOfExperts` for `exact` and `axes`."""
         xs, oks, private, private_ok = [], [], {}, {}
-        for i, m in enumerate(Modality):
+        for i, m in enumerate(self.layout.tokens):
             signal, usable = batch[m.value]["signal"], batch[m.value]["usable"]
             x, ok = patches(signal, usable, self.layout.token_s[m])
             if visible is None:

@@ -15,11 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipeline.night import Modality
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import masked_mean
-from sleepmami_jax.models.micro import Tokens
+from sleepmami_jax.models.micro import Tokens, layout
 from sleepmami_jax.models.transformer import MASKED
 from sleepmami_jax.objectives.parts import against_all
 from sleepmami_jax.objectives.reduce import global_index, global_mean
@@ -38,18 +37,20 @@ class ModalityProjection(nnx.Module):
     """Private tokens of each modality -> a unit vector, and the learnt temperature."""
 
     def __init__(self, config: ModelConfig, *, rngs: Rngs):
+        self.modalities = tuple(layout(config.modalities).tokens)
         self.maps = nnx.Dict(
-            {m.value: Linear(config.micro.dim, config.projection_dim, rngs=rngs) for m in Modality}
+            {m.value: Linear(config.micro.dim, config.projection_dim, rngs=rngs) for m in self.modalities}
         )
         # A weak type would compile the step twice.
         self.log_scale = nnx.Param(jnp.full((), math.log(10.0), jnp.float32))
 
     def __call__(self, tokens: Tokens) -> tuple[jax.Array, jax.Array]:  # (B, M, P), (B, M)
         means = (
-            masked_mean(tokens.private[m].astype(jnp.float32), tokens.private_ok[m], 1) for m in Modality
+            masked_mean(tokens.private[m].astype(jnp.float32), tokens.private_ok[m], 1)
+            for m in self.modalities
         )
-        z = [unit(self.maps[m.value](mean)) for m, mean in zip(Modality, means, strict=True)]
-        return jnp.stack(z, 1), jnp.stack([tokens.private_ok[m].any(1) for m in Modality], 1)
+        z = [unit(self.maps[m.value](mean)) for m, mean in zip(self.modalities, means, strict=True)]
+        return jnp.stack(z, 1), jnp.stack([tokens.private_ok[m].any(1) for m in self.modalities], 1)
 
 
 def leave_one_out(z: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:

@@ -31,10 +31,10 @@ def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> 
     """(B,) keys -> {modality: (B, K)} sorted places of the tokens to encode; the rest is hidden in runs of time."""
     keep = visible_tokens(where, config.mask_ratio)
     # One draw for all modalities: each random call is a large program to compile.
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (2 * where.total + len(Modality),)))(keys)
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (2 * where.total + len(where.tokens),)))(keys)
     run_draw, tie_draw, shift_draw = jnp.split(draw, [where.total, 2 * where.total], axis=1)
     visible = {}
-    for i, m in enumerate(Modality):
+    for i, m in enumerate(where.tokens):
         n, run = where.tokens[m], max(1, round(config.mask_block_s / where.token_s[m]))
         span = slice(where.offset[m], where.offset[m] + n)
         shift = (shift_draw[:, i, None] * run).astype(jnp.int32)
@@ -46,7 +46,7 @@ def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> 
 def shown_modalities(there: jax.Array, visible: dict[Modality, jax.Array], where: Layout) -> jax.Array:
     """Places that are there (B, L) and places to encode -> (B, M) bool: modalities of which something is encoded."""
     return jnp.stack(
-        [jnp.take_along_axis(there, where.offset[m] + visible[m], axis=1).any(1) for m in Modality], 1
+        [jnp.take_along_axis(there, where.offset[m] + visible[m], axis=1).any(1) for m in where.tokens], 1
     )
 
 
@@ -73,24 +73,26 @@ class MaskedDecoder(nnx.Module):
         rngs: Rngs,
     ):
         self.compute = compute
-        self.layout = layout(config.modalities)
+        self.layout = where = layout(config.modalities)
         heads = max(1, dim // 16)
         self.enter = Linear(config.micro.dim, dim, rngs=rngs)
         self.hidden_token = nnx.Param(normal(rngs.params(), (dim,), 0.02))
-        self.modality = nnx.Param(normal(rngs.params(), (len(Modality), dim), 0.02))
+        self.modality = nnx.Param(normal(rngs.params(), (len(where.tokens), dim), 0.02))
         self.block = Block(dim, heads, Mlp(dim, 2 * dim, rngs=rngs), rngs=rngs)
         self.slots = nnx.Dict(
             {
                 m.value: nnx.Param(normal(rngs.params(), (len(config.modalities[m].slots), dim), 0.02))
-                for m in Modality
+                for m in where.tokens
             }
         )
-        self.mix = nnx.Dict({m.value: Linear(dim, dim, rngs=rngs) for m in Modality})
-        samples = {m: self.layout.token_s[m] * RATE_HZ[m] for m in Modality}
-        self.samples = nnx.Dict({m.value: Linear(dim, samples[m], rngs=rngs) for m in Modality})
+        self.mix = nnx.Dict({m.value: Linear(dim, dim, rngs=rngs) for m in where.tokens})
+        samples = {m: seconds * RATE_HZ[m] for m, seconds in where.token_s.items()}
+        self.samples = nnx.Dict({m.value: Linear(dim, samples[m], rngs=rngs) for m in where.tokens})
         self.spectral = spectral
         if spectral:
-            self.bands = nnx.Dict({m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in Modality})
+            self.bands = nnx.Dict(
+                {m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in where.tokens}
+            )
 
     def __call__(
         self,
@@ -100,7 +102,7 @@ class MaskedDecoder(nnx.Module):
     ) -> dict[Modality, tuple[jax.Array, jax.Array | None]]:
         """Returns {modality: (patches (B, C, n, P), log band power (B, C, n, bands) or None)}."""
         where = self.layout
-        place = jnp.concatenate([visible[m] + where.offset[m] for m in Modality], 1)  # (B, K_total)
+        place = jnp.concatenate([visible[m] + where.offset[m] for m in where.tokens], 1)  # (B, K_total)
         seen = jnp.where(tokens.ok[..., None], self.enter(tokens.x), self.hidden_token[...])
         full = jnp.broadcast_to(self.hidden_token[...], (place.shape[0], where.total, seen.shape[-1]))
         full = jax.vmap(lambda f, p, s: f.at[p].set(s))(full, place, seen)
@@ -108,7 +110,7 @@ class MaskedDecoder(nnx.Module):
         full = full + times.astype(seen.dtype) + self.modality[...][where.modality_of_token()]
         h, _ = apply_blocks([self.block], full, there, compute=self.compute)
         rebuilt = {}
-        for m in Modality:
+        for m in where.tokens:
             span = slice(where.offset[m], where.offset[m] + where.tokens[m])
             channel = h[:, None, span] + self.slots[m.value][...][:, None, :]  # (B, C, n, D)
             channel = jax.nn.gelu(self.mix[m.value](channel))
@@ -124,7 +126,7 @@ def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[j
     nothing: the second loss is then 0.
     """
     amplitude, spectral, count = 0.0, 0.0, 0.0
-    for i, m in enumerate(Modality):
+    for i, m in enumerate(where.tokens):
         target, ok = patches(batch[m.value]["signal"], batch[m.value]["usable"], where.token_s[m])
         shown = jax.vmap(lambda v, n=where.tokens[m]: jnp.zeros(n, bool).at[v].set(True))(visible[m])
         weight = ok & ~(shown & ~hidden[:, i, None])[:, None, :]  # (B, C, n)
@@ -142,7 +144,7 @@ def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[j
 def places_there(batch, where: Layout) -> jax.Array:
     """(B, L) bool: tokens for which some channel of their modality was recorded."""
     there = []
-    for m in Modality:
+    for m in where.tokens:
         usable = batch[m.value]["usable"]
         b, c, _ = usable.shape
         there.append(usable.reshape(b, c, EPOCH_S // where.token_s[m], -1).all(-1).any(1))

@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from markupsafe import Markup, escape
 
-from data_pipeline.night import APNEAS, EPOCH_S, STAGES, EventKind, Modality, Night
+from data_pipeline.modalities import Modality
+from data_pipeline.night import APNEAS, EPOCH_S, STAGES, EventKind, Night
 from data_pipeline.runs import runs
 from data_pipeline.tasks import BREATHING, kind_title
 from sleepmami_jax.scoring.prediction import Scores

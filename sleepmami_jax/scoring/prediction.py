@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, SLOTS, STAGES, Event, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S, STAGES, Event
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY, Task, TaskKind
 
 NOT_LEARNT = "the model was not trained for it"
@@ -64,7 +65,7 @@ class Prediction:
     @property
     def missing(self) -> tuple[Modality, ...]:
         """Modalities that this night does not have."""
-        return tuple(m for m in Modality if not set(SLOTS[m]) & set(self.channels))
+        return tuple(m for m, slots in SLOTS.items() if not set(slots) & set(self.channels))
 
     @property
     def event_tasks(self) -> tuple[Task, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import jinja2
 
-from data_pipeline.night import STAGES, Modality, Night, Quality
+from data_pipeline.modalities import Modality
+from data_pipeline.night import STAGES, Night, Quality
 from data_pipeline.tasks import OXIMETRY
 from sleepmami_jax.scoring.figures import DISPLAY_ORDER, night_svg
 from sleepmami_jax.scoring.files import RESEARCH_USE
@@ -19,20 +20,11 @@ COLUMNS = 3
 """How many stacks of tables stand beside each other on a wide page."""
 
 
-CONSEQUENCES = {
-    Modality.EEG: "no arousals; stages from other signals",
-    Modality.EOG: "REM and N1 harder to tell apart",
-    Modality.EMG: "REM harder to tell from wake and N1",
-    Modality.ECG: "no pulse for stages and breathing events",
-    Modality.RESP: "breathing events, if any, from the oximeter only",
-    Modality.SPO2: "no ODI, no T90; hypopneas without their desaturation",
-}
-
 NO_BREATHING = {
     Modality.RESP: "no breathing events",
     Modality.SPO2: "no ODI, no T90",
 }
-"""Instead, where both are missing."""
+"""What a reader loses where both are missing."""
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("sleepmami_jax.scoring", package_path=""),
@@ -70,10 +62,10 @@ def good_percent(quality) -> float:
 
 
 def _consequences(scores: Scores) -> list[tuple[str, str]]:
-    consequences = CONSEQUENCES | (
-        NO_BREATHING if {Modality.RESP, Modality.SPO2} <= set(scores.missing) else {}
-    )
-    return [(name, consequences[name]) for name in scores.missing]
+    consequences = {modality: modality.facts.missing for modality in scores.missing}
+    if NO_BREATHING.keys() <= consequences.keys():
+        consequences |= NO_BREATHING
+    return list(consequences.items())
 
 
 Table = tuple[str, list[tuple[str, str, str]], str]

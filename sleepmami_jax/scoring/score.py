@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import STAGES, Event, Modality, Night
+from data_pipeline.modalities import Modality
+from data_pipeline.night import STAGES, Event, Night
 from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from data_pipeline.whole_files import whole_folder

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_pipeline.modalities import Modality
 from data_pipeline.night import EPOCH_S, Channel, Event, EventKind
 from data_pipeline.runs import runs
 from sleepmami_jax.tasks.rules import count_in_sleep
@@ -22,9 +23,6 @@ MIN_S = 10
 """Peak to recovery lasts at least this long; a shorter dip is a slipped probe."""
 GAP_MAX_S = 10
 """Longer stretches without a valid value cut the signal in two."""
-VALID_PERCENT = (50.0, 100.5)
-"""Half a per cent above 100 is how a file rounds its steps, and taken as 100."""
-
 ODI_RULE = "falls of at least 3 points from a peak within 120 s to a nadir, of which any part lies in sleep"
 BURDEN_RULE = (
     "hypoxic burden after Azarbarzin et al. 2019: area under the event's own baseline, in a window found on "
@@ -61,7 +59,7 @@ class Desaturation:
 
 def valid_spo2(channel: Channel) -> np.ndarray:
     """(duration_s,) float64 SpO2 in %, NaN where the quality mask or the range says that it is no value."""
-    low, high = VALID_PERCENT
+    low, high = Modality.SPO2.facts.limits
     spo2 = channel.samples.astype(np.float64)
     return np.where((channel.quality == 0) & (spo2 >= low) & (spo2 <= high), np.minimum(spo2, 100.0), np.nan)
 

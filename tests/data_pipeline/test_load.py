@@ -1,29 +1,20 @@
 """From files to a night: names, units, gaps, scoring, and the same bytes twice."""
 
 import os
-from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import edfio
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
-from data_pipeline.load import load_night, open_channels, open_night, prepare_channels
-from data_pipeline.montage.mapping import map_channels
+from data_pipeline.load import load_night
 from data_pipeline.night import (
-    BLOCK_S,
     RATE_HZ,
     SLOTS,
     Modality,
     Quality,
     RecordingError,
-    blocks,
-    survey,
 )
-from data_pipeline.readers import Recording, Signal
-from data_pipeline.signals.filters import condition, fill_gaps
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")
@@ -227,121 +218,6 @@ def test_every_real_file_is_a_night_or_a_clear_refusal(path):
         assert path.name in str(error)
         return
     assert night.channels and all(np.isfinite(c.samples).all() for c in night.channels)
-
-
-def broken_recording(n_seconds: int, gap: tuple[float, float], rate_hz: Fraction) -> Recording:
-    """C3 and M2 in memory, noise upon an offset, with a gap."""
-    n = round(n_seconds * rate_hz)
-    # Falling with frequency as a brain does: white noise would be an open lead.
-    x = 200 + lfilter([1], [1, -0.9], np.random.default_rng(0).normal(0, 9, (2, n))).astype(np.float32)
-    x[:, round(gap[0] * rate_hz) : round(gap[1] * rate_hz)] = np.nan
-    x[1, round(100 * rate_hz) : round(103 * rate_hz)] = 1000
-
-    def read_span(index, start_s, stop_s):
-        return x[index, round(start_s * float(rate_hz)) : round(stop_s * float(rate_hz))].copy()
-
-    signals = tuple(
-        Signal(i, s, "uV", rate_hz, (-1000, 1000), (-100, 100)) for i, s in enumerate(("C3", "M2"))
-    )
-    return Recording(Path("n.edf"), n_seconds, signals, (), (gap,), None, (), read_span)
-
-
-@pytest.mark.parametrize("rate_hz", [Fraction(100), Fraction(999, 10)])
-def test_stretches_of_a_night_are_the_night_whatever_lies_between_them(rate_hz):
-    recording = broken_recording(700, (300.25, 391.5), rate_hz)
-    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
-    (whole,), _, _ = prepare_channels(recording, map_channels(recording.signals))
-    cuts = [0, 1, 101, 290, 310, 311, 380, 480, 667, 700]  # inside the gap, and where its neighbours are far
-    pieces = [channel.read(*span) for span in pairwise(cuts)]
-    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), whole.samples, atol=3e-4)
-    np.testing.assert_array_equal(np.concatenate([p.quality for p in pieces]), whole.quality)
-    assert np.flatnonzero(whole.quality & Quality.GAP).tolist() == list(range(300, 392))
-    assert np.flatnonzero(whole.quality & Quality.CLIPPED).tolist() == [100, 101, 102]
-    # And the gap is bridged from its true neighbours, as if all had been in memory.
-    mixed = fill_gaps(recording.read(0) - recording.read(1))
-    expected = condition(mixed, rate_hz, Modality.EEG, 700).reshape(700, -1)
-    np.testing.assert_allclose(whole.samples.reshape(700, -1)[392:], expected[392:], atol=3e-4)
-    np.testing.assert_allclose(whole.samples.reshape(700, -1)[:300], expected[:300], atol=3e-4)
-
-
-def test_blocks_cover_a_night_once_and_the_last_is_long_enough_to_judge():
-    for duration_s in (0, 1, 29, 300, 599, 600, 899, 900, 901, 3890, 28_800):
-        spans = list(blocks(duration_s))
-        assert [s for span in spans for s in range(*span)] == list(range(duration_s))
-        assert all(start_s % BLOCK_S == 0 for start_s, _ in spans)
-        assert len(spans) < 2 or spans[-1][1] - spans[-1][0] >= BLOCK_S // 2
-
-
-def test_an_amplifier_cut_outside_the_survey_is_seen():
-    rate_hz, n_seconds = Fraction(128), 7200
-    x = lfilter([1], [1, -0.9], np.random.default_rng(0).normal(0, 9, n_seconds * 128)).astype(np.float32)
-    between = slice(100 * 128, 160 * 128)  # the survey takes a minute in six
-    assert not any(start_s < 160 and stop_s > 100 for start_s, stop_s in survey(n_seconds))
-    x[between] = np.clip(8 * x[between], -150, 150)
-    signal = Signal(0, "C3-M2", "uV", rate_hz, (-3000, 3000), (-32768, 32767))
-
-    def read_span(index, start_s, stop_s):
-        return x[round(start_s * 128) : round(stop_s * 128)].copy()
-
-    recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
-    (channel,), _, _ = prepare_channels(recording, map_channels(recording.signals))
-    clipped = np.flatnonzero(channel.quality & Quality.CLIPPED)
-    assert len(clipped) > 40 and clipped.min() >= 100 and clipped.max() < 160
-
-
-@pytest.mark.parametrize("rate_hz", [Fraction(1, 7), Fraction(1, 10), Fraction(1, 30), Fraction(3)])
-def test_a_slow_oximeter_is_the_same_in_any_stretch(rate_hz):
-    n_seconds = 3607
-    x = 90 + np.arange(int(n_seconds * rate_hz) + 1, dtype=np.float32) % 10
-    signal = Signal(0, "SpO2", "%", rate_hz, (0, 100), (0, 100))
-
-    def read_span(index, start_s, stop_s):
-        return x[round(start_s * float(rate_hz)) : round(stop_s * float(rate_hz))].copy()
-
-    recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
-    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
-    whole = channel.read(0, n_seconds).samples
-    pieces = [channel.read(*span).samples for span in pairwise([0, 1, 600, 601, 1234, n_seconds])]
-    np.testing.assert_array_equal(np.concatenate(pieces), whole)
-
-
-def test_a_belt_that_rests_across_stretches_is_judged_by_all_of_its_rest():
-    rate_hz = Fraction(25)
-    x = np.sin(2 * np.pi * 0.25 * np.arange(900 * 25) / 25).astype(np.float32)
-    x[25 * 200 : 25 * 370], x[25 * 500 : 25 * 690] = 0, 0  # as long as an apnea may last, and longer
-    signal = Signal(0, "Thorax", "", rate_hz, (-9, 9), (-100, 100))
-    recording = Recording(
-        Path("n.edf"),
-        900,
-        (signal,),
-        (),
-        (),
-        None,
-        (),
-        lambda _, a, b: x[round(a * 25) : round(b * 25)].copy(),
-    )
-    (channel,), _, _ = open_channels(recording, map_channels(recording.signals))
-    (whole,), _, _ = prepare_channels(recording, map_channels(recording.signals))
-    pieces = [channel.read(*span) for span in pairwise([0, 250, 251, 510, 600, 680, 689, 900])]
-    quality = np.concatenate([p.quality for p in pieces])
-    assert np.flatnonzero(quality).tolist() == list(range(500, 690)) and (quality == whole.quality).all()
-    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), whole.samples, atol=1e-5)
-
-
-def test_a_channel_that_lives_for_a_minute_is_found_and_a_dead_one_refused(tmp_path):
-    x = np.zeros(200 * 2400)
-    x[200 * 1145 : 200 * 1225] = np.random.default_rng(0).normal(
-        0, 20, 200 * 80
-    )  # between two surveyed minutes
-    alive, dead = (
-        edfio.EdfSignal(y, 200, label=label, physical_dimension="uV", physical_range=(-500, 500))
-        for y, label in ((x, "C3-M2"), (0 * x, "C4-M1"))
-    )
-    night = open_night(write(tmp_path / "n.edf", alive, dead))
-    (channel,) = night.read(0, 2400)
-    good = np.flatnonzero(channel.quality == Quality.GOOD)
-    assert channel.slot == "C3" and good.tolist() == list(range(1145, 1225))
-    assert any("'C4-M1' is not used: no usable second: flat" in note for note in night.notes)
 
 
 @needs_real

@@ -1,6 +1,6 @@
 """What one channel label says by itself: the kind of signal, where it sits, its side and its reference.
 
-A label that could be two things, or names a signal that the model does not use, fills no slot and says why:
+A label that could be two things, or names a signal that nobody looks at, fills no slot and says why:
 a missing channel is masked, a wrong one misleads. What the other channels of a recording add is `montage`'s.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from data_pipeline.montage.labels.electrodes import read_electrodes
 from data_pipeline.montage.labels.label import Confidence, Label
-from data_pipeline.montage.labels.sensors import read_not_used, read_sensor
+from data_pipeline.montage.labels.sensors import read_aside, read_sensor
 from data_pipeline.montage.labels.vocabulary import cut
 
 
 def read_label(label: str) -> Label:
     """Reads one label, whatever its case, separators, or "EEG " before the name of another kind of signal."""
     pieces = cut(label)
-    read = read_electrodes(pieces) or read_not_used(pieces) or read_sensor(pieces)
+    read = read_electrodes(pieces) or read_aside(pieces) or read_sensor(pieces)
     if read is not None:
         return read
     reason = "label not known, or it could mean several things"

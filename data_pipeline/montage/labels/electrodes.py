@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from data_pipeline.modalities import Modality
 from data_pipeline.montage.labels.label import Confidence, Label
 from data_pipeline.montage.labels.vocabulary import NUMBER, Piece
-from data_pipeline.night import SLOTS, Modality
 
 EARS = ("M1", "M2")
 EYES = ("E1", "E2")
@@ -124,7 +124,7 @@ def opposite_mastoid(site: str) -> str:
 
 def _slots_of(site: str) -> tuple[str, ...]:
     """Slots an electrode may fill: its own, or those of its region, its own side first (right if midline)."""
-    if site in SLOTS[Modality.EEG] or site in EYES:
+    if site in Modality.EEG.facts.slots or site in EYES:
         return (site,)
     if re.match(r"FP|AF|F(Z|\d)|NZ", site):
         region = ("F3", "F4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from data_pipeline.night import Modality
+from data_pipeline.modalities import Modality
 
 
 class Confidence(StrEnum):
@@ -22,7 +22,7 @@ class Label:
     """The reading of one label.
 
     Attributes:
-      modality: the kind of signal, None for one that the model has no modality for ("other") or that is not known.
+      modality: the kind of signal, None for one that has no record ("other") or that is not known.
       kind: what it is, in words: "EEG", "snoring or sound", "unknown".
       position: where: an electrode in capitals ("C3", "FP1", "M2" for a mastoid or ear, "E1" for the left eye), or
         "CHIN", "LEG", "LEG_L", "ECG", "THERMISTOR" …; "" when the label does not say.

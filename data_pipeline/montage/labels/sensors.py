@@ -1,24 +1,25 @@
-"""Labels of everything but head electrodes: muscles, heart, breathing, saturation, and what the model does not use.
+"""Labels of everything but head electrodes: muscles, heart, breathing, saturation, side channels, and what is not used.
 
 A label that could be two things fills no slot and says why.
 """
 
 from __future__ import annotations
 
+from data_pipeline.modalities import MODALITY_OF, Modality
 from data_pipeline.montage.labels.electrodes import EARS, EYES
 from data_pipeline.montage.labels.label import Confidence, Label
 from data_pipeline.montage.labels.vocabulary import NUMBER, SITE, UNKNOWN, Piece
-from data_pipeline.night import SLOTS, Modality
 
-# --- signals that the model does not use -------------------------------------------------------------------
+# --- signals that no model looks at ------------------------------------------------------------------------
 
-_NOT_USED = (
+_ASIDE = (
     ("STATE", None, "state of the device"),
     ("MARKER", None, "marker or stored score"),
     ("CO2", None, "carbon dioxide"),
-    ("SNORE", None, "snoring or sound"),
-    ("PLETH", None, "photoplethysmogram"),
-    ("POSITION", None, "body position or movement"),
+    ("SNORE", Modality.SNORE, "snoring or sound"),
+    ("PLETH", Modality.PPG, "photoplethysmogram"),
+    ("MOVEMENT", None, "body movement or its acceleration"),
+    ("POSITION", Modality.POSITION, "body position"),
     ("PULSE", None, "pulse rate"),
     ("RATE", None, "computed number"),
     ("PAP", None, "ventilator or mask"),
@@ -29,12 +30,14 @@ _NOT_USED = (
     ("TEMP", None, "temperature"),
     ("MUSCLE", Modality.EMG, "other muscle"),
 )
-"""(meaning, modality, what it is): a label with such a word fills no slot; the first that is found is what it is."""
+"""(meaning, modality, what it is): a label with such a word fills the slot of a side channel or none; the first that
+is found is what it is."""
+_OF_OTHERS = {"THORAX", "ABDOMEN", "RIP", "EFFORT", "RESP", "RATE", "SUM"}  # a belt is a plethysmograph, too
 
 
-def read_not_used(pieces: list[Piece]) -> Label | None:
+def read_aside(pieces: list[Piece]) -> Label | None:
     meanings = {p.meaning for p in pieces}
-    for meaning, modality, kind in _NOT_USED:
+    for meaning, modality, kind in _ASIDE:
         if meaning not in meanings:
             continue
         confidence = _confidence(pieces)
@@ -45,8 +48,12 @@ def read_not_used(pieces: list[Piece]) -> Label | None:
             confidence = Confidence.GUESS  # the temporal muscle, the saturation
         if meaning == "MUSCLE" and any(p.text == "EXT" for p in pieces) and "EMG" not in meanings:
             confidence = Confidence.GUESS  # extensor, or an external input
-        reason = f"{kind}: not used by the model"
-        return Label(modality, kind, side=side, confidence=confidence, reason=reason)
+        if modality is not None and modality.facts.is_side:
+            if not meanings & _OF_OTHERS:
+                (slot,) = modality.facts.slots
+                return Label(modality, kind, slot, (slot,), confidence=confidence, reason=kind)
+            modality = None
+        return Label(modality, kind, side=side, confidence=confidence, reason=kind)
     if meanings <= {"AUX", NUMBER} and "AUX" in meanings:
         return Label(None, "auxiliary input", reason="auxiliary input: what is plugged in is not stated")
     return None
@@ -125,7 +132,7 @@ def read_sensor(pieces: list[Piece]) -> Label | None:
 
 
 def _filled(slot: str, rank: int, confidence: Confidence, reason: str, **more) -> Label:
-    modality = next(m for m, slots in SLOTS.items() if slot in slots)
+    modality = MODALITY_OF[slot]
     more = {"position": slot, "slots": (slot,)} | more
     return Label(modality, str(modality), rank=rank, confidence=confidence, reason=reason, **more)
 

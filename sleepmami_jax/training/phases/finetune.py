@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipeline.night import EPOCH_S, Modality
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder
 from sleepmami_jax.data.order import Batches
@@ -82,7 +82,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
     where = layout(experiment.model.modalities)
 
     def hidden_modalities(keys, there):  # (N,), (N, E, L) -> (N, M)
-        spans = (slice(where.offset[m], where.offset[m] + where.tokens[m]) for m in Modality)
+        spans = (slice(where.offset[m], where.offset[m] + where.tokens[m]) for m in where.tokens)
         present = jnp.stack([there[..., span].any((1, 2)) for span in spans], 1)
         return sample_hidden(keys, present, config.drop_modality)
 
@@ -97,7 +97,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
         else:
             signals = {
                 m.value: jax.tree.map(lambda v: v.reshape(n * e, *v.shape[2:]), batch[m.value])
-                for m in Modality
+                for m in where.tokens
             }
             hidden = None
             if config.drop_modality:

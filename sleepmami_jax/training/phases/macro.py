@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipeline.night import Demographics, Modality
+from data_pipeline.night import Demographics
 from sleepmami_jax.config import Experiment, MacroPretraining
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
@@ -18,7 +18,7 @@ from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means
-from sleepmami_jax.models.micro import MicroEncoder
+from sleepmami_jax.models.micro import MicroEncoder, layout
 from sleepmami_jax.objectives.contrastive import unit
 from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
 from sleepmami_jax.objectives.parts import in_parts
@@ -66,7 +66,7 @@ def macro_shapes(experiment: Experiment):
     config: MacroPretraining = experiment.objective
     if not config.freeze_micro:
         return signal_window_shapes(experiment, config.night_epochs)
-    nights = (1, config.night_epochs, len(Modality))
+    nights = (1, config.night_epochs, len(layout(experiment.model.modalities).tokens))
     night = {
         "means": np.zeros((*nights, experiment.model.micro.dim), np.float32),
         "present": np.zeros(nights, bool),
@@ -133,7 +133,7 @@ def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.
         means, present = epoch_means(tokens.x.astype(jnp.float32), tokens.ok, micro.layout)
         return means, present, tokens.router, tokens.ok.sum()
 
-    signals = {m.value: jax.tree.map(flat, batch[m.value]) for m in Modality}
+    signals = {m.value: jax.tree.map(flat, batch[m.value]) for m in micro.layout.tokens}
     means, present, router, count = in_parts(encode, n * (epochs + pad) // block, signals)
     shaped = (v.reshape(n, epochs + pad, *v.shape[2:])[:, :epochs] for v in (means, present))
     return *shaped, {name: global_mean(v, count, axes)[0] for name, v in router.items()}

@@ -10,7 +10,7 @@ import pytest
 
 from data_pipeline.diagnose.diagnosis import diagnose
 from data_pipeline.diagnose.page import write_report
-from data_pipeline.diagnose.polarity import check_polarity, has_inverted_range
+from data_pipeline.diagnose.polarity import Polarity, check_polarity, has_inverted_range
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import RATE_HZ, Channel, Modality, Quality
 
@@ -121,8 +121,9 @@ def test_polarity_of_heart_and_eyes():
     rng = np.random.default_rng(0)
     t = np.arange(60 * 30 * 128) / 128
     ecg = 800 * np.exp(-(((t % 0.9) - 0.3) ** 2) / 0.0004) - 100 * np.exp(-(((t % 0.9) - 0.34) ** 2) / 0.0004)
-    assert check_polarity([channel("ECG", Modality.ECG, ecg)]) == {"ECG": "R waves point up"}
-    assert "point down" in check_polarity([channel("ECG", Modality.ECG, -ecg)])["ECG"]
+    assert check_polarity([channel("ECG", Modality.ECG, ecg)]) == {"ECG": Polarity.R_UP}
+    turned = check_polarity([channel("ECG", Modality.ECG, -ecg)])["ECG"]
+    assert turned is Polarity.R_DOWN and turned.text.startswith("check: R waves point down")
     swing = 100 * np.sin(2 * np.pi * 0.4 * t) * (t % 600 < 90)
     noise = rng.normal(0, 10, (2, len(t)))
     left, right = (
@@ -130,13 +131,14 @@ def test_polarity_of_heart_and_eyes():
         channel("E2", Modality.EOG, -swing + noise[1]),
     )
     turned = channel("E2", Modality.EOG, swing + noise[1])
-    assert "drive E1 and E2 apart" in check_polarity([left, right])["EOG"]
-    assert check_polarity([left, turned])["EOG"].startswith("check: E1 and E2 move together")
+    assert check_polarity([left, right])["EOG"] is Polarity.EYES_APART
+    together = check_polarity([left, turned])["EOG"]
+    assert together is Polarity.EYES_TOGETHER and together.text.startswith("check: E1 and E2 move together")
     still = [channel(slot, Modality.EOG, noise[i]) for i, slot in enumerate(("E1", "E2"))]
-    assert check_polarity(still)["EOG"] == "no eye movements to tell by"
+    assert check_polarity(still)["EOG"] is Polarity.EYES_STILL
     assert check_polarity([left]) == {}
     bad = Channel("ECG", Modality.ECG, left.samples, left.quality | Quality.FLAT, "", "", 128.0)
-    assert "no usable" in check_polarity([bad])["ECG"]
+    assert check_polarity([bad])["ECG"] is Polarity.R_UNSEEN
 
 
 def test_a_header_that_turns_its_signal_over():

@@ -1,14 +1,12 @@
-"""Resampling, filters, units and quality: phase, drift, gaps and amplitude."""
+"""Resampling, filters and units: phase, drift, gaps and amplitude."""
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from data_pipeline.night import RATE_HZ, Modality, Quality
+from data_pipeline.modalities import Modality
 from data_pipeline.signals.filters import (
-    HIGH_PASS_HZ,
-    MARGIN_S,
     condition,
     fill_gaps,
     find_mains,
@@ -17,7 +15,6 @@ from data_pipeline.signals.filters import (
     microvolts_per,
     typical_amplitude,
 )
-from data_pipeline.signals.quality import flat_flags, range_flags, raw_flags
 
 
 def sine(rate_hz: float, seconds: float, f_hz: float = 7.0, amplitude: float = 20.0) -> np.ndarray:
@@ -50,18 +47,19 @@ def test_resampling_does_not_alias():
     assert np.abs(y[128:-128]).max() < 0.05
 
 
-FILTERED = [m for m in Modality if m is not Modality.SPO2]
+FILTERED = [m for m in Modality if not m.facts.is_value]
 
 
 @pytest.mark.parametrize("modality", FILTERED)
 def test_the_filter_does_what_its_description_says(modality):
-    corner_hz, rate_hz, n_seconds = HIGH_PASS_HZ[modality], RATE_HZ[modality], 4 * MARGIN_S[modality]
+    facts = modality.facts
+    corner_hz, rate_hz, n_seconds = facts.high_pass_hz, facts.rate_hz, 4 * facts.margin_s
     impulse = np.zeros(n_seconds * 200, np.float32)
     impulse[len(impulse) // 2] = 1
     y = condition(impulse, 200, modality, n_seconds)
     middle = len(y) // 2
     np.testing.assert_allclose(y[1:middle], y[:middle:-1], atol=1e-6)  # zero phase: the same on both sides
-    assert np.abs(y[: middle - MARGIN_S[modality] * rate_hz]).max() < 1e-7  # and finite
+    assert np.abs(y[: middle - facts.margin_s * rate_hz]).max() < 1e-7  # and finite
     times_s = np.arange(len(y)) / rate_hz
 
     def decibel(f_hz: float) -> float:
@@ -83,7 +81,8 @@ def test_pieces_of_a_recording_are_filtered_as_the_whole(modality, rate_hz):
     whole = condition(x, rate_hz, modality, n_seconds, (50.0,))
     pieces = []
     for start_s, stop_s in ((0, 7), (7, 190), (190, 353), (353, 400)):
-        first_s, last_s = max(0, start_s - MARGIN_S[modality]), min(n_seconds, stop_s + MARGIN_S[modality])
+        margin_s = modality.facts.margin_s
+        first_s, last_s = max(0, start_s - margin_s), min(n_seconds, stop_s + margin_s)
         stretch = x[round(first_s * rate_hz) : round(last_s * rate_hz)]
         place = {"start_s": start_s, "context_s": start_s - first_s}
         pieces.append(condition(stretch, rate_hz, modality, stop_s - start_s, (50.0,), **place))
@@ -96,12 +95,12 @@ def test_held_values_are_values_that_were_there():
     assert hold(np.float32([96, 90]), Fraction(1, 2), 1, 4).tolist() == [96, 96, 90, 90]
 
 
-@pytest.mark.parametrize("modality", [m for m in Modality if m is not Modality.SPO2])
+@pytest.mark.parametrize("modality", FILTERED)
 def test_conditioning_gives_whole_seconds_without_offset_or_shift(modality):
-    f_hz = {Modality.EMG: 25.0, Modality.RESP: 0.3}.get(modality, 10.0)
+    f_hz = {Modality.EMG: 25.0, Modality.SNORE: 25.0, Modality.RESP: 0.3}.get(modality, 10.0)
     x = sine(100, 60.4, f_hz) + 500
     y = condition(x, 100, modality, 60)
-    rate = RATE_HZ[modality]
+    rate = modality.facts.rate_hz
     assert y.shape == (60 * rate,) and y.dtype == np.float32
     middle = slice(10 * rate, 50 * rate)
     np.testing.assert_allclose(y[middle], sine(rate, 60, f_hz)[middle], atol=1.2)
@@ -168,35 +167,3 @@ def test_impossible_scales_are_mended_by_powers_of_1000():
     assert mend_scale(5770.0, Modality.ECG) == 1e-3
     assert mend_scale(0.0, Modality.EEG) == 1
     assert typical_amplitude(np.random.default_rng(0).normal(0, 5, 50_000)) == pytest.approx(5, rel=0.03)
-
-
-def test_quality_of_each_second():
-    rate_hz = Fraction(999, 2)
-    n_seconds = 6
-    x = np.random.default_rng(0).normal(0, 10, 2997).astype(np.float32)
-    x[500:510] = 100  # second 1, at the limit
-    x[1200] = np.nan  # second 2
-    x[int(3 * 499.5) + 1 : int(4 * 499.5)] = 5
-    x[int(3 * 499.5)] = 5
-    raw = raw_flags(x, rate_hz, Modality.EEG, (100.0, -100.0), n_seconds)
-    assert raw.tolist() == [0, Quality.CLIPPED, Quality.GAP, 0, 0, 0] and raw.dtype == np.uint8
-    flat = flat_flags(x, rate_hz, Modality.EEG, n_seconds)
-    assert flat.tolist() == [0, 0, 0, Quality.FLAT, 0, 0]
-
-
-def test_a_belt_at_rest_in_an_apnea_is_not_flat():
-    x = np.r_[np.sin(np.arange(2000)), np.zeros(10 * 60), np.sin(np.arange(100)), np.zeros(10 * 200)]
-    flags = flat_flags(x.astype(np.float32), Fraction(10), Modality.RESP, len(x) // 10)
-    assert (flags[:270] == 0).all() and (flags[271:] == Quality.FLAT).all()
-
-
-def test_values_that_no_body_makes():
-    assert range_flags(np.float32([97, 35, 101, 100]), Modality.SPO2, None).tolist() == [0, 8, 8, 0]
-    x = np.full(256, 20, np.float32)
-    x[200] = -1500
-    assert range_flags(x, Modality.EEG, None).tolist() == [0, 8]
-    assert range_flags(x, Modality.EEG, typical=30.0).tolist() == [
-        0,
-        0,
-    ]  # scale unknown: 60 times the typical
-    assert range_flags(x, Modality.EEG, typical=1.0).tolist() == [0, 8]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS
 from sleepmami_jax.config import (
     Experiment,
     Finetuning,
@@ -67,7 +67,7 @@ def signals(config: ModelConfig, n: int) -> dict:
             "signal": shape((n, len(config.modalities[m].slots), EPOCH_S * RATE_HZ[m]), jnp.float32),
             "usable": shape((n, len(config.modalities[m].slots), EPOCH_S), bool),
         }
-        for m in Modality
+        for m in SLOTS
     }
 
 
@@ -105,7 +105,7 @@ def test_flops_of_visible_tokens_and_the_decoder(tiny):
     places = {m: jax.ShapeDtypeStruct((B, k), jnp.int32) for m, k in visible.items()}
     decoder_graph, decoder = split(MaskedDecoder(tiny, 16, rngs=Rngs(0)))
     where = layout(tiny.modalities)
-    hidden, there = np.zeros((B, len(Modality)), bool), np.ones((B, where.total), bool)
+    hidden, there = np.zeros((B, len(SLOTS)), bool), np.ones((B, where.total), bool)
 
     def loss(params, decoder, signals, places):
         tokens = merge(graph, params).micro(signals, places, exact=False)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipeline.night import SLOTS, Modality
+from data_pipeline.night import SLOTS
 from data_pipeline.shards.manifest import read_manifest
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder
@@ -17,7 +17,7 @@ def test_an_epoch_batch_holds_what_the_folder_holds(shards):
     assert batch["stage"].dtype == batch["night"].dtype == np.int32 and "demographics" not in batch
     for row, (night, epoch) in enumerate(places(batch)):
         alone = folder.arrays(night, start=epoch, stop=epoch + 1)
-        for modality in Modality:
+        for modality in SLOTS:
             np.testing.assert_array_equal(batch[modality]["signal"][row], alone[modality]["signal"][0])
         np.testing.assert_array_equal(batch["seconds"]["arousal"][row], alone["seconds"]["arousal"][0])
         assert batch["stage"][row] == alone["stage"][0] == folder.manifest.nights[night].stage_codes[epoch]

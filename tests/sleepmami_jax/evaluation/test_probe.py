@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, Demographics, Event, EventKind, Modality
+from data_pipeline.night import EPOCH_S, SLOTS, Demographics, Event, EventKind
 from sleepmami_jax.evaluation.night import Facts, night_probe
 from sleepmami_jax.evaluation.probe import EVENTS, TokenNight, event_seconds, token_probe
 from tests.conftest import tiny_config
 
 MODALITIES = tiny_config().modalities
-COUNTS = [EPOCH_S // MODALITIES[m].token_s for m in Modality]
+COUNTS = [EPOCH_S // MODALITIES[m].token_s for m in SLOTS]
 DIM = 4
 SPINDLE = next(task for task in EVENTS if task.name == "spindle")
 SCORED = frozenset({"stages", "hypopnea", "apnea", "arousal", "spindle"})
@@ -108,18 +108,18 @@ def test_features_are_of_the_tokens_that_cover_the_second():
     night = token_night("a", [0, 2], [], x, ok)
     starts = np.cumsum([0, *COUNTS[:-1]])
     features = night.second_features(np.array([0, 29, 30 + 11]))
-    assert features.shape == (3, len(Modality) * DIM + len(Modality))
-    values, flags = np.split(features, [len(Modality) * DIM], axis=1)
+    assert features.shape == (3, len(SLOTS) * DIM + len(SLOTS))
+    values, flags = np.split(features, [len(SLOTS) * DIM], axis=1)
     for row, (epoch, second) in enumerate([(0, 0), (0, 29), (1, 11)]):
-        for i, m in enumerate(Modality):
+        for i, m in enumerate(SLOTS):
             place = starts[i] + second // MODALITIES[m].token_s
             there = ok[epoch, place]
             assert flags[row, i] == there
             assert (values[row, i * DIM : (i + 1) * DIM] == (x[epoch, place, 0] if there else 0)).all()
     epochs = night.epoch_features()
     assert epochs[0, 0] == x[0, 1 : COUNTS[0], 0].mean() and epochs[1, 0] == 0
-    assert epochs[:, len(Modality) * DIM].tolist() == [1, 0]
-    statistics = night.statistics().reshape(len(Modality), 2, DIM)
+    assert epochs[:, len(SLOTS) * DIM].tolist() == [1, 0]
+    statistics = night.statistics().reshape(len(SLOTS), 2, DIM)
     np.testing.assert_allclose(
         statistics[0, :, 0], [x[0, 1 : COUNTS[0], 0].mean(), x[0, 1 : COUNTS[0], 0].std()]
     )

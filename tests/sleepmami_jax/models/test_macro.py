@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, Modality
+from data_pipeline.night import EPOCH_S, SLOTS, Modality
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.macro import ModalityMerge, epoch_means, token_statistics
@@ -137,13 +137,13 @@ def test_a_night_with_nothing_has_finite_gradients(tiny, model):
 
 def test_token_statistics_are_those_of_the_tokens_that_are_there():
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((NIGHTS, 20, len(Modality), 3)).astype(np.float32)
+    x = rng.standard_normal((NIGHTS, 20, len(SLOTS), 3)).astype(np.float32)
     there = rng.random(x.shape[:-1]) > 0.3
     there[1, :, 2] = False
     ours = np.asarray(token_statistics(np.where(there[..., None], x, 1e3), there))
-    ours = ours.reshape(NIGHTS, len(Modality), 2, 3)
+    ours = ours.reshape(NIGHTS, len(SLOTS), 2, 3)
     for n in range(NIGHTS):
-        for m in range(len(Modality)):
+        for m in range(len(SLOTS)):
             seen = x[n, there[n, :, m], m]
             mean, spread = (seen.mean(0), seen.std(0)) if len(seen) else (0.0, 0.0)
             np.testing.assert_allclose(ours[n, m, 0], mean, atol=1e-5)
@@ -151,17 +151,17 @@ def test_token_statistics_are_those_of_the_tokens_that_are_there():
 
 
 def test_modalities_merge_to_the_mean_of_those_that_are_there():
-    merger = ModalityMerge(4, 3, rngs=Rngs(0))
+    merger = ModalityMerge(SLOTS, 4, 3, rngs=Rngs(0))
     rng = np.random.default_rng(0)
     x, ok = (
-        list(rng.standard_normal((len(Modality), 2, 4)).astype(np.float32)),
-        np.ones((2, len(Modality)), bool),
+        list(rng.standard_normal((len(SLOTS), 2, 4)).astype(np.float32)),
+        np.ones((2, len(SLOTS)), bool),
     )
     ok[0, 1:] = False
     ok[1, 2] = False
-    for m in Modality:  # a bias that is not 0 tells a missing modality from one of zeros
+    for m in SLOTS:  # a bias that is not 0 tells a missing modality from one of zeros
         merger.maps[m.value].bias[...] = rng.standard_normal(3).astype(np.float32)
-    mapped = np.stack([merger.maps[m.value](v) for m, v in zip(Modality, x, strict=True)], 1)
+    mapped = np.stack([merger.maps[m.value](v) for m, v in zip(SLOTS, x, strict=True)], 1)
     expected = [mapped[i][ok[i]].mean(0) for i in range(2)]
     np.testing.assert_allclose(merger(x, ok), expected, atol=1e-6)
 
@@ -171,14 +171,14 @@ def test_epoch_means_are_those_of_the_tokens_that_are_there(tiny):
     where = layout(tiny.modalities)
     ok[0, 0, where.offset[Modality.ECG] :][: where.tokens[Modality.ECG]] = False
     means, present = epoch_means(tokens, ok, where)
-    for i, m in enumerate(Modality):
+    for i, m in enumerate(SLOTS):
         span = slice(where.offset[m], where.offset[m] + where.tokens[m])
         for n, e in np.ndindex(NIGHTS, 2):
             some = ok[n, e, span]
             assert present[n, e, i] == some.any()
             expected = tokens[n, e, span][some].mean(0) if some.any() else np.zeros(tiny.micro.dim)
             np.testing.assert_allclose(means[n, e, i], expected, atol=1e-6)
-    assert not present[0, 0, list(Modality).index(Modality.ECG)]
+    assert not present[0, 0, list(SLOTS).index(Modality.ECG)]
 
 
 def test_the_model_gives_what_its_docstring_says(tiny, model):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, Modality
 from sleepmami_jax.config import ModalitiesConfig, ModalityConfig
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import merge
@@ -49,7 +49,7 @@ def test_unusable_seconds_and_channels_change_nothing(tiny, encode, epochs_of):
     clean, dirty = encode(batch), encode(with_garbage(batch, rng))
     np.testing.assert_array_equal(clean.ok, dirty.ok)
     np.testing.assert_allclose(clean.x, dirty.x, atol=1e-6)
-    for m in Modality:
+    for m in SLOTS:
         np.testing.assert_allclose(clean.private[m], dirty.private[m], atol=1e-6, err_msg=m)
     assert 0 < clean.ok.mean() < 1
 
@@ -65,14 +65,14 @@ def test_a_token_is_there_when_one_channel_has_all_its_seconds(tiny, encode, epo
     assert not encode(batch).x[1, where.offset[Modality.EEG] + 1].any()
 
 
-@pytest.mark.parametrize("modality", Modality)
+@pytest.mark.parametrize("modality", SLOTS)
 def test_every_modality_works_alone(tiny, encode, epochs_of, modality):
     batch = epochs_of(tiny, N)
-    for m in Modality:
+    for m in SLOTS:
         if m is not modality:
             batch[m]["usable"][:] = False
     tokens, where = encode(batch), layout(tiny.modalities)
-    own = where.modality_of_token() == list(Modality).index(modality)
+    own = where.modality_of_token() == list(SLOTS).index(modality)
     np.testing.assert_array_equal(tokens.ok, np.broadcast_to(own, tokens.ok.shape))
     assert np.isfinite(tokens.x).all()
     assert (tokens.x[:, own].std(-1) > 0.1).all()
@@ -92,7 +92,7 @@ def test_a_channel_that_is_missing_is_not_a_channel_of_zeros(tiny, encode, epoch
 
 def test_nothing_at_all_is_finite_and_empty(tiny, encode, epochs_of):
     batch = epochs_of(tiny, N)
-    for m in Modality:
+    for m in SLOTS:
         batch[m]["usable"][:] = False
     tokens = encode(batch)
     assert not tokens.ok.any()
@@ -110,11 +110,11 @@ def test_only_the_visible_is_seen(tiny, encode, epochs_of):
     tokens = layout(tiny.modalities).tokens
     rng = np.random.default_rng(3)
     visible = {m: np.sort(np.argsort(rng.random((N, n)))[:, : n // 2]) for m, n in tokens.items()}
-    hidden = np.zeros((N, len(Modality)), bool)
-    hidden[:, list(Modality).index(Modality.EOG)] = True
+    hidden = np.zeros((N, len(SLOTS)), bool)
+    hidden[:, list(SLOTS).index(Modality.EOG)] = True
     batch = epochs_of(tiny, N)
     changed = epochs_of(tiny, N, seed=1)
-    for m in Modality:
+    for m in SLOTS:
         if m is Modality.EOG:
             continue
         shown = np.zeros((N, tokens[m]), bool)
@@ -207,7 +207,7 @@ def test_times_are_told_apart():
 
 
 def test_rates_make_whole_samples_of_every_token(tiny):
-    for m in Modality:
+    for m in SLOTS:
         assert (
             tiny.modalities[m].token_s * RATE_HZ[m] * layout(tiny.modalities).tokens[m]
             == EPOCH_S * RATE_HZ[m]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from data_pipeline.night import Modality
+from data_pipeline.night import SLOTS, Modality
 from sleepmami_jax.config import MicroPretraining
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout, patches
@@ -31,9 +31,9 @@ def test_visible_places_are_as_many_as_asked_sorted_unique_and_drawn_anew(tiny):
     draw = jax.jit(lambda keys: sample_visible(keys, where, config))
     visible, again, other = draw(keys_of(64)), draw(keys_of(64)), draw(keys_of(64, seed=1))
     assert {m: v.shape for m, v in visible.items()} == {
-        m: (64, k) for m, k in zip(Modality, (4, 2, 2, 1, 2, 1), strict=True)
+        m: (64, k) for m, k in zip(SLOTS, (4, 2, 2, 1, 2, 1), strict=True)
     }
-    for m in Modality:
+    for m in SLOTS:
         assert visible[m].min() >= 0
         assert visible[m].max() < where.tokens[m]
         assert (np.diff(visible[m], axis=1) > 0).all()
@@ -42,7 +42,7 @@ def test_visible_places_are_as_many_as_asked_sorted_unique_and_drawn_anew(tiny):
         # Over many draws each place is shown about as often.
         share = np.bincount(np.asarray(visible[m]).ravel(), minlength=where.tokens[m]) / visible[m].size
         assert share.min() > 0.3 / where.tokens[m]
-    assert visible_tokens(where, 0.99) == dict.fromkeys(Modality, 1)
+    assert visible_tokens(where, 0.99) == dict.fromkeys(SLOTS, 1)
 
 
 def test_time_is_hidden_in_runs(tiny):
@@ -76,7 +76,7 @@ def test_what_may_stay_is_a_modality_of_which_something_is_encoded(tiny):
     there[1, where.offset[Modality.RESP] + 2] = False  # one visible place of several
     shown = np.asarray(shown_modalities(there, visible, where))
     expected = np.ones((2, M), bool)
-    expected[0, list(Modality).index(Modality.EEG)] = False
+    expected[0, list(SLOTS).index(Modality.EEG)] = False
     np.testing.assert_array_equal(shown, expected)
 
 
@@ -102,7 +102,7 @@ def masked_case(tiny, epochs_of):
     """A batch with unusable seconds, what is visible and hidden of it, and a guess at every patch."""
     where, rng = layout(tiny.modalities), np.random.default_rng(5)
     batch = epochs_of(tiny, BATCH)
-    for m in Modality:
+    for m in SLOTS:
         batch[m]["usable"] = rng.random(batch[m]["usable"].shape) > 0.02
     visible = {m: np.sort(np.argsort(rng.random((BATCH, n)))[:, : n // 2]) for m, n in where.tokens.items()}
     hidden = rng.random((BATCH, M)) < 0.3
@@ -117,7 +117,7 @@ def masked_case(tiny, epochs_of):
 def masked_by_loops(batch, visible, hidden, rebuilt, where):
     """Both parts of the masked loss, patch by patch."""
     amplitude, spectral = [], []
-    for i, m in enumerate(Modality):
+    for i, m in enumerate(SLOTS):
         hubers, squares = [], []
         signal, usable, token_s = batch[m]["signal"], batch[m]["usable"], where.token_s[m]
         per = signal.shape[-1] // where.tokens[m]
@@ -153,7 +153,7 @@ def test_masked_loss_ignores_what_is_visible_or_unusable(tiny, masked, epochs_of
     where = layout(tiny.modalities)
     batch, visible, hidden, rebuilt = masked_case(tiny, epochs_of)
     wild = {}
-    for i, m in enumerate(Modality):
+    for i, m in enumerate(SLOTS):
         shown = np.zeros((BATCH, where.tokens[m]), bool)
         np.put_along_axis(shown, visible[m], True, axis=1)
         ok = np.asarray(patches(batch[m]["signal"], batch[m]["usable"], where.token_s[m])[1])
@@ -174,7 +174,7 @@ def test_band_power_that_nobody_rebuilt_costs_nothing(tiny, masked, epochs_of):
 
 def test_a_modality_that_nobody_has_does_not_dilute_the_loss(tiny, masked, epochs_of):
     batch, visible, hidden, rebuilt = masked_case(tiny, epochs_of)
-    for m in Modality:
+    for m in SLOTS:
         batch[m]["usable"][:] = m is Modality.SPO2
     hidden[:, -1] = True
     amplitude, _ = masked(batch, visible, hidden, rebuilt)
@@ -197,11 +197,11 @@ def test_masked_loss_is_the_same_on_four_devices(tiny, epochs_of):
     where = layout(tiny.modalities)
     batch, visible, hidden, rebuilt = masked_case(tiny, epochs_of)
     batch["RESP"]["usable"][5:] = False  # devices have different shares of what counts
-    gains = {m: (np.float32(0.5), np.float32(0.7)) for m in Modality}
+    gains = {m: (np.float32(0.5), np.float32(0.7)) for m in SLOTS}
 
     def loss(gains, data, keys, axes):
         batch, visible, hidden, rebuilt = data
-        guess = {m: tuple(g * r for g, r in zip(gains[m], rebuilt[m], strict=True)) for m in Modality}
+        guess = {m: tuple(g * r for g, r in zip(gains[m], rebuilt[m], strict=True)) for m in SLOTS}
         amplitude, spectral = masked_loss(guess, batch, visible, hidden, where, axes)
         return amplitude + spectral, {"amplitude": amplitude}
 
@@ -236,7 +236,7 @@ def test_the_decoder_never_sees_what_it_must_rebuild(tiny, model, objective, epo
         return heads.decoder(tokens, visible, places_there(batch, where)), heads.projection(tokens)
 
     batch, changed = epochs_of(tiny, BATCH), epochs_of(tiny, BATCH, seed=1)
-    for i, m in enumerate(Modality):
+    for i, m in enumerate(SLOTS):
         shown = np.zeros((BATCH, where.tokens[m]), bool)
         np.put_along_axis(shown, np.asarray(visible[m]), True, axis=1)
         shown &= ~hidden[:, i, None]

@@ -22,7 +22,7 @@ from tests.support.events import N2, W, hypnogram, hypopnea
 
 
 def test_valid_spo2_masks_quality_and_range():
-    samples = np.float32([97, 0, 49.9, 50, 100.002, 101, 96])  # a header of 0..200 % decodes 100 as 100.002
+    samples = np.float32([97, 0, 39.9, 40, 100.002, 101, 96])  # a header of 0..200 % decodes 100 as 100.002
     quality = np.uint8([0, 0, 0, 0, 0, 0, Quality.FLAT])
     spo2 = valid_spo2(Channel("SPO2", Modality.SPO2, samples, quality, "SaO2", "alias", 1.0))
     np.testing.assert_array_equal(np.isfinite(spo2), [1, 0, 0, 1, 1, 0, 0])

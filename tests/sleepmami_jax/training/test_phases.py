@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from data_pipeline.night import EPOCH_S, Modality
+from data_pipeline.night import EPOCH_S, SLOTS
 from sleepmami_jax.config import (
     Experiment,
     Finetuning,
@@ -130,7 +130,7 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
     assert batch["epoch_mask"].sum(1).min() < 8  # nights are padded
     assert not list(tmp_path.iterdir())  # nothing is embedded beforehand
     batch = {name: v for name, v in batch.items() if name not in ("stage", "seconds", "night", "epoch")}
-    for m in Modality:  # what stands in a padding epoch does not matter
+    for m in SLOTS:  # what stands in a padding epoch does not matter
         batch[m]["signal"][~batch["epoch_mask"]] = 1e3
 
     def contrast(*arguments):  # alone: the router's losses reach the Micro-Encoder too
@@ -150,7 +150,7 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
 
     @quick_jit
     def over_frozen(params):
-        signals = {m.value: jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), batch[m]) for m in Modality}
+        signals = {m.value: jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), batch[m]) for m in SLOTS}
         own = {n: v for n, v in params.items() if not n.startswith("objective/")}
         tokens = merge(weights[0], own).micro(signals, exact=True)
         means, present = epoch_means(tokens.x, tokens.ok, layout(shallow.modalities))
@@ -190,7 +190,7 @@ def test_a_hidden_modality_is_as_one_that_was_not_recorded(shallow, weights, epo
             ok = np.broadcast_to(shown[:, None, where.modality_of_token()], (n, e, where.total))
             return {"tokens": tokens.astype(np.float16), "ok": ok, **labels}
         batch = jax.tree.map(lambda v: v.reshape(n, e, *v.shape[1:]), epochs_of(shallow, n * e))
-        for i, m in enumerate(Modality):
+        for i, m in enumerate(SLOTS):
             batch[m]["usable"] &= shown[:, i, None, None, None]
         return batch | labels
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from data_pipeline.night import Modality
+from data_pipeline.night import SLOTS
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.costs.collectives import collectives
 from sleepmami_jax.costs.sizes import DEPTH, size
@@ -103,7 +103,7 @@ def test_a_run_is_the_same_on_every_mesh(split_small, micro_phase, epochs_of, on
     assert ("reduce-scatter" in program) == ("fsdp" in axes)
     # Weights are gathered, and contrastive embeddings; signals and activations stay where they are.
     weights = {v.nbytes // part for v in state["params"].values() for part in (1, axes.get("expert", 1))}
-    embeddings = {BATCH * n for n in (len(Modality) * experiment.model.projection_dim * 4, len(Modality), 4)}
+    embeddings = {BATCH * n for n in (len(SLOTS) * experiment.model.projection_dim * 4, len(SLOTS), 4)}
     gathered = {c.largest for c in collectives(program, 4) if c.kind == "all-gather"}
     assert gathered and gathered <= weights | embeddings
 
