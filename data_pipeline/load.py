@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
-from data_pipeline.annotations.terms import Meaning
+from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
 from data_pipeline.montage.mapping import Montage, Unused
@@ -49,6 +49,7 @@ def open_night(
     scored: frozenset[str] | None = None,
     dialect: str | None = None,
     terms: Mapping[str, Meaning] | None = None,
+    kinds: Collection[str] = (),
     unusable: Collection[str] = (),
     montage: MontageRules | None = None,
 ) -> RecordedNight:
@@ -62,6 +63,7 @@ def open_night(
       scored: what the scorer looked for, where that is known better than the annotations show.
       dialect: how the scoring files are written, see `read_scoring`.
       terms: words of the scoring to which a cohort gives a meaning of its own, see `scoring_from`.
+      kinds: kinds of event of somebody's own that the scoring may hold, see `read_scoring`.
       unusable: what a cohort says is wrong in this recording and must not be used: channels (their slots),
         "stages", kinds of events. It counts as not recorded and not scored.
       montage: what fills which slot, where the laboratory knows better than the labels.
@@ -77,7 +79,7 @@ def open_night(
     channels, unused = open_channels(source, _usable(chosen, unusable))
     if all(channel.derivation.modality.facts.is_side for channel in channels):
         raise no_usable_channel(source, unused)
-    truth, scoring_notes = _scoring(source, scoring, scored, dialect, terms)
+    truth, scoring_notes = _scoring(source, scoring, scored, dialect, terms, kinds)
     if truth is not None:
         truth, lost = without(truth, unusable)
         scoring_notes = (*scoring_notes, *lost)
@@ -193,9 +195,11 @@ def _scoring(
     scored: frozenset[str] | None,
     dialect: str | None,
     terms: Mapping[str, Meaning] | None,
+    kinds: Collection[str],
 ) -> tuple[Scoring | None, tuple[str, ...]]:
     if not files:
-        scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored, terms)
+        words = own_terms(kinds) | dict(terms or {})
+        scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored, words)
         if (scoring.stages >= 0).any() or scoring.events:
             return scoring, notes
         if scored:
@@ -204,7 +208,8 @@ def _scoring(
     read, empty = [], []
     for path in files:
         try:
-            read.append(read_scoring(path, recording.duration_s, scored, dialect=dialect, terms=terms))
+            options = {"dialect": dialect, "terms": terms, "kinds": kinds}
+            read.append(read_scoring(path, recording.duration_s, scored, **options))
         except NothingScored as error:
             empty.append((path, error))
     if not read:

@@ -6,9 +6,11 @@ recording. An *epoch* is a 30-second scoring epoch (AASM manual, chapter II), ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag, StrEnum
+from functools import lru_cache
 
 import numpy as np
 
@@ -51,6 +53,14 @@ BREATHING_EVENTS = APNEAS | {EventKind.HYPOPNEA}
 
 OWN_KIND = r"[a-z][a-z0-9_]{0,31}"
 """How the name of a kind of event is written, also of one that somebody defined for a task of their own."""
+
+
+@lru_cache  # asked for every event that is read
+def event_kind(name: str) -> EventKind | str:
+    """The kind of event of that name, of `EventKind` or somebody's own. Raises ValueError for what can be none."""
+    if not re.fullmatch(OWN_KIND, name):
+        raise ValueError(f"{name!r} is no kind of event; expected lower-case words joined by _")
+    return next((kind for kind in EventKind if kind == name), name)
 
 
 class Quality(IntFlag):

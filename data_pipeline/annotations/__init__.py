@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from data_pipeline.annotations import nsrr_xml, profusion_xml
@@ -14,9 +15,9 @@ from data_pipeline.annotations.isruc import read_isruc
 from data_pipeline.annotations.json_table import read_json_table
 from data_pipeline.annotations.safe_xml import is_xml, read_xml
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from, without
-from data_pipeline.annotations.table import read_table
+from data_pipeline.annotations.table import columns_of, read_table
 from data_pipeline.annotations.tal import read_tal
-from data_pipeline.annotations.terms import Meaning
+from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.annotations.wfdb import SUFFIXES as WFDB_SUFFIXES
 from data_pipeline.annotations.wfdb import read_wfdb
 from data_pipeline.night import RecordingError, Scoring
@@ -52,6 +53,7 @@ def read_scoring(
     *,
     dialect: str | None = None,
     terms: Mapping[str, Meaning] | None = None,
+    kinds: Collection[str] = (),
 ) -> tuple[Scoring, tuple[str, ...]]:
     """Reads what a scorer wrote about a recording of `duration_s` seconds.
 
@@ -61,6 +63,8 @@ def read_scoring(
       scored: what the scorer looked for, if that is known better than the file shows (see `scoring_from`).
       dialect: how to read it where the file itself cannot say, as a cohort knows; None looks at the file.
       terms: words to which a cohort gives a meaning of its own (see `scoring_from`).
+      kinds: kinds of event of somebody's own: words of the scoring, or columns of a table that are 1 in the rows where
+        it is so; a table with such a column was scored for it, whatever it says.
     Returns:
       The scoring, and one note for each thing that was dropped, shortened or not understood.
     Raises:
@@ -70,8 +74,11 @@ def read_scoring(
     path = Path(path)
     if not path.is_file():
         raise RecordingError(f"{path}: no such scoring file.")
-    annotations = DIALECTS[dialect or _dialect_of(path)](path)
-    scoring, notes = scoring_from(annotations, duration_s, scored, terms)
+    dialect = dialect or _dialect_of(path)
+    annotations = read_table(path, kinds) if dialect == "table" else DIALECTS[dialect](path)
+    scoring, notes = scoring_from(annotations, duration_s, scored, own_terms(kinds) | dict(terms or {}))
+    if kinds and dialect == "table":
+        scoring = replace(scoring, scored=scoring.scored | (columns_of(path) & set(kinds)))
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not scoring.scored:
         raise NothingScored(

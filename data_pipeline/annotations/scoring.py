@@ -61,7 +61,7 @@ def scoring_from(
         scored = kinds | (BREATHING_EVENTS if kinds & BREATHING_EVENTS else set())
         scored |= {"stages"} if stage_marks else set()
     scored = frozenset(scored)
-    if wrong := scored - {"stages", *EventKind}:
+    if wrong := scored - {"stages", *EventKind, *(meaning.kind for meaning in (terms or {}).values())}:
         raise ValueError(f"scored: {sorted(wrong)} is neither 'stages' nor an event kind.")
     # Plain strings, so that the set reads the same wherever it came from.
     return Scoring(stages, tuple(events), frozenset(map(str, scored))), tuple(notes)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from data_pipeline.annotations.terms import kind_of, stage_of_column
@@ -42,13 +42,28 @@ def is_table(path: Path) -> bool:
     return any(column_name(cell) in _ONSET for cell in re.split(r"[\t;,]", first_line))
 
 
-def read_table(path: Path) -> tuple[Annotation, ...]:
+def read_table(path: Path, own: Collection[str] = ()) -> tuple[Annotation, ...]:
     """The rows as annotations, sorted by onset; stages are spelled "Sleep stage N2".
+
+    Args:
+      own: columns of somebody's own, as `column_name` spells them: a row with a number above 0 there is an annotation
+        of the column's name.
 
     Raises:
       RecordingError: no header row, no onset column, nothing that says what a row is, a value that is not a
         number, or stage codes with two meanings.
     """
+    header, rows = _cells(path)
+    return rows_to_annotations(path, header, rows, own)
+
+
+def columns_of(path: Path) -> frozenset[str]:
+    """The columns of a table, as `column_name` spells them. Raises RecordingError as `read_table` does."""
+    return frozenset(map(column_name, _cells(path)[0]))
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The header, and each row with where it stands."""
     text = read_text(path)
     first_line = text.partition("\n")[0]
     if not first_line.strip():
@@ -60,7 +75,7 @@ def read_table(path: Path) -> tuple[Annotation, ...]:
         header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     except csv.Error as error:
         raise RecordingError(f"{path}: not a table ({error}). Save it as UTF-8 CSV.") from error
-    return rows_to_annotations(path, header, [(f"line {n}", row) for n, row in enumerate(rows, start=2)])
+    return header, [(f"line {n}", row) for n, row in enumerate(rows, start=2)]
 
 
 def column_name(text: str) -> str:
@@ -69,7 +84,7 @@ def column_name(text: str) -> str:
 
 
 def rows_to_annotations(
-    path: Path, header: Sequence[str], rows: Sequence[tuple[str, list[str]]]
+    path: Path, header: Sequence[str], rows: Sequence[tuple[str, list[str]]], own: Collection[str] = ()
 ) -> tuple[Annotation, ...]:
     """As `read_table`, for a header and rows `(where, cells)` that were read already; `where` is for messages."""
     names = [column_name(name) for name in header]
@@ -85,8 +100,9 @@ def rows_to_annotations(
             f"{path}: none of the {len(header)} cells of the first row names an onset column, expected a header row "
             f"with one of {', '.join(_ONSET)}."
         )
-    from_name = _kind_in_name(path) if stage is None and event is None else None
-    if stage is None and event is None and from_name is None:
+    own_columns = {name: place for place, name in enumerate(names) if name in own}
+    from_name = _kind_in_name(path) if stage is None and event is None and not own_columns else None
+    if stage is None and event is None and from_name is None and not own_columns:
         raise RecordingError(
             f"{path}: none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}."
         )
@@ -114,7 +130,18 @@ def rows_to_annotations(
             annotations.append(Annotation(onset_s, length_s, from_name))
         if stage is not None and (row[stage].strip() or not is_event):  # an event's row need not name a stage
             annotations.append(Annotation(onset_s, length_s, _stage_text(row[stage])))
+        for name, place in own_columns.items():
+            if _is_marked(path, where, name, row[place].strip()):
+                annotations.append(Annotation(onset_s, length_s, name))
     return tuple(sorted(annotations, key=lambda a: a.onset_s))
+
+
+def _is_marked(path: Path, where: str, name: str, cell: str) -> bool:
+    if cell and not _is_number(cell):
+        raise RecordingError(
+            f"{path}, {where}: column '{name}' holds words, expected 1 where it is so, 0 elsewhere."
+        )
+    return bool(cell) and float(cell) > 0
 
 
 def _stage_text(value: str) -> str:

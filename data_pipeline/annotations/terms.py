@@ -7,6 +7,7 @@ and the NSRR vocabulary. R&K stage 4 is N3 (AASM manual 2007). An unknown word i
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from data_pipeline.night import STAGES, UNKNOWN_STAGE, EventKind
@@ -16,8 +17,13 @@ from data_pipeline.night import STAGES, UNKNOWN_STAGE, EventKind
 class Meaning:
     """What a word means where a cohort uses it in its own way; see `Event` for both."""
 
-    kind: EventKind
+    kind: EventKind | str
     rule: str = ""
+
+
+def own_terms(kinds: Collection[str]) -> dict[str, Meaning]:
+    """The words that mean kinds of event of somebody's own: their names, with blanks or underscores."""
+    return {word: Meaning(kind) for kind in kinds for word in (kind, kind.replace("_", " "))}
 
 
 _W, _N1, _N2, _N3, _REM = range(len(STAGES))

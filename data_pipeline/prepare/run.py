@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from data_pipeline.cohorts import Source, find_nights
 from data_pipeline.cohorts.generic import overlooked
@@ -60,11 +61,13 @@ class PrepareConfig:
     Attributes:
       val_share, test_share: share of subjects held out for validation and testing, 0..1; the rest trains.
       montage_sha256: digest of the montage file's content, "" without one.
+      kinds: kinds of event of somebody's own that are kept (see `read_scoring`).
     """
 
     val_share: float = 0.1
     test_share: float = 0.1
     montage_sha256: str = ""
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share > 1:
@@ -72,10 +75,14 @@ class PrepareConfig:
                 f"val_share {self.val_share} and test_share {self.test_share}: expected shares, sum <= 1"
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as the manifest keeps them; kinds only where there are some, so that older folders stay."""
+        return {name: value for name, value in asdict(self).items() if name != "kinds" or value}
+
     def sha256(self) -> str:
         """Digest of the settings, of the formats' versions and of what is done to the samples."""
         versions = {"manifest": VERSION, "record": RECORD_VERSION, "preparation": PREPARATION}
-        return digest(versions | {"config": asdict(self)})
+        return digest(versions | {"config": self.to_dict()})
 
 
 def prepare(
@@ -118,6 +125,8 @@ def prepare(
     if montage is not None:
         config = replace(config, montage_sha256=montage.sha256())
         load = partial(load, montage=montage)
+    if config.kinds:
+        load = partial(load, kinds=config.kinds)
     out = Path(out)
     sources = find_nights(inputs, cohort)
     _check_ids(sources)
@@ -194,7 +203,7 @@ def _finish(
     rejections = sorted(rejected, key=lambda rejection: rejection.night_id)
     write_lines(out / REJECTED, [asdict(rejection) for rejection in rejections])
     write_seen(out, files)
-    write_manifest(out / MANIFEST, Manifest(asdict(config), config.sha256(), tuple(nights.values())))
+    write_manifest(out / MANIFEST, Manifest(config.to_dict(), config.sha256(), tuple(nights.values())))
     for rejection in rejected:
         shard_path(out, rejection.night_id).unlink(missing_ok=True)
 

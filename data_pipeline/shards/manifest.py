@@ -21,7 +21,7 @@ import numpy as np
 
 from data_pipeline.from_json import from_json
 from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
-from data_pipeline.night import EPOCH_S, STAGES, Channel, Demographics, EventKind, Quality
+from data_pipeline.night import EPOCH_S, OWN_KIND, STAGES, Channel, Demographics, Quality
 from data_pipeline.runs import runs
 from data_pipeline.shards.scale import ChannelScale, second_quality
 from data_pipeline.whole_files import whole_file
@@ -277,5 +277,7 @@ def _check(night: NightEntry) -> None:
         raise ValueError(f"night {night.night_id}: {len(night.stages)} stages for n_epochs {night.n_epochs}")
     if set(night.stages) - set(STAGE_SYMBOLS + "?"):
         raise ValueError(f"night {night.night_id}: stages may hold only {STAGE_SYMBOLS} and ?")
-    if unknown := set(night.scored) - {"stages", *EventKind}:
-        raise ValueError(f"night {night.night_id}: scored kinds {sorted(unknown)} are not known")
+    if unknown := [kind for kind in night.scored if not re.fullmatch(OWN_KIND, kind)]:
+        raise ValueError(
+            f"night {night.night_id}: scored kinds {unknown} cannot be; expected words as {OWN_KIND}"
+        )

@@ -32,9 +32,9 @@ from data_pipeline.night import (
     UNKNOWN_STAGE,
     Channel,
     Event,
-    EventKind,
     Modality,
     Night,
+    event_kind,
 )
 from data_pipeline.shards.scale import INT16_MAX, second_quality, storage_ranges
 from data_pipeline.whole_files import whole_file
@@ -210,7 +210,7 @@ def decode_epoch(record: bytes) -> Epoch:
         shared = _shared(record[_PREFIX.size : own_start])
         own = json.loads(record[own_start:start])
         events = tuple(
-            Event(EventKind(kind), onset_s, duration_s, source, rule)
+            Event(event_kind(kind), onset_s, duration_s, source, rule)
             for kind, onset_s, duration_s, source, rule in own["events"]
         )
         index, stage = own["epoch"], own["stage"]

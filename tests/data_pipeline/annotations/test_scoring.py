@@ -247,3 +247,28 @@ def test_real_scorings():
     bdf, _ = read_scoring(real / "odd/edfio_SC4001EC-Hypnogram.bdf", 79_500)
     np.testing.assert_array_equal(edf.stages, bdf.stages)
     assert edf.stages[1021] == N1  # 30,630 s
+
+
+def test_kinds_of_somebodys_own_are_words_or_columns(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "onset_s,duration_s,event\n0,5,Teeth grinding\n9,5,Snoring\n20,5,Hypopnea\n"
+    )
+    scoring, _ = read_scoring(tmp_path / "a.csv", 60, kinds=("snoring", "teeth_grinding"))
+    assert [(e.kind, e.onset_s) for e in scoring.events] == [
+        ("teeth_grinding", 0),
+        ("snoring", 9),
+        ("hypopnea", 20),
+    ]
+    assert {"snoring", "teeth_grinding"} <= scoring.scored
+    without, notes = read_scoring(tmp_path / "a.csv", 60)
+    assert [e.kind for e in without.events] == ["hypopnea"] and "snoring" not in without.scored
+    (tmp_path / "b.csv").write_text("onset_s,duration_s,stage,snoring,apnoea\n0,30,N2,0,9\n30,30,N2,1,9\n")
+    scoring, _ = read_scoring(tmp_path / "b.csv", 60, kinds=("snoring", "gasping"))
+    assert [(e.kind, e.onset_s, e.duration_s) for e in scoring.events] == [("snoring", 30, 30)]
+    assert scoring.scored == {"stages", "snoring"} and scoring.stages.tolist() == [N2, N2]
+    (tmp_path / "c.csv").write_text("onset_s,duration_s,snoring\n0,30,0\n")
+    scoring, _ = read_scoring(tmp_path / "c.csv", 60, kinds=("snoring",))
+    assert scoring.events == () and scoring.scored == {"snoring"}  # looked for, and not there
+    (tmp_path / "d.csv").write_text("onset_s,duration_s,snoring\n0,30,loud\n")
+    with pytest.raises(RecordingError, match=r"d\.csv, line 2: column 'snoring' holds words, expected 1"):
+        read_scoring(tmp_path / "d.csv", 60, kinds=("snoring",))
