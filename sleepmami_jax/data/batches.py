@@ -96,8 +96,6 @@ def window_batches(
       An iterator of dictionaries: what `sleepmami_jax.data.arrays` describes with a leading B, and `night
       (B,)`, `epoch (B,)` int32, the window's first epoch.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs {epochs}: expected at least 1")
 
     def places(night: int, chosen: np.ndarray, n_epochs: int) -> np.ndarray:
         parts, spare = np.arange(-(-n_epochs // epochs)), max(n_epochs - epochs, 0)
@@ -119,10 +117,8 @@ def _batches(
     tasks: Sequence[Task] = (),
 ) -> Batches:
     """`places(night, chosen epochs, n_epochs)` gives rows of (night, epoch), or (night, earliest, latest start)."""
-    if not data.shards or any(source.weight <= 0 for source in data.shards):
-        raise ValueError(f"data.shards {data.shards}: expected one or more folders, each with a weight > 0")
-    if global_batch < 1:
-        raise ValueError(f"global_batch {global_batch}: expected at least 1")
+    if not data.shards:
+        raise ValueError("data.shards: expected one or more folders, found none")
     rows = range(global_batch) if rows is None else rows
     datasets, folders, first_nights = [], [], [0]
     for source in data.shards:
