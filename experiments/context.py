@@ -24,8 +24,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from experiments.foundation import SEEDS, base, finetuned, finetuning, foundation, transplanted
 from sleepmami_jax.sweep import Plot, Run
+
+from .foundation import SEEDS, base, finetuned, finetuning, foundation, transplanted
 
 NIGHTS = (5, 30)
 ALONE = {"micro only": 0, "with neighbours": 2}  # blocks on the path to seconds

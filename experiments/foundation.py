@@ -17,7 +17,6 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from data_pipeline.shards.manifest import SPLITS
-from experiments import cohort
 from sleepmami_jax.config import DataSource, Experiment, ModelConfig
 from sleepmami_jax.evaluation.evaluate import measure
 from sleepmami_jax.evaluation.night import night_probe
@@ -30,6 +29,8 @@ from sleepmami_jax.sweep import Run
 from sleepmami_jax.sweep.result import alone
 from sleepmami_jax.training.finetune import finetune
 from sleepmami_jax.training.loop import train
+
+from . import cohort
 
 SEEDS = (0, 1, 2)
 PROBED = {"train": 24, "test": 20}  # nights, where tokens are made anew for every run

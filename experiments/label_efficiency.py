@@ -30,8 +30,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from experiments.foundation import SEEDS, base, finetuned, finetuning, foundation
 from sleepmami_jax.sweep import Plot, Run
+
+from .foundation import SEEDS, base, finetuned, finetuning, foundation
 
 NIGHTS = (1, 5, 10, 30, None)  # None is all
 ALL = 106  # where "all" stands in the plot: the training nights of the cohort

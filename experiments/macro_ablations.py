@@ -17,8 +17,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from experiments.foundation import SEEDS, base, finetuned, finetuning, foundation, transplanted
 from sleepmami_jax.sweep import Plot, Run
+
+from .foundation import SEEDS, base, finetuned, finetuning, foundation, transplanted
 
 VARIANTS = {
     "reference": {},

@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.foundation import SEEDS, foundation, micro_experiment, token_measures
 from sleepmami_jax.config import Experiment
 from sleepmami_jax.sweep import Plot, Run
 from sleepmami_jax.training.loop import train
+
+from .foundation import SEEDS, foundation, micro_experiment, token_measures
 
 STEPS = 300
 

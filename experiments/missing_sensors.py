@@ -17,9 +17,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from experiments.foundation import SEEDS, base, finetuning, foundation, measures_with
 from sleepmami_jax.sweep import Plot, Run
 from sleepmami_jax.training.finetune import finetune
+
+from .foundation import SEEDS, base, finetuning, foundation, measures_with
 
 SENSORS = {
     "everything": (),

@@ -21,10 +21,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from experiments.foundation import SEEDS, base, foundation, macro_experiment, night_measures
 from sleepmami_jax.config import KernelConfig
 from sleepmami_jax.sweep import Plot, Run
 from sleepmami_jax.training.loop import train
+
+from .foundation import SEEDS, base, foundation, macro_experiment, night_measures
 
 KERNELS = {
     "NT-Xent": KernelConfig(age=0, bmi=0, sex=0),

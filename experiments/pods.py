@@ -16,12 +16,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from experiments import micro_base
 from sleepmami_jax.config import MeshConfig
 from sleepmami_jax.costs.compile import compile_ahead
 from sleepmami_jax.costs.sizes import size
 from sleepmami_jax.sweep import Plot, Run
 from sleepmami_jax.training.step import lower
+
+from . import micro_base
 
 CHIPS = {"v5e:4x4": 16, "v5p:4x4x4": 64, "v5e:16x16": 256}
 EPOCHS = {"base": 2048, "large": 1024, "xl": 512}  # of a chip, in parts of:

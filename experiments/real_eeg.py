@@ -26,7 +26,17 @@ import numpy as np
 from data_pipeline.night import EPOCH_S
 from data_pipeline.prepare.run import prepare
 from data_pipeline.simulate import simulate_cohort
-from experiments.real_nights import (
+from sleepmami_jax.config import DataConfig, DataSource, Experiment
+from sleepmami_jax.evaluation.baselines import majority_stage
+from sleepmami_jax.evaluation.spindles import spindle_metrics, spindles_above
+from sleepmami_jax.evaluation.staging import staging_metrics
+from sleepmami_jax.export.folder import ModelFolder, load_model
+from sleepmami_jax.models.sleepmami import create
+from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.recipes import micro_tiny
+from sleepmami_jax.training.loop import train
+
+from .real_nights import (
     SCORED_S,
     TRAIN_ALL,
     EegNight,
@@ -35,7 +45,7 @@ from experiments.real_nights import (
     read_simulated,
     read_ucddb,
 )
-from experiments.real_probes import (
+from .real_probes import (
     SIGMA,
     band_seconds,
     epoch_features,
@@ -48,16 +58,7 @@ from experiments.real_probes import (
     yasa_spindles,
     yasa_stages,
 )
-from experiments.real_table import plot, table
-from sleepmami_jax.config import DataConfig, DataSource, Experiment
-from sleepmami_jax.evaluation.baselines import majority_stage
-from sleepmami_jax.evaluation.spindles import spindle_metrics, spindles_above
-from sleepmami_jax.evaluation.staging import staging_metrics
-from sleepmami_jax.export.folder import ModelFolder, load_model
-from sleepmami_jax.models.sleepmami import create
-from sleepmami_jax.pretrained import Pretrained
-from sleepmami_jax.recipes import micro_tiny
-from sleepmami_jax.training.loop import train
+from .real_table import plot, table
 
 SEEDS = (0, 1, 2)
 NIGHTS, HOURS = 12, (3.0, 3.0)

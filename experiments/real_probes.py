@@ -15,11 +15,12 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, STAGES, UNKNOWN_STAGE, Event, EventKind, Modality, Quality
-from experiments.real_nights import EegNight
 from sleepmami_jax.evaluation.events import fit_threshold
 from sleepmami_jax.evaluation.spindles import centred, spindle_seconds, spindles_above
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.pretrained import Pretrained
+
+from .real_nights import EegNight
 
 EEG_HZ = RATE_HZ[Modality.EEG]
 BANDS_HZ = ((1, 4), (4, 8), (8, 11), (11, 16), (16, 25))

@@ -34,6 +34,11 @@ def test_importing_the_package_does_not_import_jax():
     assert "jax" not in _modules_after("import sleepmami_jax, sleepmami_jax.cli")
 
 
+def test_listing_the_commands_imports_nothing_heavy():
+    listed = _modules_after("from sleepmami_jax.cli import _parse\n_parse(['sleepmami', 'sizes'])")
+    assert not {"jax", "numpy", "sleepmami_jax.config", "data_pipeline.night"} & listed
+
+
 def test_what_scores_a_recording_imports_neither_loader_nor_scikit_learn():
     heavy = {"sklearn", "grain", "orbax", "matplotlib", "mne"}
     assert not heavy & _modules_after("import sleepmami_jax.pretrained")

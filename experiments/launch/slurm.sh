@@ -1,7 +1,7 @@
 #!/bin/bash
 # One task a node, all devices of it; where your nodes differ, say so before the script's name (--gpus-per-node=4):
 #
-#     sbatch --nodes=4 experiments/launch/slurm.sh pretrain --config sleepmami_jax/recipes/micro_tiny.py --workdir runs/micro
+#     sbatch --nodes=4 experiments/launch/slurm.sh pretrain --config micro_tiny --workdir runs/micro
 #
 # Slurm tells the processes of each other. Two minutes before the time limit, or when the job is preempted with a time
 # of grace, all tasks get SIGTERM: the run saves, exits with 75, and is queued again. Do it with scancel --signal=TERM ID;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts a run again until it is done, and gives up when it fails three times without a new step:
 #
-#     experiments/launch/supervise.sh runs/micro sleepmami pretrain --config sleepmami_jax/recipes/micro_tiny.py --workdir runs/micro
+#     experiments/launch/supervise.sh runs/micro sleepmami pretrain --config micro_tiny --workdir runs/micro
 #
 # SIGTERM goes to the run, which saves and stops; then so does this script. Its exit status is that of the run.
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # On every worker of a Cloud TPU VM slice, from a machine that stays on, such as in its tmux:
 #
-#     experiments/launch/tpu_vm.sh NAME ZONE gs://BUCKET/runs/micro pretrain --config sleepmami_jax/recipes/micro_tiny.py
+#     experiments/launch/tpu_vm.sh NAME ZONE gs://BUCKET/runs/micro pretrain --config micro_tiny
 #
 # The workers see the same shards, such as in a bucket mounted with gcsfuse or on a Filestore. After a preemption set the
 # new VMs up as these were, and start it with the same words; the run goes on.

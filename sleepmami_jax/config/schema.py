@@ -1,69 +1,50 @@
-"""An experiment as one tree of frozen dataclasses, and the only way to read, change or write one.
+"""What can be set: an experiment as one tree of frozen dataclasses, each field with its range.
 
-A field is read where it is used and nowhere else. `from_dict` and `override` refuse unknown names and wrong
-types and suggest the nearest name, because a misspelt option that is silently ignored costs a training run.
+A field is read where it is used and nowhere else.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import enum
-import importlib.util
-import json
 import math
-import sys
-import types
-import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-from data_pipeline.night import SLOTS, Modality
+from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, Modality
+from data_pipeline.shards.manifest import SPLITS
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, Task, TaskKind, find_task
+from sleepmami_jax.config.ranges import Checked, ConfigError, Range
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the field and says what was expected."""
+def _from(low: int) -> Range:
+    return Range(f"at least {low}", lambda v: v >= low)
 
 
-def _at_least(lowest: float, config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and value < lowest:
-            raise ConfigError(f"{type(config).__name__}.{name}: expected at least {lowest}, found {value}")
-
-
-def _more_than(lowest: float, config: Any, *names: str) -> None:
-    for name in names:
-        if (value := getattr(config, name)) <= lowest:
-            raise ConfigError(f"{type(config).__name__}.{name}: expected more than {lowest}, found {value}")
-
-
-def _one_of(config: Any, name: str, *choices: str) -> None:
-    value = getattr(config, name)
-    if value not in choices:
-        raise ConfigError(
-            f"{type(config).__name__}.{name}: expected {' or '.join(map(repr, choices))}, found {value!r}"
-        )
+Natural = Annotated[int, _from(0)]
+Count = Annotated[int, _from(1)]
+Width = Annotated[int, _from(2)]  # half of a token are its samples, half its power
+MultipleOf16 = Annotated[int, Range("a multiple of 16", lambda v: v > 0 and v % 16 == 0)]
+Seed = Annotated[int, Range("from 0 to 2**31 - 1", lambda v: 0 <= v < 2**31)]
+TokenSeconds = Annotated[int, Range(f"a divisor of {EPOCH_S}", lambda v: v > 0 and EPOCH_S % v == 0)]
+Weight = Annotated[float, _from(0)]
+Positive = Annotated[float, Range("more than 0", lambda v: v > 0)]
+Chance = Annotated[float, Range("from 0 to 1", lambda v: 0 <= v <= 1)]
+BelowOne = Annotated[float, Range("at least 0 and less than 1", lambda v: 0 <= v < 1)]
+Share = Annotated[float, Range("more than 0 and at most 1", lambda v: 0 < v <= 1)]
+WithinEpoch = Annotated[float, Range(f"more than 0 and at most {EPOCH_S}", lambda v: 0 < v <= EPOCH_S)]
+Text = Annotated[str, Range("a word", lambda v: bool(v.strip()))]
+Texts = Annotated[tuple[Text, ...], Range("one or more, none twice", lambda v: len({*v}) == len(v) > 0)]
 
 
 @dataclass(frozen=True)
-class ModalityConfig:
-    """How one modality becomes tokens.
+class ModalityConfig(Checked):
+    """How one modality becomes tokens."""
 
-    Attributes:
-      slots: canonical channels the model looks at, a subset of `night.SLOTS`.
-      token_s: seconds in one token; a divisor of 30. Slow signals need fewer tokens.
-    """
-
-    slots: tuple[str, ...]
-    token_s: int
+    slots: Texts  # canonical channels the model looks at, some of `night.SLOTS`
+    token_s: TokenSeconds  # of one token: slow signals need fewer
 
 
 @dataclass(frozen=True)
-class ModalitiesConfig:
+class ModalitiesConfig(Checked):
     """The six modalities in the order of their tokens."""
 
     EEG: ModalityConfig = ModalityConfig(SLOTS[Modality.EEG], token_s=1)
@@ -73,136 +54,134 @@ class ModalitiesConfig:
     RESP: ModalityConfig = ModalityConfig(SLOTS[Modality.RESP], token_s=2)
     SPO2: ModalityConfig = ModalityConfig(SLOTS[Modality.SPO2], token_s=5)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for m in Modality:
+            self.expect({*self[m].slots} <= {*SLOTS[m]}, f"{m}.slots", f"some of {', '.join(SLOTS[m])}")
+            self.expect(
+                self[m].token_s * RATE_HZ[m] > 1, f"{m}.token_s", "2 samples or more, as one has no spectrum"
+            )
+
     def __getitem__(self, modality: Modality) -> ModalityConfig:
         return getattr(self, modality.value)
 
 
 @dataclass(frozen=True)
-class MicroConfig:
+class MicroConfig(Checked):
     """The Micro-Encoder: private blocks per modality, then shared blocks with a mixture of experts."""
 
-    dim: int = 64
-    heads: int = 4
-    private_depth: int = 1
-    shared_depth: int = 2
-    experts: int = 4
-    top_k: int = 2
-    capacity: float = (
-        1.5  # slots per expert in training, as a multiple of an even split; scoring drops nothing
-    )
-    mlp_ratio: int = 2  # hidden width of an MLP, or of one expert, over dim
+    dim: Width = 64
+    heads: Count = 4
+    private_depth: Natural = 1
+    shared_depth: Natural = 2
+    experts: Count = 4
+    top_k: Count = 2
+    capacity: Positive = 1.5  # slots per expert in training over an even split; scoring drops nothing
+    mlp_ratio: Count = 2  # hidden width of an MLP, or of one expert, over dim
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect(self.dim % self.heads == 0, "heads", f"a divisor of dim={self.dim}")
+        one = self.experts == 1  # and no router
+        self.expect(one or self.top_k <= self.experts, "top_k", f"at most experts={self.experts}")
 
 
 @dataclass(frozen=True)
-class MacroConfig:
+class MacroConfig(Checked):
     """The Macro-Encoder: bidirectional SSD blocks with patch merging between levels."""
 
-    dim: int = 64
-    levels: int = 3  # 0 is no context at all: epochs are what the Micro-Encoder made of them
-    blocks_per_level: int = 1
-    merge: int = 2  # M of the paper, never published
-    state: int = 16  # N of Mamba-2
-    head_dim: int = 32
-    pool_heads: int = 4  # of the attention that makes one vector of the night
-    chunk: int = 16  # SSD chunk: about `state` is best on CPU, 256 on TPU
-    mixer: str = "ssd"  # or "selective": Mamba-1's scan, the reference and many times slower
+    dim: Count = 64
+    levels: Natural = 3  # 0 is no context at all: epochs are what the Micro-Encoder made of them
+    blocks_per_level: Natural = 1
+    merge: Count = 2  # M of the paper, never published
+    state: Count = 16  # N of Mamba-2
+    head_dim: Count = 32
+    pool_heads: Count = 4  # of the attention that makes one vector of the night
+    chunk: Count = 16  # SSD chunk: about `state` is best on CPU, 256 on TPU
+    mixer: Literal["ssd", "selective"] = "ssd"  # the other is Mamba-1's scan, many times slower
     bidirectional: bool = True  # False reads from sleep onset only
-    seconds_dim: int = 48  # width of the dense path back to seconds
-    seconds_depth: int = 2
+    seconds_dim: Count = 48  # width of the dense path back to seconds
+    seconds_depth: Natural = 2
 
-    def __post_init__(self):
-        _at_least(0, self, "levels", "seconds_depth")
-        _at_least(1, self, "merge", "chunk")
-        _one_of(self, "mixer", "ssd", "selective")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for width in ("dim", "seconds_dim") if self.mixer == "ssd" else ():
+            inner = 2 * getattr(self, width)
+            self.expect(inner % self.head_dim == 0, "head_dim", f"a divisor of {inner}, twice {width}")
+        merged = max(0, self.levels - 1) * math.log2(self.merge)
+        self.expect(merged <= 12, "levels", f"so few that merge={self.merge} makes at most 4096 epochs one")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """Everything that decides the shape of a model's parameters; stored in a model folder."""
 
     modalities: ModalitiesConfig = ModalitiesConfig()
     micro: MicroConfig = MicroConfig()
     macro: MacroConfig = MacroConfig()
-    projection_dim: int = 64  # of the contrastive heads
+    projection_dim: Count = 64  # of the contrastive heads
 
 
 @dataclass(frozen=True)
-class DataSource:
+class DataSource(Checked):
     """A prepared folder and how often it is drawn from, relative to the others."""
 
-    folder: str
-    weight: float = 1.0
+    folder: Text
+    weight: Positive = 1.0
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """What a run reads.
+class DataConfig(Checked):
+    """What a run reads."""
 
-    Attributes:
-      shards: prepared folders, mixed by weight.
-      split: "train", "val" or "test".
-      skip: leave out the first so many nights of each folder's split, in an order in which sites are mixed.
-      nights: use only the next so many; None is all of them.
-      scored: use only nights that somebody scored.
-      embeddings: where micro tokens of a frozen Micro-Encoder are kept; None is inside the workdir.
-      prefetch_bytes: memory that read-ahead may take in each process.
-    """
-
-    shards: tuple[DataSource, ...] = ()
-    split: str = "train"
-    skip: int = 0
-    nights: int | None = None
-    scored: bool = False
-    embeddings: str | None = None
-    prefetch_bytes: int = 64 * 2**20
-
-    def __post_init__(self):
-        _at_least(1, self, "nights", "prefetch_bytes")
-        _at_least(0, self, "skip")
+    shards: tuple[DataSource, ...] = ()  # mixed by weight
+    split: Literal[SPLITS] = "train"
+    skip: Natural = 0  # so many first nights of each folder's split, in an order in which sites are mixed
+    nights: Count | None = None  # use only the next so many; None is all of them
+    scored: bool = False  # use only nights that somebody scored
+    embeddings: Text | None = None  # where a frozen Micro-Encoder's tokens are kept; None: in the workdir
+    prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Checked):
     """AdamW with a warm-up and one of two schedules, counted in steps."""
 
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"  # or "wsd": warm-up, stable, linear decay over the last fifth
-    warmup_steps: int = 20
-    weight_decay: float = 0.05
-    b2: float = 0.98
-    clip_norm: float = 1.0
-    ema: float = 0.0  # decay of the running average of weights that is exported; 0 exports the last weights
-
-    def __post_init__(self):
-        _at_least(0, self, "learning_rate", "warmup_steps", "weight_decay", "ema")
-        if self.ema >= 1:
-            raise ConfigError(f"OptimizerConfig.ema: expected less than 1, found {self.ema}")
+    learning_rate: Positive = 1e-3
+    schedule: Literal["cosine", "wsd"] = "cosine"  # "wsd": linear decay over the last fifth
+    warmup_steps: Natural = 20
+    weight_decay: Weight = 0.05
+    b2: BelowOne = 0.98
+    clip_norm: Positive = 1.0
+    ema: BelowOne = (
+        0.0  # decay of the running average of weights that is exported; 0 exports the last weights
+    )
 
 
 @dataclass(frozen=True)
-class MicroPretraining:
+class MicroPretraining(Checked):
     """Masked autoencoding of tokens plus leave-one-modality-out contrast, on single epochs."""
 
-    batch: int = 32  # epochs a step, over all devices
-    mask_ratio: float = 0.6
-    mask_block_s: float = 3.0  # tokens are masked in runs of about this length
-    drop_modality: float = 0.2  # chance that a modality is hidden whole
-    spectral_weight: float = 1.0
-    contrast: str = "leave_one_out"  # or "pairwise": every pair of modalities (as in CLIP)
-    contrast_weight: float = 0.1
-    contrast_keys: int = 0  # epochs that each is told apart from; 0: all of the batch, or of a part of it
-    balance_weight: float = 0.01  # MoE load balance (Switch Transformer, eq. 4)
-    router_z_weight: float = 0.001  # (ST-MoE, eq. 5)
-    decoder_dim: int = 48
+    batch: Count = 32  # epochs a step, over all devices
+    mask_ratio: BelowOne = 0.6
+    mask_block_s: WithinEpoch = 3.0  # tokens are masked in runs of about this length
+    drop_modality: Chance = 0.2  # chance that a modality is hidden whole
+    spectral_weight: Weight = 1.0
+    contrast: Literal["leave_one_out", "pairwise"] = "leave_one_out"  # or every pair, as in CLIP
+    contrast_weight: Weight = 0.1
+    contrast_keys: Natural = 0  # epochs that each is told apart from; 0: all of the batch, or of a part of it
+    balance_weight: Weight = 0.01  # MoE load balance (Switch Transformer, eq. 4)
+    router_z_weight: Weight = 0.001  # (ST-MoE, eq. 5)
+    decoder_dim: MultipleOf16 = 48
 
-    def __post_init__(self):
-        _at_least(1, self, "batch", "decoder_dim")
-        _at_least(0, self, "contrast_keys")
-        _one_of(self, "contrast", "leave_one_out", "pairwise")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        divides = not self.contrast_keys or self.batch % self.contrast_keys == 0
+        self.expect(divides, "contrast_keys", f"a divisor of batch={self.batch}, or 0 for all of it")
 
 
 @dataclass(frozen=True)
-class KernelConfig:
+class KernelConfig(Checked):
     """DGCL: how alike two nights should be, by what is known of the two people.
 
     Each factor has a weight and, for age and BMI, the bandwidth of its Gaussian kernel. The paper does not publish
@@ -213,56 +192,50 @@ class KernelConfig:
     BMI, which is supervised contrast (SupCon; Khosla et al. 2020).
     """
 
-    rule: str = "soft"  # or "class"
-    age: float = 1.0
-    age_years: float = 5.0
-    bmi: float = 0.5
-    bmi_kg_m2: float = 2.5
-    sex: float = 0.25
-    identity: float = 2.0
+    rule: Literal["soft", "class"] = "soft"
+    age: Weight = 1.0
+    age_years: Positive = 5.0
+    bmi: Weight = 0.5
+    bmi_kg_m2: Positive = 2.5
+    sex: Weight = 0.25
+    identity: Weight = 2.0
 
-    def __post_init__(self):
-        _one_of(self, "rule", "soft", "class")
-        _at_least(0, self, "age", "bmi", "sex", "identity")
-        _more_than(0, self, "age_years", "bmi_kg_m2")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        some = any((self.age, self.bmi, self.sex, self.identity))
+        self.expect(some, "identity", "more than 0 where age, bmi and sex weigh nothing")
 
 
 @dataclass(frozen=True)
-class MacroPretraining:
+class MacroPretraining(Checked):
     """Demographic-guided contrastive learning (DGCL) of whole nights over frozen micro tokens."""
 
-    batch: int = 16  # nights a step, over all devices; each gives two views
+    batch: Count = 16  # nights a step, over all devices; each gives two views
     kernel: KernelConfig = KernelConfig()
-    temperature: float = 0.1
-    night_epochs: int = 1152  # nights are padded or cut to this; 9.6 h
-    crop: float = 0.7  # shortest share of a night that a view keeps
-    drop_modality: float = 0.2
-    drop_epochs: float = 0.15
+    temperature: Positive = 0.1
+    night_epochs: Count = 1152  # nights are padded or cut to this; 9.6 h
+    crop: Share = 0.7  # shortest share of a night that a view keeps
+    drop_modality: Chance = 0.2
+    drop_epochs: BelowOne = 0.15
     freeze_micro: bool = True  # False trains both encoders from signals, many times slower
-    balance_weight: float = 0.01  # of the Micro-Encoder's router, where it is trained
-    router_z_weight: float = 0.001
-
-    def __post_init__(self):
-        _at_least(1, self, "batch", "night_epochs")
-        _more_than(0, self, "temperature")
+    balance_weight: Weight = 0.01  # of the Micro-Encoder's router, where it is trained
+    router_z_weight: Weight = 0.001
 
 
 @dataclass(frozen=True)
-class Finetuning:
+class Finetuning(Checked):
     """Heads, macro and (unless frozen) micro trained on scored windows of nights."""
 
-    batch: int = 4  # windows a step, over all devices
-    epochs: int = 30  # consecutive epochs in a window
+    batch: Count = 4  # windows a step, over all devices
+    epochs: Count = 30  # consecutive epochs in a window
     freeze_micro: bool = True
-    drop_modality: float = (
-        0.0  # chance that a modality's tokens are hidden from a window, for missing sensors
-    )
+    drop_modality: Chance = 0.0  # chance that a modality is hidden from a window, for missing sensors
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
-    balance_weight: float = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
-    router_z_weight: float = 0.001
+    balance_weight: Weight = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
+    router_z_weight: Weight = 0.001
 
-    def __post_init__(self):
-        _at_least(1, self, "batch", "epochs")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         try:
             tasks = tuple(find_task(task) if isinstance(task, str) else task for task in self.tasks)
         except ValueError as error:
@@ -287,201 +260,51 @@ class Finetuning:
 
 
 @dataclass(frozen=True)
-class ComputeConfig:
+class ComputeConfig(Checked):
     """How the same function is computed: precision and memory, never what is learnt.
 
-    Attributes:
-      dtype: of activations and matmuls; weights, optimiser and all that is summed or exponentiated stay float32.
-      remat: what the backward pass computes again: "none", "full" (whole blocks), or "names" (all but the named
-        outputs of matmuls).
-      scan: run the blocks of a stack as one scanned body, which compiles faster and is right for accelerators; on
-        CPU unrolled blocks are faster.
+    `dtype` is that of activations and matmuls; weights, optimiser and all that is summed or exponentiated stay float32.
+    `remat` is what the backward pass computes again: whole blocks ("full"), or all but outputs of matmuls ("names").
     """
 
-    dtype: str = "float32"  # or "bfloat16"
-    remat: str = "none"
-    scan: bool = False
-
-    def __post_init__(self):
-        _one_of(self, "dtype", "float32", "bfloat16")
-        _one_of(self, "remat", "none", "full", "names")
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "full", "names"] = "none"
+    scan: bool = False  # a stack's blocks as one body: compiles faster, for accelerators; slower on CPU
 
 
 @dataclass(frozen=True)
-class MeshConfig:
-    """How many devices each axis of the mesh has; see `training.sharding`. A run may go on with another mesh.
+class MeshConfig(Checked):
+    """How many devices each axis of the mesh has; see `training.sharding`. A run may go on with another mesh."""
 
-    Attributes:
-      data: groups of devices that hold everything alike; 0 is as many as there are devices for.
-      fsdp: devices that share large parameters and the optimiser's numbers among them.
-      expert: devices that share the experts among them.
-    """
-
-    data: int = 0
-    fsdp: int = 1
-    expert: int = 1
-
-    def __post_init__(self):
-        _at_least(0, self, "data")
-        _at_least(1, self, "fsdp", "expert")
+    data: Natural = 0  # groups of devices that hold everything alike; 0 is as many as there are devices for
+    fsdp: Count = 1  # devices that share large parameters and the optimiser's numbers among them
+    expert: Count = 1  # devices that share the experts among them
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One training run.
+class Experiment(Checked):
+    """One training run."""
 
-    Attributes:
-      objective: what is learnt; its class decides which part of the model is trained.
-      init: a model folder to start from; None starts from random parameters.
-      steps: optimiser steps in all.
-      save_every: steps between checkpoints.
-      accumulate: parts in which a batch is computed one after another, for batches that do not fit.
-      tensorboard: also write metrics as TensorBoard events, to `workdir/tensorboard`.
-    """
-
-    name: str
-    objective: MicroPretraining | MacroPretraining | Finetuning
+    name: Text
+    objective: MicroPretraining | MacroPretraining | Finetuning  # decides which part of the model is trained
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
-    init: str | None = None
-    steps: int = 100
-    save_every: int = 50
-    seed: int = 0
-    accumulate: int = 1
-    tensorboard: bool = False
+    init: Text | None = None  # a model folder to start from; None starts from random parameters
+    steps: Count = 100  # of the optimiser, in all
+    save_every: Count = 50  # steps between checkpoints
+    seed: Seed = 0
+    accumulate: Count = 1  # parts in which a batch that does not fit is computed one after another
+    tensorboard: bool = False  # also write metrics as TensorBoard events, to `workdir/tensorboard`
 
-    def __post_init__(self):
-        _at_least(1, self, "steps", "save_every", "accumulate")
-        _at_least(0, self, "seed")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        batch = self.objective.batch
+        self.expect(batch % self.accumulate == 0, "accumulate", f"a divisor of objective.batch={batch}")
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """What this run trains heads for; nothing in pretraining."""
         return self.objective.tasks if isinstance(self.objective, Finetuning) else ()
-
-
-def to_dict(config: Any) -> Any:
-    """Plain JSON types."""
-    if dataclasses.is_dataclass(config):
-        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if isinstance(config, tuple | list):
-        return [to_dict(v) for v in config]
-    return config
-
-
-def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
-    """The dataclass `cls` from plain values. Raises ConfigError on unknown or missing names, wrong types."""
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where or cls.__name__}: expected a group of fields, found {values!r}")
-    hints = typing.get_type_hints(cls)
-    for name in values:
-        if name not in hints:
-            raise ConfigError(_unknown(f"{where}.{name}".lstrip("."), name, hints))
-    for f in dataclasses.fields(cls):
-        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where or cls.__name__}: {f.name} is missing")
-    return cls(**{k: _convert(hints[k], v, f"{where}.{k}".lstrip(".")) for k, v in values.items()})
-
-
-def override(config: Any, assignments: Sequence[str]) -> Any:
-    """`config` with `a.b=c` assignments applied in order; values are JSON, or bare words for strings."""
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(
-                f"--set {assignment}: expected name=value, such as optimizer.learning_rate=3e-4"
-            )
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        config = _replace(config, path.strip().split("."), value, path.strip())
-    return config
-
-
-def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
-    """The `get_config()` of an experiment file, with overrides applied."""
-    module = load_file(path)
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"{path}: an experiment file defines get_config() -> Experiment; this one does not")
-    experiment = module.get_config()
-    if not isinstance(experiment, Experiment):
-        raise ConfigError(f"{path}: get_config() gave {experiment!r}, expected an Experiment")
-    return override(experiment, assignments)
-
-
-def load_file(path: str | Path) -> types.ModuleType:
-    """An experiment file as a module. Raises ConfigError for a file that is not there."""
-    path = Path(path)
-    if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
-        hint = (
-            f"; did you mean {path.parent / near[0]}?" if near else "; experiments live in experiments/*.py"
-        )
-        raise ConfigError(f"{path}: no such experiment file{hint}")
-    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    return module
-
-
-def _replace(config, names, value, path):
-    head, *rest = names
-    hints = typing.get_type_hints(type(config))
-    if head not in hints:
-        raise ConfigError(_unknown(path, head, hints))
-    if rest:
-        child = getattr(config, head)
-        if not dataclasses.is_dataclass(child):
-            raise ConfigError(f"{path}: {head} has no fields of its own (it is {child!r})")
-        return dataclasses.replace(config, **{head: _replace(child, rest, value, path)})
-    return dataclasses.replace(config, **{head: _convert(hints[head], value, path)})
-
-
-def _unknown(path, name, known) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    meant = ".".join(near[0] if part == name and near else part for part in path.split("."))
-    return f"{path}: no such field" + (
-        f"; did you mean {meant}?" if near else f"; there are {', '.join(known)}"
-    )
-
-
-def _convert(hint, value, path):
-    """`value` as the type `hint`, or ConfigError."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        if any(value.__class__ is a for a in args if dataclasses.is_dataclass(a)):
-            return value
-        plain = [a for a in args if a is not type(None) and not dataclasses.is_dataclass(a)]
-        if plain and isinstance(value, Mapping):  # a record in place of its name
-            return from_dict(next(a for a in args if dataclasses.is_dataclass(a)), value, path)
-        if not plain:
-            raise ConfigError(f"{path}: set its fields one by one, such as {path}.batch=8")
-        return _convert(plain[0], value, path)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            example = '[{"folder": "shards"}]' if args[0] is DataSource else '["a", "b"]'
-            raise ConfigError(f"{path}: expected a list such as {example}, found {value!r}")
-        return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(value))
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(hint, value, path)
-    if issubclass(hint, enum.Enum):
-        try:
-            return hint(value)
-        except ValueError as error:
-            raise ConfigError(f"{path}: expected one of {', '.join(hint)}, found {value!r}") from error
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{path}: expected {hint.__name__}, found {value!r}")
-    if hint is float and not math.isfinite(value):
-        raise ConfigError(f"{path}: expected a finite number, found {value!r}")
-    return value

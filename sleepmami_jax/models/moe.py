@@ -48,8 +48,6 @@ class MixtureOfExperts(nnx.Module):
     """Experts are two-layer GELU MLPs; the router is float32."""
 
     def __init__(self, dim: int, hidden: int, experts: int, top_k: int, capacity: float, *, rngs: Rngs):
-        if not 1 <= top_k <= experts:
-            raise ValueError(f"top_k must lie between 1 and experts={experts}, found {top_k}")
         self.experts, self.top_k, self.capacity = experts, top_k, capacity
         self.router = Linear(dim, experts, use_bias=False, rngs=rngs)
         self.up = nnx.Param(lecun(rngs.params(), (experts, dim, hidden)))

@@ -268,8 +268,6 @@ class BidirectionalSSD(nnx.Module):
         self, dim: int, state: int, head_dim: int, chunk: int, *, bidirectional: bool = True, rngs: Rngs
     ):
         inner = 2 * dim
-        if inner % head_dim:
-            raise ValueError(f"head_dim={head_dim} must divide twice the width, {inner}")
         heads = inner // head_dim
         self.split = (inner, 2 * inner + 2 * state)
         self.norm = RMSNorm(dim, rngs=rngs)

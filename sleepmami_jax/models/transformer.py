@@ -16,8 +16,6 @@ class Attention(nnx.Module):
     """Multi-head self-attention; masked keys get no weight."""
 
     def __init__(self, dim: int, heads: int, *, rngs: Rngs):
-        if heads < 1 or dim % heads:
-            raise ValueError(f"heads={heads} must divide the width, {dim}")
         self.heads = heads
         self.qkv = Linear(dim, 3 * dim, use_bias=False, rngs=rngs)
         self.out = Linear(dim, dim, use_bias=False, rngs=rngs)

@@ -31,7 +31,7 @@ from sleepmami_jax.evaluation.evaluate import evaluate, measure_tasks, predict_n
 from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.export.folder import load_model, save_model
 from sleepmami_jax.recipes import finetune_tiny, macro_tiny, micro_tiny, scratch_tiny
-from sleepmami_jax.run.progress import bars
+from sleepmami_jax.run.progress import bars, counted
 from sleepmami_jax.training.finetune import finetune
 from sleepmami_jax.training.loop import train
 
@@ -75,14 +75,8 @@ def run(
         simulate_cohort(
             out / "recordings", nights, seed=SEED, workers=workers, hours=hours, progress=bar.update
         )
-    with _timed(seconds, "prepare"), tqdm(total=nights, desc="prepare", unit="night") as bar:
-        prepare(
-            [out / "recordings"],
-            out / "shards",
-            workers=workers,
-            config=SHARES,
-            progress=lambda done, total, night: bar.update(done - bar.n),
-        )
+    with _timed(seconds, "prepare"), counted("prepare") as progress:
+        prepare([out / "recordings"], out / "shards", workers=workers, config=SHARES, progress=progress)
     recording = _keep_one(out)
     with _timed(seconds, "pretrain micro"):
         train(experiment(micro_tiny, None), out / "runs" / "micro")

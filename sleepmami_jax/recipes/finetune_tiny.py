@@ -1,6 +1,6 @@
 """Staging, breathing events and arousals from six scored nights, on a finished `macro_tiny` run.
 
-    sleepmami finetune --config sleepmami_jax/recipes/finetune_tiny.py --workdir runs/finetune
+    sleepmami finetune --config finetune_tiny --workdir runs/finetune
 
 Half a minute on two CPU cores: the Micro-Encoder stays frozen. `sleepmami demo` runs it and prints what it reached
 beside `scratch_tiny`.

@@ -1,6 +1,6 @@
 """The Macro-Encoder by DGCL over the frozen micro tokens of a finished `micro_tiny` run.
 
-    sleepmami pretrain --config sleepmami_jax/recipes/macro_tiny.py --workdir runs/macro
+    sleepmami pretrain --config macro_tiny --workdir runs/macro
 
 About a minute on two CPU cores, most of it to embed the nights. `sleepmami demo` runs it and prints what it reached.
 """

@@ -2,7 +2,7 @@
 
     sleepmami simulate --out recordings --nights 24
     sleepmami prepare recordings --out shards
-    sleepmami pretrain --config sleepmami_jax/recipes/micro_tiny.py --workdir runs/micro
+    sleepmami pretrain --config micro_tiny --workdir runs/micro
 
 About a minute on two CPU cores. `sleepmami demo` runs it and prints what it reached.
 """

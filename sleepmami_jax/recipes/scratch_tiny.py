@@ -1,6 +1,6 @@
 """What `finetune_tiny` is measured against: the same network and scored nights, nothing pretrained.
 
-    sleepmami finetune --config sleepmami_jax/recipes/scratch_tiny.py --workdir runs/scratch
+    sleepmami finetune --config scratch_tiny --workdir runs/scratch
 
 A minute on two CPU cores. Every parameter is trained, the Micro-Encoder too, so a step costs more; windows and steps
 are chosen so that its training takes at least as long as that of `finetune_tiny`.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -24,3 +25,15 @@ def bars(*, quiet: bool) -> Progress:
         return tick
 
     return show
+
+
+@contextmanager
+def counted(description: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar for work that says itself `(nights done, nights in all, night_id)`."""
+    with tqdm(desc=description, unit="night", delay=0.5) as bar:
+
+        def progress(done: int, total: int, night_id: str) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress

@@ -29,6 +29,7 @@ from typing import Any
 from data_pipeline.flatten import flatten
 from data_pipeline.nearest import suggestion
 from sleepmami_jax.config import ConfigError, load_file
+from sleepmami_jax.config.files import name_of
 
 Factor = str | int | float
 _ABSENT = "absent"
@@ -205,4 +206,4 @@ def _describe(value: Any, where: str) -> Any:
             f"{where}: {value!r} cannot be told from another by name; use functions defined in a module, and "
             "functools.partial of them with numbers, words, paths and dataclasses"
         )
-    return f"{value.__module__}.{name}"
+    return name_of(value)

@@ -44,10 +44,9 @@ class Ray:
     def start(self, jobs: Sequence[Job]) -> None:
         if self._ray is None:
             import data_pipeline
-            import experiments
             import sleepmami_jax
 
-            self._ray = connect(self._address, data_pipeline, sleepmami_jax, experiments)
+            self._ray = connect(self._address, data_pipeline, sleepmami_jax)
             if not any(_has(node, self._resources) for node in self._ray.nodes()):
                 tqdm.write(
                     f"no node of the cluster has {self._words()} yet; runs wait for one", file=sys.stderr

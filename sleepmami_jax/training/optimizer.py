@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sleepmami_jax.config import ConfigError, OptimizerConfig
+from sleepmami_jax.config import OptimizerConfig
 
 DECAY = (
     (r"(^|/)(a_log|d|dt_bias|conv_bias|conv_kernel|bias|scale|log_scale)$", False),  # rates, gains, offsets
@@ -33,17 +33,15 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     warmup = min(config.warmup_steps, steps // 5)
     if config.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, steps)
-    if config.schedule == "wsd":
-        fall = max(1, steps // 5)
-        return optax.join_schedules(
-            [
-                optax.linear_schedule(0.0, config.learning_rate, warmup),
-                optax.constant_schedule(config.learning_rate),
-                optax.linear_schedule(config.learning_rate, 0.0, fall),
-            ],
-            [warmup, steps - fall],
-        )
-    raise ConfigError(f"optimizer.schedule={config.schedule!r}: expected 'cosine' or 'wsd'")
+    fall = max(1, steps // 5)
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, config.learning_rate, warmup),
+            optax.constant_schedule(config.learning_rate),
+            optax.linear_schedule(config.learning_rate, 0.0, fall),
+        ],
+        [warmup, steps - fall],
+    )
 
 
 SMALL = 2**16

@@ -260,7 +260,7 @@ def test_kinds_of_somebodys_own_are_words_or_columns(tmp_path):
         ("hypopnea", 20),
     ]
     assert {"snoring", "teeth_grinding"} <= scoring.scored
-    without, notes = read_scoring(tmp_path / "a.csv", 60)
+    without, _ = read_scoring(tmp_path / "a.csv", 60)
     assert [e.kind for e in without.events] == ["hypopnea"] and "snoring" not in without.scored
     (tmp_path / "b.csv").write_text("onset_s,duration_s,stage,snoring,apnoea\n0,30,N2,0,9\n30,30,N2,1,9\n")
     scoring, _ = read_scoring(tmp_path / "b.csv", 60, kinds=("snoring", "gasping"))

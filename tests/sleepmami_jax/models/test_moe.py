@@ -241,9 +241,3 @@ def test_nothing_there_is_finite(moe):
     np.testing.assert_array_equal(y, 0)
     assert router["dropped"] == 0
     assert all(np.isfinite(v) for v in router.values())
-
-
-@pytest.mark.parametrize("top_k", [0, EXPERTS + 1])
-def test_top_k_beyond_the_experts_is_refused(top_k):
-    with pytest.raises(ValueError, match=f"between 1 and experts={EXPERTS}, found {top_k}"):
-        MixtureOfExperts(DIM, HIDDEN, EXPERTS, top_k, 1.5, rngs=Rngs(0))

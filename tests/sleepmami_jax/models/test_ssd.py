@@ -291,8 +291,3 @@ def test_a_block_runs_where_each_device_has_its_own_nights(block):
         out_specs=rows,
     )
     np.testing.assert_allclose(jax.jit(run)(x, ok), call(block, x, ok), atol=1e-6)
-
-
-def test_a_head_width_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="head_dim=5 must divide"):
-        BidirectionalSSD(dim=8, state=4, head_dim=5, chunk=4, rngs=Rngs(0))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sleepmami_jax.commands.deeds import sweep
+from sleepmami_jax.commands import sweep
 from sleepmami_jax.config import ConfigError, DataConfig, Experiment, MacroPretraining
 from sleepmami_jax.data.frozen import embeddings_folder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model

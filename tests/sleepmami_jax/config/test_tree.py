@@ -1,4 +1,4 @@
-"""One tree of options: what can be set, and what is said when it cannot."""
+"""The configuration as plain values and back, and changes by name: what is said when one cannot be made."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,6 @@ from sleepmami_jax.config import (
     ModalityConfig,
     ModelConfig,
     from_dict,
-    load_experiment,
     override,
     to_dict,
 )
@@ -77,14 +76,37 @@ def test_later_assignments_win_and_the_original_stays():
     assert EXPERIMENT.steps == 100
 
 
-def test_a_kernel_has_a_width_and_no_weight_below_nothing():
-    macro = replace(EXPERIMENT, objective=MacroPretraining())
-    with pytest.raises(ConfigError, match=r"KernelConfig.age_years: expected more than 0, found 0.0"):
-        override(macro, ["objective.kernel.age_years=0"])
-    with pytest.raises(ConfigError, match=r"KernelConfig.sex: expected at least 0, found -1.0"):
-        override(macro, ["objective.kernel.sex=-1"])
-    with pytest.raises(ConfigError, match=r"MacroPretraining.temperature: expected more than 0, found 0.0"):
-        override(macro, ["objective.temperature=0"])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_what_only_fits_together_may_come_in_any_order(turn):
+    fits = [
+        "model.macro.head_dim=40",
+        "model.macro.dim=80",
+        "model.macro.seconds_dim=60",
+        "model.macro.state=8",
+    ]
+    assert override(EXPERIMENT, fits[::turn]).model.macro.head_dim == 40
+    with pytest.raises(ConfigError, match=r"head_dim: expected a divisor of 96, twice seconds_dim, found 40"):
+        override(EXPERIMENT, fits[:2])
+
+
+def test_a_task_is_given_by_name_or_as_a_record():
+    tuned = replace(EXPERIMENT, objective=Finetuning())
+    snore = '{"name": "snore", "events": [["snoring"]], "needs": ["RESP"]}'
+    tasks = override(tuned, [f'objective.tasks=["stages", {snore}]']).objective.tasks
+    assert [task.name for task in tasks] == ["stages", "snore"]
+    assert from_dict(Finetuning, json.loads(json.dumps(to_dict(Finetuning(tasks=tasks))))).tasks == tasks
+    with pytest.raises(
+        ConfigError, match=r"tasks\[0\]\.kind: expected one of stages, events, measured, found 'a'"
+    ):
+        override(tuned, ['objective.tasks=[{"name": "snore", "kind": "a"}]'])
+
+
+def test_a_group_may_be_given_whole_and_changed_after():
+    whole = ['model.micro={"dim": 32, "heads": 2}', "model.micro.heads=8"]
+    micro = override(EXPERIMENT, ["model.micro.experts=8", *whole]).model.micro
+    assert (micro.dim, micro.heads, micro.experts) == (32, 8, 4)
+    with pytest.raises(ConfigError, match=r"steps\.more: steps has no fields of its own \(it is 3\)"):
+        override(EXPERIMENT, ["steps=3", "steps.more=4"])
 
 
 def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
@@ -101,7 +123,7 @@ def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
     [
         (
             "optimiser.learning_rate=1",
-            "optimiser.learning_rate: no such field; did you mean optimizer.learning_rate?",
+            "optimiser: no such field; did you mean optimizer?",
         ),
         (
             "optimizer.learning_rat=1",
@@ -109,7 +131,7 @@ def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
         ),
         (
             "model.modalities.EEEG.token_s=1",
-            "model.modalities.EEEG.token_s: no such field; did you mean model.modalities.EEG.token_s?",
+            "model.modalities.EEEG: no such field; did you mean model.modalities.EEG?",
         ),
         ("model.micro.zzz=1", "model.micro.zzz: no such field; there are dim, heads"),
         ('model.micro={"dims": 4}', "model.micro.dims: no such field; did you mean model.micro.dim?"),
@@ -121,16 +143,19 @@ def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
         ("optimizer.learning_rate=fast", "optimizer.learning_rate: expected float, found 'fast'"),
         ("optimizer.learning_rate=true", "optimizer.learning_rate: expected float, found True"),
         ("optimizer.learning_rate=NaN", "optimizer.learning_rate: expected a finite number, found nan"),
-        ("optimizer.schedule=[1]", "optimizer.schedule: expected str, found [1]"),
+        ("optimizer.schedule=[1]", "optimizer.schedule: expected 'cosine' or 'wsd', found [1]"),
         ("data.nights=1.5", "data.nights: expected int, found 1.5"),
         ("init=[1]", "init: expected str, found [1]"),
-        ("model.modalities.EEG.slots=a", 'EEG.slots: expected a list such as ["a", "b"], found \'a\''),
+        (
+            "model.modalities.EEG.slots=a",
+            'model.modalities.EEG.slots: expected a list such as ["a", "b"], found \'a\'',
+        ),
         ("data.shards=a", 'data.shards: expected a list such as [{"folder": "shards"}], found \'a\''),
-        ("steps=0", "Experiment.steps: expected at least 1, found 0"),
-        ("seed=-1", "Experiment.seed: expected at least 0, found -1"),
-        ("objective.batch=0", "MicroPretraining.batch: expected at least 1, found 0"),
-        ("data.nights=0", "DataConfig.nights: expected at least 1, found 0"),
-        ("optimizer.warmup_steps=-1", "OptimizerConfig.warmup_steps: expected at least 0, found -1"),
+        ("steps=0", "steps: expected at least 1, found 0"),
+        ("seed=-1", "seed: expected from 0 to 2**31 - 1, found -1"),
+        ("objective.batch=0", "objective.batch: expected at least 1, found 0"),
+        ("data.nights=0", "data.nights: expected at least 1, found 0"),
+        ("optimizer.warmup_steps=-1", "optimizer.warmup_steps: expected at least 0, found -1"),
         ("model.modalities.EEG.slots=[null]", "model.modalities.EEG.slots[0]: expected str, found None"),
         ("data.shards=[3]", "data.shards[0]: expected a group of fields, found 3"),
         ('data.shards=[{"weight": 1}]', "data.shards[0]: folder is missing"),
@@ -142,7 +167,7 @@ def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
 def test_a_wrong_assignment_names_the_field_and_what_was_expected(assignment, says):
     with pytest.raises(ConfigError) as caught:
         override(EXPERIMENT, [assignment])
-    assert says in str(caught.value)
+    assert str(caught.value).startswith(says)
 
 
 def test_a_flag_is_true_or_false():
@@ -168,34 +193,3 @@ def test_a_dictionary_may_leave_out_what_has_a_default():
         from_dict(ModelConfig, 3, "model")
     with pytest.raises(ConfigError, match=r"model\.mikro: no such field; did you mean model\.micro\?"):
         from_dict(ModelConfig, {"mikro": {}}, "model")
-
-
-GOOD = """
-from sleepmami_jax.config import Experiment, MicroPretraining
-
-def get_config():
-    return Experiment(name="from a file", objective=MicroPretraining(), steps=5)
-"""
-
-
-def test_an_experiment_is_a_file(tmp_path):
-    path = tmp_path / "tiny_micro.py"
-    path.write_text(GOOD)
-    assert load_experiment(path).name == "from a file"
-    assert load_experiment(str(path), ["steps=6"]).steps == 6
-    with pytest.raises(
-        ConfigError, match=r"tiny_micr\.py: no such experiment file; did you mean .*tiny_micro\.py\?"
-    ):
-        load_experiment(tmp_path / "tiny_micr.py")
-    with pytest.raises(ConfigError, match=r"experiments live in experiments/\*\.py"):
-        load_experiment(tmp_path / "elsewhere" / "x.py")
-
-
-def test_a_file_that_is_no_experiment_is_named(tmp_path):
-    path = tmp_path / "empty.py"
-    path.write_text("")
-    with pytest.raises(ConfigError, match=r"empty\.py: an experiment file defines get_config\(\)"):
-        load_experiment(path)
-    path.write_text("def get_config():\n    pass\n")
-    with pytest.raises(ConfigError, match=r"empty\.py: get_config\(\) gave None, expected an Experiment"):
-        load_experiment(path)

@@ -1,0 +1,24 @@
+"""Micro tokens and night vectors of prepared nights.
+
+sleepmami embed --model demo/model shards --out embedded
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("shards", type=Path, help="a prepared folder")
+    parser.add_argument("--model", type=Path, required=True, help="a model folder")
+    out = "a folder; nights embedded there before are kept"
+    parser.add_argument("--out", type=Path, required=True, help=out)
+
+
+def run(args: Namespace) -> int:
+    from sleepmami_jax import load
+    from sleepmami_jax.pretrained import embed_shards
+    from sleepmami_jax.run.progress import bars
+
+    nights = embed_shards(load(args.model), args.shards, args.out, bars(quiet=False))
+    print(f"{nights} nights in {args.out}")
+    return 0

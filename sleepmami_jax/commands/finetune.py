@@ -1,0 +1,23 @@
+"""Train heads on scored nights.
+
+sleepmami finetune --config finetune_tiny --workdir runs/finetune
+"""
+
+from argparse import Namespace
+
+from sleepmami_jax.commands.arguments import join
+from sleepmami_jax.commands.arguments import training as arguments
+
+__all__ = ["arguments", "run"]
+
+
+def run(args: Namespace) -> int:
+    from sleepmami_jax.config import ConfigError, Finetuning, load_experiment
+    from sleepmami_jax.training.finetune import finetune
+
+    join(args)
+    experiment = load_experiment(args.config, args.set)
+    if not isinstance(experiment.objective, Finetuning):
+        raise ConfigError(f"{args.config} is a pretraining experiment; use `sleepmami pretrain`")
+    print(f"model folder: {finetune(experiment, args.workdir, accept_changes=args.accept_changes)}")
+    return 0

@@ -1,0 +1,52 @@
+"""Stages, events, indices and a report of a recording.
+
+sleepmami score night.edf --model demo/model --out night
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from sleepmami_jax.commands import RESEARCH_USE
+from sleepmami_jax.commands.arguments import montage
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("recordings", type=Path, nargs="+", metavar="NIGHT.edf", help="recordings")
+    parser.add_argument("--model", type=Path, required=True, help="a model folder")
+    out = "a folder; one below it for each of several recordings"
+    parser.add_argument("--out", type=Path, required=True, help=out)
+    montage(parser)
+    human = "a human's scoring, to compare with"
+    parser.add_argument("--scoring", type=Path, nargs="*", default=[], help=human)
+
+
+def run(args: Namespace) -> int:
+    from sleepmami_jax import load
+
+    several = len(args.recordings) > 1
+    if several and args.scoring:
+        raise ValueError("--scoring belongs to one recording; score one at a time to compare with a human")
+    names = [recording.stem for recording in args.recordings]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them"
+        )
+    model = load(args.model)
+    for recording in args.recordings:
+        out = args.out / recording.stem if several else args.out
+        scores = model.score(recording, args.scoring, out=out, montage=args.montage)
+        for warning in scores.warnings:
+            print(f"{recording.name}: {warning}", file=sys.stderr)
+        if scores.missing:
+            print(f"{recording.name}: not in this recording: {', '.join(scores.missing)}")
+        if "stages" in scores.agreement:
+            a = scores.agreement["stages"]
+            kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
+            print(
+                f"{recording.name}: stages against the scoring given: kappa {kappa}, "
+                f"accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
+            )
+        print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
+    print(RESEARCH_USE)
+    return 0

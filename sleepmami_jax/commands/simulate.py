@@ -1,0 +1,32 @@
+"""Make synthetic nights with known truth.
+
+sleepmami simulate --out recordings --nights 24
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from sleepmami_jax.commands.arguments import workers
+
+
+def arguments(parser: ArgumentParser) -> None:
+    out = "a new folder, or one that an earlier call began"
+    parser.add_argument("--out", type=Path, required=True, help=out)
+    parser.add_argument("--nights", type=int, required=True, help="how many; some 130 MB each")
+    site = "one of the two simulated laboratories; both by turns if absent"
+    parser.add_argument("--site", choices=("a", "b"), help=site)
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other people and nights")
+    workers(parser)
+
+
+def run(args: Namespace) -> int:
+    from tqdm import tqdm
+
+    from data_pipeline.simulate import simulate_cohort
+
+    with tqdm(total=args.nights, desc="simulate", unit="night", delay=0.5) as bar:
+        paths = simulate_cohort(
+            args.out, args.nights, site=args.site, seed=args.seed, workers=args.workers, progress=bar.update
+        )
+    print(f"{len(paths)} nights in {args.out}; next: sleepmami prepare {args.out} --out shards")
+    return 0

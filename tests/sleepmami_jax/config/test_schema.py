@@ -1,0 +1,264 @@
+"""A wrong value is refused wherever it is given: in Python, by --set, in a run of a sweep."""
+
+import json
+import math
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from typing import Annotated, Literal, get_args, get_origin
+
+import pytest
+
+from data_pipeline.tasks import Task
+from sleepmami_jax.config import (
+    ConfigError,
+    DataConfig,
+    DataSource,
+    Experiment,
+    Finetuning,
+    KernelConfig,
+    MacroPretraining,
+    MicroPretraining,
+    ModalitiesConfig,
+    ModalityConfig,
+    override,
+)
+from sleepmami_jax.config.ranges import Checked, hints
+from sleepmami_jax.sweep import Run
+from sleepmami_jax.sweep.plan import Sweep
+from sleepmami_jax.sweep.result import do_run
+
+MICRO = Experiment(name="small", objective=MicroPretraining())
+MACRO = replace(MICRO, objective=MacroPretraining())
+TUNED = replace(MICRO, objective=Finetuning())
+
+WRONG = [
+    (MICRO, "objective.mask_ratio", 1.5, "at least 0 and less than 1"),
+    (MICRO, "objective.mask_ratio", 1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask_ratio", -1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask_block_s", 0.0, "more than 0 and at most 30"),
+    (MICRO, "objective.mask_block_s", 31.0, "more than 0 and at most 30"),
+    (MICRO, "objective.drop_modality", 7.0, "from 0 to 1"),
+    (MICRO, "objective.spectral_weight", -3.0, "at least 0"),
+    (MICRO, "objective.contrast", "pair", "'leave_one_out' or 'pairwise'"),
+    (MICRO, "objective.contrast_weight", -1.0, "at least 0"),
+    (MICRO, "objective.contrast_keys", -1, "at least 0"),
+    (MICRO, "objective.contrast_keys", 5, "a divisor of batch=32, or 0 for all of it"),
+    (MICRO, "objective.balance_weight", -0.1, "at least 0"),
+    (MICRO, "objective.router_z_weight", math.inf, "a finite number"),
+    (MICRO, "objective.decoder_dim", 50, "a multiple of 16"),
+    (MICRO, "objective.decoder_dim", 0, "a multiple of 16"),
+    (MICRO, "objective.batch", 0, "at least 1"),
+    (MICRO, "optimizer.schedule", "cosin", "'cosine' or 'wsd'"),
+    (MICRO, "optimizer.b2", 1.5, "at least 0 and less than 1"),
+    (MICRO, "optimizer.b2", 1.0, "at least 0 and less than 1"),
+    (MICRO, "optimizer.clip_norm", -1.0, "more than 0"),
+    (MICRO, "optimizer.clip_norm", 0.0, "more than 0"),
+    (MICRO, "optimizer.learning_rate", -1e-3, "more than 0"),
+    (MICRO, "optimizer.learning_rate", math.nan, "a finite number"),
+    (MICRO, "optimizer.warmup_steps", -1, "at least 0"),
+    (MICRO, "optimizer.weight_decay", -1.0, "at least 0"),
+    (MICRO, "optimizer.ema", 1.0, "at least 0 and less than 1"),
+    (MICRO, "data.split", "trian", "'train' or 'val' or 'test'"),
+    (MICRO, "data.skip", -1, "at least 0"),
+    (MICRO, "data.nights", 0, "at least 1"),
+    (MICRO, "data.embeddings", " ", "a word"),
+    (MICRO, "data.prefetch_bytes", 0, "at least 1"),
+    (MICRO, "model.micro.dim", 1, "at least 2"),
+    (MICRO, "model.micro.heads", 5, "a divisor of dim=64"),
+    (MICRO, "model.micro.heads", 0, "at least 1"),
+    (MICRO, "model.micro.private_depth", -1, "at least 0"),
+    (MICRO, "model.micro.shared_depth", -1, "at least 0"),
+    (MICRO, "model.micro.experts", 0, "at least 1"),
+    (MICRO, "model.micro.top_k", 9, "at most experts=4"),
+    (MICRO, "model.micro.top_k", 0, "at least 1"),
+    (MICRO, "model.micro.capacity", -1.0, "more than 0"),
+    (MICRO, "model.micro.mlp_ratio", 0, "at least 1"),
+    (MICRO, "model.macro.dim", 0, "at least 1"),
+    (MICRO, "model.macro.levels", -1, "at least 0"),
+    (MICRO, "model.macro.levels", 14, "so few that merge=2 makes at most 4096 epochs one"),
+    (MICRO, "model.macro.blocks_per_level", -1, "at least 0"),
+    (MICRO, "model.macro.merge", 0, "at least 1"),
+    (MICRO, "model.macro.state", 0, "at least 1"),
+    (MICRO, "model.macro.head_dim", 7, "a divisor of 128, twice dim"),
+    (MICRO, "model.macro.head_dim", 64, "a divisor of 96, twice seconds_dim"),
+    (MICRO, "model.macro.pool_heads", 0, "at least 1"),
+    (MICRO, "model.macro.chunk", 0, "at least 1"),
+    (MICRO, "model.macro.mixer", "sdd", "'ssd' or 'selective'"),
+    (MICRO, "model.macro.seconds_dim", 0, "at least 1"),
+    (MICRO, "model.macro.seconds_depth", -1, "at least 0"),
+    (MICRO, "model.projection_dim", 0, "at least 1"),
+    (MICRO, "model.modalities.EEG.token_s", 7, "a divisor of 30"),
+    (MICRO, "model.modalities.EEG.token_s", 0, "a divisor of 30"),
+    (MICRO, "model.modalities.SPO2.token_s", 1, "2 samples or more"),
+    (MICRO, "model.modalities.EEG.slots", (), "one or more, none twice"),
+    (MICRO, "model.modalities.EEG.slots", ("C3", "C3"), "one or more, none twice"),
+    (MICRO, "model.modalities.EEG.slots", ("C3", "E1"), "some of F3, F4, C3"),
+    (MICRO, "compute.dtype", "float16", "'float32' or 'bfloat16'"),
+    (MICRO, "compute.remat", "all", "'none' or 'full' or 'names'"),
+    (MICRO, "compute.scan", 1, "bool"),
+    (MICRO, "mesh.data", -1, "at least 0"),
+    (MICRO, "mesh.fsdp", 0, "at least 1"),
+    (MICRO, "mesh.expert", 0, "at least 1"),
+    (MICRO, "name", "", "a word"),
+    (MICRO, "init", "", "a word"),
+    (MICRO, "steps", 0, "at least 1"),
+    (MICRO, "steps", True, "int"),
+    (MICRO, "save_every", 0, "at least 1"),
+    (MICRO, "seed", -1, "from 0 to 2**31 - 1"),
+    (MICRO, "seed", 2**31, "from 0 to 2**31 - 1"),
+    (MICRO, "accumulate", 0, "at least 1"),
+    (MICRO, "accumulate", 3, "a divisor of objective.batch=32"),
+    (MICRO, "tensorboard", "yes", "bool"),
+    (MACRO, "objective.batch", 0, "at least 1"),
+    (MACRO, "objective.temperature", 0.0, "more than 0"),
+    (MACRO, "objective.night_epochs", 0, "at least 1"),
+    (MACRO, "objective.crop", 3.0, "more than 0 and at most 1"),
+    (MACRO, "objective.crop", 0.0, "more than 0 and at most 1"),
+    (MACRO, "objective.drop_modality", -0.1, "from 0 to 1"),
+    (MACRO, "objective.drop_epochs", 1.0, "at least 0 and less than 1"),
+    (MACRO, "objective.balance_weight", -1.0, "at least 0"),
+    (MACRO, "objective.router_z_weight", -1.0, "at least 0"),
+    (MACRO, "objective.kernel.rule", "hard", "'soft' or 'class'"),
+    (MACRO, "objective.kernel.age", -1.0, "at least 0"),
+    (MACRO, "objective.kernel.age_years", 0.0, "more than 0"),
+    (MACRO, "objective.kernel.bmi", -1.0, "at least 0"),
+    (MACRO, "objective.kernel.bmi_kg_m2", 0.0, "more than 0"),
+    (MACRO, "objective.kernel.sex", -1.0, "at least 0"),
+    (MACRO, "objective.kernel.identity", -1.0, "at least 0"),
+    (TUNED, "objective.batch", 0, "at least 1"),
+    (TUNED, "objective.epochs", 0, "at least 1"),
+    (TUNED, "objective.drop_modality", 1.1, "from 0 to 1"),
+    (TUNED, "objective.balance_weight", -1.0, "at least 0"),
+    (TUNED, "objective.router_z_weight", -1.0, "at least 0"),
+    (TUNED, "objective.freeze_micro", 1, "bool"),
+    (TUNED, "objective.tasks", (3,), "Task or str"),
+]
+RIGHT = [
+    (MICRO, "objective.mask_ratio", 0.0),
+    (MICRO, "objective.drop_modality", 1.0),
+    (MICRO, "objective.contrast_keys", 16),
+    (MICRO, "objective.decoder_dim", 16),
+    (MICRO, "model.micro.experts", 1),  # has no router, and no top_k
+    (MICRO, "model.macro.levels", 13),
+    (MICRO, "optimizer.b2", 0.0),
+    (MICRO, "seed", 2**31 - 1),
+    (MACRO, "objective.crop", 1.0),
+    (TUNED, "objective.tasks", ("stages", Task("snore", events=("snoring",), needs=("RESP",)))),
+]
+
+
+def made_with(config, path, value):
+    """`config` with one field changed in Python, groups and all."""
+    name, _, rest = path.partition(".")
+    return replace(config, **{name: made_with(getattr(config, name), rest, value) if rest else value})
+
+
+def said(make, *args) -> str:
+    with pytest.raises(ConfigError) as caught:
+        make(*args)
+    return str(caught.value)
+
+
+def ids(row):
+    return f"{type(row[0].objective).__name__}-{row[1]}-{row[2]}"
+
+
+@pytest.mark.parametrize("row", WRONG, ids=ids)
+def test_a_wrong_value_is_refused_in_python(row):
+    config, path, value, expected = row
+    text = said(made_with, config, path, value)
+    named = path.rpartition(".")[2]
+    assert (
+        text.partition(":")[0].removesuffix("[0]").endswith(f".{named}") and f": expected {expected}" in text
+    )
+    assert f"found {value[0] if value == (3,) else value!r}" in text
+
+
+@pytest.mark.parametrize("row", WRONG, ids=ids)
+def test_a_wrong_value_is_refused_by_set(row):
+    config, path, value, expected = row
+    text = said(override, config, [f"{path}={value if value == ' ' else json.dumps(value)}"])
+    where = text.partition(":")[0].removesuffix("[0]")
+    assert where.endswith(path.rpartition(".")[2]) and f": expected {expected}" in text
+
+
+def run_with(workdir, config, path, value):
+    made_with(config, path, value)
+    return {"done": 1.0}
+
+
+@pytest.mark.parametrize("row", WRONG, ids=ids)
+def test_a_wrong_value_is_refused_by_a_run_of_a_sweep(row, tmp_path):
+    config, path, value, expected = row
+    run = Run("run", partial(run_with, config=config, path=path, value=value))
+    sweep = Sweep(tmp_path / "file.py", "", {"run": run}, (), {"run": {}})
+    assert f": expected {expected}" in said(do_run, sweep, tmp_path, "run")
+    assert not (tmp_path / "runs" / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("row", RIGHT, ids=ids)
+def test_what_lies_at_the_edge_is_taken(row):
+    made_with(*row)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: DataSource(""), "DataSource.folder: expected a word, found ''"),
+        (lambda: DataSource("a", 0.0), "DataSource.weight: expected more than 0, found 0.0"),
+        (lambda: DataConfig(["a"]), "DataConfig.shards: expected a tuple, found ['a']"),
+        (lambda: DataConfig(("a",)), "DataConfig.shards[0]: expected DataSource, found 'a'"),
+        (lambda: ModalityConfig(("C3", 4), 1), "ModalityConfig.slots[1]: expected str, found 4"),
+        (
+            lambda: ModalitiesConfig(EEG=("C3",)),
+            "ModalitiesConfig.EEG: expected ModalityConfig, found ('C3',)",
+        ),
+        (
+            lambda: KernelConfig(age=0, bmi=0, sex=0, identity=0),
+            "KernelConfig.identity: expected more than 0 where age, bmi and sex weigh nothing, found 0",
+        ),
+        (
+            lambda: Experiment("a", "micro"),
+            "Experiment.objective: expected MicroPretraining or MacroPretraining or Finetuning, found 'micro'",
+        ),
+    ],
+)
+def test_what_is_made_of_the_wrong_things_says_so(make, text):
+    assert said(make) == text
+
+
+def test_a_word_that_is_nearly_right_is_suggested():
+    assert said(override, MICRO, ["optimizer.schedule=cosin"]).endswith(
+        "found 'cosin'; did you mean 'cosine'?"
+    )
+    assert said(override, MICRO, ["data.split=trian"]).endswith("found 'trian'; did you mean 'train'?")
+
+
+def classes(hint) -> set[type]:
+    """The dataclasses that a value of this type is made of; but for tasks, which have checks of their own."""
+    if hint is Task:
+        return set()
+    if not is_dataclass(hint):
+        return {cls for part in get_args(hint) if not isinstance(part, str) for cls in classes(part)}
+    return {hint}.union(*map(classes, hints(hint).values()))
+
+
+def unsaid(hint) -> bool:
+    """Whether a number or a word of this type may be any."""
+    if get_origin(hint) in (Annotated, Literal) or hint == Task | str:
+        return False
+    return hint in (int, float, str) or any(map(unsaid, get_args(hint)))
+
+
+def test_every_field_says_what_it_may_be():
+    every = classes(Experiment)
+    assert {MicroPretraining, KernelConfig, ModalityConfig, DataSource} < every
+    for cls in every:
+        assert issubclass(cls, Checked), cls
+        assert not [f"{cls.__name__}.{f.name}" for f in fields(cls) if unsaid(hints(cls)[f.name])]
+
+
+def test_every_field_but_flags_and_groups_is_tried_with_a_wrong_value():
+    tried = {path.rpartition(".")[2] for _, path, *_ in WRONG} | {"folder", "weight"}
+    names = {f.name for cls in classes(Experiment) for f in fields(cls) if not classes(hints(cls)[f.name])}
+    assert names <= tried | {"bidirectional", "scored"}
