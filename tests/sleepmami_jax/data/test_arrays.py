@@ -9,6 +9,7 @@ import pytest
 
 from data_pipeline.night import SLOTS, Demographics, Modality
 from data_pipeline.prepare.run import prepare
+from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.data.arrays import (
     Normaliser,
     bucket_length,
@@ -18,6 +19,8 @@ from sleepmami_jax.data.arrays import (
 from sleepmami_jax.data.source import PreparedFolder
 from tests.support.batches import SMALL, assert_same, night_arrays
 from tests.support.nights import random_night
+
+TASKS = (BREATHING, AROUSAL)
 
 
 @pytest.mark.parametrize("slots", [SLOTS, {Modality.EEG: ("C4", "F3"), Modality.RESP: ("THORAX",)}])
@@ -31,7 +34,10 @@ def test_a_night_from_shards_equals_the_night_in_memory(tmp_path, slots):
     night = replace(night, channels=(replace(night.channels[0], samples=gap), *night.channels[1:]))
     prepare([tmp_path / "in"], tmp_path / "out", load=lambda *args, **facts: night)
     folder = PreparedFolder.open(tmp_path / "out")
-    there, here = folder.arrays(0, slots, length=8), night_arrays(night, slots, length=8)
+    there, here = (
+        folder.arrays(0, slots, length=8, tasks=TASKS),
+        night_arrays(night, slots, length=8, tasks=TASKS),
+    )
     assert_same(there, here, exact=False)
     assert here["EEG"]["signal"].shape == (8, len(slots[Modality.EEG]), 3840)
     f3 = slots[Modality.EEG].index("F3")
@@ -40,7 +46,9 @@ def test_a_night_from_shards_equals_the_night_in_memory(tmp_path, slots):
     assert here["epoch_mask"].tolist() == [True] * 5 + [False] * 3 and here["stage"][5:].tolist() == [-1] * 3
     assert not here["EEG"]["present"][5:].any() and not here["EEG"]["signal"][5:].any()
     assert_same(
-        folder.arrays(0, slots, start=2, stop=4), {**night_arrays_part(night, slots, 2, 4)}, exact=False
+        folder.arrays(0, slots, start=2, stop=4, tasks=TASKS),
+        {**night_arrays_part(night, slots, 2, 4)},
+        exact=False,
     )
 
 
@@ -50,7 +58,7 @@ def night_arrays_part(night, slots, start, stop):
     def cut(arrays):
         return {k: cut(v) if isinstance(v, dict) else v[start:stop] for k, v in arrays.items()}
 
-    arrays = night_arrays(night, slots)
+    arrays = night_arrays(night, slots, tasks=TASKS)
     demographics = arrays.pop("demographics")
     return cut(arrays) | {"demographics": demographics}
 
@@ -126,4 +134,6 @@ def test_a_real_night_from_shards_equals_the_night_in_memory(tmp_path):
     (source,) = find_nights([Path(os.environ["SLEEPMAMI_REAL_DATA"]) / "dreams_spindles" / "excerpt2.edf"])
     prepare([source.recording], tmp_path)
     night = load_night(source.recording, source.scoring)
-    assert_same(PreparedFolder.open(tmp_path).arrays(0), night_arrays(night), exact=False)
+    assert_same(
+        PreparedFolder.open(tmp_path).arrays(0, tasks=TASKS), night_arrays(night, tasks=TASKS), exact=False
+    )

@@ -4,19 +4,22 @@ import numpy as np
 
 from data_pipeline.night import SLOTS
 from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder
 from tests.support.batches import SMALL, assert_same, data_of, places, take
 
+TASKS = (BREATHING, AROUSAL)
+
 
 def test_an_epoch_batch_holds_what_the_folder_holds(shards):
-    batch = next(it := signal_batches(data_of(shards), SLOTS, global_batch=6, seed=0))
+    batch = next(it := signal_batches(data_of(shards), SLOTS, global_batch=6, seed=0, tasks=TASKS))
     it.close()
     folder = PreparedFolder.open(shards)
     assert batch["EEG"]["signal"].shape == (6, 6, 3840) and batch["RESP"]["usable"].shape == (6, 4, 30)
     assert batch["stage"].dtype == batch["night"].dtype == np.int32 and "demographics" not in batch
     for row, (night, epoch) in enumerate(places(batch)):
-        alone = folder.arrays(night, start=epoch, stop=epoch + 1)
+        alone = folder.arrays(night, start=epoch, stop=epoch + 1, tasks=TASKS)
         for modality in SLOTS:
             np.testing.assert_array_equal(batch[modality]["signal"][row], alone[modality]["signal"][0])
         np.testing.assert_array_equal(batch["seconds"]["arousal"][row], alone["seconds"]["arousal"][0])
@@ -26,7 +29,9 @@ def test_an_epoch_batch_holds_what_the_folder_holds(shards):
 def test_windows_are_consecutive_cover_the_night_and_move_between_passes(shards):
     nights = read_manifest(shards).nights
     per_pass = sum(-(-night.n_epochs // 4) for night in nights)
-    batches = take(signal_batches(data_of(shards), SMALL, epochs=4, global_batch=1, seed=1), per_pass * 6)
+    batches = take(
+        signal_batches(data_of(shards), SMALL, epochs=4, global_batch=1, seed=1, tasks=TASKS), per_pass * 6
+    )
     seen = [[places(b)[0] for b in batches[k * per_pass : (k + 1) * per_pass]] for k in range(6)]
     for one_pass in seen:
         assert sorted(n for n, _ in one_pass) == [0, 0, 1, 1, 2, 3, 3, 4, 4]
@@ -36,7 +41,7 @@ def test_windows_are_consecutive_cover_the_night_and_move_between_passes(shards)
     folder = PreparedFolder.open(shards)
     for batch in batches[:4]:
         night, start = places(batch)[0]
-        part = folder.arrays(night, SMALL, start=start, stop=start + 4)
+        part = folder.arrays(night, SMALL, start=start, stop=start + 4, tasks=TASKS)
         assert_same({k: v for k, v in batch.items() if k not in ("night", "epoch")}, add_batch_axis(part))
 
 

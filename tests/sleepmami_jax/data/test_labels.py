@@ -3,7 +3,10 @@
 import numpy as np
 
 from data_pipeline.night import Event, EventKind
+from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.data.labels import second_labels
+
+TASKS = (BREATHING, AROUSAL)
 
 
 def test_second_labels_take_a_second_that_is_more_than_half_covered():
@@ -14,14 +17,14 @@ def test_second_labels_take_a_second_that_is_more_than_half_covered():
         Event(EventKind.AROUSAL, -4.0, 5.4),  # second 0, and 0.4 of 1
         Event(EventKind.SPINDLE, 7.0, 1.0),
     )
-    labels = second_labels(events, scored, 0.0, 8)
-    assert labels["respiratory"].tolist() == [0, 0, 1, 2, 2, 2, 0, 0]
+    labels = second_labels(events, scored, TASKS, 0.0, 8)
+    assert labels["breathing"].tolist() == [0, 0, 1, 2, 2, 2, 0, 0]
     assert labels["arousal"].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
-    moved = second_labels(events, scored, 2.0, 3)
-    assert moved["respiratory"].tolist() == [1, 2, 2] and moved["respiratory"].dtype == np.int8
-    unscored = second_labels(events, {"hypopnea", "stages"}, 0.0, 2)
-    assert unscored["respiratory"].tolist() == unscored["arousal"].tolist() == [-1, -1]
+    moved = second_labels(events, scored, TASKS, 2.0, 3)
+    assert moved["breathing"].tolist() == [1, 2, 2] and moved["breathing"].dtype == np.int8
+    unscored = second_labels(events, {"hypopnea", "stages"}, TASKS, 0.0, 2)
+    assert unscored["breathing"].tolist() == unscored["arousal"].tolist() == [-1, -1]
     far = second_labels(
-        (Event(EventKind.AROUSAL, 20.0, 3.0), Event(EventKind.AROUSAL, -9.0, 3.0)), scored, 0.0, 8
+        (Event(EventKind.AROUSAL, 20.0, 3.0), Event(EventKind.AROUSAL, -9.0, 3.0)), scored, TASKS, 0.0, 8
     )
     assert not far["arousal"].any()

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from data_pipeline.night import SLOTS, Modality
+from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.embeddings import embed_folder
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.data.token_batches import embedded_nights, embedded_windows
 from tests.support.batches import data_of, places, take
 
-DIM = 3
+DIM, TASKS = 3, (BREATHING, AROUSAL)
 
 
 def encode(arrays):
@@ -31,12 +32,13 @@ def embedded(shards, tmp_path_factory):
 @pytest.mark.parametrize("epochs", [2, 5])
 def test_windows_of_tokens_are_windows_of_signals(shards, embedded, epochs):
     data, options = data_of(shards, shards), {"global_batch": 4, "seed": 3}
-    tokens = take(embedded_windows([embedded, embedded], data, epochs, **options), 8)
-    signals = take(signal_batches(data, epochs=epochs, **options), 8)
+    tokens = take(embedded_windows([embedded, embedded], data, epochs, TASKS, **options), 8)
+    signals = take(signal_batches(data, epochs=epochs, tasks=TASKS, **options), 8)
     assert any((batch["epoch"] > 0).any() for batch in tokens)
     for ours, theirs in zip(tokens, signals, strict=True):
         assert places(ours) == places(theirs)
         np.testing.assert_array_equal(ours["stage"], theirs["stage"])
+        assert sorted(ours["seconds"]) == ["arousal", "breathing"]
         for task, labels in theirs["seconds"].items():
             np.testing.assert_array_equal(ours["seconds"][task], labels, err_msg=task)
         x, ok = encode(flat(theirs))
