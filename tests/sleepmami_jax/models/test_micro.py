@@ -1,6 +1,6 @@
 """The Micro-Encoder: what is missing changes nothing, and every set of channels works."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,9 @@ import pytest
 
 from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, Modality
 from sleepmami_jax.config import ModalitiesConfig, ModalityConfig
+from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.models.micro import layout
-from sleepmami_jax.models.sleepmami import merge
+from sleepmami_jax.models.sleepmami import merge, structure
 from sleepmami_jax.models.tokenizer import band_edges, log_spectrum, n_bands, spectrum_matrices, time_code
 
 N = 3
@@ -212,3 +213,20 @@ def test_rates_make_whole_samples_of_every_token(tiny):
             tiny.modalities[m].token_s * RATE_HZ[m] * layout(tiny.modalities).tokens[m]
             == EPOCH_S * RATE_HZ[m]
         )
+
+
+@dataclass(frozen=True)
+class WithPulse(ModalitiesConfig):
+    PPG: ModalityConfig | None = None
+
+
+def test_a_config_may_have_a_seventh_modality(tiny):
+    unseen = replace(tiny, modalities=WithPulse(**vars(tiny.modalities)))
+    config = replace(tiny, modalities=replace(unseen.modalities, PPG=ModalityConfig(("PPG",), token_s=5)))
+    assert list(layout(config.modalities).tokens) == [*SLOTS, Modality.PPG]
+    assert layout(config.modalities).tokens[Modality.PPG] == 6
+    assert model_slots(config)[Modality.PPG] == ("PPG",)
+    six, seven = structure(tiny)[1], structure(config)[1]
+    assert six.keys() < seven.keys() and all("/PPG/" in name for name in seven.keys() - six.keys())
+    assert seven["micro/modality"].shape[0] == six["micro/modality"].shape[0] + 1
+    assert structure(unseen)[1].keys() == six.keys()
