@@ -49,7 +49,7 @@ def test_windows_of_tokens_are_windows_of_signals(shards, embedded, epochs):
 
 def flat(batch):
     """Windows (B, E, ...) as epochs (B * E, ...)."""
-    return {m: {k: v.reshape(-1, *v.shape[2:]) for k, v in batch[m].items()} for m in Modality}
+    return {m: {k: v.reshape(-1, *v.shape[2:]) for k, v in batch[m].items()} for m in SLOTS}
 
 
 def test_nights_are_cut_or_padded_and_come_once_a_pass(shards, embedded):
