@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from data_pipeline.modalities import RATE_HZ, SLOTS, Modality  # noqa: F401  (the vocabulary has them too)
+from data_pipeline.modalities import Modality
 
 EPOCH_S = 30
 

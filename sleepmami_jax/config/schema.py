@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.night import SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, Task, TaskKind, find_task
 
 

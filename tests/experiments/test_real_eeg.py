@@ -10,17 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipeline.night import (
-    EPOCH_S,
-    SLOTS,
-    STAGES,
-    UNKNOWN_STAGE,
-    Channel,
-    Event,
-    EventKind,
-    Modality,
-    Night,
-)
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Night
 from experiments.real_nights import (
     EegNight,
     prepare_real,

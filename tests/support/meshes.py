@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from data_pipeline.night import SLOTS
+from data_pipeline.modalities import SLOTS
 from sleepmami_jax.training.sharding import AXES
 
 BATCH = 8

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipeline.night import SLOTS
+from data_pipeline.modalities import SLOTS
 from data_pipeline.shards.manifest import read_manifest
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipeline.night import SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.embeddings import embed_folder
 from sleepmami_jax.data.source import PreparedFolder

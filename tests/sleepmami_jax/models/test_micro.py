@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, Modality
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ModalitiesConfig, ModalityConfig
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.models.micro import layout
