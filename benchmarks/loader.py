@@ -28,7 +28,8 @@ import h5py
 import numpy as np
 from prepare_night import machine, spread, write_night
 
-from data_pipeline.night import EPOCH_S, RATE_HZ
+from data_pipeline.modalities import RATE_HZ
+from data_pipeline.night import EPOCH_S
 from data_pipeline.prepare.run import PrepareConfig, prepare
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.batches import signal_batches

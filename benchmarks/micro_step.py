@@ -21,7 +21,8 @@ import time
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS
+from data_pipeline.modalities import RATE_HZ, SLOTS
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.costs.sizes import size
 

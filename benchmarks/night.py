@@ -29,7 +29,8 @@ def measure(name: str, hours: float, rounds: int) -> dict[str, float]:
     import jax
     import numpy as np
 
-    from data_pipeline.night import EPOCH_S, SLOTS
+    from data_pipeline.modalities import SLOTS
+    from data_pipeline.night import EPOCH_S
     from sleepmami_jax.costs.flops import micro_costs, night_costs, total
     from sleepmami_jax.costs.sizes import size
     from sleepmami_jax.data.arrays import blank_arrays

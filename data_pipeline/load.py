@@ -8,17 +8,15 @@ night in memory is all of its stretches.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from pathlib import Path
 
 from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
-from data_pipeline.montage.mapping import Montage, Unused
+from data_pipeline.montage.mapping import Montage, Unused, by_reason
 from data_pipeline.night import (
-    EPOCH_S,
-    Channel,
     Demographics,
     EventKind,
     Night,
@@ -33,9 +31,7 @@ from data_pipeline.signals.survey import survey_channel
 def load_night(recording: Path, scoring: Sequence[Path] = (), **options) -> Night:
     """Makes a recording ready, whole and in memory. Arguments and errors as in `open_night`."""
     night = open_night(recording, scoring, **options)
-    facts = {f.name: getattr(night, f.name) for f in fields(night)}
-    facts["channels"] = tuple(channel.whole() for channel in night.channels)
-    return Night(**facts)
+    return replace(night, channels=tuple(channel.whole() for channel in night.channels))
 
 
 def open_night(
@@ -52,8 +48,8 @@ def open_night(
     kinds: Collection[str] = (),
     unusable: Collection[str] = (),
     montage: MontageRules | None = None,
-) -> RecordedNight:
-    """Makes a recording ready to be read a stretch at a time.
+) -> Night:
+    """Makes a recording ready to be read a stretch at a time: the night's channels are `RecordedChannel`s.
 
     Args:
       recording: any format that `open_recording` reads.
@@ -84,7 +80,7 @@ def open_night(
         truth, lost = without(truth, unusable)
         scoring_notes = (*scoring_notes, *lost)
     night_id = night_id if night_id is not None else source.path.stem
-    return RecordedNight(
+    return Night(
         night_id=night_id,
         subject_id=subject_id if subject_id is not None else night_id,
         site=site,
@@ -95,29 +91,6 @@ def open_night(
         notes=(*source.notes, *_notes(channels, unused), *scoring_notes),
         defects=source.notes,
     )
-
-
-@dataclass(frozen=True)
-class RecordedNight:
-    """A `Night` whose samples are still in the recording; fields as there, but for `channels`."""
-
-    night_id: str
-    subject_id: str
-    site: str
-    duration_s: int
-    channels: tuple[RecordedChannel, ...]
-    scoring: Scoring | None
-    demographics: Demographics
-    notes: tuple[str, ...]
-    defects: tuple[str, ...]
-
-    @property
-    def n_epochs(self) -> int:
-        return self.duration_s // EPOCH_S
-
-    def read(self, start_s: int, stop_s: int) -> tuple[Channel, ...]:
-        """The channels from second `start_s` to `stop_s`, prepared."""
-        return tuple(channel.read(start_s, stop_s) for channel in self.channels)
 
 
 def open_channels(
@@ -168,13 +141,8 @@ def _notes(channels: Sequence[RecordedChannel], unused: Sequence[Unused]) -> tup
 
 def no_usable_channel(recording: Recording, unused: Sequence[Unused]) -> RecordingError:
     """The error that names every signal and says why it was not used."""
-    same_reason: dict[str, list[str]] = {}
-    for u in unused:
-        same_reason.setdefault(u.reason, []).append(f"'{u.label}'")
-    listed = "; ".join(
-        f"{', '.join(labels[:8])}{f' and {len(labels) - 8} more' if len(labels) > 8 else ''}: {reason}"
-        for reason, labels in same_reason.items()
-    )
+    reasons = by_reason((f"'{u.label}'", u.reason) for u in unused)
+    listed = "; ".join(f"{labels}: {reason}" for labels, reason in reasons)
     return RecordingError(
         f"{recording.path}: no usable channel among {len(recording.signals)}. {listed}. "
         "Say what each channel is in a montage file (`sleepmami diagnose FILE --write-montage montage.yaml`)."

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from data_pipeline.modalities import RATE_HZ, SLOTS, Modality  # noqa: F401  (the vocabulary has them too)
+from data_pipeline.modalities import Modality
 
 EPOCH_S = 30
 
@@ -159,6 +159,11 @@ class Channel:
     def rate_hz(self) -> int:
         return self.modality.facts.rate_hz
 
+    def read(self, start_s: int, stop_s: int) -> Channel:
+        """Its seconds [start_s, stop_s), as views."""
+        samples = self.samples[start_s * self.rate_hz : stop_s * self.rate_hz]
+        return replace(self, samples=samples, quality=self.quality[start_s:stop_s])
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -178,14 +183,14 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Night:
-    """A recording made ready: canonical channels, and what is known about them and the person.
+    """A recording made ready: canonical channels, in memory or still in the file, and what is known about them.
 
     Attributes:
       night_id: unique within a data set; no personal identifier.
       subject_id: nights of one person share it; splits are made on it.
       site: where it was recorded ("" when unknown).
       duration_s: whole seconds of recording.
-      channels: at most one a slot, in the order of `MODALITY_OF`.
+      channels: at most one a slot, in the order of `MODALITY_OF`; or what `read`s as one, see `load.open_night`.
       scoring: None when nobody scored it.
       demographics: what is known of the person.
       notes: one sentence each for what a reader should know: channels refused, units mended, gaps, trims.
@@ -208,15 +213,8 @@ class Night:
         return self.duration_s // EPOCH_S
 
     def read(self, start_s: int, stop_s: int) -> tuple[Channel, ...]:
-        """The channels from second `start_s` to `stop_s`, as views."""
-        return tuple(
-            replace(
-                c,
-                samples=c.samples[start_s * c.rate_hz : stop_s * c.rate_hz],
-                quality=c.quality[start_s:stop_s],
-            )
-            for c in self.channels
-        )
+        """The channels from second `start_s` to `stop_s`."""
+        return tuple(channel.read(start_s, stop_s) for channel in self.channels)
 
 
 def blocks(duration_s: int) -> Iterator[tuple[int, int]]:

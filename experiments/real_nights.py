@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.load import load_night
-from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Modality, Night
+from data_pipeline.modalities import Modality
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Night
 from data_pipeline.prepare.run import PrepareConfig, prepare
 from data_pipeline.shards.records import Epoch, PackedSignals
 from sleepmami_jax.data.source import PreparedFolder

@@ -14,7 +14,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, STAGES, UNKNOWN_STAGE, Event, EventKind, Modality, Quality
+from data_pipeline.modalities import RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind, Quality
 from sleepmami_jax.evaluation.events import fit_threshold
 from sleepmami_jax.evaluation.spindles import centred, spindle_seconds, spindles_above
 from sleepmami_jax.models.micro import layout

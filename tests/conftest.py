@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS
+from data_pipeline.modalities import RATE_HZ, SLOTS
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import (
     DataConfig,
     DataSource,

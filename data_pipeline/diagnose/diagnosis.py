@@ -13,7 +13,7 @@ from data_pipeline.load import open_channels, said_together
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.montage.file import MontageRules, choose_channels, write_montage
 from data_pipeline.montage.labels import Confidence
-from data_pipeline.montage.mapping import Derivation
+from data_pipeline.montage.mapping import Derivation, by_reason
 from data_pipeline.night import EPOCH_S, Channel, Quality, RecordingError
 from data_pipeline.readers import open_recording
 
@@ -108,11 +108,9 @@ class Diagnosis:
         verdict = "usable" if self.usable else "NOT USABLE"
         lines = [f"{self.file}: {verdict}, {hours} h {seconds // 60} min {seconds % 60} s{start}"]
         lines += [self.error] if self.error else []
-        same_reason: dict[str, list[str]] = {}
         used = []
         for c in self.channels:
             if c.slot is None:
-                same_reason.setdefault(c.reason, []).append(c.label)
                 continue
             bad = "".join(
                 f"; {name.replace('_', ' ')} {share:.1%}"
@@ -128,9 +126,8 @@ class Diagnosis:
                 *used,
             ]
         lines.append("")
-        for reason, labels in same_reason.items():
-            more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-            lines.append(f"not used: {', '.join(labels[:8])}{more}: {reason.replace('_', ' ')}")
+        for labels, reason in by_reason((c.label, c.reason) for c in self.channels if c.slot is None):
+            lines.append(f"not used: {labels}: {reason.replace('_', ' ')}")
         lines.append(f"missing: {', '.join(self.missing) or 'nothing'}" if used else "missing: everything")
         if self.usable:
             lines += [f"{task}: {self._task(task)}" for task in self.tasks]

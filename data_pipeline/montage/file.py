@@ -213,9 +213,9 @@ def _first_there(
     for rule in alternatives:
         if rule is None:
             return None, []
-        found = [_find(recording.signals, label) for label, _ in rule.terms]
-        if None not in found:
-            return rule, found
+        signals = [_find(recording.signals, label) for label, _ in rule.terms]
+        if None not in signals:
+            return rule, signals
     lacking = next(label for label, _ in alternatives[0].terms if _find(recording.signals, label) is None)
     names = label_names(recording.signals)
     raise RecordingError(

@@ -118,6 +118,17 @@ def map_channels(
     return Montage(channels, left_over(signals, channels, unused))
 
 
+def by_reason(unused: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(label, reason) pairs -> (labels, reason) pairs, each reason once; of many labels the first eight."""
+    labels: dict[str, list[str]] = {}
+    for label, reason in unused:
+        labels.setdefault(reason, []).append(label)
+    more = {
+        reason: f" and {len(names) - 8} more" if len(names) > 8 else "" for reason, names in labels.items()
+    }
+    return [(", ".join(names[:8]) + more[reason], reason) for reason, names in labels.items()]
+
+
 def left_over(
     signals: Iterable[Signal], channels: Sequence[Derivation], reasons: Mapping[int, str]
 ) -> tuple[Unused, ...]:

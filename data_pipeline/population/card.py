@@ -14,13 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.night import (
-    BREATHING_EVENTS,
-    EPOCH_S,
-    SLOTS,
-    STAGES,
-    EventKind,
-)
+from data_pipeline.modalities import SLOTS
+from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, STAGES, EventKind
 from data_pipeline.population.spectrum import BANDS_HZ, band_powers, evenly
 from data_pipeline.shards.manifest import ChannelEntry, NightEntry
 

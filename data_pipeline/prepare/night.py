@@ -13,7 +13,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from data_pipeline.cohorts import Source
-from data_pipeline.load import RecordedNight
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
 from data_pipeline.prepare.journal import FileSeen, Seen
 from data_pipeline.prepare.workers import ProcessDied
@@ -42,7 +41,7 @@ class Job:
     split: str
     out: Path
     known: NightEntry | None
-    load: Callable[..., Night | RecordedNight]
+    load: Callable[..., Night]
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def _prepare_night(job: Job) -> Prepared:
 
 
 def _write(
-    job: Job, night: Night | RecordedNight, ranges: dict[str, tuple[float, float]]
+    job: Job, night: Night, ranges: dict[str, tuple[float, float]]
 ) -> tuple[str, tuple[ChannelEntry, ...]]:
     """Writes a night's shard as it passes by, a block at a time; the records' SHA-256, the channels' entries."""
     meters = {slot: Meter(night.duration_s, *range_) for slot, range_ in ranges.items()}

@@ -15,7 +15,7 @@ from typing import Any
 
 from data_pipeline.cohorts import Source, find_nights
 from data_pipeline.cohorts.generic import overlooked
-from data_pipeline.load import RecordedNight, open_night
+from data_pipeline.load import open_night
 from data_pipeline.montage.file import MontageRules
 from data_pipeline.night import Night
 from data_pipeline.population.file import write_population
@@ -96,7 +96,7 @@ def prepare(
     config: PrepareConfig | None = None,
     montage: MontageRules | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-    load: Callable[..., Night | RecordedNight] = open_night,
+    load: Callable[..., Night] = open_night,
 ) -> Summary:
     """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`, `population.json`.
 

@@ -26,16 +26,8 @@ import numpy as np
 import zstandard
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from data_pipeline.night import (
-    EPOCH_S,
-    STAGES,
-    UNKNOWN_STAGE,
-    Channel,
-    Event,
-    Modality,
-    Night,
-    event_kind,
-)
+from data_pipeline.modalities import Modality
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, Night, event_kind
 from data_pipeline.shards.scale import INT16_MAX, second_quality, storage_ranges
 from data_pipeline.whole_files import whole_file
 

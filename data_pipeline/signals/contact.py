@@ -122,9 +122,9 @@ def open_lead_flags(samples: np.ndarray, modality: Modality, flags: np.ndarray) 
     Returns:
       (n_seconds,) uint8.
     """
-    found = np.zeros(len(flags), np.uint8)
+    marks = np.zeros(len(flags), np.uint8)
     if not modality.facts.on_head:
-        return found
+        return marks
     seconds = samples.reshape(len(flags), modality.facts.rate_hz)
     window = np.hanning(modality.facts.rate_hz).astype(np.float32)
     last = len(flags) - WHITE_S
@@ -136,8 +136,8 @@ def open_lead_flags(samples: np.ndarray, modality: Modality, flags: np.ndarray) 
         spectrum = scipy.fft.rfft(good[::_WHITE_STEP] * window, axis=1)
         low, high = (np.median(np.abs(spectrum[:, band])) ** 2 for band in (_LOW, _HIGH))
         if WHITE_RATIO[0] * high < low < WHITE_RATIO[1] * high:
-            found[stretch] = Quality.DISCONNECTED
-    return found
+            marks[stretch] = Quality.DISCONNECTED
+    return marks
 
 
 RAIL_SAMPLES = 4
@@ -186,9 +186,9 @@ def rail_flags(
     How much of a second counts is the modality's `cut_share`. Nothing is said of a signal that repeats values by
     itself, nor of a value: 100 % is a good SpO2.
     """
-    found = np.zeros(n_seconds, np.uint8)
+    marks = np.zeros(n_seconds, np.uint8)
     if modality.facts.is_value or known.repeats:
-        return found
+        return marks
     least = max(RAIL_SAMPLES, int(0.02 * float(rate_hz)))
     seconds = np.zeros(n_seconds + 1)  # samples at a rail in each; one more for a last part of a second
     for far in (x <= known.lowest, x >= known.highest):
@@ -200,8 +200,8 @@ def rail_flags(
                 at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
                 np.add.at(seconds, np.minimum(at, n_seconds), 1)
     enough = max(1.0, modality.facts.cut_share * float(rate_hz))
-    found[seconds[:n_seconds] >= enough] = Quality.CLIPPED
-    return found
+    marks[seconds[:n_seconds] >= enough] = Quality.CLIPPED
+    return marks
 
 
 def dropped_flags(
@@ -215,19 +215,19 @@ def dropped_flags(
     Returns:
       (n_seconds,) uint8; nothing for a signal that repeats values by itself.
     """
-    found = np.zeros(len(flags), np.uint8)
+    marks = np.zeros(len(flags), np.uint8)
     if modality.facts.voltage is None or known.repeats:
-        return found
+        return marks
     # No long run is without three equal values so far apart, which are rare: most stretches cost no more than this.
     sparse = x[:: (_dropped_samples(rate_hz) - 1) // 3]
     if not ((sparse[2:] == sparse[1:-1]) & (sparse[1:-1] == sparse[:-2])).any():
-        return found
+        return marks
     starts, stops = runs(x[1:] == x[:-1]).T
     lengths = stops - starts
     long = (lengths >= _dropped_samples(rate_hz) - 1) & (lengths <= _STILL_MAX_S * rate_hz)
     for start, stop in zip(starts[long], stops[long], strict=True):
-        found[int(start / float(rate_hz)) : int(stop / float(rate_hz)) + 1] = Quality.DROPPED
-    return np.where(flags == Quality.GOOD, found, np.uint8(0))
+        marks[int(start / float(rate_hz)) : int(stop / float(rate_hz)) + 1] = Quality.DROPPED
+    return np.where(flags == Quality.GOOD, marks, np.uint8(0))
 
 
 def _dropped_samples(rate_hz: Fraction) -> int:

@@ -120,14 +120,14 @@ def find_mains(x: np.ndarray, rate_hz: Fraction | float, band_hz: float) -> tupl
     frames = (frames - frames.mean(axis=-1, keepdims=True)) * np.hanning(n + 1)[:n].astype(np.float32)
     power = np.median((np.abs(scipy.fft.rfft(frames, axis=-1)) ** 2).mean(axis=1), axis=0)
     freqs = np.arange(len(power)) * float(rate_hz) / n
-    found = []
+    lines = []
     for line in MAINS_HZ:
         near = np.abs(freqs - line)
         around = power[(near > 1.5) & (near < 6)]
         at = power[near <= 0.5]
         if at.size and around.size and line < 0.95 * band_hz and at.max() > _HUM_RATIO * np.median(around):
-            found.append(line)
-    return tuple(found)
+            lines.append(line)
+    return tuple(lines)
 
 
 def condition(

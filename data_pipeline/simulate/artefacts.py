@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S
 from data_pipeline.simulate.hypnogram import W
 
 ELECTRIC = tuple(modality for modality in Modality if modality.facts.voltage)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_pipeline.night import SLOTS, EventKind, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EventKind
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.noise import BLOCK_S, block_frequencies_hz, bump, colour, white_spectrum
 from data_pipeline.simulate.person import Person

@@ -6,7 +6,8 @@ import numpy as np
 from edfio import EdfSignal
 from scipy import signal
 
-from data_pipeline.night import EPOCH_S, SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S
 from data_pipeline.simulate.artefacts import Artefact, add_electric, add_to_breathing, add_to_spo2
 from data_pipeline.simulate.body import make_chin, make_ecg, make_eog, make_heart_beats, make_legs
 from data_pipeline.simulate.breathing import make_breathing

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S
 from data_pipeline.shards.manifest import SPLITS
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, Task, TaskKind, find_task
 from sleepmami_jax.config.ranges import Checked, ConfigError, Range
@@ -45,22 +46,27 @@ class ModalityConfig(Checked):
 
 @dataclass(frozen=True)
 class ModalitiesConfig(Checked):
-    """The six modalities in the order of their tokens."""
+    """The modalities that a model looks at, in the order of their tokens."""
 
-    EEG: ModalityConfig = ModalityConfig(SLOTS[Modality.EEG], token_s=1)
-    EOG: ModalityConfig = ModalityConfig(SLOTS[Modality.EOG], token_s=2)
-    EMG: ModalityConfig = ModalityConfig(SLOTS[Modality.EMG], token_s=2)
-    ECG: ModalityConfig = ModalityConfig(SLOTS[Modality.ECG], token_s=5)
-    RESP: ModalityConfig = ModalityConfig(SLOTS[Modality.RESP], token_s=2)
-    SPO2: ModalityConfig = ModalityConfig(SLOTS[Modality.SPO2], token_s=5)
+    EEG: ModalityConfig = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
+    EOG: ModalityConfig = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
+    EMG: ModalityConfig = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
+    ECG: ModalityConfig = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
+    RESP: ModalityConfig = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
+    SPO2: ModalityConfig = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
+    PPG: ModalityConfig | None = None  # side channels, looked at where a token's length is given
+    SNORE: ModalityConfig | None = None
+    POSITION: ModalityConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for m in Modality:
-            self.expect({*self[m].slots} <= {*SLOTS[m]}, f"{m}.slots", f"some of {', '.join(SLOTS[m])}")
-            self.expect(
-                self[m].token_s * RATE_HZ[m] > 1, f"{m}.token_s", "2 samples or more, as one has no spectrum"
-            )
+        for name, config in vars(self).items():
+            if config is not None:
+                m = Modality(name)
+                slots = m.facts.slots
+                self.expect({*config.slots} <= {*slots}, f"{m}.slots", f"some of {', '.join(slots)}")
+                has_spectrum = config.token_s * m.facts.rate_hz > 1
+                self.expect(has_spectrum, f"{m}.token_s", "2 samples or more, as one has no spectrum")
 
     def __getitem__(self, modality: Modality) -> ModalityConfig:
         return getattr(self, modality.value)

@@ -12,7 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.modalities import RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S
 from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import (
     Experiment,

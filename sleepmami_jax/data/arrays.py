@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, UNKNOWN_STAGE, Demographics, Modality, Night, Quality
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Demographics, Night, Quality
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
 from data_pipeline.shards.records import Epoch
 from data_pipeline.shards.scale import channel_scale, second_quality

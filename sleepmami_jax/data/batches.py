@@ -9,7 +9,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from data_pipeline.night import SLOTS
+from data_pipeline.modalities import SLOTS
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import (

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipeline.night import SLOTS, Event
+from data_pipeline.modalities import SLOTS
+from data_pipeline.night import Event
 from data_pipeline.shards.manifest import MANIFEST, Manifest, read_manifest
 from data_pipeline.shards.records import Epoch, night_events, open_shard, read_epochs
 from data_pipeline.tasks import Task

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from data_pipeline.night import EPOCH_S, Modality
+from data_pipeline.modalities import Modality
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig, MacroConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs
 from sleepmami_jax.models.micro import Layout, layout

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.modalities import RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig, MicroConfig, ModalitiesConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, normal
 from sleepmami_jax.models.moe import MixtureOfExperts

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, Modality
+from data_pipeline.modalities import RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig, MicroPretraining, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs, normal
 from sleepmami_jax.models.micro import Layout, Tokens, layout, patches

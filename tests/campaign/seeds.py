@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 import edfio
 import numpy as np
 
-from data_pipeline.night import RATE_HZ, Demographics, Modality
+from data_pipeline.modalities import RATE_HZ, Modality
+from data_pipeline.night import Demographics
 from data_pipeline.shards.manifest import FORMAT, VERSION, ChannelEntry, NightEntry
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from data_pipeline.from_json import FieldError, from_json
-from data_pipeline.night import Modality
+from data_pipeline.modalities import Modality
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 
 from data_pipeline.load import load_night
-from data_pipeline.night import (
-    RATE_HZ,
-    SLOTS,
-    Modality,
-    Quality,
-    RecordingError,
-)
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
+from data_pipeline.night import Quality, RecordingError
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")

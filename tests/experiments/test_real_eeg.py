@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Modality, Night
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Night
 from experiments.real_nights import (
     EegNight,
     prepare_real,
@@ -148,7 +149,7 @@ def test_one_eeg_channel_gives_the_same_tokens_from_shards_and_from_the_file(tin
     prepared = PreparedFolder.open(folders["dreams"])
     at = [n.night_id for n in prepared.manifest.nights].index("excerpt2")
     arrays = prepared.arrays(at, reader.slots, stop=32)
-    stored, ok = reader.encode({m.value: arrays[m.value] for m in Modality})
+    stored, ok = reader.encode({m.value: arrays[m.value] for m in SLOTS})
     excerpt = read_dreams(Path(REAL))[1]
     in_memory, _ = reader.tokens(excerpt.night)
     assert ok[:, :30].any() and not ok[:, 30:].any()

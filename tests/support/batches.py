@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, SLOTS, Modality, Night
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S, Night
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import Slots, blank_arrays, demographics_arrays, night_signals

@@ -7,11 +7,11 @@ import numpy as np
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from data_pipeline.night import Modality
+from data_pipeline.modalities import SLOTS
 from sleepmami_jax.training.sharding import AXES
 
 BATCH = 8
-M = len(Modality)
+M = len(SLOTS)
 
 
 def mesh_of(devices: int):

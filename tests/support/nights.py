@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.annotations.terms import Meaning
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
 from data_pipeline.night import (
     EPOCH_S,
-    RATE_HZ,
-    SLOTS,
     Channel,
     Demographics,
     Event,
     EventKind,
-    Modality,
     Night,
     Quality,
     RecordingError,

@@ -15,10 +15,10 @@ EYES = ("E1", "E2")
 
 def read_electrodes(pieces: list[Piece]) -> Label | None:
     """The reading of a label that is made of electrodes; None if this one is not."""
-    found = _points(pieces)
-    if found is None:
+    reading = _points(pieces)
+    if reading is None:
         return None
-    points, confidence = found
+    points, confidence = reading
     if len(points) > 2 and points[-1] == "REF":
         points.pop()  # "M2:C3-Ref"
     ears = [p for p in points if p in EARS]

@@ -11,8 +11,9 @@ import pytest
 from data_pipeline.diagnose.diagnosis import diagnose
 from data_pipeline.diagnose.page import write_report
 from data_pipeline.diagnose.polarity import Polarity, check_polarity, has_inverted_range
+from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.montage.file import read_montage
-from data_pipeline.night import RATE_HZ, Channel, Modality, Quality
+from data_pipeline.night import Channel, Quality
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_pipeline.modalities import SLOTS
 from data_pipeline.montage.mapping import map_channels
-from data_pipeline.night import SLOTS
 from data_pipeline.readers import Signal
 
 

@@ -16,7 +16,8 @@ import edfio
 import numpy as np
 import zstandard
 
-from data_pipeline.night import Event, EventKind, Modality
+from data_pipeline.modalities import Modality
+from data_pipeline.night import Event, EventKind
 from data_pipeline.prepare.run import prepare
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.shards.records import Epoch, PackedSignals, encode_epoch, open_shard, read_epochs

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.night import SLOTS, Channel, Event, EventKind, Modality, Quality, Scoring, blocks
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import Channel, Event, EventKind, Quality, Scoring, blocks
 from data_pipeline.shards.records import (
     decode_epoch,
     encode_epoch,

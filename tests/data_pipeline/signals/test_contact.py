@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data_pipeline.load import load_night
-from data_pipeline.night import Modality, Quality
+from data_pipeline.modalities import Modality
+from data_pipeline.night import Quality
 from data_pipeline.signals.contact import dropped_flags, habits, hum_flags, open_lead_flags, rail_flags
 from data_pipeline.signals.filters import condition
 from data_pipeline.simulate.artefacts import ELECTRIC, Artefact, add_electric

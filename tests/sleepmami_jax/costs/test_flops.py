@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS
+from data_pipeline.modalities import RATE_HZ, SLOTS
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import (
     Experiment,
     Finetuning,

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipeline.night import SLOTS, Demographics, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import Demographics
 from data_pipeline.prepare.run import prepare
 from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.data.arrays import (

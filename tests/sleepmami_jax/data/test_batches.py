@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_pipeline.night import SLOTS
+from data_pipeline.modalities import SLOTS
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.data.batches import signal_batches

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_pipeline.night import Modality
+from data_pipeline.modalities import Modality
 from data_pipeline.prepare.run import PrepareConfig, prepare
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipeline.night import SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.embeddings import embed_folder
@@ -51,7 +51,7 @@ def test_windows_of_tokens_are_windows_of_signals(shards, embedded, epochs):
 
 def flat(batch):
     """Windows (B, E, ...) as epochs (B * E, ...)."""
-    return {m: {k: v.reshape(-1, *v.shape[2:]) for k, v in batch[m].items()} for m in Modality}
+    return {m: {k: v.reshape(-1, *v.shape[2:]) for k, v in batch[m].items()} for m in SLOTS}
 
 
 def test_nights_are_cut_or_padded_and_come_once_a_pass(shards, embedded):

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.night import SLOTS, Event, EventKind
+from data_pipeline.modalities import SLOTS
+from data_pipeline.night import Event, EventKind
 from data_pipeline.prepare.run import prepare
 from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.baselines import (

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, SLOTS, Demographics, Event, EventKind
+from data_pipeline.modalities import SLOTS
+from data_pipeline.night import EPOCH_S, Demographics, Event, EventKind
 from sleepmami_jax.evaluation.night import Facts, night_probe
 from sleepmami_jax.evaluation.probe import EVENTS, TokenNight, event_seconds, token_probe
 from tests.conftest import tiny_config

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.macro import ModalityMerge, epoch_means, token_statistics

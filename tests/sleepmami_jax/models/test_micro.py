@@ -1,13 +1,19 @@
 """The Micro-Encoder: what is missing changes nothing, and every set of channels works."""
 
+import json
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipeline.night import EPOCH_S, RATE_HZ, SLOTS, Modality
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
+from data_pipeline.night import EPOCH_S
+from sleepmami_jax.config import ModalityConfig, ModelConfig, from_dict, to_dict
+from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.models.micro import layout
-from sleepmami_jax.models.sleepmami import merge
+from sleepmami_jax.models.sleepmami import merge, structure
 from sleepmami_jax.models.tokenizer import band_edges, log_spectrum, n_bands, spectrum_matrices, time_code
 
 N = 3
@@ -200,3 +206,14 @@ def test_rates_make_whole_samples_of_every_token(tiny):
             tiny.modalities[m].token_s * RATE_HZ[m] * layout(tiny.modalities).tokens[m]
             == EPOCH_S * RATE_HZ[m]
         )
+
+
+def test_a_config_may_have_a_seventh_modality(tiny):
+    config = replace(tiny, modalities=replace(tiny.modalities, PPG=ModalityConfig(("PPG",), token_s=5)))
+    assert from_dict(ModelConfig, json.loads(json.dumps(to_dict(config)))) == config
+    assert list(layout(config.modalities).tokens) == [*SLOTS, Modality.PPG]
+    assert layout(config.modalities).tokens[Modality.PPG] == 6
+    assert model_slots(config)[Modality.PPG] == ("PPG",)
+    six, seven = structure(tiny)[1], structure(config)[1]
+    assert six.keys() < seven.keys() and all("/PPG/" in name for name in seven.keys() - six.keys())
+    assert seven["micro/modality"].shape[0] == six["micro/modality"].shape[0] + 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from data_pipeline.night import SLOTS, Modality
+from data_pipeline.modalities import SLOTS, Modality
 from sleepmami_jax.config import MicroPretraining
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout, patches

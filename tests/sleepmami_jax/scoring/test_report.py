@@ -12,16 +12,8 @@ import mne
 import numpy as np
 import pytest
 
-from data_pipeline.night import (
-    EPOCH_S,
-    RATE_HZ,
-    Channel,
-    Event,
-    EventKind,
-    Modality,
-    Night,
-    Scoring,
-)
+from data_pipeline.modalities import RATE_HZ, Modality
+from data_pipeline.night import EPOCH_S, Channel, Event, EventKind, Night, Scoring
 from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, Task
 from sleepmami_jax.scoring.files import NAMES, STAGE_TEXT, UNKNOWN_TEXT
 from sleepmami_jax.scoring.prediction import Prediction

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.night import Channel, Modality, Quality
+from data_pipeline.modalities import Modality
+from data_pipeline.night import Channel, Quality
 from sleepmami_jax.tasks.oximetry import (
     BURDEN_FALLBACK_RULE,
     BURDEN_RULE,

@@ -9,7 +9,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from data_pipeline.night import EPOCH_S, SLOTS
+from data_pipeline.modalities import SLOTS
+from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import (
     Experiment,
     Finetuning,

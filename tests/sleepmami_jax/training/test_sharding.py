@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from data_pipeline.night import SLOTS
+from data_pipeline.modalities import SLOTS
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.costs.collectives import collectives
 from sleepmami_jax.costs.sizes import DEPTH, size
