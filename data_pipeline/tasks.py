@@ -94,9 +94,15 @@ class Task:
             return "stages" in scored
         return all(not set(kinds).isdisjoint(scored) for kinds in self.events)
 
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The channels that it can be told from."""
+        slots = (Modality(need).facts.slots if need in MODALITIES else (need,) for need in self.needs)
+        return tuple(slot for of_need in slots for slot in of_need)
+
     def lacks(self, slots: Collection[str]) -> str:
         """What a recording with these channels lacks for it, in words; "" when it has enough."""
-        if any(slot in slots for need in self.needs for slot in channels_of(need)):
+        if not set(self.slots).isdisjoint(slots):
             return ""
         return " and ".join(f"no {SENSOR.get(need, need)}" for need in self.needs)
 
@@ -104,11 +110,6 @@ class Task:
 def kind_title(kind: str) -> str:
     """A kind of event in words: "Limb movement"."""
     return kind.replace("_", " ").capitalize()
-
-
-def channels_of(need: str) -> tuple[str, ...]:
-    """The channels that a name of `Task.needs` stands for."""
-    return Modality(need).facts.slots if need in MODALITIES else (need,)
 
 
 SENSOR = {

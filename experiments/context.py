@@ -63,7 +63,7 @@ def sweep() -> tuple[Run, ...]:
 PLOTS = (
     Plot(
         x="model",
-        y=("staging_macro_f1", "breathing_f1", "arousal_f1"),
+        y=("stages_macro_f1", "breathing_f1", "arousal_f1"),
         line="nights",
         title="Simulated nights: what the night adds to the epoch",
     ),

@@ -69,7 +69,7 @@ def sweep() -> tuple[Run, ...]:
 PLOTS = (
     Plot(
         x="nights",
-        y=("staging_macro_f1", "breathing_f1", "arousal_f1"),
+        y=("stages_macro_f1", "breathing_f1", "arousal_f1"),
         line="method",
         title="Simulated nights: what pretraining is worth in labelled nights",
         x_log=True,

@@ -52,7 +52,7 @@ def sweep() -> tuple[Run, ...]:
 PLOTS = (
     Plot(
         x="variant",
-        y=("staging_macro_f1", "breathing_f1", "arousal_f1"),
+        y=("stages_macro_f1", "breathing_f1", "arousal_f1"),
         title="Simulated nights: what the Macro-Encoder is made of",
     ),
 )

@@ -71,7 +71,7 @@ def sweep() -> tuple[Run, ...]:
 PLOTS = (
     Plot(
         x="variant",
-        y=("staging_macro_f1", "breathing_ap", "arousal_ap", "spindle_ap"),
+        y=("stages_macro_f1", "breathing_ap", "arousal_ap", "spindle_ap"),
         title="Simulated nights: what each part of micro pretraining is worth",
     ),
 )

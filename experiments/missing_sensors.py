@@ -69,7 +69,7 @@ def sweep() -> tuple[Run, ...]:
 PLOTS = (
     Plot(
         x="sensors",
-        y=("staging_macro_f1", "breathing_f1", "arousal_f1"),
+        y=("stages_macro_f1", "breathing_f1", "arousal_f1"),
         line="fine-tuned with",
         title="Simulated nights: what is left without some sensors",
     ),

@@ -10,19 +10,14 @@ import numpy as np
 
 from data_pipeline.diagnose.polarity import Polarity, check_polarity, has_inverted_range
 from data_pipeline.load import open_channels, said_together
-from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.modalities import SLOTS
 from data_pipeline.montage.file import MontageRules, choose_channels, write_montage
 from data_pipeline.montage.labels import Confidence
 from data_pipeline.montage.mapping import Derivation, by_reason
 from data_pipeline.night import EPOCH_S, Channel, Quality, RecordingError
 from data_pipeline.readers import open_recording
+from data_pipeline.tasks import TASKS, Task
 
-TASKS = {
-    "stages": (Modality.EEG, Modality.EOG),
-    "breathing events": (Modality.RESP, Modality.SPO2),
-    "arousals": (Modality.EEG,),
-}
-"""Task -> modalities, any one of which it needs (AASM manual: what each is scored from)."""
 WELL_COVERED, BARELY_COVERED = 0.95, 0.2
 """Share of the recording, in the best channel of a task, above and below which it is worth a word."""
 
@@ -61,8 +56,8 @@ class Diagnosis:
       duration_s: seconds of recording; start_clock: time of day of the first sample, or None.
       channels: one for each signal of the file, in its order.
       missing: canonical slots that a model looks at and nothing fills.
-      tasks: task -> "" if it will work, otherwise what it lacks.
-      coverage: task -> share of the recording in which its best channel is usable (0–1).
+      tasks: name of a task -> "" if it will work, otherwise what it needs.
+      coverage: name of a task -> share of the recording in which its best channel is usable (0–1).
       mains_hz: line frequencies that were found and removed.
       polarity: what the signals say of their polarity, see `polarity.check_polarity`.
       gaps_s: (start, stop) of stretches in which nothing was recorded.
@@ -130,22 +125,21 @@ class Diagnosis:
             lines.append(f"not used: {labels}: {reason.replace('_', ' ')}")
         lines.append(f"missing: {', '.join(self.missing) or 'nothing'}" if used else "missing: everything")
         if self.usable:
-            lines += [f"{task}: {self._task(task)}" for task in self.tasks]
+            lines += [f"{task.plural}: {self._task(task)}" for task in TASKS]
         if self.mains_hz:
             lines.append(f"mains: {', '.join(f'{line:g} Hz' for line in self.mains_hz)}, removed")
         lines += [f"polarity of the {what}: {polarity.text}" for what, polarity in self.polarity.items()]
         return lines + [f"note: {note}" for note in self.notes]
 
-    def _task(self, task: str) -> str:
-        if self.tasks[task]:
-            return f"no, needs {self.tasks[task]}"
-        share = self.coverage[task]
+    def _task(self, task: Task) -> str:
+        if self.tasks[task.name]:
+            return f"no, needs {self.tasks[task.name]}"
+        share = self.coverage[task.name]
         if share < BARELY_COVERED:
             words = f"hardly: usable in {share:.0%} of the recording"
         else:
             words = "will work" + (f" in {share:.0%} of the recording" if share < WELL_COVERED else "")
-        slots = {slot for modality in TASKS[task] for slot in SLOTS[modality]}
-        sure = [c.confidence for c in self.channels if c.slot in slots]
+        sure = [c.confidence for c in self.channels if c.slot in task.slots]
         guessed = all(confidence == Confidence.GUESS for confidence in sure)
         return words + (", but what the channel is was guessed: see above" if guessed else "")
 
@@ -198,8 +192,8 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
         start_clock=recording.start_clock,
         channels=reports,
         missing=tuple(slot for slots_ in SLOTS.values() for slot in slots_ if slot not in slots),
-        tasks={task: _lack(channels, any_of) for task, any_of in TASKS.items()},
-        coverage={task: _coverage(channels, any_of) for task, any_of in TASKS.items()},
+        tasks={task.name: " or ".join(task.needs) if task.lacks(slots) else "" for task in TASKS},
+        coverage={task.name: _coverage(channels, task) for task in TASKS},
         mains_hz=tuple(sorted({line for c in opened for line in c.mains})),
         polarity=check_polarity(channels),
         gaps_s=recording.gaps,
@@ -209,13 +203,8 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     )
 
 
-def _lack(channels: Sequence[Channel], any_of: tuple[Modality, ...]) -> str:
-    have = {c.modality for c in channels}
-    return "" if have & set(any_of) else " or ".join(map(str, any_of))
-
-
-def _coverage(channels: Sequence[Channel], any_of: tuple[Modality, ...]) -> float:
-    return max((_good_share(c) for c in channels if c.modality in any_of), default=0.0)
+def _coverage(channels: Sequence[Channel], task: Task) -> float:
+    return max((_good_share(c) for c in channels if c.slot in task.slots), default=0.0)
 
 
 def _good_share(channel: Channel) -> float:

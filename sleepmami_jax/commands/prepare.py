@@ -27,6 +27,8 @@ def arguments(parser: ArgumentParser) -> None:
         help="how files, scorings and demographics are found: shhs, mesa, mros, physionet2018, slpdb, sleep_edf, "
         "isruc, kiss, generic, or a Python file of your own (docs/data.md)",
     )
+    own = "an experiment file with tasks of your own: the events that they are about are kept too"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=own)
     workers(parser)
     parser.add_argument(
         "--ray",
@@ -44,10 +46,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from data_pipeline.montage.file import read_montage
-    from data_pipeline.prepare.run import prepare
+    from data_pipeline.prepare.run import PrepareConfig, prepare
     from sleepmami_jax.run.progress import counted
 
     montage = read_montage(args.montage) if args.montage else None
+    config = PrepareConfig(kinds=_own_kinds(args.config)) if args.config else None
     try:
         with counted("prepare") as progress:
             summary = prepare(
@@ -55,6 +58,7 @@ def run(args: Namespace) -> int:
                 args.out,
                 cohort=args.cohort,
                 workers=args.workers,
+                config=config,
                 montage=montage,
                 ray=args.ray,
                 rehash=args.rehash,
@@ -65,3 +69,12 @@ def run(args: Namespace) -> int:
         return 130
     print(summary.table())
     return 0 if summary.nights else 1
+
+
+def _own_kinds(experiment: Path) -> tuple[str, ...]:
+    """Kinds of event of the experiment's tasks that are its own."""
+    from data_pipeline.night import EventKind
+    from sleepmami_jax.config import load_experiment
+
+    kinds = {kind for task in load_experiment(experiment).tasks for kind in task.kinds}
+    return tuple(sorted(kinds - set(EventKind)))

@@ -7,7 +7,7 @@
             for seed in range(3)
         ]
 
-    PLOTS = (Plot("mixer", ("staging_kappa",)),)
+    PLOTS = (Plot("mixer", ("stages_kappa",)),)
 
 Nothing here imports JAX: the process that starts the runs is as light as the experiment file lets it be.
 """
