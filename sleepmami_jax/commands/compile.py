@@ -19,7 +19,8 @@ def run(args: Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     from sleepmami_jax.config import load_experiment
     from sleepmami_jax.costs.compile import compile_ahead
+    from sleepmami_jax.training.step import lower
 
-    compiled = compile_ahead(load_experiment(args.config, args.set), args.topology)
+    compiled = compile_ahead(load_experiment(args.config, args.set), args.topology, lower)
     print(json.dumps(compiled.to_dict(), indent=1))
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import sys
@@ -10,6 +9,7 @@ import types
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_pipeline.nearest import nearest
 from sleepmami_jax.config.ranges import ConfigError
 from sleepmami_jax.config.schema import Experiment
 from sleepmami_jax.config.tree import override
@@ -72,6 +72,6 @@ def _find(path: Path) -> Path:
     if str(path) in recipes:
         return recipes[str(path)]
     beside = {p.name: str(p) for p in path.parent.glob("*.py")}
-    near = difflib.get_close_matches(path.name, [*beside, *recipes], n=1)
-    hint = f"did you mean {beside.get(near[0], near[0])}?" if near else f"there are {', '.join(recipes)}"
+    near = nearest(path.name, [*beside, *recipes])
+    hint = f"did you mean {beside.get(near, near)}?" if near else f"there are {', '.join(recipes)}"
     raise ConfigError(f"{path}: no such experiment file; {hint}")

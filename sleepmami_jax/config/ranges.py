@@ -7,13 +7,14 @@ schedule: Literal["cosine", "wsd"] = "cosine"
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
 from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
+
+from data_pipeline.nearest import nearest
 
 
 class ConfigError(ValueError):
@@ -62,8 +63,8 @@ def check(hint: Any, value: Any, where: str) -> None:
                 raise ConfigError(f"{where}: expected {allowed.words}, found {value!r}")
     elif origin is Literal:
         if value not in args:
-            near = difflib.get_close_matches(str(value), args, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(str(value), args)
+            hint = f"; did you mean {near!r}?" if near else ""
             raise ConfigError(f"{where}: expected {' or '.join(map(repr, args))}, found {value!r}{hint}")
     elif origin in (typing.Union, types.UnionType):
         if not any(dataclasses.is_dataclass(a) for a in args):  # a value, or None

@@ -7,7 +7,6 @@ costs a training run.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import json
 import types
@@ -15,6 +14,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from data_pipeline.nearest import nearest
 from sleepmami_jax.config.ranges import ConfigError, check, hints
 
 
@@ -90,8 +90,8 @@ def _field(cls: type, name: str, value: Any, where: str) -> Any:
     """The plain `value` as what the field `name` of `cls` holds, or ConfigError."""
     known = hints(cls)
     if name not in known:
-        near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-        meant = f"did you mean {_path(where, near[0])}?" if near else f"there are {', '.join(known)}"
+        near = nearest(name, known)
+        meant = f"did you mean {_path(where, near)}?" if near else f"there are {', '.join(known)}"
         raise ConfigError(f"{_path(where, name)}: no such field; {meant}")
     return _convert(known[name], value, _path(where, name))
 

@@ -41,8 +41,6 @@ def window_starts(night: int, n_epochs: int, epochs: int) -> np.ndarray:
     A pass takes W = ceil(n_epochs / epochs) windows of a night, one from each equal part of all possible starts. A
     night shorter than the window has one window, which is padded.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs {epochs}: expected at least 1")
     parts, latest = np.arange(-(-n_epochs // epochs)), max(n_epochs - epochs, 0)
     starts = latest * parts // len(parts), latest * (parts + 1) // len(parts)
     return np.stack(np.broadcast_arrays(night, *starts), -1)
@@ -58,10 +56,10 @@ def in_random_order(data: DataConfig, elements: Sequence[np.ndarray], seed: int)
       seed: decides the order and the draws.
 
     Raises:
-      ValueError: no folder, or one whose weight is not above 0.
+      ValueError: no folder.
     """
-    if not data.shards or any(source.weight <= 0 for source in data.shards):
-        raise ValueError(f"data.shards {data.shards}: expected one or more folders, each with a weight > 0")
+    if not data.shards:
+        raise ValueError("data.shards: expected one or more folders, found none")
     datasets = []
     for folder, rows in enumerate(elements):
         numbered = np.pad(rows, ((0, 0), (1, 0)), constant_values=folder).astype(np.int32)
@@ -100,8 +98,6 @@ class Batches:
         options: grain.ReadOptions,
         read: grain.transforms.Map | None = None,
     ) -> None:
-        if global_batch < 1:
-            raise ValueError(f"global_batch {global_batch}: expected at least 1")
         self._elements, self._read, self._options = elements, read, options
         self._global_batch, self._rows = global_batch, range(global_batch) if rows is None else rows
         self._iterator: grain.DatasetIterator | None = None

@@ -69,12 +69,7 @@ def test_a_mixture_follows_its_weights_and_counts_nights_through(shards):
 
 
 def test_settings_that_make_no_sense_are_refused(shards):
-    with pytest.raises(ValueError, match=r"data\.split 'dev'"):
-        signal_batches(data_of(shards, split="dev"), SMALL, global_batch=2, seed=0)
-    for sources in ((), (DataSource(str(shards), 0.0),)):
-        with pytest.raises(ValueError, match=r"data\.shards .*expected one or more folders"):
-            signal_batches(DataConfig(sources), SMALL, global_batch=2, seed=0)
-    with pytest.raises(ValueError, match="global_batch 0: expected at least 1"):
-        signal_batches(data_of(shards), SMALL, global_batch=0, seed=0)
+    with pytest.raises(ValueError, match=r"data\.shards: expected one or more folders"):
+        signal_batches(DataConfig(), SMALL, global_batch=2, seed=0)
     with pytest.raises(ValueError, match="no such manifest"):
         signal_batches(data_of(shards / "x"), SMALL, global_batch=2, seed=0)
