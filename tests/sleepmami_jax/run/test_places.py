@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sleepmami_jax.commands import sweep
-from sleepmami_jax.config import ConfigError, DataConfig, Experiment, MacroPretraining
+from sleepmami_jax.config import ConfigError, DataConfig, Experiment, Finetuning, MacroPretraining
 from sleepmami_jax.data.frozen import embeddings_folder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
@@ -66,7 +66,9 @@ def test_micro_tokens_stay_on_a_disk(bucket, tmp_path):
 
 
 def test_a_model_in_a_bucket_is_used_whole_or_not_at_all(bucket, tiny, model, monkeypatch):
-    folder = ModelFolder(tiny, model[1], {"arousal": 0.4}, {"training": [], "population": {}})
+    folder = ModelFolder(
+        tiny, model[1], Finetuning().tasks, {"arousal": 0.4}, {"training": [], "population": {}}
+    )
     place = folder_at(f"gs://{bucket.name}/models/a")
     save_model(folder, place)
     found = load_model(place)
