@@ -187,7 +187,7 @@ def _toy(host: Host, experiment, start, workdir, progress, rows):
     from tests.support.toy import toy_phase
 
     kernel = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)  # 1 MB, also compressed
-    params = {"heads/stage/bias": np.zeros(5, np.float32), "heads/stage/kernel": kernel}
+    params = {"macro/vector/bias": np.zeros(5, np.float32), "macro/vector/kernel": kernel}
     real = build(experiment, start, workdir, progress, rows)
     return replace(toy_phase(params, host.batch), batches=_Seen(real.batches, rows, host))
 

@@ -42,16 +42,16 @@ class ToyBatches:
 def toy_loss(params, batch, keys, axes):
     """Squared distance from a line, noisy by the example's own key; `toy` of the objective, one bias of the model."""
     noise = jax.vmap(lambda key: jax.random.normal(key, ()))(keys)
-    y = batch["EEG"]["signal"] @ params["objective/toy/kernel"] + params["heads/stage/bias"].sum()
+    y = batch["EEG"]["signal"] @ params["objective/toy/kernel"] + params["macro/vector/bias"].sum()
     target = batch["EEG"]["signal"].sum(-1) + 0.1 * noise
     square, _ = global_mean((y - target) ** 2, jnp.ones(()), axes)
     return square, {"size": global_mean(jnp.abs(target), jnp.ones(()), axes)[0]}
 
 
 def toy_phase(params, batch: int, loss=toy_loss, **options) -> Phase:
-    params = {name: jnp.asarray(value) for name, value in params.items()}
+    params = {name: jnp.asarray(value) for name, value in params.items() if not name.startswith("heads/")}
     params["objective/toy/kernel"] = jnp.zeros(3)
-    trainable = ("objective/toy/", "heads/stage/bias")
+    trainable = ("objective/toy/", "macro/vector/bias")
     return Phase(params, trainable, loss, batch, batches=ToyBatches(batch), **options)
 
 

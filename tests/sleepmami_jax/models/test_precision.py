@@ -38,7 +38,7 @@ def deep(tiny):
 def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
     """The phase, without its data, and a batch for it."""
     model, objective, rng = experiment.model, experiment.objective, np.random.default_rng(0)
-    graph, params = create(model, 0, experiment.compute)
+    graph, params = create(model, 0, experiment.compute, experiment.tasks)
     match objective:
         case MicroPretraining():
             own, params = with_objective(
@@ -62,7 +62,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
                 "ok": rng.random(shape) < 0.9,
                 "stage": rng.integers(-1, 5, (N, EPOCHS)).astype(np.int32),
                 "seconds": {
-                    "respiratory": rng.integers(-1, 3, (N, EPOCHS, EPOCH_S)).astype(np.int8),
+                    "breathing": rng.integers(-1, 3, (N, EPOCHS, EPOCH_S)).astype(np.int8),
                     "arousal": rng.integers(-1, 2, (N, EPOCHS, EPOCH_S)).astype(np.int8),
                 },
             }

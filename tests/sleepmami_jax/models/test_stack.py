@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from data_pipeline.night import EPOCH_S
-from sleepmami_jax.config import ComputeConfig
+from sleepmami_jax.config import ComputeConfig, Finetuning
 from sleepmami_jax.models.initial import RMSNorm, Rngs
 from sleepmami_jax.models.moe import MixtureOfExperts
 from sleepmami_jax.models.precision import compute_dtype
@@ -18,6 +18,7 @@ from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.transformer import Block
 
 N, LENGTH, DIM, DEPTH = 2, 12, 16, 2
+TASKS = Finetuning().tasks
 
 
 def cast(params, dtype):
@@ -97,7 +98,7 @@ def test_a_norm_of_bfloat16_rounds_once():
 
 def computed(config, compute, epochs_of, read):
     """`read(function, weights)` of the whole model on one night of two epochs, traced and not run."""
-    graph, shapes = structure(config, compute)
+    graph, shapes = structure(config, compute, TASKS)
 
     def run(params):
         model = merge(graph, cast(params, compute.dtype))
@@ -132,7 +133,7 @@ def test_heads_and_statistics_are_float32_and_tokens_are_not(deep, epochs_of):
         deep, ComputeConfig("bfloat16"), epochs_of, lambda run: lambda w: jax.eval_shape(run, w)
     )
     assert tokens.x.dtype == jnp.bfloat16
-    assert {v.dtype for v in [*tokens.router.values(), *night[1:]]} == {np.dtype(np.float32)}
+    assert {v.dtype for v in [*tokens.router.values(), *night.heads.values()]} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("remat", ["full", "names"])
@@ -143,7 +144,9 @@ def test_parameters_have_the_same_names_shapes_and_types_however_computed(deep, 
 
 
 def test_cast_leaves_what_is_exponentiated_thresholded_or_routed(deep):
-    params = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in structure(deep)[1].items()}
+    params = {
+        name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in structure(deep, tasks=TASKS)[1].items()
+    }
     params["projection/log_scale"] = np.zeros((), np.float32)
     narrow = cast(params, "bfloat16")
     kept = {name for name, value in narrow.items() if value.dtype == jnp.float32}
@@ -156,7 +159,7 @@ def test_cast_leaves_what_is_exponentiated_thresholded_or_routed(deep):
         assert name in narrow.keys() - kept
     for name in ("micro/shared/1/feedforward/router/kernel", "micro/norm/scale", "projection/log_scale"):
         assert name in kept
-    for name in ("heads/stage/kernel", "heads/arousal/bias"):
+    for name in ("heads/stages/kernel", "heads/arousal/bias"):
         assert name in kept
     for name in ("a_log", "dt_bias", "d"):
         assert f"macro/levels/0/1/forward/{name}" in kept
@@ -170,4 +173,4 @@ def test_one_expert_is_a_plain_mlp_without_a_router(deep, epochs_of):
     assert not [name for name in shapes if "router" in name]
     tokens, night = computed(dense, ComputeConfig(), epochs_of, lambda run: lambda w: jax.eval_shape(run, w))
     assert tokens.router == {}
-    assert night.arousal.shape == (1, N * EPOCH_S)
+    assert night.heads["arousal"].shape == (1, N * EPOCH_S, 1)

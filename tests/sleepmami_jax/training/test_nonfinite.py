@@ -44,7 +44,7 @@ def test_a_night_that_makes_the_loss_no_number_is_named(toy_experiment, train, t
     assert report == {
         "step": step,
         "metrics": ["gradient_norm", "loss", "parameter_norm", "size", "update_norm"],
-        "gradients": ["heads/stage", "objective/toy"],
+        "gradients": ["macro/vector", "objective/toy"],
         "examples": [
             {
                 "example": step * BATCH - 1,

@@ -13,7 +13,7 @@ from sleepmami_jax.training.step import initial_state, make_gradient, make_step
 from tests.support.meshes import keys_of, mesh_of
 from tests.support.toy import toy_loss, toy_phase
 
-MODEL = {"heads/stage/bias": np.zeros(5, np.float32)}
+MODEL = {"macro/vector/bias": np.zeros(5, np.float32)}
 BATCH = 16
 
 
@@ -80,7 +80,7 @@ def test_a_batch_that_does_not_divide_is_refused():
 def test_the_average_is_of_the_weights_after_every_step():
     decay = 0.7
     seen = run(experiment_of(ema=decay), steps=6)
-    for name in ("objective/toy/kernel", "heads/stage/bias"):
+    for name in ("objective/toy/kernel", "macro/vector/bias"):
         weights = np.array([state["params"][name] for state, _ in seen], np.float64)
         for t in range(1, 7):
             share = decay ** np.arange(t - 1, -1, -1.0)
@@ -95,7 +95,7 @@ def test_norms_are_of_gradients_updates_and_new_parameters():
     seen = run(experiment_of(), steps=3)
     for (before, _), (after, metrics) in itertools.pairwise(seen):
         old, new = (
-            np.concatenate([s["params"][n].ravel() for n in ("objective/toy/kernel", "heads/stage/bias")])
+            np.concatenate([s["params"][n].ravel() for n in ("objective/toy/kernel", "macro/vector/bias")])
             for s in (before, after)
         )
         np.testing.assert_allclose(metrics["update_norm"], np.linalg.norm(new - old), rtol=1e-4)
