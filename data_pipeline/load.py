@@ -105,7 +105,7 @@ def open_channels(
     """
     n_seconds = int(recording.duration_s)
     if n_seconds < 1:
-        raise RecordingError(f"{recording.path}: {recording.duration_s:g} s long, expected at least 1 s.")
+        raise RecordingError(recording.path, f"{recording.duration_s:g} s long, expected at least 1 s.")
     channels, unused = [], list(montage.unused)
     for derivation in montage.channels:
         signals = [recording.signals[index] for index, _ in derivation.terms]
@@ -144,8 +144,9 @@ def no_usable_channel(recording: Recording, unused: Sequence[Unused]) -> Recordi
     reasons = by_reason((f"'{u.label}'", u.reason) for u in unused)
     listed = "; ".join(f"{labels}: {reason}" for labels, reason in reasons)
     return RecordingError(
-        f"{recording.path}: no usable channel among {len(recording.signals)}. {listed}. "
-        "Say what each channel is in a montage file (`sleepmami diagnose FILE --write-montage montage.yaml`)."
+        recording.path,
+        f"no usable channel among {len(recording.signals)}. {listed}. "
+        "Say what each channel is in a montage file (`sleepmami diagnose FILE --write-montage montage.yaml`).",
     )
 
 

@@ -6,7 +6,7 @@ is kept. A source is taken as unchanged when its size and times are; `rehash` re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from data_pipeline.prepare.night import (
     OutputError,
     Prepared,
     is_kept,
-    reason_of,
+    rejection_of,
     run_job,
     shard_path,
     writing,
@@ -134,76 +134,102 @@ def prepare(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out)
+    done = _Done(len(sources), progress)
     complete = False
     try:
         with writing(out):
             for half in out.glob(f"*{HALF}"):
                 half.unlink()
-        known, seen = read_known(out, config.sha256())
-        shards = {path.name.removesuffix(SHARD_SUFFIX) for path in out.glob(f"*{SHARD_SUFFIX}")}
-        if foreign := shards - {source.night_id for source in sources}:
-            raise ValueError(
-                f"{out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
-                "give all inputs of a data set together, or prepare into a new folder"
-            )
-        nights, rejected, files = {}, [], {}
-        jobs = []
-        for source in sources:
-            night_id = source.night_id
-            before = known.pop(night_id, None) if night_id in shards else None
-            job = Job(source, splits[night_id], out, before, load)
-            if before is not None and not rehash and is_kept(job, seen.get(night_id, ())):
-                nights[night_id], files[night_id] = before, seen[night_id]
-                if progress is not None:
-                    progress(len(nights), len(sources), night_id)
-            else:
-                jobs.append(job)
+        jobs = _jobs(sources, splits, out, config, load, rehash, done)
         with writing(out):
             forget_other_settings(out, config.sha256())
-        kept = len(nights)
         run = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         with closing(run(run_job, jobs)) as outcomes:
-            for done, (job, outcome) in enumerate(outcomes, start=len(nights) + 1):
-                night_id = job.source.night_id
+            for job, outcome in outcomes:
                 if isinstance(outcome, Prepared):
-                    nights[night_id], files[night_id] = outcome.entry, outcome.seen
-                    kept += outcome.kept
                     with writing(out):
                         journal.add(config.sha256(), outcome.entry, outcome.seen)
-                else:
-                    rejected.append(Rejection(night_id, job.source.recording.name, reason_of(outcome)))
-                if progress is not None:
-                    progress(done, len(sources), night_id)
+                done.take(job.source, outcome)
         with writing(out):
-            _finish(out, config, nights, rejected, files)
+            _finish(out, config, done)
             write_population(out)
         complete = True
     finally:
         journal.close(remove=complete)
-    by_id = tuple(nights[night_id] for night_id in sorted(nights))
-    left = (
-        overlooked(inputs, sources) if cohort == "generic" else []
-    )  # other cohorts hold much that is not for us
-    return Summary(
-        by_id, kept, tuple(sorted(rejected, key=lambda r: r.night_id)), tuple(path.name for path in left)
-    )
+    # Other cohorts' folders hold much that is not for us.
+    left = overlooked(inputs, sources) if cohort == "generic" else []
+    return done.summary(left)
 
 
-def _finish(
+class _Done:
+    """What has become of the nights so far."""
+
+    def __init__(self, n_nights: int, progress: Callable[[int, int, str], None] | None):
+        self._n_nights, self._progress = n_nights, progress
+        self.nights: dict[str, NightEntry] = {}
+        self.seen: dict[str, Seen] = {}
+        self.rejected: list[Rejection] = []
+        self._kept = 0
+
+    def take(self, source: Source, outcome: Prepared | Rejection | Exception) -> None:
+        """One more night. Raises what is no recording's fault."""
+        if isinstance(outcome, Prepared):
+            self.nights[source.night_id], self.seen[source.night_id] = outcome.entry, outcome.seen
+            self._kept += outcome.kept
+        else:
+            is_known = isinstance(outcome, Rejection)
+            self.rejected.append(outcome if is_known else rejection_of(source, outcome))
+        if self._progress is not None:
+            self._progress(len(self.nights) + len(self.rejected), self._n_nights, source.night_id)
+
+    def summary(self, left: Sequence[Path]) -> Summary:
+        nights = tuple(self.nights[night_id] for night_id in sorted(self.nights))
+        rejected = tuple(sorted(self.rejected, key=lambda rejection: rejection.night_id))
+        return Summary(nights, self._kept, rejected, tuple(path.name for path in left))
+
+
+def _jobs(
+    sources: Sequence[Source],
+    splits: Mapping[str, str],
     out: Path,
     config: PrepareConfig,
-    nights: dict[str, NightEntry],
-    rejected: Sequence[Rejection],
-    files: dict[str, Seen],
-) -> None:
+    load: Callable[..., Night],
+    rehash: bool,
+    done: _Done,
+) -> list[Job]:
+    """The nights that are to be prepared; the others are done.
+
+    Raises:
+      ValueError: `out` holds nights that are not among the sources.
+    """
+    known, seen = read_known(out, config.sha256())
+    shards = {path.name.removesuffix(SHARD_SUFFIX) for path in out.glob(f"*{SHARD_SUFFIX}")}
+    if foreign := shards - {source.night_id for source in sources}:
+        raise ValueError(
+            f"{out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
+            "give all inputs of a data set together, or prepare into a new folder"
+        )
+    jobs = []
+    for source in sources:
+        before = known.pop(source.night_id, None) if source.night_id in shards else None
+        files = seen.get(source.night_id, ())
+        job = Job(source, splits[source.night_id], out, before, load)
+        if before is not None and not rehash and is_kept(job, files):
+            done.take(source, Prepared(before, files, kept=True))
+        else:
+            jobs.append(job)
+    return jobs
+
+
+def _finish(out: Path, config: PrepareConfig, done: _Done) -> None:
     """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
     there = {path.name for path in out.iterdir()}
-    if lost := {night.shard for night in nights.values()} - there:
+    if lost := {night.shard for night in done.nights.values()} - there:
         raise OutputError(f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder")
-    rejections = sorted(rejected, key=lambda rejection: rejection.night_id)
-    write_lines(out / REJECTED, [asdict(rejection) for rejection in rejections])
-    write_seen(out, files)
-    write_manifest(out / MANIFEST, Manifest(config.to_dict(), config.sha256(), tuple(nights.values())))
+    rejected = sorted(done.rejected, key=lambda rejection: rejection.night_id)
+    write_lines(out / REJECTED, (rejection.to_json() for rejection in rejected))
+    write_seen(out, done.seen)
+    write_manifest(out / MANIFEST, Manifest(config.to_dict(), config.sha256(), tuple(done.nights.values())))
     for rejection in rejected:
         shard_path(out, rejection.night_id).unlink(missing_ok=True)
 

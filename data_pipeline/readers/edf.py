@@ -94,11 +94,9 @@ class _Records:
                     file.seek(self._layout.header_bytes + first * self._layout.record_bytes)
                     rows = np.fromfile(file, np.uint8, n * self._layout.record_bytes)
             except OSError as error:  # while a shard is written, this must not be taken for the shard's
-                raise RecordingError(
-                    f"{self._path}: it cannot be read any more ({error.strerror})."
-                ) from error
+                raise RecordingError(self._path, f"it cannot be read any more ({error.strerror}).") from error
             if len(rows) < n * self._layout.record_bytes:
-                raise RecordingError(f"{self._path}: it became shorter while it was read. Copy it again.")
+                raise RecordingError(self._path, "it became shorter while it was read. Copy it again.")
             start, rows = first, rows.reshape(n, -1)
             self._kept = start, rows
         return rows[first - start : first - start + n]
@@ -122,8 +120,9 @@ def read_edf(path: Path) -> Recording:
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
     if duration_s > LONGEST_S:
         raise RecordingError(
-            f"{path}: by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
-            f"most {LONGEST_S // 86400}. The header is damaged, or the file must be split into nights."
+            path,
+            f"by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
+            f"most {LONGEST_S // 86400}. The header is damaged, or the file must be split into nights.",
         )
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
@@ -136,8 +135,9 @@ def read_edf(path: Path) -> Recording:
         rate_hz = float(signal.rate_hz)
         if lost_s * rate_hz > _MOST_MISSING:
             raise RecordingError(
-                f"{path}: channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, "
-                "too much to fill. Split the recording at its gaps, or mend its header."
+                path,
+                f"channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, "
+                "too much to fill. Split the recording at its gaps, or mend its header.",
             )
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
@@ -167,25 +167,26 @@ def _read_header(path: Path) -> tuple[_Layout, tuple[Signal, ...]]:
     with path.open("rb") as file:
         fixed = file.read(256)
         if not fixed:
-            raise RecordingError(f"{path}: the file is empty. Copy or export it again.")
+            raise RecordingError(path, "the file is empty. Copy or export it again.")
         if len(fixed) < 256:
             raise RecordingError(
-                f"{path}: the header ends after {len(fixed)} bytes, expected at least 256. Copy it again."
+                path, f"the header ends after {len(fixed)} bytes, expected at least 256. Copy it again."
             )
         n_signals = _number(path, fixed[252:256], "number of signals", int)
         if n_signals < 1:
-            raise RecordingError(f"{path}: the header declares {n_signals} signals, expected at least 1.")
+            raise RecordingError(path, f"the header declares {n_signals} signals, expected at least 1.")
         header = fixed + file.read(256 * n_signals)
     header = header.replace(b"\0", b" ")  # some recorders pad with NUL instead of blanks
     header_bytes = _number(path, fixed[184:192], "bytes in header record", int)
     if header_bytes != 256 * (1 + n_signals):
         raise RecordingError(
-            f"{path}: the header says it is {header_bytes} bytes long, but {n_signals} signals need "
-            f"{256 * (1 + n_signals)}. The header is damaged: export the recording again."
+            path,
+            f"the header says it is {header_bytes} bytes long, but {n_signals} signals need "
+            f"{256 * (1 + n_signals)}. The header is damaged: export the recording again.",
         )
     if len(header) < header_bytes:
         raise RecordingError(
-            f"{path}: the header ends after {len(header)} of {header_bytes} bytes. Copy the file again."
+            path, f"the header ends after {len(header)} of {header_bytes} bytes. Copy the file again."
         )
     record_s = _number(path, fixed[244:252], "duration of a data record", Fraction)
     labels = [header[256 + 16 * i :][:16].decode("latin-1").rstrip() for i in range(n_signals)]
@@ -198,12 +199,13 @@ def _read_header(path: Path) -> tuple[_Layout, tuple[Signal, ...]]:
     # Only the format's own word: in an EDF, a signal called "BDF Annotations" is a signal, to edfio too.
     is_annotation = [label == ("BDF Annotations" if is_bdf else "EDF Annotations") for label in labels]
     if min(n_samples) < 0 or sum(n_samples) == 0:
-        raise RecordingError(f"{path}: a data record has no samples. The header is damaged.")
+        raise RecordingError(path, "a data record has no samples. The header is damaged.")
     # Only a file of annotations may say 0. Beyond the rest nobody records, and floats end.
     if not (_SHORTEST_RECORD_S <= record_s <= LONGEST_S or (record_s == 0 and all(is_annotation))):
         raise RecordingError(
-            f"{path}: duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
-            "0 and not days long. The header is damaged."
+            path,
+            f"duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
+            "0 and not days long. The header is damaged.",
         )
     sample_bytes = 3 if is_bdf else 2
     ends = np.cumsum(n_samples) * sample_bytes
@@ -234,8 +236,9 @@ def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) 
             ranges = (s.physical_min, s.physical_max), (s.digital_min, s.digital_max)
         except ValueError as error:
             raise RecordingError(
-                f"{path}: channel '{s.label}': physical or digital range is not a number. "
-                "The header is damaged: export the recording again."
+                path,
+                f"channel '{s.label}': physical or digital range is not a number. "
+                "The header is damaged: export the recording again.",
             ) from error
         rate_hz = Fraction(s.samples_per_data_record) / record_s
         signals.append(
@@ -260,8 +263,9 @@ def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
     # Words may have slipped in from the fields before, the patient's among them: they are not repeated.
     shown = "words" if re.search(rb"[^\W\d]{2}|[\x80-\xff]{2}", text) else repr(text.decode("latin-1"))
     raise RecordingError(
-        f"{path}: header field '{name}' holds {shown}, expected a number. "
-        "The header is damaged: export the recording again."
+        path,
+        f"header field '{name}' holds {shown}, expected a number. "
+        "The header is damaged: export the recording again.",
     )
 
 
@@ -279,8 +283,9 @@ def _count_records(path: Path, layout: _Layout) -> tuple[int, list[str]]:
     declared = layout.declared_records
     if whole == 0 or declared == 0:
         raise RecordingError(
-            f"{path}: it holds no whole data record ({data_bytes} bytes of data, a record has "
-            f"{layout.record_bytes}). Copy or export the recording again."
+            path,
+            f"it holds no whole data record ({data_bytes} bytes of data, a record has "
+            f"{layout.record_bytes}). Copy or export the recording again.",
         )
     if declared == -1:
         return whole, [
@@ -288,8 +293,9 @@ def _count_records(path: Path, layout: _Layout) -> tuple[int, list[str]]:
         ]
     if whole > declared or declared < -1:
         raise RecordingError(
-            f"{path}: the header declares {declared} data records, but the file holds {whole}. "
-            "Header and data do not belong together: export the recording again."
+            path,
+            f"the header declares {declared} data records, but the file holds {whole}. "
+            "Header and data do not belong together: export the recording again.",
         )
     if whole < declared:
         return whole, [f"The file is cut: {whole} of {declared} data records are there."]
@@ -302,22 +308,25 @@ def _record_starts(path: Path, layout: _Layout, records: _Records) -> np.ndarray
         return np.arange(len(records)) * float(layout.record_s)
     if not layout.annotation_columns:
         raise RecordingError(
-            f"{path}: declared discontinuous (EDF+D), but it has no annotation channel that says when. "
-            "Export it as EDF+C."
+            path,
+            "declared discontinuous (EDF+D), but it has no annotation channel that says when. "
+            "Export it as EDF+C.",
         )
     stamps = [TAL.match(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps:
         raise RecordingError(
-            f"{path}: data record {stamps.index(None)} has no time stamp, expected one in each record of "
-            "an EDF+D file. Export it again."
+            path,
+            f"data record {stamps.index(None)} has no time stamp, expected one in each record of "
+            "an EDF+D file. Export it again.",
         )
     starts_s = np.array([_seconds(stamp[1]) for stamp in stamps])
     starts_s -= starts_s[0]
     late_s = np.diff(starts_s) - float(layout.record_s)
     if len(late_s) and late_s.min() < -_JITTER_S:
         raise RecordingError(
-            f"{path}: data record {int(late_s.argmin()) + 1} begins before the one before it ends. "
-            "The time stamps are damaged: export it again."
+            path,
+            f"data record {int(late_s.argmin()) + 1} begins before the one before it ends. "
+            "The time stamps are damaged: export it again.",
         )
     return starts_s
 

@@ -152,8 +152,9 @@ def _refuse_strangers(out: Path, requests: list[dict]) -> None:
     )
     if strangers:
         raise RecordingError(
-            f"{out}: holds {len(strangers)} file(s) that are not of this cohort, e.g. {strangers[0]}; "
-            "expected a new or empty folder, or the same cohort begun earlier: choose another folder"
+            out,
+            f"holds {len(strangers)} file(s) that are not of this cohort, e.g. {strangers[0]}; "
+            "expected a new or empty folder, or the same cohort begun earlier: choose another folder",
         )
 
 
@@ -165,11 +166,11 @@ def _is_whole(out: Path, request: dict) -> bool:
     truth = json.loads(path.read_text())
     if truth["request"] != request:
         raise RecordingError(
-            f"{path}: made by {truth['request']}, but this call asks for {request}; choose another folder"
+            path, f"made by {truth['request']}, but this call asks for {request}; choose another folder"
         )
     for name, digest in truth["files"].items():
         if not (out / name).exists() or file_sha256(out / name) != digest:
             raise RecordingError(
-                f"{out / name}: missing or changed since it was made; delete {path} to make it again"
+                out / name, f"missing or changed since it was made; delete {path} to make it again"
             )
     return True
