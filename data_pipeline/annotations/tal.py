@@ -10,8 +10,8 @@ from pathlib import Path
 
 from data_pipeline.annotations.text import read_bytes
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.edf import TAL, read_tals
 from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.tal import TAL, read_tals
 
 
 def read_tal(path: Path) -> tuple[Annotation, ...]:

@@ -18,6 +18,8 @@ from data_pipeline.prepare.journal import FileSeen, Seen
 from data_pipeline.prepare.summary import Refusal, Rejection
 from data_pipeline.prepare.workers import ProcessDied
 from data_pipeline.readers import files_of
+from data_pipeline.shards.epochs import night_epochs
+from data_pipeline.shards.files import write_shard
 from data_pipeline.shards.manifest import (
     SHARD_SUFFIX,
     ChannelEntry,
@@ -26,7 +28,7 @@ from data_pipeline.shards.manifest import (
     digest,
     stage_string,
 )
-from data_pipeline.shards.records import encode_epoch, night_epochs, write_shard
+from data_pipeline.shards.records import encode_epoch
 from data_pipeline.shards.scale import Meter, storage_ranges
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from data_pipeline.prepare.journal import JOURNAL
 from data_pipeline.prepare.workers import run_local
+from data_pipeline.shards.files import add_record, open_shard
 from data_pipeline.shards.manifest import SHARD_SUFFIX, NightEntry, read_manifest
-from data_pipeline.shards.records import add_record, decode_epoch, open_shard
+from data_pipeline.shards.records import decode_epoch
 from data_pipeline.whole_files import HALF
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers import brainvision, eeglab, fif, gdf, nihon_kohden
-from data_pipeline.readers.edf import is_edf, read_edf
+from data_pipeline.readers.edf import read_edf
+from data_pipeline.readers.edf_header import is_edf
 from data_pipeline.readers.recording import Annotation, Recording, Signal
 from data_pipeline.readers.wfdb import read_header, read_wfdb
 

@@ -13,8 +13,9 @@ from data_pipeline.cohorts import find_nights
 from data_pipeline.night import RecordingError
 from data_pipeline.prepare.run import prepare
 from data_pipeline.prepare.verify import verify
+from data_pipeline.shards.epochs import night_events
+from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.shards.records import night_events, open_shard, read_epochs
 
 RATE_HZ = 200
 SIGNALS = (

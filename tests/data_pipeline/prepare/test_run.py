@@ -20,8 +20,9 @@ from data_pipeline.prepare.run import PREPARATION, PrepareConfig, prepare
 from data_pipeline.prepare.splits import assign_splits
 from data_pipeline.prepare.summary import Rejection, Summary
 from data_pipeline.prepare.verify import verify
+from data_pipeline.shards.epochs import night_events
+from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_manifest
-from data_pipeline.shards.records import night_events, open_shard, read_epochs
 from tests.support.loaders import (
     cannot_read_two,
     dies,

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import Channel, Event, EventKind, Quality, Scoring, blocks
-from data_pipeline.shards.records import (
-    decode_epoch,
-    encode_epoch,
-    night_epochs,
-    night_events,
-    open_shard,
-    read_epochs,
-    write_shard,
-)
+from data_pipeline.shards.epochs import night_epochs, night_events
+from data_pipeline.shards.files import open_shard, read_epochs, write_shard
+from data_pipeline.shards.records import decode_epoch, encode_epoch
 from data_pipeline.shards.scale import Meter, channel_scale
 from tests.support.nights import SCORED, random_night
 
