@@ -16,13 +16,7 @@ from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
-from data_pipeline.night import (
-    Demographics,
-    EventKind,
-    Night,
-    RecordingError,
-    Scoring,
-)
+from data_pipeline.night import Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
 from data_pipeline.signals.channel import RecordedChannel
 from data_pipeline.signals.survey import survey_channel
