@@ -134,104 +134,97 @@ def prepare(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out)
-    done = _Done(len(sources), progress)
+    run = _Run(out, config, sources, progress)
     complete = False
     try:
-        with writing(out):
-            for half in out.glob(f"*{HALF}"):
-                half.unlink()
-        jobs = _jobs(sources, splits, out, config, load, rehash, done)
-        with writing(out):
-            forget_other_settings(out, config.sha256())
-        run = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
-        with closing(run(run_job, jobs)) as outcomes:
+        jobs = run.begin(splits, load, rehash)
+        work = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
+        with closing(work(run_job, jobs)) as outcomes:
             for job, outcome in outcomes:
                 if isinstance(outcome, Prepared):
                     with writing(out):
                         journal.add(config.sha256(), outcome.entry, outcome.seen)
-                done.take(job.source, outcome)
-        with writing(out):
-            _finish(out, config, done)
-            write_population(out)
+                run.take(job.source, outcome)
+        run.finish()
         complete = True
     finally:
         journal.close(remove=complete)
     # Other cohorts' folders hold much that is not for us.
-    left = overlooked(inputs, sources) if cohort == "generic" else []
-    return done.summary(left)
+    return run.summary(overlooked(inputs, sources) if cohort == "generic" else [])
 
 
-class _Done:
-    """What has become of the nights so far."""
+class _Run:
+    """One run: what it was asked for, and what has become of the nights so far."""
 
-    def __init__(self, n_nights: int, progress: Callable[[int, int, str], None] | None):
-        self._n_nights, self._progress = n_nights, progress
-        self.nights: dict[str, NightEntry] = {}
-        self.seen: dict[str, Seen] = {}
-        self.rejected: list[Rejection] = []
+    def __init__(
+        self,
+        out: Path,
+        config: PrepareConfig,
+        sources: Sequence[Source],
+        progress: Callable[[int, int, str], None] | None,
+    ):
+        self._out, self._config, self._sources, self._progress = out, config, sources, progress
+        self._nights: dict[str, NightEntry] = {}
+        self._seen: dict[str, Seen] = {}
+        self._rejected: list[Rejection] = []
         self._kept = 0
+
+    def begin(self, splits: Mapping[str, str], load: Callable[..., Night], rehash: bool) -> list[Job]:
+        """Clears away what is half done or of other settings; the nights that are to be prepared."""
+        with writing(self._out):
+            for half in self._out.glob(f"*{HALF}"):
+                half.unlink()
+        known, seen = read_known(self._out, self._config.sha256())
+        shards = {path.name.removesuffix(SHARD_SUFFIX) for path in self._out.glob(f"*{SHARD_SUFFIX}")}
+        if foreign := shards - {source.night_id for source in self._sources}:
+            raise ValueError(
+                f"{self._out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
+                "give all inputs of a data set together, or prepare into a new folder"
+            )
+        jobs = []
+        for source in self._sources:
+            before = known.pop(source.night_id, None) if source.night_id in shards else None
+            files = seen.get(source.night_id, ())
+            job = Job(source, splits[source.night_id], self._out, before, load)
+            if before is not None and not rehash and is_kept(job, files):
+                self.take(source, Prepared(before, files, kept=True))
+            else:
+                jobs.append(job)
+        with writing(self._out):
+            forget_other_settings(self._out, self._config.sha256())
+        return jobs
 
     def take(self, source: Source, outcome: Prepared | Rejection | Exception) -> None:
         """One more night. Raises what is no recording's fault."""
         if isinstance(outcome, Prepared):
-            self.nights[source.night_id], self.seen[source.night_id] = outcome.entry, outcome.seen
+            self._nights[source.night_id], self._seen[source.night_id] = outcome.entry, outcome.seen
             self._kept += outcome.kept
         else:
-            is_known = isinstance(outcome, Rejection)
-            self.rejected.append(outcome if is_known else rejection_of(source, outcome))
+            is_told = isinstance(outcome, Rejection)
+            self._rejected.append(outcome if is_told else rejection_of(source, outcome))
         if self._progress is not None:
-            self._progress(len(self.nights) + len(self.rejected), self._n_nights, source.night_id)
+            done = len(self._nights) + len(self._rejected)
+            self._progress(done, len(self._sources), source.night_id)
+
+    def finish(self) -> None:
+        """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
+        out, nights = self._out, tuple(self._nights.values())
+        self._rejected.sort(key=lambda rejection: rejection.night_id)
+        with writing(out):
+            if lost := {night.shard for night in nights} - {path.name for path in out.iterdir()}:
+                raise OutputError(
+                    f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder"
+                )
+            write_lines(out / REJECTED, (rejection.to_json() for rejection in self._rejected))
+            write_seen(out, self._seen)
+            write_manifest(out / MANIFEST, Manifest(self._config.to_dict(), self._config.sha256(), nights))
+            for rejection in self._rejected:
+                shard_path(out, rejection.night_id).unlink(missing_ok=True)
+            write_population(out)
 
     def summary(self, left: Sequence[Path]) -> Summary:
-        nights = tuple(self.nights[night_id] for night_id in sorted(self.nights))
-        rejected = tuple(sorted(self.rejected, key=lambda rejection: rejection.night_id))
-        return Summary(nights, self._kept, rejected, tuple(path.name for path in left))
-
-
-def _jobs(
-    sources: Sequence[Source],
-    splits: Mapping[str, str],
-    out: Path,
-    config: PrepareConfig,
-    load: Callable[..., Night],
-    rehash: bool,
-    done: _Done,
-) -> list[Job]:
-    """The nights that are to be prepared; the others are done.
-
-    Raises:
-      ValueError: `out` holds nights that are not among the sources.
-    """
-    known, seen = read_known(out, config.sha256())
-    shards = {path.name.removesuffix(SHARD_SUFFIX) for path in out.glob(f"*{SHARD_SUFFIX}")}
-    if foreign := shards - {source.night_id for source in sources}:
-        raise ValueError(
-            f"{out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
-            "give all inputs of a data set together, or prepare into a new folder"
-        )
-    jobs = []
-    for source in sources:
-        before = known.pop(source.night_id, None) if source.night_id in shards else None
-        files = seen.get(source.night_id, ())
-        job = Job(source, splits[source.night_id], out, before, load)
-        if before is not None and not rehash and is_kept(job, files):
-            done.take(source, Prepared(before, files, kept=True))
-        else:
-            jobs.append(job)
-    return jobs
-
-
-def _finish(out: Path, config: PrepareConfig, done: _Done) -> None:
-    """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
-    there = {path.name for path in out.iterdir()}
-    if lost := {night.shard for night in done.nights.values()} - there:
-        raise OutputError(f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder")
-    rejected = sorted(done.rejected, key=lambda rejection: rejection.night_id)
-    write_lines(out / REJECTED, (rejection.to_json() for rejection in rejected))
-    write_seen(out, done.seen)
-    write_manifest(out / MANIFEST, Manifest(config.to_dict(), config.sha256(), tuple(done.nights.values())))
-    for rejection in rejected:
-        shard_path(out, rejection.night_id).unlink(missing_ok=True)
+        nights = tuple(self._nights[night_id] for night_id in sorted(self._nights))
+        return Summary(nights, self._kept, tuple(self._rejected), tuple(path.name for path in left))
 
 
 def _check_ids(sources: Sequence[Source]) -> None:

@@ -19,6 +19,7 @@ from data_pipeline.simulate.person import Person, draw_person
 from data_pipeline.simulate.recording import record
 from data_pipeline.simulate.sites import SITES
 from data_pipeline.simulate.write import file_sha256, write_night, write_table
+from data_pipeline.whole_files import HALF
 
 HOURS_RANGE = (0.5, 14.0)
 SCORED = (
@@ -146,7 +147,8 @@ def _refuse_strangers(out: Path, requests: list[dict]) -> None:
         names |= {f"{stem}.edf", f"{stem}.json"}
         if not SITES[request["site"]].embedded:
             names.add(f"{stem}.csv")
-    names |= {f".{name}.part" for name in names}
+    for half in out.rglob(f"*{HALF}"):
+        half.unlink()  # of a run that was killed
     strangers = sorted(
         path.name for path in [*out.iterdir(), *(out / "truth").glob("*")] if path.name not in names
     )

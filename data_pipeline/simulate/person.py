@@ -104,151 +104,112 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
     age = float(np.clip(rng.normal(AGE_MEAN_YEARS, AGE_SD_YEARS), *AGE_RANGE_YEARS))
     woman = bool(rng.random() < 0.5)
     bmi = float(np.clip(BMI_MEDIAN * np.exp(BMI_LOG_SD * rng.standard_normal()), *BMI_RANGE))
-    who = _Draws(rng, age, woman, bmi)
-    # The order of the draws is part of a seed.
-    ahi, n3, plm = _ahi_per_h(who), _n3_percent(who), _plm_per_h(who)
-    spindle_density = SPINDLE_PER_MIN * np.exp(SPINDLE_LOG_PER_DECADE * who.young) + SPINDLE_SD * rng.normal()
+    decades = (age - 40) / 10
+    young = (age - 25) / 10
+
+    def spread(log_sd: float) -> float:
+        return _spread(rng, log_sd)
+
+    # The order of the draws is part of what a seed means.
+    ahi, n3, plm = _ahi_per_h(rng, age, woman, bmi), _n3_percent(rng, age, woman), _plm_per_h(rng, age)
+    spindle_density = SPINDLE_PER_MIN * np.exp(SPINDLE_LOG_PER_DECADE * young) + SPINDLE_SD * rng.normal()
     has_alpha = rng.random() >= ALPHA_ABSENT_SHARE
+
     return Person(
         subject_id=subject_id,
         age_years=round(age, 1),
-        sex=who.sex,
+        sex="F" if woman else "M",
         bmi=round(bmi, 1),
         n3_percent=float(min(n3, 40.0)),
-        **_sleep(who, ahi),
+        n1_percent=float((N1_PERCENT + N1_PER_DECADE * decades) * spread(0.35) + N1_PER_AHI * ahi),
+        rem_percent=float(np.clip(rng.normal(REM_PERCENT + REM_PER_DECADE * decades, REM_SD), 6, 30)),
+        waso_min=float(
+            max(8.0, WASO_MIN + WASO_PER_DECADE * decades) * spread(WASO_LOG_SD) + WASO_PER_AHI * ahi
+        ),
+        sleep_latency_min=float(
+            max(4.0, LATENCY_MEDIAN_MIN + LATENCY_PER_DECADE * decades) * spread(LATENCY_LOG_SD)
+        ),
+        cycle_scale=spread(CYCLE_LOG_SD),
         ahi_per_h=ahi,
-        **_breathing(who, ahi),
+        # The share of apneas rises with severity; hypopneas stay the majority (assumed).
+        apnea_share=float(np.clip((0.12 + 0.007 * ahi) * spread(0.4), 0.05, 0.75)),
+        central_share=float(np.clip(0.12 * spread(0.7), 0.02, 0.6)),  # of the apneas; assumed
+        # 2.4 ± 2.9 in mild and moderate, towards 1 in severe disease (REMOSA trial 2023; trend assumed).
+        rem_ahi_ratio=float(np.clip((1.2 + 1.2 * np.exp(-ahi / 25)) * spread(0.4), 0.6, 6.0)),
+        supine_ahi_ratio=float(1.0 + 1.2 * spread(0.5)),  # 60 % of patients have > 2 (Eiseman 2012)
+        # Person means 21.7 ± 5.6 s; shorter in women, in the young and at higher BMI (Borker 2021).
+        breathing_event_s=float(
+            np.clip((21.5 + 0.6 * decades - 1.5 * woman - 0.12 * (bmi - 26)) * spread(0.15), 14, 38)
+        ),
+        breathing_arousal_share=float(np.clip(rng.normal(0.40 + 0.004 * ahi, 0.08), 0.15, 0.85)),  # assumed
+        arousal_per_h=float(
+            max(3.0, AROUSAL_PER_H + AROUSAL_PER_DECADE * decades + AROUSAL_MEN * (not woman))
+            * spread(AROUSAL_LOG_SD)
+        ),
         plm_per_h=min(plm, 90.0),
-        **_interruptions(who),
+        # 24–28 s below 55 y, 14–16 s above 65 y (Ferri 2008).
+        plm_interval_s=float(np.interp(age, [50, 70], [26.0, 17.0]) * spread(0.1)),
+        slow_wave_uv=float(
+            SLOW_WAVE_UV * SLOW_WAVE_PER_DECADE**young * (SLOW_WAVE_WOMEN if woman else 1.0) * spread(0.18)
+        ),
         spindle_per_min=float(max(0.3, spindle_density)),
-        **_waves(who, has_alpha),
-        **_heart_and_lungs(who),
+        spindle_uv=float(
+            max(14.0, SPINDLE_UV + SPINDLE_UV_PER_DECADE * young)
+            * (SPINDLE_UV_WOMEN if woman else 1.0)
+            * spread(0.2)
+        ),
+        spindle_hz=float(
+            np.clip(rng.normal(SPINDLE_HZ + SPINDLE_HZ_PER_DECADE * young, SPINDLE_HZ_SD), 11.5, 15)
+        ),
+        spindle_s=float(max(0.55, SPINDLE_S + SPINDLE_S_PER_DECADE * young)),
+        k_complex_per_min=float(K_COMPLEX_PER_MIN * spread(0.35)),
+        k_complex_uv=float(max(90.0, K_COMPLEX_UV + K_COMPLEX_UV_PER_DECADE * young) * spread(0.15)),
+        alpha_hz=float(rng.normal(ALPHA_HZ + ALPHA_HZ_PER_DECADE * max(0.0, decades), ALPHA_HZ_SD)),
+        alpha_uv=float(ALPHA_UV * spread(0.3)) if has_alpha else 4.0,
+        **_heart_and_lungs(rng, age, woman, bmi),
     )
 
 
-@dataclass(frozen=True)
-class _Draws:
-    """Draws of traits that depend on who it is."""
-
-    rng: np.random.Generator
-    age: float
-    woman: bool
-    bmi: float
-
-    @property
-    def sex(self) -> str:
-        return "F" if self.woman else "M"
-
-    @property
-    def decades(self) -> float:
-        return (self.age - 40) / 10
-
-    @property
-    def young(self) -> float:
-        """Decades from 25 years."""
-        return (self.age - 25) / 10
-
-    def spread(self, log_sd: float) -> float:
-        """A factor around 1."""
-        return float(np.exp(log_sd * self.rng.standard_normal()))
-
-    def between(self, low: float, high: float, mean: float, sd: float) -> float:
-        """A normal number, cut off at both ends."""
-        return float(np.clip(self.rng.normal(mean, sd), low, high))
+def _spread(rng: np.random.Generator, log_sd: float) -> float:
+    """A factor around 1."""
+    return float(np.exp(log_sd * rng.standard_normal()))
 
 
-def _ahi_per_h(who: _Draws) -> float:
-    log_ahi = AHI_LOG_MEAN[who.sex] + AHI_LOG_SD[who.sex] * who.rng.standard_normal()
-    log_ahi += AHI_LOG_PER_DECADE * (who.age - AHI_AGE0_YEARS) / 10 + AHI_LOG_PER_BMI * (who.bmi - AHI_BMI0)
-    if who.woman:
-        log_ahi += AHI_LOG_MENOPAUSE * (float(who.age >= MENOPAUSE_YEARS) - MENOPAUSE_SHARE)
+def _ahi_per_h(rng: np.random.Generator, age: float, woman: bool, bmi: float) -> float:
+    sex = "F" if woman else "M"
+    log_ahi = AHI_LOG_MEAN[sex] + AHI_LOG_SD[sex] * rng.standard_normal()
+    log_ahi += AHI_LOG_PER_DECADE * (age - AHI_AGE0_YEARS) / 10 + AHI_LOG_PER_BMI * (bmi - AHI_BMI0)
+    if woman:
+        log_ahi += AHI_LOG_MENOPAUSE * (float(age >= MENOPAUSE_YEARS) - MENOPAUSE_SHARE)
     return float(min(np.exp(log_ahi), AHI_MAX_PER_H))
 
 
-def _n3_percent(who: _Draws) -> float:
-    if who.woman:
-        mean = N3_WOMEN_AT_20 + N3_WOMEN_PER_DECADE * (who.age - 20) / 10
+def _n3_percent(rng: np.random.Generator, age: float, woman: bool) -> float:
+    if woman:
+        mean = N3_WOMEN_AT_20 + N3_WOMEN_PER_DECADE * (age - 20) / 10
     else:
-        mean = max(N3_MEN_FLOOR, N3_MEN_AT_20 + N3_MEN_PER_DECADE * max(0.0, (who.age - 20) / 10))
-    return max(0.0, np.sqrt(mean) + N3_ROOT_SD * who.rng.standard_normal()) ** 2
+        mean = max(N3_MEN_FLOOR, N3_MEN_AT_20 + N3_MEN_PER_DECADE * max(0.0, (age - 20) / 10))
+    return max(0.0, np.sqrt(mean) + N3_ROOT_SD * rng.standard_normal()) ** 2
 
 
-def _plm_per_h(who: _Draws) -> float:
-    probability = 1 / (1 + np.exp(-(PLM_LOGIT_AT_45 + PLM_LOGIT_PER_DECADE * (who.age - 45) / 10)))
-    has_any = who.rng.random() < probability
-    return float(np.exp(PLM_LOG_MEDIAN_PER_H) * who.spread(PLM_LOG_SD)) if has_any else 0.0
+def _plm_per_h(rng: np.random.Generator, age: float) -> float:
+    probability = 1 / (1 + np.exp(-(PLM_LOGIT_AT_45 + PLM_LOGIT_PER_DECADE * (age - 45) / 10)))
+    has_any = rng.random() < probability
+    return float(np.exp(PLM_LOG_MEDIAN_PER_H) * _spread(rng, PLM_LOG_SD)) if has_any else 0.0
 
 
-def _sleep(who: _Draws, ahi: float) -> dict[str, float]:
-    waso_min = max(8.0, WASO_MIN + WASO_PER_DECADE * who.decades)
-    latency_min = max(4.0, LATENCY_MEDIAN_MIN + LATENCY_PER_DECADE * who.decades)
+def _heart_and_lungs(rng: np.random.Generator, age: float, woman: bool, bmi: float) -> dict[str, float]:
+    heart_bpm = HEART_BPM + HEART_WOMEN * woman + HEART_PER_BMI * (bmi - 25)
+    rmssd_ms = RMSSD_MS_AT_25 * np.exp(RMSSD_LOG_PER_YEAR * (age - 25))
+    spo2_percent = SPO2_PERCENT + SPO2_PER_DECADE * ((age - 40) / 10)
     return {
-        "n1_percent": float((N1_PERCENT + N1_PER_DECADE * who.decades) * who.spread(0.35) + N1_PER_AHI * ahi),
-        "rem_percent": who.between(6, 30, REM_PERCENT + REM_PER_DECADE * who.decades, REM_SD),
-        "waso_min": float(waso_min * who.spread(WASO_LOG_SD) + WASO_PER_AHI * ahi),
-        "sleep_latency_min": float(latency_min * who.spread(LATENCY_LOG_SD)),
-        "cycle_scale": who.spread(CYCLE_LOG_SD),
-    }
-
-
-def _breathing(who: _Draws, ahi: float) -> dict[str, float]:
-    event_s = 21.5 + 0.6 * who.decades - 1.5 * who.woman - 0.12 * (who.bmi - 26)
-    return {
-        # The share of apneas rises with severity; hypopneas stay the majority (assumed).
-        "apnea_share": float(np.clip((0.12 + 0.007 * ahi) * who.spread(0.4), 0.05, 0.75)),
-        "central_share": float(np.clip(0.12 * who.spread(0.7), 0.02, 0.6)),  # of the apneas; assumed
-        # 2.4 ± 2.9 in mild and moderate, towards 1 in severe disease (REMOSA trial 2023; trend assumed).
-        "rem_ahi_ratio": float(np.clip((1.2 + 1.2 * np.exp(-ahi / 25)) * who.spread(0.4), 0.6, 6.0)),
-        "supine_ahi_ratio": float(1.0 + 1.2 * who.spread(0.5)),  # 60 % of patients have > 2 (Eiseman 2012)
-        # Person means 21.7 ± 5.6 s; shorter in women, in the young and at higher BMI (Borker 2021).
-        "breathing_event_s": float(np.clip(event_s * who.spread(0.15), 14, 38)),
-        "breathing_arousal_share": who.between(0.15, 0.85, 0.40 + 0.004 * ahi, 0.08),  # assumed
-    }
-
-
-def _interruptions(who: _Draws) -> dict[str, float]:
-    arousals = max(3.0, AROUSAL_PER_H + AROUSAL_PER_DECADE * who.decades + AROUSAL_MEN * (not who.woman))
-    return {
-        "arousal_per_h": float(arousals * who.spread(AROUSAL_LOG_SD)),
-        # 24–28 s below 55 y, 14–16 s above 65 y (Ferri 2008).
-        "plm_interval_s": float(np.interp(who.age, [50, 70], [26.0, 17.0]) * who.spread(0.1)),
-    }
-
-
-def _waves(who: _Draws, has_alpha: bool) -> dict[str, float]:
-    """Of the EEG. Women's are larger."""
-    slow_wave_uv = SLOW_WAVE_UV * SLOW_WAVE_PER_DECADE**who.young * (SLOW_WAVE_WOMEN if who.woman else 1.0)
-    spindle_uv = max(14.0, SPINDLE_UV + SPINDLE_UV_PER_DECADE * who.young) * (
-        SPINDLE_UV_WOMEN if who.woman else 1.0
-    )
-    alpha_hz = ALPHA_HZ + ALPHA_HZ_PER_DECADE * max(0.0, who.decades)
-    return {
-        "slow_wave_uv": float(slow_wave_uv * who.spread(0.18)),
-        "spindle_uv": float(spindle_uv * who.spread(0.2)),
-        "spindle_hz": who.between(11.5, 15, SPINDLE_HZ + SPINDLE_HZ_PER_DECADE * who.young, SPINDLE_HZ_SD),
-        "spindle_s": float(max(0.55, SPINDLE_S + SPINDLE_S_PER_DECADE * who.young)),
-        "k_complex_per_min": float(K_COMPLEX_PER_MIN * who.spread(0.35)),
-        "k_complex_uv": float(
-            max(90.0, K_COMPLEX_UV + K_COMPLEX_UV_PER_DECADE * who.young) * who.spread(0.15)
-        ),
-        "alpha_hz": float(who.rng.normal(alpha_hz, ALPHA_HZ_SD)),
-        "alpha_uv": float(ALPHA_UV * who.spread(0.3)) if has_alpha else 4.0,
-    }
-
-
-def _heart_and_lungs(who: _Draws) -> dict[str, float]:
-    heart_bpm = HEART_BPM + HEART_WOMEN * who.woman + HEART_PER_BMI * (who.bmi - 25)
-    rmssd_ms = RMSSD_MS_AT_25 * np.exp(RMSSD_LOG_PER_YEAR * (who.age - 25))
-    leak_per_bmi_uv = 0.3 * (who.bmi - 25)  # Purcell 2017
-    spo2_of_bmi = SPO2_PER_BMI * max(0.0, who.bmi - 25)
-    return {
-        "heart_bpm": who.between(45, 95, heart_bpm, HEART_SD),
-        "rmssd_ms": float(rmssd_ms * who.spread(RMSSD_LOG_SD)),
-        "ecg_r_uv": float(who.rng.uniform(500, 1500)),
-        "ecg_leak_uv": float(np.clip(who.rng.uniform(1, 5) + leak_per_bmi_uv, 0.5, 15)),
-        "breaths_per_min": who.between(10, 21, BREATHS_PER_MIN, BREATHS_SD),
+        "heart_bpm": float(np.clip(rng.normal(heart_bpm, HEART_SD), 45, 95)),
+        "rmssd_ms": float(rmssd_ms * _spread(rng, RMSSD_LOG_SD)),
+        "ecg_r_uv": float(rng.uniform(500, 1500)),
+        "ecg_leak_uv": float(np.clip(rng.uniform(1, 5) + 0.3 * (bmi - 25), 0.5, 15)),  # Purcell 2017: BMI
+        "breaths_per_min": float(np.clip(rng.normal(BREATHS_PER_MIN, BREATHS_SD), 10, 21)),
         "spo2_percent": float(
-            min(99.0, who.rng.normal(SPO2_PERCENT + SPO2_PER_DECADE * who.decades, SPO2_SD) + spo2_of_bmi)
+            min(99.0, rng.normal(spo2_percent, SPO2_SD) + SPO2_PER_BMI * max(0.0, bmi - 25))
         ),
-        "circulation_s": who.between(11, 24, CIRCULATION_S, CIRCULATION_SD_S),
+        "circulation_s": float(np.clip(rng.normal(CIRCULATION_S, CIRCULATION_SD_S), 11, 24)),
     }

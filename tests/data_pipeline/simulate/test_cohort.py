@@ -7,6 +7,7 @@ import pytest
 from data_pipeline.night import RecordingError
 from data_pipeline.simulate import simulate_cohort
 from data_pipeline.simulate.cohort import person_of
+from data_pipeline.whole_files import HALF
 from tests.support.simulated import HOURS, digests, truth_of
 
 
@@ -25,9 +26,12 @@ def test_seed_changes_the_night(cohort, tmp_path):
 def test_a_cohort_continues_and_refuses_strangers(tmp_path):
     first = simulate_cohort(tmp_path, 1, site="b", seed=1, hours=(0.5, 0.5))[0]
     written = first.stat().st_mtime_ns
+    halves = [tmp_path / f".sim-b-0001.edf.1{HALF}", tmp_path / "truth" / f".sim-b-0001.json.2{HALF}"]
+    for half in halves:
+        half.touch()  # as a run leaves them that is killed
     calls = []
     paths = simulate_cohort(tmp_path, 2, site="b", seed=1, hours=(0.5, 0.5), progress=lambda: calls.append(1))
-    assert len(paths) == len(calls) == 2
+    assert len(paths) == len(calls) == 2 and not any(half.exists() for half in halves)
     assert first.stat().st_mtime_ns == written
     with pytest.raises(RecordingError, match="choose another folder"):
         simulate_cohort(tmp_path, 2, site="b", seed=2, hours=(0.5, 0.5))
