@@ -70,9 +70,7 @@ def record(
 class _Recorder:
     """A laboratory's amplifiers and faults, and what they have recorded so far."""
 
-    def __init__(
-        self, rng: np.random.Generator, site: Site, artefacts: list[Artefact], n_seconds: int
-    ) -> None:
+    def __init__(self, rng: np.random.Generator, site: Site, artefacts: list[Artefact], n_seconds: int):
         self.rng, self.site, self.artefacts, self.n_seconds = rng, site, artefacts, n_seconds
         self.done: dict[str, EdfSignal] = {}
         self._leads = {lead.slot: lead for lead in site.leads}

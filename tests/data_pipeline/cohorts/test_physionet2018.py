@@ -241,7 +241,10 @@ def test_what_is_wrong_with_a_challenge_folder_is_said(tmp_path):
         (root / "age-sex.csv").write_text(text)
         with pytest.raises(ValueError, match=re.escape(message)):
             find_nights([root], "physionet2018")
-    for given, message in ((tmp_path / "none", "no such file"), (tmp_path / "out", "no record found")):
+    for given, message in (
+        (tmp_path / "none", "no such file"),
+        (tmp_path / "out", "no recording found; expected headers named"),
+    ):
         with pytest.raises(ValueError, match=message):
             find_nights([given], "physionet2018")
 
