@@ -16,13 +16,7 @@ from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
-from data_pipeline.night import (
-    Demographics,
-    EventKind,
-    Night,
-    RecordingError,
-    Scoring,
-)
+from data_pipeline.night import Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
 from data_pipeline.signals.channel import RecordedChannel
 from data_pipeline.signals.survey import survey_channel
@@ -105,7 +99,7 @@ def open_channels(
     """
     n_seconds = int(recording.duration_s)
     if n_seconds < 1:
-        raise RecordingError(f"{recording.path}: {recording.duration_s:g} s long, expected at least 1 s.")
+        raise RecordingError(recording.path, f"{recording.duration_s:g} s long, expected at least 1 s.")
     channels, unused = [], list(montage.unused)
     for derivation in montage.channels:
         signals = [recording.signals[index] for index, _ in derivation.terms]
@@ -144,8 +138,9 @@ def no_usable_channel(recording: Recording, unused: Sequence[Unused]) -> Recordi
     reasons = by_reason((f"'{u.label}'", u.reason) for u in unused)
     listed = "; ".join(f"{labels}: {reason}" for labels, reason in reasons)
     return RecordingError(
-        f"{recording.path}: no usable channel among {len(recording.signals)}. {listed}. "
-        "Say what each channel is in a montage file (`sleepmami diagnose FILE --write-montage montage.yaml`)."
+        recording.path,
+        f"no usable channel among {len(recording.signals)}. {listed}. "
+        "Say what each channel is in a montage file (`sleepmami diagnose FILE --write-montage montage.yaml`).",
     )
 
 

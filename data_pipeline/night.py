@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag, StrEnum
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -235,4 +236,16 @@ def survey(duration_s: int, pieces: int = 20, piece_s: int = 60) -> list[tuple[i
 
 
 class RecordingError(Exception):
-    """A file or recording that cannot be used; the message names it, says what was expected and what to do."""
+    """A file or recording that cannot be used.
+
+    Attributes:
+      path: the file.
+      problem: what is wrong with it, what was expected and what to do; without the file's name.
+    """
+
+    def __init__(self, path: Path, problem: str):
+        super().__init__(path, problem)
+        self.path, self.problem = Path(path), problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"

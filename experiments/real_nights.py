@@ -12,7 +12,7 @@ from data_pipeline.load import load_night
 from data_pipeline.modalities import Modality
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, EventKind, Night
 from data_pipeline.prepare.run import PrepareConfig, prepare
-from data_pipeline.shards.records import Epoch, PackedSignals
+from data_pipeline.shards.epochs import Epoch, PackedSignals
 from sleepmami_jax.data.source import PreparedFolder
 
 EXCERPTS = (1, 2, 3, 4)

@@ -73,7 +73,7 @@ def read_scoring(
     """
     path = Path(path)
     if not path.is_file():
-        raise RecordingError(f"{path}: no such scoring file.")
+        raise RecordingError(path, "no such scoring file.")
     dialect = dialect or _dialect_of(path)
     annotations = read_table(path, kinds) if dialect == "table" else DIALECTS[dialect](path)
     scoring, notes = scoring_from(annotations, duration_s, scored, own_terms(kinds) | dict(terms or {}))
@@ -82,8 +82,9 @@ def read_scoring(
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not scoring.scored:
         raise NothingScored(
-            f"{path}: no stage and no event within the recording among {len(annotations)} annotation(s)"
-            f"{named(Counter(a.text for a in annotations))}. Is it the scoring of this recording?"
+            path,
+            f"no stage and no event within the recording among {len(annotations)} annotation(s)"
+            f"{named(Counter(a.text for a in annotations))}. Is it the scoring of this recording?",
         )
     return scoring, tuple(f"{path.name}: {note}" for note in notes)
 
@@ -93,7 +94,7 @@ def _dialect_of(path: Path) -> str:
         root = read_xml(path).tag
         if root not in _ROOTS:
             raise RecordingError(
-                f"{path}: XML with root element <{root[:40]}>, expected one of {', '.join(_ROOTS)}."
+                path, f"XML with root element <{root[:40]}>, expected one of {', '.join(_ROOTS)}."
             )
         return _ROOTS[root]
     suffix = path.suffix.lower()
@@ -108,8 +109,9 @@ def _dialect_of(path: Path) -> str:
     if is_edf(path):
         return "edfplus"
     raise RecordingError(
-        f"{path}: unknown scoring format, expected EDF+ annotations (also as .tal), NSRR or Profusion XML, a table "
-        f"({', '.join(_TABLES)}) or JSON (.json)."
+        path,
+        "unknown scoring format, expected EDF+ annotations (also as .tal), NSRR or Profusion XML, a table "
+        f"({', '.join(_TABLES)}) or JSON (.json).",
     )
 
 

@@ -26,7 +26,8 @@ def read_dreem(path: Path) -> tuple[Annotation, ...]:
     for place, code in enumerate(codes):
         if type(code) is not int or code not in _NAMES:
             raise RecordingError(
-                f"{path}, epoch {place}: {str(code)[:20]!r} is no stage of a Dreem hypnogram, expected -1, 0, 1, 2, 3 "
-                "or 4 (REM). For another coding write a table with stage names."
+                path,
+                f"epoch {place}: {str(code)[:20]!r} is no stage of a Dreem hypnogram, expected -1, 0, 1, 2, 3 "
+                "or 4 (REM). For another coding write a table with stage names.",
             )
     return epoch_marks(path, [_NAMES[code] for code in codes])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_pipeline.readers.edf import is_edf, read_edf
+from data_pipeline.readers.edf import read_edf
+from data_pipeline.readers.edf_header import is_edf
 from data_pipeline.readers.recording import Annotation
 
 __all__ = ["is_edf", "read_edfplus"]

@@ -19,7 +19,7 @@ def epoch_marks(path: Path, names: Sequence[str]) -> tuple[Annotation, ...]:
       RecordingError: more epochs than `LONGEST_EPOCHS`.
     """
     if len(names) > LONGEST_EPOCHS:
-        raise RecordingError(f"{path}: {len(names)} epochs, expected at most {LONGEST_EPOCHS}, a week.")
+        raise RecordingError(path, f"{len(names)} epochs, expected at most {LONGEST_EPOCHS}, a week.")
     return tuple(
         Annotation(float(place * EPOCH_S), float(EPOCH_S), f"Sleep stage {name}")
         for place, name in enumerate(names)

@@ -30,6 +30,6 @@ def read_isruc(path: Path) -> tuple[Annotation, ...]:
         # A blank line in the middle would shift every epoch after it, or stand for one: nobody can tell.
         if not line.removeprefix("-").isdecimal() or len(line) > 4:
             raise RecordingError(
-                f"{path}, line {number}: {line[:4]!r}, expected one stage code (0, 1, 2, 3 or 5) a line."
+                path, f"line {number}: {line[:4]!r}, expected one stage code (0, 1, 2, 3 or 5) a line."
             )
     return epoch_marks(path, [_NAMES.get(int(line), "?") for line in lines])

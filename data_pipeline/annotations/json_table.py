@@ -26,7 +26,7 @@ def read_json_table(path: Path) -> tuple[Annotation, ...]:
     for place, item in enumerate(read_json_list(path), start=1):
         if not isinstance(item, dict):
             raise RecordingError(
-                f"{path}, item {place}: {type(item).__name__}, expected an object with an onset."
+                path, f"item {place}: {type(item).__name__}, expected an object with an onset."
             )
         items.append({column_name(key): value for key, value in item.items() if column_name(key) in COLUMNS})
     if not items:
@@ -48,9 +48,9 @@ def read_json_list(path: Path) -> list[Any]:
     try:
         value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise RecordingError(f"{path}: damaged, not JSON ({error}). Export it again.") from error
+        raise RecordingError(path, f"damaged, not JSON ({error}). Export it again.") from error
     if not isinstance(value, list):
-        raise RecordingError(f"{path}: a JSON {type(value).__name__}, expected a list of marks or of stages.")
+        raise RecordingError(path, f"a JSON {type(value).__name__}, expected a list of marks or of stages.")
     return value
 
 
@@ -59,6 +59,6 @@ def _cell(path: Path, place: int, key: str, value: Any) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise RecordingError(
-            f"{path}, item {place}: '{key}' is a {type(value).__name__}, expected a number or a text."
+            path, f"item {place}: '{key}' is a {type(value).__name__}, expected a number or a text."
         )
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

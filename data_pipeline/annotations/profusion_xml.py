@@ -28,7 +28,7 @@ def read_profusion_xml(path: Path) -> tuple[Annotation, ...]:
         annotations.append(Annotation(*span_of(path, event, place), text_of(event, "Name")))
     epoch_s = seconds_of(path, study, "EpochLength", 1)
     if epoch_s <= 0:
-        raise RecordingError(f"{path}: <EpochLength> is {epoch_s:g} s, expected more than 0.")
+        raise RecordingError(path, f"<EpochLength> is {epoch_s:g} s, expected more than 0.")
     for epoch, stage in enumerate(study.iterfind("SleepStages/SleepStage")):
         code = (stage.text or "").strip()
         annotations.append(Annotation(epoch * epoch_s, epoch_s, f"Sleep stage {code}"))

@@ -36,7 +36,7 @@ def read_xml(path: Path, root: str | None = None) -> Element:
         with a document type: entities can grow without bound or name other files, and a scoring needs none.
     """
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise RecordingError(f"{path}: {size} bytes of XML, expected a scoring of at most {MAX_BYTES}.")
+        raise RecordingError(path, f"{size} bytes of XML, expected a scoring of at most {MAX_BYTES}.")
     data = path.read_bytes()
     if comments := _BEFORE_DECLARATION.match(data):
         data = data[comments.end() :]
@@ -44,12 +44,12 @@ def read_xml(path: Path, root: str | None = None) -> Element:
         element = fromstring(data, forbid_dtd=True)
     except DefusedXmlException as error:
         raise RecordingError(
-            f"{path}: it declares a document type or entities, which are not read. Export it without <!DOCTYPE>."
+            path, "it declares a document type or entities, which are not read. Export it without <!DOCTYPE>."
         ) from error
     except (ParseError, LookupError, ValueError) as error:
-        raise RecordingError(f"{path}: damaged XML ({error}). Export or download it again.") from error
+        raise RecordingError(path, f"damaged XML ({error}). Export or download it again.") from error
     if root is not None and element.tag != root:
-        raise RecordingError(f"{path}: its root element is <{element.tag[:40]}>, expected <{root}>.")
+        raise RecordingError(path, f"its root element is <{element.tag[:40]}>, expected <{root}>.")
     return element
 
 
@@ -69,7 +69,7 @@ def seconds_of(path: Path, element: Element, name: str, place: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise RecordingError(f"{path}: <{element.tag}> {place} has no <{name}> in seconds.")
+        raise RecordingError(path, f"<{element.tag}> {place} has no <{name}> in seconds.")
     return value
 
 
@@ -82,5 +82,5 @@ def span_of(path: Path, element: Element, place: int) -> tuple[float, float | No
     onset_s = seconds_of(path, element, "Start", place)
     duration_s = seconds_of(path, element, "Duration", place) if text_of(element, "Duration") else None
     if duration_s is not None and duration_s < 0:
-        raise RecordingError(f"{path}: <{element.tag}> {place} lasts {duration_s:g} s, expected 0 or more.")
+        raise RecordingError(path, f"<{element.tag}> {place} lasts {duration_s:g} s, expected 0 or more.")
     return onset_s, duration_s

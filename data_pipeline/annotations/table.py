@@ -68,13 +68,13 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
     first_line = text.partition("\n")[0]
     if not first_line.strip():
         raise RecordingError(
-            f"{path}: the file is empty, expected a header row such as onset_s,duration_s,type."
+            path, "the file is empty, expected a header row such as onset_s,duration_s,type."
         )
     delimiter = max("\t;,", key=first_line.count)
     try:
         header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     except csv.Error as error:
-        raise RecordingError(f"{path}: not a table ({error}). Save it as UTF-8 CSV.") from error
+        raise RecordingError(path, f"not a table ({error}). Save it as UTF-8 CSV.") from error
     return header, [(f"line {n}", row) for n, row in enumerate(rows, start=2)]
 
 
@@ -97,14 +97,16 @@ def rows_to_annotations(
     if onset is None:
         # A file without a header begins with a scorer's words, which no message repeats.
         raise RecordingError(
-            f"{path}: none of the {len(header)} cells of the first row names an onset column, expected a header row "
-            f"with one of {', '.join(_ONSET)}."
+            path,
+            f"none of the {len(header)} cells of the first row names an onset column, expected a header row "
+            f"with one of {', '.join(_ONSET)}.",
         )
     own_columns = {name: place for place, name in enumerate(names) if name in own}
     from_name = _kind_in_name(path) if stage is None and event is None and not own_columns else None
     if stage is None and event is None and from_name is None and not own_columns:
         raise RecordingError(
-            f"{path}: none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}."
+            path,
+            f"none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}.",
         )
     if stage is not None:
         _refuse_two_meanings(path, {row[stage].strip() for _, row in rows if len(row) > stage})
@@ -114,7 +116,7 @@ def rows_to_annotations(
         if not any(cell.strip() for cell in row):
             continue
         if len(row) < len(header):
-            raise RecordingError(f"{path}, {where}: {len(row)} cells, expected {len(header)}.")
+            raise RecordingError(path, f"{where}: {len(row)} cells, expected {len(header)}.")
         onset_s = _seconds(path, where, header[onset], row[onset])
         length_s = None
         if duration is not None and row[duration].strip():
@@ -122,7 +124,7 @@ def rows_to_annotations(
         elif end is not None and row[end].strip():
             length_s = _seconds(path, where, header[end], row[end]) - onset_s
         if length_s is not None and length_s < 0:
-            raise RecordingError(f"{path}, {where}: duration {length_s} s, expected 0 or more.")
+            raise RecordingError(path, f"{where}: duration {length_s} s, expected 0 or more.")
         is_event = event is not None and bool(row[event].strip())
         if is_event:
             annotations.append(Annotation(onset_s, length_s, row[event].strip()))
@@ -139,7 +141,7 @@ def rows_to_annotations(
 def _is_marked(path: Path, where: str, name: str, cell: str) -> bool:
     if cell and not _is_number(cell):
         raise RecordingError(
-            f"{path}, {where}: column '{name}' holds words, expected 1 where it is so, 0 elsewhere."
+            path, f"{where}: column '{name}' holds words, expected 1 where it is so, 0 elsewhere."
         )
     return bool(cell) and float(cell) > 0
 
@@ -161,14 +163,14 @@ def _refuse_two_meanings(path: Path, values: set[str]) -> None:
     codes = {v.removesuffix(".0") for v in values}
     if "4" in codes and "5" not in codes:
         raise RecordingError(
-            f"{path}: stage code 4 without any 5 may be REM or R&K stage 4. Write names (W, N1, N2, N3, REM)."
+            path, "stage code 4 without any 5 may be REM or R&K stage 4. Write names (W, N1, N2, N3, REM)."
         )
 
 
 def _seconds(path: Path, where: str, name: str, cell: str) -> float:
     if not _is_number(cell) or not abs(float(cell)) <= _FURTHEST_S:
         shown = "words" if re.search(r"[^\W\d]{2}", cell) else repr(cell)  # a remark in the wrong column
-        raise RecordingError(f"{path}, {where}: column '{name}' holds {shown}, expected seconds.")
+        raise RecordingError(path, f"{where}: column '{name}' holds {shown}, expected seconds.")
     return float(cell)
 
 

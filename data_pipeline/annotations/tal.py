@@ -10,8 +10,8 @@ from pathlib import Path
 
 from data_pipeline.annotations.text import read_bytes
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.edf import TAL, read_tals
 from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.tal import TAL, read_tals
 
 
 def read_tal(path: Path) -> tuple[Annotation, ...]:
@@ -25,8 +25,9 @@ def read_tal(path: Path) -> tuple[Annotation, ...]:
     for piece in raw.split(b"\0"):
         if piece and not TAL.fullmatch(piece + b"\0"):
             raise RecordingError(
-                f"{path}, byte {start}: not a time-stamped annotation list, expected +onset, 0x14, texts and 0x00. "
-                "Export the annotations again, as EDF+ or as a CSV table."
+                path,
+                f"byte {start}: not a time-stamped annotation list, expected +onset, 0x14, texts and 0x00. "
+                "Export the annotations again, as EDF+ or as a CSV table.",
             )
         start += len(piece) + 1
     return read_tals([raw + b"\0"])

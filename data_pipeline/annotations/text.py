@@ -20,7 +20,7 @@ def read_bytes(path: Path) -> bytes:
         raw = file.read(LARGEST_BYTES + 1)
     if len(raw) > LARGEST_BYTES:
         raise RecordingError(
-            f"{path}: larger than {LARGEST_BYTES >> 20} MB, expected the scoring of one night. Split it."
+            path, f"larger than {LARGEST_BYTES >> 20} MB, expected the scoring of one night. Split it."
         )
     return raw
 
@@ -34,5 +34,5 @@ def read_text(path: Path) -> str:
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RecordingError(f"{path}: not text in UTF-8 ({error}). Save it as UTF-8.") from error
+        raise RecordingError(path, f"not text in UTF-8 ({error}). Save it as UTF-8.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -99,14 +99,14 @@ def _marks(path: Path) -> list[tuple[int, str]]:
     with path.open("rb") as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
-        raise RecordingError(f"{path}: longer than {_LARGEST} bytes, so it is no scoring of a night.")
+        raise RecordingError(path, f"longer than {_LARGEST} bytes, so it is no scoring of a night.")
     marks: list[tuple[int, str]] = []
     place, sample = 0, 0
 
     def word() -> int:
         nonlocal place
         if place + 2 > len(data):
-            raise RecordingError(f"{path}: cut inside a mark, after {len(data)} bytes. Copy the file again.")
+            raise RecordingError(path, f"cut inside a mark, after {len(data)} bytes. Copy the file again.")
         place += 2
         return struct.unpack_from("<H", data, place - 2)[0]
 
@@ -121,13 +121,13 @@ def _marks(path: Path) -> list[tuple[int, str]]:
             text = data[place : place + value]
             place += value + value % 2
             if len(text) < value or not marks:
-                raise RecordingError(f"{path}: no WFDB annotation file, or cut inside a text. Copy it again.")
+                raise RecordingError(path, "no WFDB annotation file, or cut inside a text. Copy it again.")
             marks[-1] = (sample, text.decode("latin-1").strip("\0 "))
         elif code not in (_NUMBER, _SUBTYPE, _CHANNEL):
             sample += value
             marks.append((sample, ""))
     if any(sample < 0 for sample, _ in marks):
-        raise RecordingError(f"{path}: a mark lies before the record begins. The file is damaged.")
+        raise RecordingError(path, "a mark lies before the record begins. The file is damaged.")
     return [(sample, text) for sample, text in marks if text]
 
 
@@ -138,6 +138,7 @@ def _rate_hz(path: Path, marks: list[tuple[int, str]]) -> Fraction:
     header = path.with_suffix(".hea")
     if not header.is_file():
         raise RecordingError(
-            f"{path}: counts in frames of a record, but there is no '{header.name}' beside it that says their rate."
+            path,
+            f"counts in frames of a record, but there is no '{header.name}' beside it that says their rate.",
         )
     return read_header(header).rate_hz

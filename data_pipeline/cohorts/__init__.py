@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import extract_tb
@@ -98,6 +98,26 @@ def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]
         )
     sources = (replace(s, cohort=s.cohort or name) for s in found)
     return sorted(sources, key=lambda source: source.night_id)
+
+
+def recordings_under(
+    inputs: Sequence[Path], is_recording: Callable[[Path], bool], expected: str
+) -> list[Path]:
+    """The recordings among the files given and under the folders given, sorted.
+
+    Raises:
+      ValueError: an input that is not there, or holds none; it says what was `expected`.
+    """
+    recordings: set[Path] = set()
+    for given in map(Path, inputs):
+        if not given.exists():
+            raise ValueError(f"{given}: no such file or folder")
+        candidates = [given] if given.is_file() else given.rglob("*")
+        found = {path for path in candidates if path.is_file() and is_recording(path)}
+        if not found:
+            raise ValueError(f"{given}: no recording found; expected {expected}")
+        recordings |= found
+    return sorted(recordings)
 
 
 def _adapter(cohort: str) -> ModuleType:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_pipeline.annotations.terms import Meaning
-from data_pipeline.cohorts import Source
+from data_pipeline.cohorts import Source, recordings_under
 from data_pipeline.cohorts._tables import NOTHING, Row, Table, clean, read_table
 from data_pipeline.night import EventKind
 
@@ -97,21 +97,15 @@ def find_visit_nights(
       ValueError: an input that is not there or holds no recording of the cohort, or a table that is missing or
         cannot be understood.
     """
-    recordings: dict[Path, re.Match[str]] = {}
-    for given in map(Path, inputs):
-        if not given.exists():
-            raise ValueError(f"{given}: no such file or folder")
-        candidates = [given] if given.is_file() else given.rglob("*")
-        edfs = [path for path in candidates if path.suffix.lower() == ".edf" and path.is_file()]
-        matches = {path: _match(path, visits) for path in edfs}
-        if not any(matches.values()):
-            names = " or ".join(visit.recording for visit in visits)
-            raise ValueError(f"{given}: no recording of {slug} found; expected {names}, with suffix .edf")
-        recordings |= {path: match for path, match in matches.items() if match}
+    names = " or ".join(visit.recording for visit in visits)
+    recordings = recordings_under(
+        inputs, lambda path: _match(path, visits) is not None, f"{names}, with suffix .edf, of {slug}"
+    )
     sources: list[Source] = []
     tables: dict[Path, dict[str, Row]] = {}  # by their pattern, which is a visit's own
     unused: dict[Path, int] = {}  # persons in tables that no recording has needed yet
-    for path, match in sorted(recordings.items()):
+    for path in recordings:
+        match = _match(path, visits)
         visit = next(visit for visit in visits if visit.recording == match.re.pattern)
         folder = _datasets(path)
         table = folder / visit.table.files
@@ -141,8 +135,10 @@ def find_visit_nights(
 
 
 def _match(path: Path, visits: Sequence[Visit]) -> re.Match[str] | None:
-    found = (re.fullmatch(visit.recording, path.stem, re.IGNORECASE) for visit in visits)
-    return next((match for match in found if match), None)
+    if path.suffix.lower() != ".edf":
+        return None
+    matches = (re.fullmatch(visit.recording, path.stem, re.IGNORECASE) for visit in visits)
+    return next(filter(None, matches), None)
 
 
 def _polysomnography(recording: Path) -> tuple[Path, Path]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipeline.annotations.table import is_table
-from data_pipeline.cohorts import Source
+from data_pipeline.cohorts import Source, recordings_under
 from data_pipeline.night import AGE_YEARS, BMI, Demographics, EventKind
 from data_pipeline.readers import SUFFIXES, is_recording
 from data_pipeline.shards.manifest import SPLITS
@@ -50,18 +50,9 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
     Raises:
       ValueError: an input that is not there or holds no recording, or a damaged demographics table.
     """
-    recordings: set[Path] = set()
-    for given in map(Path, inputs):
-        if not given.exists():
-            raise ValueError(f"{given}: no such file or folder")
-        candidates = [given] if given.is_file() else given.rglob("*")
-        found = {path for path in candidates if path.is_file() and is_recording(path)}
-        found = {path for path in found if not _annotations_only(path)}
-        if not found:
-            raise ValueError(f"{given}: no recording found; expected {', '.join(SUFFIXES)} with signals")
-        recordings |= found
     folders: dict[Path, list[Path]] = {}
-    for path in sorted(recordings):
+    has_signals = lambda path: is_recording(path) and not _annotations_only(path)  # noqa: E731
+    for path in recordings_under(inputs, has_signals, f"{', '.join(SUFFIXES)} with signals"):
         folders.setdefault(path.parent, []).append(path)
     sources = []
     for folder, mine in sorted(folders.items()):

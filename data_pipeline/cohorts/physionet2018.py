@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipeline.cohorts import Source
+from data_pipeline.cohorts import Source, recordings_under
 from data_pipeline.night import BREATHING_EVENTS, Demographics, EventKind
 
 SCORED = frozenset({"stages", *BREATHING_EVENTS, EventKind.RERA})
@@ -68,16 +68,11 @@ def find_records(inputs: Sequence[Path], name: re.Pattern[str]) -> list[Path]:
     Raises:
       ValueError: an input that is not there or holds none.
     """
-    headers: set[Path] = set()
-    for given in map(Path, inputs):
-        if not given.exists():
-            raise ValueError(f"{given}: no such file or folder")
-        candidates = [given] if given.is_file() else given.rglob("*.hea")
-        found = {path for path in candidates if path.suffix == ".hea" and name.fullmatch(path.stem)}
-        if not found:
-            raise ValueError(f"{given}: no record found; expected headers named {name.pattern}.hea")
-        headers |= found
-    return sorted(headers)
+    return recordings_under(
+        inputs,
+        lambda path: path.suffix == ".hea" and name.fullmatch(path.stem) is not None,
+        f"headers named {name.pattern}.hea",
+    )
 
 
 def _read_people(path: Path) -> dict[str, Demographics]:

@@ -157,7 +157,7 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
         opened, unused = open_channels(recording, chosen)
         channels = [channel.whole() for channel in opened]
     except RecordingError as error:
-        return Diagnosis(path.name, usable=False, error=str(error).replace(str(path), path.name))
+        return Diagnosis(path.name, usable=False, error=f"{error.path.name}: {error.problem}")
     filled: dict[int, list[ChannelReport]] = {}  # a montage file may fill several slots from one signal
     for made, c in zip(opened, channels, strict=True):
         s = made.signal

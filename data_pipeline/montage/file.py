@@ -185,7 +185,7 @@ def choose_channels(recording: Recording, rules: MontageRules | None) -> tuple[R
         for s in signals if rule and rule.unit else ():
             if units.setdefault(s.index, rule.unit) != rule.unit:
                 raise RecordingError(
-                    f"{recording.path}: the montage file gives '{s.label}' two units; expected one everywhere"
+                    recording.path, f"the montage file gives '{s.label}' two units; expected one everywhere"
                 )
     signals = tuple(replace(s, unit=units.get(s.index, s.unit)) for s in recording.signals)
     made = {d.slot: d for d in given.values() if d is not None}
@@ -219,8 +219,9 @@ def _first_there(
     lacking = next(label for label, _ in alternatives[0].terms if _find(recording.signals, label) is None)
     names = label_names(recording.signals)
     raise RecordingError(
-        f"{recording.path}: the montage file fills {slot} with {lacking[:40]!r}, which this recording lacks"
-        f"{suggestion(lacking, list(names.values()))}; mend it, or give alternatives: [{lacking[:40]}, other label, ~]"
+        recording.path,
+        f"the montage file fills {slot} with {lacking[:40]!r}, which this recording lacks"
+        f"{suggestion(lacking, list(names.values()))}; mend it, or give alternatives: [{lacking[:40]}, other label, ~]",
     )
 
 
@@ -229,8 +230,9 @@ def _derivation(recording: Recording, slot: str, rule: SlotRule, signals: list[S
     for s in signals:
         if not s.is_calibrated or s.rate_hz != signals[0].rate_hz or s.rate_hz < modality.facts.least_hz:
             raise RecordingError(
-                f"{recording.path}: the montage file fills {slot} with '{s.label}' ({float(s.rate_hz):g} Hz); expected "
-                f"a channel with a scale, of at least {modality.facts.least_hz} Hz, all of one rate"
+                recording.path,
+                f"the montage file fills {slot} with '{s.label}' ({float(s.rate_hz):g} Hz); expected "
+                f"a channel with a scale, of at least {modality.facts.least_hz} Hz, all of one rate",
             )
     # What is measured stands first, whatever the order in the file.
     in_order = sorted(zip(signals, rule.terms, strict=True), key=lambda pair: _is_mastoid(pair[0]))

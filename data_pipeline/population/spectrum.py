@@ -9,8 +9,8 @@ import numpy as np
 import scipy.fft
 
 from data_pipeline.night import EPOCH_S, Quality
+from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import NightEntry
-from data_pipeline.shards.records import open_shard, read_epochs
 
 BANDS_HZ = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 12), "sigma": (12, 16), "beta": (16, 30)}
 """Half-open bands. They are taken of electrodes on the head, whose high-pass (0.3 Hz) leaves them whole."""

@@ -15,8 +15,11 @@ from threadpoolctl import threadpool_limits
 from data_pipeline.cohorts import Source
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
 from data_pipeline.prepare.journal import FileSeen, Seen
+from data_pipeline.prepare.summary import Refusal, Rejection
 from data_pipeline.prepare.workers import ProcessDied
 from data_pipeline.readers import files_of
+from data_pipeline.shards.epochs import night_epochs
+from data_pipeline.shards.files import write_shard
 from data_pipeline.shards.manifest import (
     SHARD_SUFFIX,
     ChannelEntry,
@@ -25,7 +28,7 @@ from data_pipeline.shards.manifest import (
     digest,
     stage_string,
 )
-from data_pipeline.shards.records import encode_epoch, night_epochs, write_shard
+from data_pipeline.shards.records import encode_epoch
 from data_pipeline.shards.scale import Meter, storage_ranges
 
 
@@ -53,8 +56,8 @@ class Prepared:
     kept: bool = False
 
 
-def run_job(job: Job) -> Prepared | str:
-    """Prepares one night, or says why it was refused.
+def run_job(job: Job) -> Prepared | Rejection:
+    """Prepares one night, or says why it is refused.
 
     Raises:
       OutputError: the shard cannot be written.
@@ -66,35 +69,33 @@ def run_job(job: Job) -> Prepared | str:
             return _prepare_night(job)
         except (OutputError, FileNotFoundError):
             raise
-        except (RecordingError, OSError) as error:
-            return _without_folders(job.source, str(error))
+        except RecordingError as error:
+            kind = Refusal.SCORING if error.path in job.source.scoring else Refusal.RECORDING
+            return _refused(job.source, kind, error.path, error.problem)
+        except OSError as error:
+            culprit = error.filename or job.source.recording
+            return _refused(job.source, Refusal.RECORDING, culprit, error.strerror or str(error))
 
 
-def _without_folders(source: Source, text: str) -> str:
-    """Folders say nothing of a recording, and may be named after people."""
-    for folder in {path.parent for path in (source.recording, *source.scoring)}:
-        text = text.replace(f"{folder}/", "")
-    return text
+def rejection_of(source: Source, error: Exception) -> Rejection:
+    """Why a night is refused whose job ended in an error; raises instead what is no recording's fault."""
+    if isinstance(error, OutputError):
+        raise error
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        if Path(error.filename).exists():
+            raise RuntimeError(f"a worker does not see a file that is here, {error.filename}: mount it there")
+        return _refused(source, Refusal.GONE, error.filename, "no such file any more")
+    if isinstance(error, ProcessDied):
+        return _refused(source, Refusal.PROCESS_DIED, "", str(error))
+    problem = f"unexpected {type(error).__name__}: {error} (an error of ours: please report it)"
+    return _refused(source, Refusal.OUR_ERROR, "", problem)
 
 
-def reason_of(outcome: str | Exception) -> str:
-    """Why a night was refused; raises instead what is no recording's fault."""
-    if isinstance(outcome, OutputError):
-        raise outcome
-    if isinstance(outcome, FileNotFoundError) and outcome.filename is not None:
-        if Path(outcome.filename).exists():
-            raise RuntimeError(
-                f"a worker does not see a file that is here, {outcome.filename}: mount it there"
-            )
-        return f"{Path(outcome.filename).name}: no such file any more"
-    if isinstance(outcome, ProcessDied):
-        return str(outcome)
-    if isinstance(outcome, Exception):
-        return f"unexpected {type(outcome).__name__}: {outcome} (an error of ours: please report it)"
-    return outcome
+def _refused(source: Source, kind: Refusal, culprit: Path | str, problem: str) -> Rejection:
+    return Rejection(source.night_id, source.recording.name, kind, Path(culprit).name, problem)
 
 
-def _prepare_night(job: Job) -> Prepared:
+def _prepare_night(job: Job) -> Prepared | Rejection:
     source, shard = job.source, shard_path(job.out, job.source.night_id)
     seen = tuple(FileSeen.read(path) for path in _files(source))
     source_sha256 = _source_sha256(job, seen)
@@ -113,22 +114,17 @@ def _prepare_night(job: Job) -> Prepared:
         unusable=source.unusable,
     )
     if night.n_epochs == 0:
-        raise RecordingError(
-            f"{source.recording.name}: {night.duration_s} s long; expected at least {EPOCH_S} s"
-        )
+        raise RecordingError(source.recording, f"{night.duration_s} s long; expected at least {EPOCH_S} s")
     with _reading(source):
         ranges = storage_ranges(night)
     with writing(shard):
         records_sha256, channels = _write(job, night, ranges)
         shard_bytes = shard.stat().st_size
     if not any(channel.normalisable() for channel in channels):
-        raise RecordingError(
-            f"{source.recording.name}: no channel has a good second in {len(channels)} channels"
-        )
+        raise RecordingError(source.recording, f"no channel has a good second in {len(channels)} channels")
     if not _look_the_same(source, seen):
-        raise RecordingError(
-            f"{source.recording.name}: changed while it was read; run again when it is complete"
-        )
+        problem = "changed while it was read; run again when it is complete"
+        return _refused(source, Refusal.CHANGED, source.recording, problem)
     scoring = night.scoring
     stages = np.full(night.n_epochs, UNKNOWN_STAGE) if scoring is None else scoring.stages
     entry = NightEntry(
@@ -203,7 +199,8 @@ def _reading(source: Source) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise RecordingError(f"{source.recording.name}: cannot be read any further: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise RecordingError(source.recording, f"cannot be read any further: {why}") from error
 
 
 @contextmanager

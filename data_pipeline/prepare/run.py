@@ -6,7 +6,7 @@ is kept. A source is taken as unchanged when its size and times are; `rehash` re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from data_pipeline.prepare.night import (
     OutputError,
     Prepared,
     is_kept,
-    reason_of,
+    rejection_of,
     run_job,
     shard_path,
     writing,
@@ -134,78 +134,97 @@ def prepare(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out)
+    run = _Run(out, config, sources, progress)
     complete = False
     try:
-        with writing(out):
-            for half in out.glob(f"*{HALF}"):
-                half.unlink()
-        known, seen = read_known(out, config.sha256())
-        shards = {path.name.removesuffix(SHARD_SUFFIX) for path in out.glob(f"*{SHARD_SUFFIX}")}
-        if foreign := shards - {source.night_id for source in sources}:
-            raise ValueError(
-                f"{out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
-                "give all inputs of a data set together, or prepare into a new folder"
-            )
-        nights, rejected, files = {}, [], {}
-        jobs = []
-        for source in sources:
-            night_id = source.night_id
-            before = known.pop(night_id, None) if night_id in shards else None
-            job = Job(source, splits[night_id], out, before, load)
-            if before is not None and not rehash and is_kept(job, seen.get(night_id, ())):
-                nights[night_id], files[night_id] = before, seen[night_id]
-                if progress is not None:
-                    progress(len(nights), len(sources), night_id)
-            else:
-                jobs.append(job)
-        with writing(out):
-            forget_other_settings(out, config.sha256())
-        kept = len(nights)
-        run = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
-        with closing(run(run_job, jobs)) as outcomes:
-            for done, (job, outcome) in enumerate(outcomes, start=len(nights) + 1):
-                night_id = job.source.night_id
+        jobs = run.begin(splits, load, rehash)
+        work = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
+        with closing(work(run_job, jobs)) as outcomes:
+            for job, outcome in outcomes:
                 if isinstance(outcome, Prepared):
-                    nights[night_id], files[night_id] = outcome.entry, outcome.seen
-                    kept += outcome.kept
                     with writing(out):
                         journal.add(config.sha256(), outcome.entry, outcome.seen)
-                else:
-                    rejected.append(Rejection(night_id, job.source.recording.name, reason_of(outcome)))
-                if progress is not None:
-                    progress(done, len(sources), night_id)
-        with writing(out):
-            _finish(out, config, nights, rejected, files)
-            write_population(out)
+                run.take(job.source, outcome)
+        run.finish()
         complete = True
     finally:
         journal.close(remove=complete)
-    by_id = tuple(nights[night_id] for night_id in sorted(nights))
-    left = (
-        overlooked(inputs, sources) if cohort == "generic" else []
-    )  # other cohorts hold much that is not for us
-    return Summary(
-        by_id, kept, tuple(sorted(rejected, key=lambda r: r.night_id)), tuple(path.name for path in left)
-    )
+    # Other cohorts' folders hold much that is not for us.
+    return run.summary(overlooked(inputs, sources) if cohort == "generic" else [])
 
 
-def _finish(
-    out: Path,
-    config: PrepareConfig,
-    nights: dict[str, NightEntry],
-    rejected: Sequence[Rejection],
-    files: dict[str, Seen],
-) -> None:
-    """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
-    there = {path.name for path in out.iterdir()}
-    if lost := {night.shard for night in nights.values()} - there:
-        raise OutputError(f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder")
-    rejections = sorted(rejected, key=lambda rejection: rejection.night_id)
-    write_lines(out / REJECTED, [asdict(rejection) for rejection in rejections])
-    write_seen(out, files)
-    write_manifest(out / MANIFEST, Manifest(config.to_dict(), config.sha256(), tuple(nights.values())))
-    for rejection in rejected:
-        shard_path(out, rejection.night_id).unlink(missing_ok=True)
+class _Run:
+    """One run: what it was asked for, and what has become of the nights so far."""
+
+    def __init__(
+        self,
+        out: Path,
+        config: PrepareConfig,
+        sources: Sequence[Source],
+        progress: Callable[[int, int, str], None] | None,
+    ):
+        self._out, self._config, self._sources, self._progress = out, config, sources, progress
+        self._nights: dict[str, NightEntry] = {}
+        self._seen: dict[str, Seen] = {}
+        self._rejected: list[Rejection] = []
+        self._kept = 0
+
+    def begin(self, splits: Mapping[str, str], load: Callable[..., Night], rehash: bool) -> list[Job]:
+        """Clears away what is half done or of other settings; the nights that are to be prepared."""
+        with writing(self._out):
+            for half in self._out.glob(f"*{HALF}"):
+                half.unlink()
+        known, seen = read_known(self._out, self._config.sha256())
+        shards = {path.name.removesuffix(SHARD_SUFFIX) for path in self._out.glob(f"*{SHARD_SUFFIX}")}
+        if foreign := shards - {source.night_id for source in self._sources}:
+            raise ValueError(
+                f"{self._out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
+                "give all inputs of a data set together, or prepare into a new folder"
+            )
+        jobs = []
+        for source in self._sources:
+            before = known.pop(source.night_id, None) if source.night_id in shards else None
+            files = seen.get(source.night_id, ())
+            job = Job(source, splits[source.night_id], self._out, before, load)
+            if before is not None and not rehash and is_kept(job, files):
+                self.take(source, Prepared(before, files, kept=True))
+            else:
+                jobs.append(job)
+        with writing(self._out):
+            forget_other_settings(self._out, self._config.sha256())
+        return jobs
+
+    def take(self, source: Source, outcome: Prepared | Rejection | Exception) -> None:
+        """One more night. Raises what is no recording's fault."""
+        if isinstance(outcome, Prepared):
+            self._nights[source.night_id], self._seen[source.night_id] = outcome.entry, outcome.seen
+            self._kept += outcome.kept
+        else:
+            is_told = isinstance(outcome, Rejection)
+            self._rejected.append(outcome if is_told else rejection_of(source, outcome))
+        if self._progress is not None:
+            done = len(self._nights) + len(self._rejected)
+            self._progress(done, len(self._sources), source.night_id)
+
+    def finish(self) -> None:
+        """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
+        out, nights = self._out, tuple(self._nights.values())
+        self._rejected.sort(key=lambda rejection: rejection.night_id)
+        with writing(out):
+            if lost := {night.shard for night in nights} - {path.name for path in out.iterdir()}:
+                raise OutputError(
+                    f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder"
+                )
+            write_lines(out / REJECTED, (rejection.to_json() for rejection in self._rejected))
+            write_seen(out, self._seen)
+            write_manifest(out / MANIFEST, Manifest(self._config.to_dict(), self._config.sha256(), nights))
+            for rejection in self._rejected:
+                shard_path(out, rejection.night_id).unlink(missing_ok=True)
+            write_population(out)
+
+    def summary(self, left: Sequence[Path]) -> Summary:
+        nights = tuple(self._nights[night_id] for night_id in sorted(self._nights))
+        return Summary(nights, self._kept, tuple(self._rejected), tuple(path.name for path in left))
 
 
 def _check_ids(sources: Sequence[Source]) -> None:

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from textwrap import shorten
 
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.night import EPOCH_S
 from data_pipeline.shards.manifest import NightEntry
 
-_REASONS = 20
-"""Kinds of refusal that the table shows, the commonest first."""
-
-
+_REASONS = 5
+"""Different reasons that the table shows for each kind of refusal, the commonest first."""
 _NAMES = 5
+
+
+class Refusal(StrEnum):
+    """What kept a recording out; `Rejection.reason` says it in full."""
+
+    RECORDING = "recording"  # it cannot be read, or nothing in it can be used
+    SCORING = "scoring"  # a scoring of it cannot be read, or is of another recording
+    CHANGED = "changed"  # a file of it changed while it was read
+    GONE = "gone"  # a file of it is not there any more
+    PROCESS_DIED = "process died"
+    OUR_ERROR = "our error"
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """A recording that was refused: its night, its file's name without folder, and why."""
+    """A recording that was refused.
+
+    Attributes:
+      night_id: its night.
+      file: its file's name. No folder is named: some are named after people.
+      kind: what kept it out.
+      culprit: the name of the file that is at fault, the recording or its scoring; "" when none is.
+      problem: what is wrong, what was expected and what to do.
+    """
 
     night_id: str
     file: str
-    reason: str
+    kind: Refusal
+    culprit: str
+    problem: str
+
+    @property
+    def reason(self) -> str:
+        return f"{self.culprit}: {self.problem}" if self.culprit else self.problem
+
+    def to_json(self) -> dict[str, str]:
+        """Its line of `rejected.jsonl`."""
+        return {"night_id": self.night_id, "file": self.file, "kind": self.kind, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -64,16 +92,8 @@ class Summary:
                 masked = 1 - good_epochs[slot] / epochs_with[slot]
                 lines.append(f"{modality:<5} {slot:<15} {nights_with[slot]:>5} nights, {masked:6.1%} masked")
         lines.append(f"rejected  {len(self.rejected)} recordings; each with its reason is in rejected.jsonl")
-        alike: dict[str, list[Rejection]] = {}
-        for rejection in self.rejected:
-            reason = rejection.reason.removeprefix(f"{rejection.file}: ")
-            alike.setdefault(re.sub(r"'[^']*'|\d+", "#", reason), []).append(rejection)
-        for group in sorted(alike.values(), key=len, reverse=True)[:_REASONS]:
-            reason = group[0].reason.removeprefix(f"{group[0].file}: ")
-            others = f" and {len(group) - 1} alike" if len(group) > 1 else ""
-            lines.append(f"  {group[0].file}{others}: {shorten(reason, 160, placeholder=' …')}")
-        if len(alike) > _REASONS:
-            lines.append(f"  and {len(alike) - _REASONS} other reasons")
+        for kind in Refusal:
+            lines += _refusals(kind, [r for r in self.rejected if r.kind is kind])
         if self.overlooked:
             more = f" and {len(self.overlooked) - _NAMES} more" if len(self.overlooked) > _NAMES else ""
             lines.append(
@@ -81,3 +101,19 @@ class Summary:
                 "recording (docs/data.md, Any folder)"
             )
         return "\n".join(lines)
+
+
+def _refusals(kind: Refusal, rejected: Sequence[Rejection]) -> list[str]:
+    """The lines of one kind of refusal; those with the same problem share one."""
+    if not rejected:
+        return []
+    alike: dict[str, list[Rejection]] = {}
+    for rejection in rejected:
+        alike.setdefault(rejection.problem, []).append(rejection)
+    lines = [f"  {kind}: {len(rejected)}"]
+    for problem, group in sorted(alike.items(), key=lambda item: -len(item[1]))[:_REASONS]:
+        others = f" and {len(group) - 1} alike" if len(group) > 1 else ""
+        lines.append(f"    {group[0].file}{others}: {shorten(problem, 160, placeholder=' …')}")
+    if len(alike) > _REASONS:
+        lines.append(f"    and {len(alike) - _REASONS} other reasons")
+    return lines

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from data_pipeline.prepare.journal import JOURNAL
 from data_pipeline.prepare.workers import run_local
+from data_pipeline.shards.files import add_record, open_shard
 from data_pipeline.shards.manifest import SHARD_SUFFIX, NightEntry, read_manifest
-from data_pipeline.shards.records import add_record, decode_epoch, open_shard
+from data_pipeline.shards.records import decode_epoch
 from data_pipeline.whole_files import HALF
 
 
@@ -31,11 +32,10 @@ def verify(
         return [str(error)]
     problems: dict[str, list[str]] = {}
     checked = run_local(partial(_shard_problems, folder), manifest.nights, workers)
-    for done, (night, found) in enumerate(checked, start=1):
-        lost = isinstance(found, Exception)
-        problems[night.night_id] = (
-            [f"shard {folder / night.shard} was not checked: {found!r}"] if lost else found
-        )
+    for done, (night, outcome) in enumerate(checked, start=1):
+        if isinstance(outcome, Exception):
+            outcome = [f"shard {folder / night.shard} was not checked: {outcome!r}"]
+        problems[night.night_id] = outcome
         if progress is not None:
             progress(done, len(manifest.nights), night.night_id)
     sentences = [problem for night in manifest.nights for problem in problems[night.night_id]]
@@ -52,10 +52,13 @@ def verify(
 
 def _shard_problems(folder: Path, night: NightEntry) -> list[str]:
     path = folder / night.shard
+    try:
+        reader = open_shard(path, night.n_epochs)
+    except ValueError as error:
+        return [str(error)]
     checksum = hashlib.sha256()
     problems = []
     try:
-        reader = open_shard(path, night.n_epochs)
         for index in range(night.n_epochs):
             (record,) = reader.read([index])
             add_record(checksum, record)
@@ -69,7 +72,7 @@ def _shard_problems(folder: Path, night: NightEntry) -> list[str]:
                     f"shard {path}: epoch {index} has stage {epoch.stage}, not {night.stages[index]}"
                 )
     except ValueError as error:
-        problems.append(str(error) if str(path) in str(error) else f"shard {path}: {error}")
+        problems.append(f"shard {path}: {error}")
     except (RuntimeError, IndexError) as error:
         problems.append(
             f"shard {path} is damaged: {error}; delete it, and `sleepmami prepare` makes it again"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers import brainvision, eeglab, fif, gdf, nihon_kohden
-from data_pipeline.readers.edf import is_edf, read_edf
+from data_pipeline.readers.edf import read_edf
+from data_pipeline.readers.edf_header import is_edf
 from data_pipeline.readers.recording import Annotation, Recording, Signal
 from data_pipeline.readers.wfdb import read_header, read_wfdb
 
@@ -31,18 +32,19 @@ def open_recording(path: Path) -> Recording:
     if not path.is_file():
         is_folder = path.is_dir()
         raise RecordingError(
-            f"{path}: {'a folder, expected one of the recordings in it' if is_folder else 'no such file'}."
+            path, f"{'a folder, expected one of the recordings in it' if is_folder else 'no such file'}."
         )
     read = _reader_of(path)
     if read is None:
         raise RecordingError(
-            f"{path}: not an EDF or BDF file (its first 8 bytes are neither '0' and blanks nor BIOSEMI), nor one of "
-            f"{', '.join(SUFFIXES[3:])}. {_advice(path)}"
+            path,
+            "not an EDF or BDF file (its first 8 bytes are neither '0' and blanks nor BIOSEMI), nor one of "
+            f"{', '.join(SUFFIXES[3:])}. {_advice(path)}",
         )
     recording = read(path)
     if not recording.signals:
         raise RecordingError(
-            f"{path}: it holds annotations only, no signals. Give it as scoring, beside the recording."
+            path, "it holds annotations only, no signals. Give it as scoring, beside the recording."
         )
     return recording
 

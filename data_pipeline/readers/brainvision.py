@@ -67,15 +67,16 @@ def read_brainvision(path: Path) -> Recording:
     n = _n_samples(path, header)
     if n > LONGEST_S * header.rate_hz:
         raise RecordingError(
-            f"{path}: {float(n / header.rate_hz) / 86400:.1f} days long, expected at most {LONGEST_S // 86400}. "
-            "The header is damaged, or the recording must be split into nights."
+            path,
+            f"{float(n / header.rate_hz) / 86400:.1f} days long, expected at most {LONGEST_S // 86400}. "
+            "The header is damaged, or the recording must be split into nights.",
         )
     markers = _read_markers(header.markers) if header.markers else []
     segments = [m for m in markers if m.kind == _NEW_SEGMENT]
     timeline = Timeline(n, header.rate_hz, tuple(_breaks(path, segments, header.rate_hz)))
     if timeline.duration_s > LONGEST_S:
         raise RecordingError(
-            f"{path}: by the dates of its segments longer than {LONGEST_S // 86400} days; split it."
+            path, f"by the dates of its segments longer than {LONGEST_S // 86400} days; split it."
         )
     n_channels = len(header.channels)
     shape = (n_channels, n) if header.vectorized else (n, n_channels)
@@ -126,7 +127,7 @@ def _text(path: Path) -> str:
     with path.open("rb") as file:
         data = file.read(_LARGEST_TEXT + 1)
     if len(data) > _LARGEST_TEXT:
-        raise RecordingError(f"{path}: longer than {_LARGEST_TEXT} bytes, so it is no BrainVision text file.")
+        raise RecordingError(path, f"longer than {_LARGEST_TEXT} bytes, so it is no BrainVision text file.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:  # before UTF-8 was prescribed: the code page of the recorder
@@ -143,13 +144,13 @@ def _read_header(path: Path) -> _Header:
         parser.read_string(text)
     except configparser.Error as error:
         raise RecordingError(
-            f"{path}: damaged ({type(error).__name__}), expected [sections] of key=value."
+            path, f"damaged ({type(error).__name__}), expected [sections] of key=value."
         ) from error
 
     def value(section: str, key: str, default: str | None = None) -> str:
         found = parser.get(section, key, fallback=default)
         if found is None:
-            raise RecordingError(f"{path}: no {key} in section [{section}]. The header is damaged.")
+            raise RecordingError(path, f"no {key} in section [{section}]. The header is damaged.")
         return found.strip()
 
     form = value("Common Infos", "DataFormat", "BINARY").upper()
@@ -157,17 +158,18 @@ def _read_header(path: Path) -> _Header:
     order = value("Common Infos", "DataOrientation").upper()
     if binary not in _DTYPES or order not in ("MULTIPLEXED", "VECTORIZED"):
         raise RecordingError(
-            f"{path}: data are {binary or 'in no stated format'}, {order}; expected binary {', '.join(_DTYPES)}, "
-            "MULTIPLEXED or VECTORIZED. Export it again as binary."
+            path,
+            f"data are {binary or 'in no stated format'}, {order}; expected binary {', '.join(_DTYPES)}, "
+            "MULTIPLEXED or VECTORIZED. Export it again as binary.",
         )
     interval = value("Common Infos", "SamplingInterval")
     count = value("Common Infos", "NumberOfChannels")
     points = value("Common Infos", "DataPoints", "0")
     for key, number in (("SamplingInterval", interval), ("NumberOfChannels", count), ("DataPoints", points)):
         if not re.fullmatch(r"\d{1,12}(\.\d{1,12})?" if key == "SamplingInterval" else r"\d{1,12}", number):
-            raise RecordingError(f"{path}: {key} is {number!r}, expected a number. The header is damaged.")
+            raise RecordingError(path, f"{key} is {number!r}, expected a number. The header is damaged.")
     if not Fraction(interval) or not 0 < int(count) < 10_000:
-        raise RecordingError(f"{path}: {count} channels every {interval} us, expected both above 0.")
+        raise RecordingError(path, f"{count} channels every {interval} us, expected both above 0.")
 
     def named(key: str, fallback: str) -> Path:
         return beside(path, value("Common Infos", key, fallback).replace("$b", path.stem) or fallback)
@@ -190,7 +192,7 @@ def _channel(path: Path, number: int, line: str) -> tuple[str, float, str]:
     label = label.replace(r"\1", ",")
     if not re.fullmatch(r"[-+]?\d*\.?\d*([eE][-+]?\d{1,2})?", resolution) or resolution in ("-", "+", "."):
         raise RecordingError(
-            f"{path}: channel {number} '{label}' has resolution {resolution!r}, expected a number."
+            path, f"channel {number} '{label}' has resolution {resolution!r}, expected a number."
         )
     return label, float(resolution or 1), unit or "µV"
 
@@ -198,15 +200,16 @@ def _channel(path: Path, number: int, line: str) -> tuple[str, float, str]:
 def _n_samples(path: Path, header: _Header) -> int:
     if not header.data.is_file():
         raise RecordingError(
-            f"{path}: its data file '{header.data.name}' is not beside it. Copy all three files."
+            path, f"its data file '{header.data.name}' is not beside it. Copy all three files."
         )
     size = header.data.stat().st_size
     one = header.dtype.itemsize * len(header.channels)
     n = header.points or size // one
     if not n or size != n * one:
         raise RecordingError(
-            f"{path}: data file '{header.data.name}' holds {size} bytes, expected {n * one} for {n} samples of "
-            f"{len(header.channels)} channels. It is cut, or belongs to another header: copy it again."
+            path,
+            f"data file '{header.data.name}' holds {size} bytes, expected {n * one} for {n} samples of "
+            f"{len(header.channels)} channels. It is cut, or belongs to another header: copy it again.",
         )
     return n
 
@@ -239,8 +242,9 @@ def _breaks(path: Path, segments: list[_Marker], rate_hz: Fraction) -> list[Brea
             lost = round(passed_s * float(rate_hz)) - (after.at - before.at)
             if lost < -float(rate_hz):  # dates are good to the microsecond, clocks may be set
                 raise RecordingError(
-                    f"{path}: the segment at sample {after.at} begins before the one before it ends. "
-                    "The dates of its markers are damaged: export it again."
+                    path,
+                    f"the segment at sample {after.at} begins before the one before it ends. "
+                    "The dates of its markers are damaged: export it again.",
                 )
         breaks.append(joint(after.at, None if lost is None else max(lost, 0)))
     return breaks

@@ -37,7 +37,7 @@ def read_eeglab(path: Path) -> Recording:
     try:
         import pymatreader  # noqa: F401  (mne needs it)
     except ImportError as error:
-        raise RecordingError(f"{path}: to read EEGLAB files, pip install 'sleepmami[formats]'.") from error
+        raise RecordingError(path, "to read EEGLAB files, pip install 'sleepmami[formats]'.") from error
     header, inside = _parse(path)
     with reading(path, _FORM):
         facts = json.loads(header)
@@ -66,11 +66,11 @@ def _parse(path: Path) -> tuple[bytes, bytes]:
         done = subprocess.run(command, capture_output=True, timeout=_LONGEST_PARSE_S)
     except subprocess.TimeoutExpired:
         raise RecordingError(
-            f"{path}: still unread after {_LONGEST_PARSE_S} s. It is damaged: export it again."
+            path, f"still unread after {_LONGEST_PARSE_S} s. It is damaged: export it again."
         ) from None
     if done.returncode:
         why = "it ended the process that read it" if done.returncode < 0 else "or cut into epochs"
-        raise RecordingError(f"{path}: damaged, {why}. Export it again, continuous, if need be as EDF+.")
+        raise RecordingError(path, f"damaged, {why}. Export it again, continuous, if need be as EDF+.")
     header, _, inside = done.stdout.partition(b"\n")
     return header, inside
 
@@ -79,13 +79,12 @@ def _beside(path: Path, file: Path, n: int, n_channels: int) -> np.ndarray:
     """(n, n_channels) memory map of a `.fdt`."""
     # What the file names may lie anywhere, or be an old copy after a renaming.
     if file != companion(path).absolute():
-        raise RecordingError(
-            f"{path}: its data are not in '{companion(path).name}'. Name the two files alike."
-        )
+        raise RecordingError(path, f"its data are not in '{companion(path).name}'. Name the two files alike.")
     size, expected = file.stat().st_size, 4 * n * n_channels
     if size != expected or not size:
         raise RecordingError(
-            f"{path}: data file '{file.name}' holds {size} bytes, expected {expected} for {n} samples of "
-            f"{n_channels} channels. It is cut, or belongs to another file: copy both again."
+            path,
+            f"data file '{file.name}' holds {size} bytes, expected {expected} for {n} samples of "
+            f"{n_channels} channels. It is cut, or belongs to another file: copy both again.",
         )
     return np.memmap(file, "<f4", "r", shape=(n, n_channels))

@@ -39,20 +39,20 @@ def _check_tags(path: Path) -> None:
             head = file.read(_TAG.size)
             if len(head) < _TAG.size:
                 raise RecordingError(
-                    f"{path}: holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again."
+                    path,
+                    f"holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again.",
                 )
             kind, _, length, following = _TAG.unpack(head)
             if kind == FIFF.FIFF_REF_ROLE:
                 raise RecordingError(
-                    f"{path}: one part of several, which are not followed. Save the recording as one file, with "
-                    "mne's split_size, or as EDF+."
+                    path,
+                    "one part of several, which are not followed. Save the recording as one file, with "
+                    "mne's split_size, or as EDF+.",
                 )
             if following < 0:
                 return
             # A tag may say where the next one is, but a walk that goes back would never end.
             after = following or place + _TAG.size + length
             if after <= place:
-                raise RecordingError(
-                    f"{path}: its tag at {place} leads back to {after}. The file is damaged."
-                )
+                raise RecordingError(path, f"its tag at {place} leads back to {after}. The file is damaged.")
             place = after

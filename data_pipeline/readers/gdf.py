@@ -43,13 +43,15 @@ def read_gdf(path: Path) -> Recording:
     size = path.stat().st_size
     if size < header.data_end:
         raise RecordingError(
-            f"{path}: holds {size} bytes, expected at least {header.data_end} for the records that its header "
-            "declares. It is cut: copy it again."
+            path,
+            f"holds {size} bytes, expected at least {header.data_end} for the records that its header "
+            "declares. It is cut: copy it again.",
         )
     if len(set(header.samples.tolist())) != 1:
         raise RecordingError(
-            f"{path}: its channels have {', '.join(map(str, sorted(set(header.samples.tolist()))))} samples a record; "
-            "GDF is read with one rate only. Export it as EDF+."
+            path,
+            f"its channels have {', '.join(map(str, sorted(set(header.samples.tolist()))))} samples a record; "
+            "GDF is read with one rate only. Export it as EDF+.",
         )
     with reading(path, "GDF file"):
         raw = mne.io.read_raw_gdf(path, preload=False, stim_channel=None, verbose="ERROR")
@@ -71,8 +73,9 @@ def _read_header(path: Path) -> _Header:
     records = int.from_bytes(fixed[236:244], "little", signed=True)
     if len(data) < 256 * n or not n or records < 1:
         raise RecordingError(
-            f"{path}: {n} channels and {records} records in a header of {256 + len(data)} bytes, expected at least "
-            "one of each. The recording was never closed, or the header is damaged: export it again."
+            path,
+            f"{n} channels and {records} records in a header of {256 + len(data)} bytes, expected at least "
+            "one of each. The recording was never closed, or the header is damaged: export it again.",
         )
 
     def column(at: int, dtype: str) -> np.ndarray:

@@ -39,8 +39,9 @@ def reading(path: Path, form: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise RecordingError(
-            f"{path}: damaged, or a kind of {form} that is not read ({type(error).__name__}). "
-            "Copy or export it again, if need be as EDF+."
+            path,
+            f"damaged, or a kind of {form} that is not read ({type(error).__name__}). "
+            "Copy or export it again, if need be as EDF+.",
         ) from error
 
 
@@ -126,8 +127,9 @@ def recording_from(
         duration_s = timeline.duration_s
     if not labels or not 0 < duration_s <= LONGEST_S:
         raise RecordingError(
-            f"{path}: {len(labels)} channels of {duration_s:g} s, expected at least one and at most {LONGEST_S} s. "
-            "The file is damaged, or must be split into nights."
+            path,
+            f"{len(labels)} channels of {duration_s:g} s, expected at least one and at most {LONGEST_S} s. "
+            "The file is damaged, or must be split into nights.",
         )
     signals = tuple(
         Signal(index, label, unit, rate, limits[index] if limits else NO_LIMIT, (0, 1))

@@ -53,6 +53,7 @@ def _check_size(path: Path) -> None:
             expected = at + 0x27 + 10 * n_channels + 2 * n * (n_channels + 1)  # 16 bits, and a marker channel
             if not n or size < expected:
                 raise RecordingError(
-                    f"{path}: holds {size} bytes, expected at least {expected} for {n} samples of {n_channels} "
-                    f"channels in data block {block + 1}. It is cut: copy it again."
+                    path,
+                    f"holds {size} bytes, expected at least {expected} for {n} samples of {n_channels} "
+                    f"channels in data block {block + 1}. It is cut: copy it again.",
                 )

@@ -113,6 +113,6 @@ def beside(path: Path, name: str) -> Path:
     """
     if name in ("", "-", ".", "..") or re.search(r"[/\\\0]|^~", name):
         raise RecordingError(
-            f"{path}: its header names a file outside its own folder, expected a plain file name."
+            path, "its header names a file outside its own folder, expected a plain file name."
         )
     return path.parent / name

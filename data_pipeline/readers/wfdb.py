@@ -84,25 +84,27 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as file:
         text = file.read(_LONGEST_HEADER + 1)
     if len(text) > _LONGEST_HEADER:
-        raise RecordingError(f"{path}: longer than {_LONGEST_HEADER} bytes, so it is no WFDB header.")
+        raise RecordingError(path, f"longer than {_LONGEST_HEADER} bytes, so it is no WFDB header.")
     # Single blanks: the patterns would take for ever over long runs of them.
     lines = [" ".join(line.split()) for line in text.decode("latin-1").splitlines()]
     fields = [line for line in lines if line and not line.startswith("#")]
     record = _RECORD.fullmatch(fields[0]) if fields else None
     if record is None:
         raise RecordingError(
-            f"{path}: its first line is no WFDB record line, expected name, number of signals, rate, length."
+            path, "its first line is no WFDB record line, expected name, number of signals, rate, length."
         )
     if record["segments"]:
         raise RecordingError(
-            f"{path}: a record of several segments, expected one. Join them with WFDB's xform and give that record."
+            path,
+            "a record of several segments, expected one. Join them with WFDB's xform and give that record.",
         )
     rate_hz = Fraction(record["rate"] or 250)  # the default of the specification
     n_signals = int(record["n_signals"])
     if not rate_hz or not n_signals or len(fields) - 1 < n_signals:
         raise RecordingError(
-            f"{path}: {n_signals} signals at {float(rate_hz):g} Hz in {len(fields) - 1} lines, expected a line for "
-            "each signal and a rate above 0. The header is damaged."
+            path,
+            f"{n_signals} signals at {float(rate_hz):g} Hz in {len(fields) - 1} lines, expected a line for "
+            "each signal and a rate above 0. The header is damaged.",
         )
     channels = tuple(_channel(path, n, line) for n, line in enumerate(fields[1 : n_signals + 1], start=1))
     clock = re.match(r"(\d{1,2}):(\d\d):(\d\d)", record["clock"] or "")
@@ -119,19 +121,20 @@ def read_header(path: Path) -> Header:
 def _channel(path: Path, number: int, line: str) -> _Channel:
     match = _SIGNAL.fullmatch(line)
     if match is None:
-        raise RecordingError(f"{path}: the line of signal {number} cannot be read. The header is damaged.")
+        raise RecordingError(path, f"the line of signal {number} cannot be read. The header is damaged.")
     label = match["label"] or f"signal {number}"
     if match["format"] not in _BITS:
         raise RecordingError(
-            f"{path}: signal '{label}' is stored in format {match['format']}, expected one of "
-            f"{', '.join(_BITS)}. Convert the record to format 16 with WFDB's xform."
+            path,
+            f"signal '{label}' is stored in format {match['format']}, expected one of "
+            f"{', '.join(_BITS)}. Convert the record to format 16 with WFDB's xform.",
         )
     gain = float(match["gain"] or 0)
     if not isfinite(gain):
-        raise RecordingError(f"{path}: signal '{label}' has gain {match['gain']}, expected a finite number.")
+        raise RecordingError(path, f"signal '{label}' has gain {match['gain']}, expected a finite number.")
     per_frame = int(match["per_frame"] or 1)
     if not per_frame:
-        raise RecordingError(f"{path}: signal '{label}' has no sample in a frame, expected at least 1.")
+        raise RecordingError(path, f"signal '{label}' has no sample in a frame, expected at least 1.")
     return _Channel(
         file=match["file"],
         format=match["format"],
@@ -160,12 +163,13 @@ def read_wfdb(path: Path) -> Recording:
     lengths = {name: _n_frames(header, name, group) for name, group in groups.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"'{name}' {n}" for name, n in lengths.items())
-        raise RecordingError(f"{path}: its signal files hold different numbers of frames: {listed}.")
+        raise RecordingError(path, f"its signal files hold different numbers of frames: {listed}.")
     n_frames = next(iter(lengths.values()))
     if n_frames > LONGEST_S * header.rate_hz:
         raise RecordingError(
-            f"{path}: {float(n_frames / header.rate_hz) / 86400:.1f} days long, expected at most "
-            f"{LONGEST_S // 86400}. The header is damaged, or the record must be split into nights."
+            path,
+            f"{float(n_frames / header.rate_hz) / 86400:.1f} days long, expected at most "
+            f"{LONGEST_S // 86400}. The header is damaged, or the record must be split into nights.",
         )
     signals = tuple(_signal(n, c, header.rate_hz * c.per_frame) for n, c in enumerate(header.channels))
 
@@ -203,11 +207,12 @@ def _n_frames(header: Header, name: str, group: list[_Channel]) -> int:
     first = group[0]
     if any((c.format, c.offset) != (first.format, first.offset) for c in group):
         raise RecordingError(
-            f"{header.path}: signals in '{name}' differ in format or offset, which cannot be. The header is damaged."
+            header.path,
+            f"signals in '{name}' differ in format or offset, which cannot be. The header is damaged.",
         )
     path = beside(header.path, name)
     if not path.is_file():
-        raise RecordingError(f"{header.path}: its signal file '{name}' is not beside it. Copy both.")
+        raise RecordingError(header.path, f"its signal file '{name}' is not beside it. Copy both.")
     held = path.stat().st_size - first.offset
     per_frame = sum(c.per_frame for c in group)
     # Frames of 1.5-byte samples may end within a byte, and some writers fill the last pair.
@@ -216,8 +221,9 @@ def _n_frames(header: Header, name: str, group: list[_Channel]) -> int:
     expected = ceil(n_frames * per_frame * _BITS[first.format] / 8)
     if not n_frames or not expected <= held <= expected + spare:
         raise RecordingError(
-            f"{header.path}: signal file '{name}' holds {held} bytes, expected {expected} for {n_frames} frames of "
-            f"{per_frame} samples. It is cut, or belongs to another header: copy the record again."
+            header.path,
+            f"signal file '{name}' holds {held} bytes, expected {expected} for {n_frames} frames of "
+            f"{per_frame} samples. It is cut, or belongs to another header: copy the record again.",
         )
     return n_frames
 

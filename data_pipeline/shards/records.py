@@ -6,150 +6,29 @@ what is this epoch's own; the high bytes of all int16 samples as one Zstandard f
 `Quality` flags per channel and second. Samples and flags stand in the order of the channel table, which is the order
 of `Modality`. Low bytes are noise, so only the high bytes are compressed: a quarter less in all, and a third of the
 time that Zstandard takes for the whole. A record explains itself; what is true of the whole night is in the manifest.
-A shard is one ArrayRecord file with the records of one night.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import zstandard
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Channel, Event, Night, event_kind
-from data_pipeline.shards.scale import INT16_MAX, second_quality, storage_ranges
-from data_pipeline.whole_files import whole_file
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Event, event_kind
+from data_pipeline.shards.epochs import Epoch, PackedSignals
 
 RECORD_VERSION = 2
 MAGIC = b"SMEP"
 _PREFIX = struct.Struct("<4sHIIII")
-SHARD_OPTIONS = "group_size:1,uncompressed"
-"""Any record can be read alone, and compresses itself."""
 _ZSTD_LEVEL = 1
-
-
-@dataclass(frozen=True, eq=False)
-class PackedSignals:
-    """The channels of one modality in one epoch, as stored.
-
-    Attributes:
-      modality: their kind.
-      slots: their names, n of them, in the order of `modality.facts.slots`.
-      scale, offset: (n,) float64; a stored value is `stored * scale + offset` in the channel's unit.
-      samples: (n, 30 * modality.facts.rate_hz) int16.
-      quality: (n, 30) uint8 of `Quality` flags.
-    """
-
-    modality: Modality
-    slots: tuple[str, ...]
-    scale: np.ndarray
-    offset: np.ndarray
-    samples: np.ndarray
-    quality: np.ndarray
-
-    def physical(self) -> np.ndarray:
-        """Samples in the channels' unit, (n, 30 * modality.facts.rate_hz) float32.
-
-        Within `scale / 2` (and float32 rounding) of what was recorded, unless it was clipped; where nothing
-        was recorded (`Quality.GAP`) the value means nothing.
-        """
-        return (self.samples * self.scale[:, None] + self.offset[:, None]).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Epoch:
-    """One 30-second epoch of a night.
-
-    Attributes:
-      night_id: the night it belongs to.
-      index, n_epochs: its place, and how many epochs the night has.
-      stage: code of `STAGES`, or `UNKNOWN_STAGE`.
-      signals: one entry a modality that the night has, in the order of `Modality`.
-      events: every event that touches this epoch, onset relative to its first second, so it may be negative.
-        An event *belongs* to the epoch in which it begins; one that begins before second 0 belongs to the
-        first epoch, one that begins after the last whole epoch to the last.
-      scored: as in `Scoring`.
-    """
-
-    night_id: str
-    index: int
-    n_epochs: int
-    stage: int
-    signals: tuple[PackedSignals, ...]
-    events: tuple[Event, ...] = ()
-    scored: frozenset[str] = frozenset()
-
-    def owns(self, event: Event) -> bool:
-        """Whether one of this epoch's `events` belongs to it."""
-        after_start = event.onset_s >= 0 or self.index == 0
-        return after_start and (event.onset_s < EPOCH_S or self.index == self.n_epochs - 1)
-
-
-def night_epochs(
-    night: Night,
-    ranges: Mapping[str, tuple[float, float]] | None = None,
-    pieces: Iterable[tuple[Channel, ...]] | None = None,
-) -> Iterator[Epoch]:
-    """The epochs of a night in order, quantised; a tail shorter than an epoch is left out.
-
-    Args:
-      night: a prepared night; anything with its fields, and `read` where `ranges` are not given.
-      ranges: scale and offset to store each slot with; `storage_ranges(night)` when None.
-      pieces: the night's channels in consecutive stretches of whole epochs, the last with the tail; as one
-        stretch, `night.channels`, when None.
-
-    Raises:
-      ValueError: the scorer gave another number of stages than the night has whole epochs.
-    """
-    n_epochs = night.n_epochs
-    stages = np.full(n_epochs, UNKNOWN_STAGE, np.int8)
-    events: list[list[Event]] = [[] for _ in range(n_epochs)]
-    scored: frozenset[str] = frozenset()
-    if night.scoring is not None:
-        if len(night.scoring.stages) != n_epochs:
-            raise ValueError(
-                f"night {night.night_id}: {len(night.scoring.stages)} stages for {n_epochs} whole epochs; "
-                "give one stage an epoch, -1 where unscored"
-            )
-        stages, scored = night.scoring.stages, night.scoring.scored
-        for event in night.scoring.events if n_epochs else ():
-            first = min(max(int(event.onset_s // EPOCH_S), 0), n_epochs - 1)
-            last = max(first, min(int(-(-event.end_s // EPOCH_S)) - 1, n_epochs - 1))
-            for index in range(first, last + 1):
-                events[index].append(_shifted(event, -index * EPOCH_S))
-    ranges = storage_ranges(night) if ranges is None else ranges
-    index = 0
-    for channels in (night.channels,) if pieces is None else pieces:
-        by_modality = [(m, tuple(c for c in channels if c.modality is m)) for m in Modality]
-        stored = [_quantised(m, of_modality, ranges) for m, of_modality in by_modality if of_modality]
-        for signals in zip(*(_by_epoch(s) for s in stored), strict=True):
-            yield Epoch(
-                night_id=night.night_id,
-                index=index,
-                n_epochs=n_epochs,
-                stage=int(stages[index]),
-                signals=signals,
-                events=tuple(events[index]),
-                scored=scored,
-            )
-            index += 1
-
-
-def night_events(epochs: Iterable[Epoch]) -> tuple[Event, ...]:
-    """The events of a night, or of consecutive epochs of it, each once; onset from second 0."""
-    events = [_shifted(e, epoch.index * EPOCH_S) for epoch in epochs for e in epoch.events if epoch.owns(e)]
-    return tuple(sorted(events, key=lambda event: event.onset_s))
 
 
 def encode_epoch(epoch: Epoch) -> bytes:
@@ -284,97 +163,3 @@ def _shared(text: bytes) -> _Shared:
         len(header["channels"]),
         sum(len(slots) * EPOCH_S * modality.facts.rate_hz for modality, slots, *_ in table),
     )
-
-
-def write_shard(path: Path, records: Iterable[bytes]) -> str:
-    """Writes the records of one night: whole or not at all.
-
-    Returns:
-      The SHA-256, hexadecimal, of the records, each preceded by its length (uint32, little-endian).
-    """
-    checksum = hashlib.sha256()
-    with whole_file(path) as half:
-        writer = ArrayRecordWriter(str(half), SHARD_OPTIONS)
-        for record in records:
-            add_record(checksum, record)
-            writer.write(record)
-        writer.close()
-    return checksum.hexdigest()
-
-
-def open_shard(path: Path, n_epochs: int) -> ArrayRecordReader:
-    """A reader of a shard, for reading single records in any order from any thread.
-
-    Raises:
-      ValueError: missing, damaged, or with another number of records; the message names the file.
-    """
-    if not path.is_file():
-        raise ValueError(
-            f"shard {path} is missing; `sleepmami verify` lists what else is, `prepare` makes it again"
-        )
-    try:
-        reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
-        n_records = reader.num_records()  # 0 for a file that was cut or is not an ArrayRecord file
-    except RuntimeError as error:
-        raise ValueError(f"shard {path} is damaged ({error}); run `sleepmami verify`") from error
-    if n_records != n_epochs:
-        raise ValueError(
-            f"shard {path} is damaged: {n_records} records, expected {n_epochs}; run `sleepmami verify`"
-        )
-    return reader
-
-
-def read_epochs(reader: ArrayRecordReader, path: Path, start: int, stop: int) -> list[Epoch]:
-    """Epochs [start, stop) of an open shard.
-
-    Raises:
-      ValueError: a record is damaged; the message names the file and the epoch.
-    """
-    epochs = []
-    for index in range(start, stop):
-        try:
-            (record,) = reader.read([index])
-            epochs.append(decode_epoch(record))
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise ValueError(f"shard {path}, epoch {index}: {error}; run `sleepmami verify`") from error
-    return epochs
-
-
-def add_record(checksum: hashlib._Hash, record: bytes) -> None:
-    """Adds one record to the SHA-256 of a shard's records."""
-    checksum.update(struct.pack("<I", len(record)))
-    checksum.update(record)
-
-
-def _shifted(event: Event, seconds: float) -> Event:
-    return Event(event.kind, event.onset_s + seconds, event.duration_s, event.source, event.rule)
-
-
-def _quantised(
-    modality: Modality, channels: tuple[Channel, ...], ranges: Mapping[str, tuple[float, float]]
-) -> PackedSignals:
-    """The whole epochs of the channels of a modality: `PackedSignals` whose arrays lead with n epochs."""
-    n_epochs = len(channels[0].quality) // EPOCH_S
-    n_samples = n_epochs * EPOCH_S * modality.facts.rate_hz
-    stored = np.empty((n_epochs, len(channels), EPOCH_S * modality.facts.rate_hz), np.int16)
-    for place, channel in enumerate(channels):
-        scale, offset = ranges[channel.slot]
-        steps = channel.samples[:n_samples] - np.float32(offset)
-        steps /= np.float32(scale)
-        np.rint(steps, out=steps)
-        if not np.isfinite(steps.sum()):
-            steps[~np.isfinite(channel.samples[:n_samples])] = 0
-        np.clip(steps, -INT16_MAX, INT16_MAX, out=steps)
-        stored[:, place] = steps.reshape(stored[:, place].shape)
-    quality = [
-        second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, EPOCH_S) for channel in channels
-    ]
-    scale, offset = np.array([ranges[channel.slot] for channel in channels]).T
-    return PackedSignals(
-        modality, tuple(channel.slot for channel in channels), scale, offset, stored, np.stack(quality, 1)
-    )
-
-
-def _by_epoch(stored: PackedSignals) -> Iterator[PackedSignals]:
-    for samples, quality in zip(stored.samples, stored.quality, strict=True):
-        yield replace(stored, samples=samples, quality=quality)

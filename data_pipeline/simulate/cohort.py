@@ -19,6 +19,7 @@ from data_pipeline.simulate.person import Person, draw_person
 from data_pipeline.simulate.recording import record
 from data_pipeline.simulate.sites import SITES
 from data_pipeline.simulate.write import file_sha256, write_night, write_table
+from data_pipeline.whole_files import HALF
 
 HOURS_RANGE = (0.5, 14.0)
 SCORED = (
@@ -146,14 +147,16 @@ def _refuse_strangers(out: Path, requests: list[dict]) -> None:
         names |= {f"{stem}.edf", f"{stem}.json"}
         if not SITES[request["site"]].embedded:
             names.add(f"{stem}.csv")
-    names |= {f".{name}.part" for name in names}
+    for half in out.rglob(f"*{HALF}"):
+        half.unlink()  # of a run that was killed
     strangers = sorted(
         path.name for path in [*out.iterdir(), *(out / "truth").glob("*")] if path.name not in names
     )
     if strangers:
         raise RecordingError(
-            f"{out}: holds {len(strangers)} file(s) that are not of this cohort, e.g. {strangers[0]}; "
-            "expected a new or empty folder, or the same cohort begun earlier: choose another folder"
+            out,
+            f"holds {len(strangers)} file(s) that are not of this cohort, e.g. {strangers[0]}; "
+            "expected a new or empty folder, or the same cohort begun earlier: choose another folder",
         )
 
 
@@ -165,11 +168,11 @@ def _is_whole(out: Path, request: dict) -> bool:
     truth = json.loads(path.read_text())
     if truth["request"] != request:
         raise RecordingError(
-            f"{path}: made by {truth['request']}, but this call asks for {request}; choose another folder"
+            path, f"made by {truth['request']}, but this call asks for {request}; choose another folder"
         )
     for name, digest in truth["files"].items():
         if not (out / name).exists() or file_sha256(out / name) != digest:
             raise RecordingError(
-                f"{out / name}: missing or changed since it was made; delete {path} to make it again"
+                out / name, f"missing or changed since it was made; delete {path} to make it again"
             )
     return True

@@ -103,36 +103,22 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
     """Draws a person: demographics first, then traits that depend on them, each with its spread."""
     age = float(np.clip(rng.normal(AGE_MEAN_YEARS, AGE_SD_YEARS), *AGE_RANGE_YEARS))
     woman = bool(rng.random() < 0.5)
-    sex = "F" if woman else "M"
     bmi = float(np.clip(BMI_MEDIAN * np.exp(BMI_LOG_SD * rng.standard_normal()), *BMI_RANGE))
     decades = (age - 40) / 10
     young = (age - 25) / 10
 
     def spread(log_sd: float) -> float:
-        return float(np.exp(log_sd * rng.standard_normal()))
+        return _spread(rng, log_sd)
 
-    log_ahi = AHI_LOG_MEAN[sex] + AHI_LOG_SD[sex] * rng.standard_normal()
-    log_ahi += AHI_LOG_PER_DECADE * (age - AHI_AGE0_YEARS) / 10 + AHI_LOG_PER_BMI * (bmi - AHI_BMI0)
-    if woman:
-        log_ahi += AHI_LOG_MENOPAUSE * (float(age >= MENOPAUSE_YEARS) - MENOPAUSE_SHARE)
-    ahi = float(min(np.exp(log_ahi), AHI_MAX_PER_H))
-
-    if woman:
-        n3 = N3_WOMEN_AT_20 + N3_WOMEN_PER_DECADE * (age - 20) / 10
-    else:
-        n3 = max(N3_MEN_FLOOR, N3_MEN_AT_20 + N3_MEN_PER_DECADE * max(0.0, (age - 20) / 10))
-    n3 = max(0.0, np.sqrt(n3) + N3_ROOT_SD * rng.standard_normal()) ** 2
-
-    plm_probability = 1 / (1 + np.exp(-(PLM_LOGIT_AT_45 + PLM_LOGIT_PER_DECADE * (age - 45) / 10)))
-    has_plm = rng.random() < plm_probability
-    plm = float(np.exp(PLM_LOG_MEDIAN_PER_H) * spread(PLM_LOG_SD)) if has_plm else 0.0
+    # The order of the draws is part of what a seed means.
+    ahi, n3, plm = _ahi_per_h(rng, age, woman, bmi), _n3_percent(rng, age, woman), _plm_per_h(rng, age)
     spindle_density = SPINDLE_PER_MIN * np.exp(SPINDLE_LOG_PER_DECADE * young) + SPINDLE_SD * rng.normal()
     has_alpha = rng.random() >= ALPHA_ABSENT_SHARE
 
     return Person(
         subject_id=subject_id,
         age_years=round(age, 1),
-        sex=sex,
+        sex="F" if woman else "M",
         bmi=round(bmi, 1),
         n3_percent=float(min(n3, 40.0)),
         n1_percent=float((N1_PERCENT + N1_PER_DECADE * decades) * spread(0.35) + N1_PER_AHI * ahi),
@@ -180,21 +166,50 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
         k_complex_uv=float(max(90.0, K_COMPLEX_UV + K_COMPLEX_UV_PER_DECADE * young) * spread(0.15)),
         alpha_hz=float(rng.normal(ALPHA_HZ + ALPHA_HZ_PER_DECADE * max(0.0, decades), ALPHA_HZ_SD)),
         alpha_uv=float(ALPHA_UV * spread(0.3)) if has_alpha else 4.0,
-        heart_bpm=float(
-            np.clip(
-                rng.normal(HEART_BPM + HEART_WOMEN * woman + HEART_PER_BMI * (bmi - 25), HEART_SD), 45, 95
-            )
-        ),
-        rmssd_ms=float(RMSSD_MS_AT_25 * np.exp(RMSSD_LOG_PER_YEAR * (age - 25)) * spread(RMSSD_LOG_SD)),
-        ecg_r_uv=float(rng.uniform(500, 1500)),
-        ecg_leak_uv=float(np.clip(rng.uniform(1, 5) + 0.3 * (bmi - 25), 0.5, 15)),  # Purcell 2017: BMI
-        breaths_per_min=float(np.clip(rng.normal(BREATHS_PER_MIN, BREATHS_SD), 10, 21)),
-        spo2_percent=float(
-            min(
-                99.0,
-                rng.normal(SPO2_PERCENT + SPO2_PER_DECADE * decades, SPO2_SD)
-                + SPO2_PER_BMI * max(0.0, bmi - 25),
-            )
-        ),
-        circulation_s=float(np.clip(rng.normal(CIRCULATION_S, CIRCULATION_SD_S), 11, 24)),
+        **_heart_and_lungs(rng, age, woman, bmi),
     )
+
+
+def _spread(rng: np.random.Generator, log_sd: float) -> float:
+    """A factor around 1."""
+    return float(np.exp(log_sd * rng.standard_normal()))
+
+
+def _ahi_per_h(rng: np.random.Generator, age: float, woman: bool, bmi: float) -> float:
+    sex = "F" if woman else "M"
+    log_ahi = AHI_LOG_MEAN[sex] + AHI_LOG_SD[sex] * rng.standard_normal()
+    log_ahi += AHI_LOG_PER_DECADE * (age - AHI_AGE0_YEARS) / 10 + AHI_LOG_PER_BMI * (bmi - AHI_BMI0)
+    if woman:
+        log_ahi += AHI_LOG_MENOPAUSE * (float(age >= MENOPAUSE_YEARS) - MENOPAUSE_SHARE)
+    return float(min(np.exp(log_ahi), AHI_MAX_PER_H))
+
+
+def _n3_percent(rng: np.random.Generator, age: float, woman: bool) -> float:
+    if woman:
+        mean = N3_WOMEN_AT_20 + N3_WOMEN_PER_DECADE * (age - 20) / 10
+    else:
+        mean = max(N3_MEN_FLOOR, N3_MEN_AT_20 + N3_MEN_PER_DECADE * max(0.0, (age - 20) / 10))
+    return max(0.0, np.sqrt(mean) + N3_ROOT_SD * rng.standard_normal()) ** 2
+
+
+def _plm_per_h(rng: np.random.Generator, age: float) -> float:
+    probability = 1 / (1 + np.exp(-(PLM_LOGIT_AT_45 + PLM_LOGIT_PER_DECADE * (age - 45) / 10)))
+    has_any = rng.random() < probability
+    return float(np.exp(PLM_LOG_MEDIAN_PER_H) * _spread(rng, PLM_LOG_SD)) if has_any else 0.0
+
+
+def _heart_and_lungs(rng: np.random.Generator, age: float, woman: bool, bmi: float) -> dict[str, float]:
+    heart_bpm = HEART_BPM + HEART_WOMEN * woman + HEART_PER_BMI * (bmi - 25)
+    rmssd_ms = RMSSD_MS_AT_25 * np.exp(RMSSD_LOG_PER_YEAR * (age - 25))
+    spo2_percent = SPO2_PERCENT + SPO2_PER_DECADE * ((age - 40) / 10)
+    return {
+        "heart_bpm": float(np.clip(rng.normal(heart_bpm, HEART_SD), 45, 95)),
+        "rmssd_ms": float(rmssd_ms * _spread(rng, RMSSD_LOG_SD)),
+        "ecg_r_uv": float(rng.uniform(500, 1500)),
+        "ecg_leak_uv": float(np.clip(rng.uniform(1, 5) + 0.3 * (bmi - 25), 0.5, 15)),  # Purcell 2017: BMI
+        "breaths_per_min": float(np.clip(rng.normal(BREATHS_PER_MIN, BREATHS_SD), 10, 21)),
+        "spo2_percent": float(
+            min(99.0, rng.normal(spo2_percent, SPO2_SD) + SPO2_PER_BMI * max(0.0, bmi - 25))
+        ),
+        "circulation_s": float(np.clip(rng.normal(CIRCULATION_S, CIRCULATION_SD_S), 11, 24)),
+    }

@@ -40,54 +40,19 @@ def record(
     Returns:
       The signals in the order of `site.leads`, n_epochs * 30 seconds each.
     """
-    leads = {lead.slot: lead for lead in site.leads}
-    done: dict[str, EdfSignal] = {}
-    n_seconds = len(stages) * EPOCH_S
-
-    # Reserved before anything else, so that what is freed later leaves no holes between them in memory.
-    digital = {slot: np.empty(n_seconds * lead.rate_hz, dtype=np.int16) for slot, lead in leads.items()}
-
-    def finish(slot: str, samples: np.ndarray) -> None:
-        done[slot] = _digitise(samples, leads[slot], digital[slot])
-
-    def disturb(slot: str, samples: np.ndarray) -> np.ndarray:
-        add_electric(rng, samples, slot, artefacts, site.mains_hz, leads[slot].rate_hz)
-        return samples
-
-    breathing = make_breathing(rng, person, stages, events, leads["THERMISTOR"].rate_hz)
-    for slot in SLOTS[Modality.RESP]:
-        samples = getattr(breathing, slot.lower())
-        add_to_breathing(rng, samples, slot, artefacts, leads[slot].rate_hz)
-        finish(slot, samples)
-    spo2 = np.rint(breathing.spo2_percent)
-    add_to_spo2(spo2, artefacts)
-    finish("SPO2", np.repeat(spo2, leads["SPO2"].rate_hz))
-
-    beats_s = make_heart_beats(rng, person, stages, events, breathing.breath_times_s)
-    del breathing, spo2, samples
-    rate_hz = leads["ECG"].rate_hz
-    ecg = make_ecg(rng, person, beats_s, n_seconds, rate_hz)
-    leak = ecg * np.float32(person.ecg_leak_uv / person.ecg_r_uv)
-    finish("ECG", disturb("ECG", ecg))
-    del ecg
-
-    legs = make_legs(rng, stages, events, leads["LEG_L"].rate_hz)
+    recorder = _Recorder(rng, site, artefacts, len(stages) * EPOCH_S)
+    # One kind of signal after the other: those of a whole night at once are most of a gigabyte.
+    breath_times_s = _record_breathing(recorder, person, stages, events)
+    leak = _record_heart(recorder, person, make_heart_beats(rng, person, stages, events, breath_times_s))
+    legs = make_legs(rng, stages, events, recorder.rate_hz("LEG_L"))
     for slot, samples in zip(("LEG_L", "LEG_R"), legs, strict=True):
-        finish(slot, disturb(slot, samples))
+        recorder.finish(slot, recorder.disturb(slot, samples))
     del legs, samples
-
+    rate_hz = recorder.rate_hz("ECG")
     references = _references(rng, stages, leak, rate_hz) if site.referential else {}
     for slot, samples in references.items():
-        finish(slot, samples)
-    chin = disturb("CHIN", make_chin(rng, stages, events, leads["CHIN"].rate_hz))
-    if references:
-        # The chin amplifier is slower; the reference has next to nothing above its Nyquist frequency.
-        chin_reference = references["M1"][:: rate_hz // leads["CHIN"].rate_hz]
-        chin += chin_reference
-        finish("CHIN_REF", chin_reference)
-    finish("CHIN", chin)
-    del chin
-
+        recorder.finish(slot, samples)
+    _record_chin(recorder, stages, events, references)
     eeg = make_eeg(rng, person, stages, events, rate_hz)
     eog = make_eog(rng, stages, eeg, rate_hz)
     waves = dict(zip((*SLOTS[Modality.EEG], *SLOTS[Modality.EOG]), (*eeg, *eog), strict=True))
@@ -95,11 +60,71 @@ def record(
     while waves:  # each is let go as soon as it is finished: eight of them are most of the memory
         slot, samples = waves.popitem()
         samples += leak
-        disturb(slot, samples)
+        recorder.disturb(slot, samples)
         if references:
             samples += references["M2" if slot[-1] in "13" else "M1"]
-        finish(slot, samples)
-    return [done[lead.slot] for lead in site.leads]
+        recorder.finish(slot, samples)
+    return [recorder.done[lead.slot] for lead in site.leads]
+
+
+class _Recorder:
+    """A laboratory's amplifiers and faults, and what they have recorded so far."""
+
+    def __init__(self, rng: np.random.Generator, site: Site, artefacts: list[Artefact], n_seconds: int):
+        self.rng, self.site, self.artefacts, self.n_seconds = rng, site, artefacts, n_seconds
+        self.done: dict[str, EdfSignal] = {}
+        self._leads = {lead.slot: lead for lead in site.leads}
+        # Reserved before anything else, so that what is freed later leaves no holes between them in memory.
+        self._digital = {
+            slot: np.empty(n_seconds * lead.rate_hz, dtype=np.int16) for slot, lead in self._leads.items()
+        }
+
+    def rate_hz(self, slot: str) -> int:
+        return self._leads[slot].rate_hz
+
+    def disturb(self, slot: str, samples: np.ndarray) -> np.ndarray:
+        """Adds the faults of an electrode, in place."""
+        add_electric(self.rng, samples, slot, self.artefacts, self.site.mains_hz, self.rate_hz(slot))
+        return samples
+
+    def finish(self, slot: str, samples: np.ndarray) -> None:
+        self.done[slot] = _digitise(samples, self._leads[slot], self._digital[slot])
+
+
+def _record_breathing(
+    recorder: _Recorder, person: Person, stages: np.ndarray, events: list[TrueEvent]
+) -> np.ndarray:
+    """Airflow, belts and SpO2; returns when the breaths begin, in seconds."""
+    breathing = make_breathing(recorder.rng, person, stages, events, recorder.rate_hz("THERMISTOR"))
+    for slot in SLOTS[Modality.RESP]:
+        samples = getattr(breathing, slot.lower())
+        add_to_breathing(recorder.rng, samples, slot, recorder.artefacts, recorder.rate_hz(slot))
+        recorder.finish(slot, samples)
+    spo2 = np.rint(breathing.spo2_percent)
+    add_to_spo2(spo2, recorder.artefacts)
+    recorder.finish("SPO2", np.repeat(spo2, recorder.rate_hz("SPO2")))
+    return breathing.breath_times_s
+
+
+def _record_heart(recorder: _Recorder, person: Person, beats_s: np.ndarray) -> np.ndarray:
+    """The ECG; returns (n,) float32 µV, what of it reaches the electrodes of the head."""
+    ecg = make_ecg(recorder.rng, person, beats_s, recorder.n_seconds, recorder.rate_hz("ECG"))
+    leak = ecg * np.float32(person.ecg_leak_uv / person.ecg_r_uv)
+    recorder.finish("ECG", recorder.disturb("ECG", ecg))
+    return leak
+
+
+def _record_chin(
+    recorder: _Recorder, stages: np.ndarray, events: list[TrueEvent], references: dict[str, np.ndarray]
+) -> None:
+    rate_hz = recorder.rate_hz("CHIN")
+    chin = recorder.disturb("CHIN", make_chin(recorder.rng, stages, events, rate_hz))
+    if references:
+        # The chin amplifier is slower; the reference has next to nothing above its Nyquist frequency.
+        chin_reference = references["M1"][:: recorder.rate_hz("ECG") // rate_hz]
+        chin += chin_reference
+        recorder.finish("CHIN_REF", chin_reference)
+    recorder.finish("CHIN", chin)
 
 
 def _references(

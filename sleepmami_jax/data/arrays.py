@@ -24,8 +24,8 @@ import numpy as np
 
 from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Demographics, Night, Quality
+from data_pipeline.shards.epochs import Epoch
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
-from data_pipeline.shards.records import Epoch
 from data_pipeline.shards.scale import channel_scale, second_quality
 from data_pipeline.tasks import Task
 from sleepmami_jax.data.labels import NOT_SCORED, second_labels

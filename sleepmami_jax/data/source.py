@@ -14,8 +14,9 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import Event
+from data_pipeline.shards.epochs import Epoch, night_events
+from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import MANIFEST, Manifest, read_manifest
-from data_pipeline.shards.records import Epoch, night_events, open_shard, read_epochs
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import Slots, demographics_arrays, epochs_arrays, usable_channels

@@ -12,8 +12,8 @@ from data_pipeline.modalities import MODALITIES, MODALITY_OF, RATE_HZ, SLOTS, Mo
 from data_pipeline.montage.file import MontageRules, read_montage
 from data_pipeline.night import EPOCH_S, Quality, RecordingError
 from data_pipeline.prepare.run import prepare
+from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.shards.records import open_shard, read_epochs
 
 SECONDS = 90
 SIDE = (Modality.PPG, Modality.SNORE, Modality.POSITION)

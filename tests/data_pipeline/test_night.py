@@ -1,6 +1,17 @@
-"""A night in blocks."""
+"""The vocabulary refuses what it has no word for."""
 
-from data_pipeline.night import BLOCK_S, blocks
+import pytest
+
+from data_pipeline.night import BLOCK_S, Demographics, blocks
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sex": "female"}, {"age_years": "45"}, {"age_years": -5.0}, {"bmi": 0.0025}, {"bmi": 2250}]
+)
+def test_demographics_in_other_units_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"Demographics.{name}: expected"):
+        Demographics(**wrong)
 
 
 def test_blocks_cover_a_night_once_and_the_last_is_long_enough_to_judge():

@@ -4,7 +4,7 @@ import edfio
 import numpy as np
 
 from data_pipeline.prepare.run import prepare
-from data_pipeline.shards.records import open_shard, read_epochs
+from data_pipeline.shards.files import open_shard, read_epochs
 
 
 def sine(label, f_hz, rate_hz, seconds=60, unit="uV"):

@@ -111,7 +111,7 @@ def load_random_night(
     """Stands for `data_pipeline.load.load_night` where the reading of files is not what is tested."""
     word = recording.read_text().split()[-1]
     if word == "bad":
-        raise RecordingError(f"{recording}: not a recording; expected a seed")
+        raise RecordingError(recording, "not a recording; expected a seed")
     if word == "bug":
         raise LookupError("nobody foresaw this")
     return random_night(int(word), 4 + int(word) % 3, night_id=night_id, subject_id=subject_id, site=site)

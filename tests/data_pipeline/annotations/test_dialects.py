@@ -1,21 +1,16 @@
-"""Scoring in JSON, Dreem's and ISRUC's lists of stages, and bare annotation lists."""
+"""What is none of the dialects is refused, by name and place."""
 
 import json
 import os
-import zipfile
+from collections import Counter
 from pathlib import Path
 
-import edfio
+import numpy as np
 import pytest
 
 from data_pipeline.annotations import read_scoring
 from data_pipeline.annotations.text import LARGEST_BYTES
-from data_pipeline.night import RecordingError
-
-REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
-needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")
-
-W, N1, N2, N3, REM = range(5)
+from data_pipeline.night import STAGES, RecordingError
 
 
 def write(path: Path, content) -> Path:
@@ -24,56 +19,6 @@ def write(path: Path, content) -> Path:
     else:
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
-
-
-def test_a_json_table_is_read_as_a_csv_table(tmp_path):
-    marks = [
-        {"onset": 40, "duration": 12.5, "type": "Hypopnea", "comment": {"by": "anyone"}},
-        {"Onset": 0.0, "Duration": 30.0, "Stage": 2.0},
-        {"onset": 30, "duration": None, "type": "Sleep stage R"},
-    ]
-    scoring, notes = read_scoring(write(tmp_path / "n.json", marks), 60)
-    assert scoring.stages.tolist() == [N2, REM] and notes == ()
-    assert [(e.kind, e.onset_s, e.duration_s) for e in scoring.events] == [("hypopnea", 40, 12.5)]
-
-
-def test_an_empty_list_is_an_answer_if_one_says_what_was_looked_for(tmp_path):
-    path = write(tmp_path / "n.json", [])
-    assert read_scoring(path, 60, ["arousal"])[0].events == ()
-    with pytest.raises(RecordingError, match="no stage and no event"):
-        read_scoring(path, 60)
-
-
-def test_dreems_list_of_stages(tmp_path):
-    scoring, notes = read_scoring(write(tmp_path / "n.json", [-1, 0, 1, 2, 3, 4, 4]), 6 * 30)
-    assert scoring.stages.tolist() == [-1, W, N1, N2, N3, REM] and scoring.scored == {"stages"}
-    assert any("30 s of scored stages lie past the end" in note for note in notes)
-
-
-def test_isrucs_lines_of_stages(tmp_path):
-    path = write(tmp_path / "1_1.txt", "0\r\n1\r\n2\r\n3\r\n5\r\n7\r\n5\r\n\r\n\r\n")
-    scoring, notes = read_scoring(path, 6 * 30, dialect="isruc")
-    assert scoring.stages.tolist() == [W, N1, N2, N3, REM, -1]
-    assert any("30 s of scored stages lie past the end" in note for note in notes)
-
-
-def test_a_bare_annotation_list_is_read_as_inside_an_edf(tmp_path):
-    marks = [
-        edfio.EdfAnnotation(0, 30, "Sleep stage W"),
-        edfio.EdfAnnotation(30, 30, "Sleep stage 4"),
-        edfio.EdfAnnotation(31.5, 10, "Obstructive apnea"),
-    ]
-    edfio.Edf([], annotations=marks).write(tmp_path / "n.edf")
-    raw = (tmp_path / "n.edf").read_bytes()[512:]  # after the header of one signal
-    listed, notes = read_scoring(write(tmp_path / "n.tal", raw), 60)
-    whole, _ = read_scoring(tmp_path / "n.edf", 60)
-    assert listed.stages.tolist() == whole.stages.tolist() == [W, N3] and notes == ()
-    assert listed.events == whole.events and len(whole.events) == 1
-    lone = write(
-        tmp_path / "lone.tal", b"+0\x1530\x14N2\x14\0+40\x1512\x14Arousal\x14Hypopnea\x14"
-    )  # cut before its last byte
-    scoring, _ = read_scoring(lone, 60)
-    assert scoring.stages.tolist() == [N2, -1] and [e.kind for e in scoring.events] == ["arousal", "hypopnea"]
 
 
 @pytest.mark.parametrize(
@@ -116,15 +61,34 @@ def test_a_huge_file_is_not_read_into_memory(tmp_path, suffix):
         read_scoring(path, 60)
 
 
+REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
+
+
+needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")
+
+
+W, N1, N2, N3, REM = range(5)
+
+
+def counts(scoring) -> dict[str, int]:
+    return {STAGES[c] if c >= 0 else "?": n for c, n in Counter(scoring.stages.tolist()).items()}
+
+
 @needs_real
-def test_real_dreem_hypnograms(tmp_path):
-    counts = {}
-    with zipfile.ZipFile(Path(REAL) / "dod_scorers.zip") as archive:
-        names = [name for name in archive.namelist() if name.endswith(".json")]
-        for name in names[::20]:
-            codes = json.loads(archive.read(name))
-            path = write(tmp_path / f"{len(counts)}.json", archive.read(name))
-            scoring, _ = read_scoring(path, 30 * len(codes))
-            assert scoring.stages.tolist() == codes
-            counts[name] = len(set(codes))
-    assert len(names) == 400 and len(counts) == 20 and max(counts.values()) == 6  # all five stages and -1
+def test_real_scorings():
+    real = Path(REAL)
+    scoring, _ = read_scoring(real / "ucddb018/hypnogram.csv", 24_660)
+    assert counts(scoring) == {"W": 328, "REM": 19, "N1": 58, "N2": 280, "N3": 137}
+    scoring, _ = read_scoring(real / "ucddb018/respiratory_events.csv", 24_660)
+    assert len(scoring.events) == 9 and {e.kind for e in scoring.events} == {"hypopnea"}
+    for expert, n in ((1, 52), (2, 115)):
+        path = real / f"dreams_spindles/excerpt1_spindles_expert{expert}.csv"
+        assert len(read_scoring(path, 1800)[0].events) == n
+    scoring, _ = read_scoring(real / "dreams_spindles/excerpt4_hypnogram.csv", 1800)
+    assert (scoring.stages >= 0).all() and len(scoring.stages) == 60
+    scoring, _ = read_scoring(real / "odd/wfdb_test_edfann.edf", 26_000)
+    assert counts(scoring) == {"W": 151, "N1": 109, "N2": 430, "N3": 23, "REM": 141, "?": 12}
+    edf, _ = read_scoring(real / "sleep_edf_crop/SC4001EC-Hypnogram.edf", 79_500)
+    bdf, _ = read_scoring(real / "odd/edfio_SC4001EC-Hypnogram.bdf", 79_500)
+    np.testing.assert_array_equal(edf.stages, bdf.stages)
+    assert edf.stages[1021] == N1  # 30,630 s

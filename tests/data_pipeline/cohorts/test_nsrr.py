@@ -396,7 +396,7 @@ def test_a_table_that_cannot_be_understood(shhs, changes, message):
 def test_tables_that_are_missing(shhs):
     with pytest.raises(ValueError, match=r"other: no such file"):
         find_nights([shhs, shhs / "other"], "shhs")
-    with pytest.raises(ValueError, match=r"datasets: no recording of shhs found; expected shhs1-"):
+    with pytest.raises(ValueError, match=r"datasets: no recording found; expected shhs1-"):
         find_nights([shhs, shhs / "datasets"], "shhs")
     look.write_table(shhs, "shhs1-dataset-0.20.0.csv", [{"nsrrid": 1}])
     with pytest.raises(ValueError, match=r"2 versions of a table, shhs1-dataset-0.20.0.csv, shhs1-"):

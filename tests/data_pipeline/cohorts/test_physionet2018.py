@@ -13,8 +13,9 @@ from data_pipeline.cohorts import find_nights
 from data_pipeline.night import RecordingError
 from data_pipeline.prepare.run import prepare
 from data_pipeline.prepare.verify import verify
+from data_pipeline.shards.epochs import night_events
+from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.shards.records import night_events, open_shard, read_epochs
 
 RATE_HZ = 200
 SIGNALS = (
@@ -240,7 +241,10 @@ def test_what_is_wrong_with_a_challenge_folder_is_said(tmp_path):
         (root / "age-sex.csv").write_text(text)
         with pytest.raises(ValueError, match=re.escape(message)):
             find_nights([root], "physionet2018")
-    for given, message in ((tmp_path / "none", "no such file"), (tmp_path / "out", "no record found")):
+    for given, message in (
+        (tmp_path / "none", "no such file"),
+        (tmp_path / "out", "no recording found; expected headers named"),
+    ):
         with pytest.raises(ValueError, match=message):
             find_nights([given], "physionet2018")
 

@@ -19,8 +19,10 @@ import zstandard
 from data_pipeline.modalities import Modality
 from data_pipeline.night import Event, EventKind
 from data_pipeline.prepare.run import prepare
+from data_pipeline.shards.epochs import Epoch, PackedSignals
+from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import read_manifest
-from data_pipeline.shards.records import Epoch, PackedSignals, encode_epoch, open_shard, read_epochs
+from data_pipeline.shards.records import encode_epoch
 
 ANSWER = Path(__file__).with_name("golden.json")
 SECONDS, EVERY = 150, 601  # a prime, so that the samples kept fall everywhere in a second

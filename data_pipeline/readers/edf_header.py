@@ -1,0 +1,160 @@
+"""What the header of an EDF or BDF file says: where things lie, and what the signals are.
+
+edfio interprets the fields of the signals; those that say where to read are checked here first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import edfio
+import numpy as np
+
+from data_pipeline.night import RecordingError
+from data_pipeline.readers.recording import LONGEST_S, Signal
+
+_EDF_MAGIC = b"0       "
+_BDF_MAGIC = b"\xffBIOSEMI"
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
+_SHORTEST_RECORD_S = 1e-5
+
+
+def is_edf(path: Path) -> bool:
+    """Whether the file begins as an EDF or BDF file. An empty one does too, so that it is named as empty."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    return start in (b"", _EDF_MAGIC, _BDF_MAGIC)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie in the file. All but `columns` count bytes or records."""
+
+    header_bytes: int
+    record_bytes: int
+    sample_bytes: int
+    declared_records: int
+    record_s: Fraction
+    is_discontinuous: bool
+    start_clock: str | None
+    columns: tuple[slice, ...]  # bytes of each ordinary signal in a record
+    annotation_columns: tuple[slice, ...]
+
+
+def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
+    with path.open("rb") as file:
+        fixed = file.read(256)
+        if not fixed:
+            raise RecordingError(path, "the file is empty. Copy or export it again.")
+        if len(fixed) < 256:
+            raise RecordingError(
+                path, f"the header ends after {len(fixed)} bytes, expected at least 256. Copy it again."
+            )
+        n_signals = _number(path, fixed[252:256], "number of signals", int)
+        if n_signals < 1:
+            raise RecordingError(path, f"the header declares {n_signals} signals, expected at least 1.")
+        header = fixed + file.read(256 * n_signals)
+    header = header.replace(b"\0", b" ")  # some recorders pad with NUL instead of blanks
+    header_bytes = _number(path, fixed[184:192], "bytes in header record", int)
+    if header_bytes != 256 * (1 + n_signals):
+        raise RecordingError(
+            path,
+            f"the header says it is {header_bytes} bytes long, but {n_signals} signals need "
+            f"{256 * (1 + n_signals)}. The header is damaged: export the recording again.",
+        )
+    if len(header) < header_bytes:
+        raise RecordingError(
+            path, f"the header ends after {len(header)} of {header_bytes} bytes. Copy the file again."
+        )
+    record_s = _number(path, fixed[244:252], "duration of a data record", Fraction)
+    labels = [header[256 + 16 * i :][:16].decode("latin-1").rstrip() for i in range(n_signals)]
+    samples_at = 256 + 216 * n_signals
+    n_samples = [
+        _number(path, header[samples_at + 8 * i :][:8], f"samples in a record of '{labels[i]}'", int)
+        for i in range(n_signals)
+    ]
+    is_bdf = fixed.startswith(_BDF_MAGIC)
+    # Only the format's own word: in an EDF, a signal called "BDF Annotations" is a signal, to edfio too.
+    is_annotation = [label == ("BDF Annotations" if is_bdf else "EDF Annotations") for label in labels]
+    if min(n_samples) < 0 or sum(n_samples) == 0:
+        raise RecordingError(path, "a data record has no samples. The header is damaged.")
+    # Only a file of annotations may say 0. Beyond the rest nobody records, and floats end.
+    if not (_SHORTEST_RECORD_S <= record_s <= LONGEST_S or (record_s == 0 and all(is_annotation))):
+        raise RecordingError(
+            path,
+            f"duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
+            "0 and not days long. The header is damaged.",
+        )
+    sample_bytes = 3 if is_bdf else 2
+    ends = np.cumsum(n_samples) * sample_bytes
+    columns = [slice(int(end) - n * sample_bytes, int(end)) for n, end in zip(n_samples, ends, strict=True)]
+    layout = Layout(
+        header_bytes=header_bytes,
+        record_bytes=int(ends[-1]),
+        sample_bytes=sample_bytes,
+        declared_records=_number(path, fixed[236:244], "number of data records", int),
+        record_s=record_s,
+        is_discontinuous=fixed[192:197] in (b"EDF+D", b"BDF+D"),
+        start_clock=_clock(fixed[176:184]),
+        columns=tuple(c for c, a in zip(columns, is_annotation, strict=True) if not a),
+        annotation_columns=tuple(c for c, a in zip(columns, is_annotation, strict=True) if a),
+    )
+    return layout, _parse_signals(path, header, is_bdf, record_s)
+
+
+def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) -> tuple[Signal, ...]:
+    read = edfio.read_bdf if is_bdf else edfio.read_edf
+    with warnings.catch_warnings():
+        # It is given the header alone, and says that the data are missing.
+        warnings.filterwarnings("ignore", message=".*header indicates.*")
+        edf = read(header, header_encoding="latin-1")
+    signals = []
+    for index, s in enumerate(edf.signals):
+        try:
+            ranges = (s.physical_min, s.physical_max), (s.digital_min, s.digital_max)
+        except ValueError as error:
+            raise RecordingError(
+                path,
+                f"channel '{s.label}': physical or digital range is not a number. "
+                "The header is damaged: export the recording again.",
+            ) from error
+        rate_hz = Fraction(s.samples_per_data_record) / record_s
+        signals.append(
+            Signal(
+                index,
+                s.label.strip(),
+                s.physical_dimension.strip(),
+                rate_hz,
+                *ranges,
+                s.transducer_type,
+                s.prefiltering,
+            )
+        )
+    return tuple(signals)
+
+
+def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
+    text = field.strip(b" \0")
+    if _NUMBER.fullmatch(text):
+        with contextlib.suppress(ValueError):  # 1.5 or 1e3 where it must be an int
+            return kind(text.decode())
+    # Words may have slipped in from the fields before, the patient's among them: they are not repeated.
+    shown = "words" if re.search(rb"[^\W\d]{2}|[\x80-\xff]{2}", text) else repr(text.decode("latin-1"))
+    raise RecordingError(
+        path,
+        f"header field '{name}' holds {shown}, expected a number. "
+        "The header is damaged: export the recording again.",
+    )
+
+
+def _clock(field: bytes) -> str | None:
+    match = re.fullmatch(rb"([ \d]\d)[.:]([ \d]\d)[.:]([ \d]\d)", field)
+    if match is None:
+        return None
+    hour, minute, second = (int(part) for part in match.groups())
+    return f"{hour:02}:{minute:02}:{second:02}" if hour < 24 and minute < 60 and second < 60 else None

@@ -1,0 +1,46 @@
+"""What a run did, for a person to read."""
+
+from data_pipeline.prepare.summary import Refusal, Rejection, Summary
+from tests.support.nights import write_recordings
+from tests.support.preparing import prepared
+
+
+def test_the_summary_puts_like_refusals_together(tmp_path):
+    empty = [
+        Rejection(f"n{k}", f"n{k}.edf", Refusal.RECORDING, f"n{k}.edf", "the file is empty")
+        for k in range(600)
+    ]
+    cut = [
+        Rejection(f"m{k}", f"m{k}.edf", Refusal.RECORDING, f"m{k}.edf", f"cut after {k} s") for k in range(30)
+    ]
+    unscored = [Rejection("s", "s.edf", Refusal.SCORING, "s.csv", "no stage")]
+    lines = Summary((), 0, (*cut, *empty, *unscored)).table().splitlines()
+    assert "rejected  631 recordings" in lines[2]
+    assert lines[3:] == [
+        "  recording: 630",
+        "    n0.edf and 599 alike: the file is empty",
+        *(f"    m{k}.edf: cut after {k} s" for k in range(4)),
+        "    and 26 other reasons",
+        "  scoring: 1",
+        "    s.edf: no stage",
+    ]
+
+
+def test_a_refusal_names_the_file_at_fault_and_no_folder():
+    scoring = Rejection("s", "s.edf", Refusal.SCORING, "s.csv", "no stage")
+    assert scoring.to_json() == {
+        "night_id": "s",
+        "file": "s.edf",
+        "kind": "scoring",
+        "reason": "s.csv: no stage",
+    }
+    died = Rejection("s", "s.edf", Refusal.PROCESS_DIED, "", "the process died")
+    assert died.reason == "the process died"
+
+
+def test_a_scoring_that_no_recording_took_is_named(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1])
+    (folder / "hypnogram.csv").write_text("onset_s,duration_s,stage\n")
+    summary = prepared(folder, tmp_path / "out")
+    assert summary.overlooked == ("hypnogram.csv",)
+    assert "not used  hypnogram.csv: by their names" in summary.table()

@@ -1,0 +1,45 @@
+"""The manifest: read as written, or refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_manifest
+from tests.support.nights import write_recordings
+from tests.support.preparing import prepared
+
+
+def test_a_note_may_hold_any_character(tmp_path):
+    prepared(write_recordings(tmp_path / "in", [1]), tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    odd = replace(manifest.nights[0], notes=("a\x85b\u2028c\nd ä",))
+    write_manifest(tmp_path / "out" / MANIFEST, replace(manifest, nights=(odd,)))
+    assert read_manifest(tmp_path / "out").nights == (odd,)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.replace('"n1.array_record"', '"../n1.array_record"'), "not a plain"),
+        (lambda t: t.replace('"n1.array_record"', '"/etc/x.array_record"'), "not a plain"),
+        (lambda t: t.replace('"n1.array_record"', '"..\\\\\\\\x.array_record"'), "not a plain"),
+        (lambda t: t.replace('"night_id":"n1"', '"night_id":"../n1"'), "night id '../n1'"),
+        (lambda t: t.replace('"night_id":"n1"', '"night_id":"/tmp/n1"'), "night id '/tmp/n1'"),
+        (lambda t: t.replace('"version":1', '"version":7'), "version 7"),
+        (lambda t: t.replace("sleepmami-shards", "sheep"), "not a manifest"),
+        (lambda t: t[:-40], "line 2: damaged"),
+        (lambda t: t.replace('"n_epochs":5', '"n_epochs":6'), "5 stages for n_epochs 6"),
+        (lambda t: t.replace('"split":"', '"split":"x'), "split 'x"),
+        (lambda t: t.replace('"night_id":', '"nightid":'), "line 2: damaged or made by other code"),
+        (lambda t: t + t.splitlines()[1] + "\n", "n1 is there 2 times"),
+        (lambda t: "", "line 1: damaged"),
+    ],
+)
+def test_a_hostile_or_damaged_manifest_is_refused(tmp_path, change, message):
+    prepared(write_recordings(tmp_path / "in", [1]), tmp_path)
+    path = tmp_path / MANIFEST
+    text = path.read_text()
+    assert change(text) != text
+    path.write_text(change(text))
+    with pytest.raises(ValueError, match=message):
+        read_manifest(tmp_path)
