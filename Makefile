@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test campaign lint clean
+.PHONY: demo test suite campaign lint clean
 
 $(BIN)/sleepmami: setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sleepmami needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
@@ -17,7 +17,9 @@ $(BIN)/sleepmami: setup.py
 demo: $(BIN)/sleepmami
 	$(BIN)/sleepmami demo --out $(OUT)
 
-test: $(BIN)/sleepmami lint
+test: lint suite
+
+suite: $(BIN)/sleepmami
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 # About an hour and a half on two cores, 2 GB of disk. Ray (340 MB) is installed here and not for the tests.
