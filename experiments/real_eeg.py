@@ -29,8 +29,8 @@ from data_pipeline.simulate import simulate_cohort
 from sleepmami_jax.config import DataConfig, DataSource, Experiment
 from sleepmami_jax.evaluation.baselines import majority_stage
 from sleepmami_jax.evaluation.spindles import spindle_metrics, spindles_above
-from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder, load_model
+from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.recipes import micro_tiny

@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind, Quality
-from sleepmami_jax.evaluation.events import fit_threshold
 from sleepmami_jax.evaluation.spindles import centred, spindle_seconds, spindles_above
+from sleepmami_jax.metrics.events import fit_threshold
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.pretrained import Pretrained
 

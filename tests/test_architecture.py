@@ -18,8 +18,7 @@ HOUSE = ("data_pipeline", "sleepmami_jax")  # from the ground up
 ABOVE = ("experiments", "benchmarks", "tests")  # not installed
 LONGEST_FUNCTION, LONGEST_FILE = 80, 350
 
-ARROWS = {
-}
+ARROWS = {}
 """What each room imports of the house. A room stands below all that it imports, so there can be no circle."""
 
 

@@ -28,9 +28,8 @@ from data_pipeline.montage.labels import Confidence, read_label
 from data_pipeline.montage.mapping import Derivation, Montage, left_over, map_channels
 from data_pipeline.nearest import suggestion
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Recording, Signal
+from data_pipeline.readers.recording import Recording, Signal, microvolts_per
 from data_pipeline.shards.manifest import digest
-from data_pipeline.signals.filters import microvolts_per
 
 _SIDE = tuple(modality for modality in Modality if modality.facts.is_side)
 _MAX_BYTES = 100_000

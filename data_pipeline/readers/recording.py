@@ -14,6 +14,17 @@ from data_pipeline.night import RecordingError
 
 LONGEST_S = 7 * 86400
 """A recording that claims to be longer is damaged, or must be split into nights."""
+_MICROVOLTS = {
+    "v": 1e6,
+    "mv": 1e3,
+    "uv": 1.0,
+    "µv": 1.0,
+    "μv": 1.0,
+    "nv": 1e-3,
+    "microv": 1.0,
+    "microvolt": 1.0,
+}
+"""Lower-case unit -> microvolts. Headers write UV and MV: nobody records megavolts, so case says nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,11 @@ class Signal:
             self.digital_range[0] != self.digital_range[1]
             and self.physical_range[0] != self.physical_range[1]
         )
+
+
+def microvolts_per(unit: str) -> float | None:
+    """Microvolts in one of the header's units; None when it is not a unit of voltage ("", "n/a", "-")."""
+    return _MICROVOLTS.get(unit.strip().lower())
 
 
 @dataclass(frozen=True)

@@ -32,23 +32,6 @@ MAINS_HZ = (50.0, 60.0)
 _HUM_RATIO = 10.0  # power at the line over the median of its surroundings
 _NOTCH_Q = 30.0
 
-_MICROVOLTS = {
-    "v": 1e6,
-    "mv": 1e3,
-    "uv": 1.0,
-    "µv": 1.0,
-    "μv": 1.0,
-    "nv": 1e-3,
-    "microv": 1.0,
-    "microvolt": 1.0,
-}
-"""Lower-case unit -> microvolts. Headers write UV and MV: nobody records megavolts, so case says nothing."""
-
-
-def microvolts_per(unit: str) -> float | None:
-    """Microvolts in one of the header's units; None when it is not a unit of voltage ("", "n/a", "-")."""
-    return _MICROVOLTS.get(unit.strip().lower())
-
 
 def typical_amplitude(x: np.ndarray) -> float:
     """Robust standard deviation of a zero-mean signal: 1.4826 * median |x|, over at most 200,000 samples."""

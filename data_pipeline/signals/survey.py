@@ -12,10 +12,10 @@ import numpy as np
 
 from data_pipeline.montage.mapping import Derivation
 from data_pipeline.night import Quality, blocks, survey
-from data_pipeline.readers import Recording
+from data_pipeline.readers.recording import Recording, microvolts_per
 from data_pipeline.signals.channel import RecordedChannel, Stretch
 from data_pipeline.signals.contact import habits, open_lead_flags
-from data_pipeline.signals.filters import find_mains, mend_scale, microvolts_per, typical_amplitude
+from data_pipeline.signals.filters import find_mains, mend_scale, typical_amplitude
 
 _SURVEYED = 20
 """Pieces with a usable second that a channel is judged by."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind
-from sleepmami_jax.evaluation.events import event_metrics
-from sleepmami_jax.evaluation.staging import staging_metrics
+from sleepmami_jax.metrics.events import event_metrics
+from sleepmami_jax.metrics.staging import staging_metrics
 
 
 def majority_stage(train_stages: Sequence[np.ndarray]) -> int:

@@ -22,11 +22,11 @@ from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
-from sleepmami_jax.evaluation.events import event_metrics, fit_threshold, index_metrics
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
 from sleepmami_jax.evaluation.sensors import channels_of
-from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics
+from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.prediction import Prediction

@@ -30,7 +30,7 @@ from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.evaluation.baselines import majority_metrics
 from sleepmami_jax.evaluation.night import Facts, night_probe
-from sleepmami_jax.evaluation.staging import staging_metrics
+from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars

@@ -15,7 +15,7 @@ import numpy as np
 
 from data_pipeline.night import Event, EventKind
 from data_pipeline.runs import runs
-from sleepmami_jax.evaluation.events import event_metrics
+from sleepmami_jax.metrics.events import event_metrics
 
 NOMINAL_S = 1.0
 """About the mean length of a spindle, and what DREAMS' second expert gave to every mark."""

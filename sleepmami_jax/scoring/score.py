@@ -143,8 +143,8 @@ def _agreement(night: Night, stages: np.ndarray, rooms: Sequence[Room], counted)
     if scoring is None:
         return {}
     # scikit-learn takes longer to import than many a night to score: only where there is something to compare.
-    from sleepmami_jax.evaluation.events import event_metrics
-    from sleepmami_jax.evaluation.staging import staging_metrics
+    from sleepmami_jax.metrics.events import event_metrics
+    from sleepmami_jax.metrics.staging import staging_metrics
 
     agreement = {}
     human_stages = stages

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from data_pipeline.modalities import Modality
+from data_pipeline.readers.recording import microvolts_per
 from data_pipeline.signals.filters import (
     condition,
     fill_gaps,
     find_mains,
     hold,
     mend_scale,
-    microvolts_per,
     typical_amplitude,
 )
 

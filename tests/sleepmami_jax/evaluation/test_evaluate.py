@@ -1,16 +1,11 @@
 """Metrics against cases worked out by hand, matching against its own laws."""
 
-import json
-import os
-import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import Event, EventKind
@@ -23,172 +18,17 @@ from sleepmami_jax.evaluation.baselines import (
     median_index_mae,
 )
 from sleepmami_jax.evaluation.evaluate import evaluate, measure, predict_nights
-from sleepmami_jax.evaluation.events import event_metrics, fit_threshold, index_metrics, iou, match
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
 from sleepmami_jax.evaluation.probe import probe_model
 from sleepmami_jax.evaluation.sensors import channels_of
-from sleepmami_jax.evaluation.staging import staging_metrics
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
-from sleepmami_jax.tasks import breathing
 from tests.support.nights import load_random_night, write_recordings
 
 
 def event(onset_s, duration_s):
     return Event(EventKind.HYPOPNEA, float(onset_s), float(duration_s))
-
-
-EVENTS = st.lists(st.builds(event, st.integers(0, 200), st.integers(0, 40)), max_size=8)
-
-
-# Staging
-
-
-def test_staging_by_hand():
-    reference = np.array([0, 0, 2, 2, 4, -1])
-    predicted = np.array([0, 2, 2, 2, -1, 0])
-    m = staging_metrics([reference], [predicted])
-    assert m["n_epochs"] == 4 and m["accuracy"] == 0.75
-    assert m["f1_per_stage"] == {
-        "W": pytest.approx(2 / 3),
-        "N1": None,
-        "N2": pytest.approx(4 / 5),
-        "N3": None,
-        "REM": None,
-    }
-    assert m["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
-    assert m["kappa"] == pytest.approx((0.75 - 0.5) / (1 - 0.5))  # chance: 1/2*1/4 + 1/2*3/4
-    assert m["confusion"][0] == [1, 0, 1, 0, 0] and np.sum(m["confusion"]) == 4
-
-
-def test_kappa_has_no_weights():
-    """Taking W for REM is as bad as taking W for N1: stages have no order."""
-    reference = np.array([0, 0, 1, 4] * 5)
-    far, near = reference.copy(), reference.copy()
-    far[0], near[0] = 4, 1
-    kappas = [staging_metrics([reference], [other])["kappa"] for other in (far, near)]
-    assert kappas[0] == pytest.approx(kappas[1])
-
-
-def test_medians_are_over_nights_and_pooled_is_over_epochs():
-    right, wrong = np.zeros(10, int), np.ones(90, int)
-    m = staging_metrics([right, right, wrong], [right, right, np.zeros(90, int)])
-    assert m["accuracy"] == pytest.approx(20 / 110) and m["accuracy_median"] == 1
-    assert staging_metrics([right], [right])["kappa"] is None  # one stage only: no kappa
-
-
-def test_staging_refuses_nothing_to_compare_and_other_lengths():
-    with pytest.raises(ValueError, match="nothing to compare"):
-        staging_metrics([np.array([-1])], [np.array([0])])
-    with pytest.raises(ValueError, match="night 0: 2 reference epochs"):
-        staging_metrics([np.array([0, 0])], [np.array([0])])
-
-
-@pytest.mark.skipif(
-    "SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings"
-)
-def test_human_scorers_agree_as_humans_do():
-    """Two scorers of 25 nights: a kappa as scorers usually reach, and N1 the worst stage."""
-    with zipfile.ZipFile(Path(os.environ["SLEEPMAMI_REAL_DATA"]) / "dod_scorers.zip") as archive:
-        nights = [
-            [
-                np.array(json.loads(archive.read(name)))
-                for name in sorted(archive.namelist())
-                if folder in name
-            ]
-            for folder in ("dodh/scorer_1/", "dodh/scorer_2/")
-        ]
-    assert len(nights[0]) == 25
-    m = staging_metrics(*nights)
-    assert 0.6 < m["kappa"] < 0.9
-    assert min(m["kappa_per_stage"], key=m["kappa_per_stage"].get) == "N1"
-
-
-# Events
-
-
-def test_iou_by_hand():
-    overlaps = iou([event(0, 10)], [event(5, 10), event(10, 5), event(0, 10), event(5, 0)])
-    assert overlaps.tolist() == [[pytest.approx(1 / 3), 0, 1, 0]]
-    assert iou([], [event(0, 1)]).shape == (0, 1)
-
-
-def test_greedy_matching_would_lose_a_pair():
-    reference = [event(0, 10), event(10, 20)]
-    predicted = [
-        event(8, 20),
-        event(29, 5),
-    ]  # the first fits the second reference best, but the first has no other
-    assert sorted(match(reference, predicted)) == [(0, 0), (1, 1)]
-
-
-def test_one_long_prediction_finds_one_event():
-    reference = [event(0, 10), event(20, 10), event(40, 10)]
-    m = event_metrics([reference], [[event(0, 60)]])
-    assert (m["n_matched"], m["precision"], m["recall"], m["f1"]) == (1, 1, pytest.approx(1 / 3), 0.5)
-    assert m["f1_iou"]["0.1"] == 0.5 and m["f1_iou"]["0.3"] == 0
-
-
-@settings(max_examples=60)
-@given(EVENTS, EVENTS, st.sampled_from([0.0, 0.1, 0.3, 0.5]))
-def test_matching_is_one_to_one_symmetric_and_maximal(reference, predicted, min_iou):
-    pairs = match(reference, predicted, min_iou)
-    overlap = iou(reference, predicted)
-    assert len({i for i, _ in pairs}) == len(pairs) == len({j for _, j in pairs})
-    assert all(overlap[i, j] > 0 and overlap[i, j] >= min_iou - 1e-9 for i, j in pairs)
-    assert len(match(predicted, reference, min_iou)) == len(pairs)
-    left = [
-        (i, j)
-        for i in set(range(len(reference))) - {i for i, _ in pairs}
-        for j in set(range(len(predicted))) - {j for _, j in pairs}
-    ]
-    assert not any(overlap[i, j] > 0 and overlap[i, j] >= min_iou for i, j in left)
-    assert len(match(reference, predicted, 0.5)) <= len(pairs)
-
-
-@given(EVENTS.filter(lambda events: all(e.duration_s for e in events)))
-def test_a_list_matches_itself(events):
-    m = event_metrics([events], [events])
-    assert m["n_matched"] == len(events)
-    assert m["f1"] == (1 if events else None) and m["f1_iou"]["0.5"] == m["f1"]
-
-
-def test_event_metrics_pool_nights_and_give_errors():
-    m = event_metrics(
-        [[event(0, 20), event(100, 20)], [], [event(0, 10)]], [[event(2, 20)], [event(5, 10)], []]
-    )
-    assert (m["n_nights"], m["n_reference"], m["n_predicted"], m["n_matched"]) == (3, 3, 2, 1)
-    assert m["f1"] == pytest.approx(2 / 5) and m["f1_median"] == 0
-    assert m["onset_error_median_s"] == 2 and m["end_error_median_s"] == 2
-    assert event_metrics([[]], [[]])["f1"] is None
-
-
-def test_index_metrics_by_hand():
-    m = index_metrics([2, 10, 20, 40, None], [4, 10, 14, 40, 3], breathing.severity)
-    assert (m["n_nights"], m["n_left_out"], m["mae_per_h"], m["bias_per_h"]) == (4, 1, 2, -1)
-    sd = np.std([2, 0, -6, 0], ddof=1)
-    assert m["limits_of_agreement_per_h"] == pytest.approx([-1 - 1.96 * sd, -1 + 1.96 * sd])
-    assert m["severity_accuracy"] == 0.75 and np.trace(m["severity_confusion"]) == 3
-    assert m["severity_confusion"][2][1] == 1 and 0 < m["severity_kappa"] < 1
-    empty = index_metrics([None], [3], breathing.severity)
-    assert empty["n_nights"] == 0 and empty["mae_per_h"] is empty["severity_kappa"] is None
-    assert index_metrics([7], [8])["limits_of_agreement_per_h"] is None
-    assert "severity_kappa" not in index_metrics([7], [8])
-
-
-def test_threshold_is_the_one_that_finds_the_events():
-    probs = np.tile([0.9, 0.1, 0.0], (400, 1))
-    for onset_s in (50, 150, 250):
-        probs[onset_s : onset_s + 20] = [0.3, 0.7, 0.0]
-    probs[320:345] = [0.6, 0.4, 0.0]  # looks a little like an event, and is none
-    threshold = fit_threshold([probs], [[event(s, 20) for s in (50, 150, 250)]], breathing.ROOM.decode)
-    assert 0.4 <= threshold < 0.7
-    assert threshold == pytest.approx(0.54, abs=0.021)  # the middle of the plateau
-    with pytest.raises(ValueError, match="no reference events"):
-        fit_threshold([probs], [[]], breathing.ROOM.decode)
-    with pytest.raises(ValueError, match="finds any of the 1"):
-        fit_threshold([probs], [[event(380, 10)]], breathing.ROOM.decode)
 
 
 # Night vectors
