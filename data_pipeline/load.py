@@ -23,7 +23,12 @@ from data_pipeline.signals.survey import survey_channel
 
 
 def load_night(recording: Path, scoring: Sequence[Path] = (), **options) -> Night:
-    """Makes a recording ready, whole and in memory. Arguments and errors as in `open_night`."""
+    """Makes a recording ready, whole and in memory. Arguments and errors as in `open_night`.
+
+    >>> night = load_night(Path("night.edf"), [Path("night.csv")])
+    >>> night.n_epochs, night.channels[0].slot, night.channels[0].samples.shape
+    (60, 'F3', (230400,))
+    """
     night = open_night(recording, scoring, **options)
     return replace(night, channels=tuple(channel.whole() for channel in night.channels))
 
@@ -44,6 +49,9 @@ def open_night(
     montage: MontageRules | None = None,
 ) -> Night:
     """Makes a recording ready to be read a stretch at a time: the night's channels are `RecordedChannel`s.
+
+    >>> open_night(Path("night.edf")).read(0, 30)[0].samples.shape  # the file is never read whole
+    (3840,)
 
     Args:
       recording: any format that `open_recording` reads.

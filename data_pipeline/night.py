@@ -219,7 +219,11 @@ class Night:
 
 
 def blocks(duration_s: int) -> Iterator[tuple[int, int]]:
-    """(start_s, stop_s) of the blocks of a night; the last one has from a half to one and a half of the length."""
+    """(start_s, stop_s) of the blocks of a night; the last one has from a half to one and a half of the length.
+
+    >>> list(blocks(1800))
+    [(0, 600), (600, 1200), (1200, 1800)]
+    """
     starts = range(0, max(duration_s - BLOCK_S // 2, 0) + 1, BLOCK_S) if duration_s else ()
     for start_s in starts:
         is_last = start_s == starts[-1]

@@ -19,17 +19,28 @@ __version__ = "0.1.0"
 
 
 def load(path) -> Pretrained:
-    """A model folder, ready to use; see `sleepmami_jax.pretrained.Pretrained`."""
+    """A model folder, ready to use; see `sleepmami_jax.pretrained.Pretrained`.
+
+    >>> load("demo/model").card["trained_on"]
+    'nothing: its parameters are random'
+    """
     from sleepmami_jax.pretrained import load
 
     return load(path)
 
 
 def score(recording, model, out=None, montage=None):
-    """Score one recording with the model folder `model`; see `Pretrained.score`."""
+    """Score one recording with the model folder `model`; see `Pretrained.score`.
+
+    >>> score("night.edf", "demo/model").stages.shape
+    (60,)
+    """
     return load(model).score(recording, out=out, montage=montage)
 
 
 def embed(recording, model):
-    """Micro tokens, their mask and the night's vector of one recording; see `Pretrained.embed`."""
+    """Micro tokens, their mask and the night's vector of one recording; see `Pretrained.embed`.
+
+    >>> tokens, ok, vector = embed("night.edf", "demo/model")
+    """
     return load(model).embed(recording)

@@ -40,7 +40,8 @@ class Pretrained:
 
     >>> model = sleepmami_jax.load("demo/model")
     >>> scores = model.score("night.edf", out="night")
-    >>> scores.statistics["tst_min"]
+    >>> scores.statistics["trt_min"]
+    30.0
     """
 
     def __init__(self, folder: ModelFolder):
@@ -81,7 +82,12 @@ class Pretrained:
         }
 
     def tokens(self, night: Night) -> tuple[np.ndarray, np.ndarray]:
-        """Micro tokens of a night: (E, L, D) float32 and which are there (E, L) bool."""
+        """Micro tokens of a night: (E, L, D) float32 and which are there (E, L) bool.
+
+        >>> tokens, ok = load("demo/model").tokens(load_night(Path("night.edf")))
+        >>> len(tokens) == len(ok) == 60
+        True
+        """
         n = night.n_epochs
         if n == 0:
             raise ValueError(
@@ -133,12 +139,21 @@ class Pretrained:
         return np.asarray(compiled(self._params, x, there))
 
     def predict(self, night: Night) -> Prediction:
-        """What the model says of a night."""
+        """What the model says of a night.
+
+        >>> load("demo/model").predict(load_night(Path("night.edf"))).stage_probs.shape
+        (60, 5)
+        """
         entries = [channel_entry(c, channel_scale(c)) for c in night.channels]
         return self.infer(*self.tokens(night), tuple(usable_channels(entries, self.slots)))
 
     def embed(self, recording: Path | str | Night) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording."""
+        """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording.
+
+        >>> tokens, ok, vector = load("demo/model").embed("night.edf")
+        >>> tokens.shape, ok.shape, vector.shape
+        ((60, 33, 16), (60, 33), (16,))
+        """
         night = recording if isinstance(recording, Night) else load_night(Path(recording))
         tokens, ok = self.tokens(night)
         return tokens, ok, self.vector(tokens, ok)
@@ -152,6 +167,10 @@ class Pretrained:
         montage: Path | str | None = None,
     ) -> Scores:
         """Stages, events and indices of one recording; written as five files to `out` if that is given.
+
+        >>> scores = load("demo/model").score("night.edf", ["night.csv"])
+        >>> sorted(scores.agreement)
+        ['arousal', 'breathing', 'stages']
 
         Args:
           recording: a file of any format that `open_recording` reads, or a `Night`.
@@ -245,5 +264,9 @@ def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, leng
 
 
 def load(path: Path | str) -> Pretrained:
-    """A model folder, ready to use. Raises ModelFolderError."""
+    """A model folder, ready to use. Raises ModelFolderError.
+
+    >>> load("demo/model").slots["EEG"]
+    ('C3', 'C4')
+    """
     return Pretrained(load_model(path))

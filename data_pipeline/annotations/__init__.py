@@ -57,6 +57,10 @@ def read_scoring(
 ) -> tuple[Scoring, tuple[str, ...]]:
     """Reads what a scorer wrote about a recording of `duration_s` seconds.
 
+    >>> scoring, notes = read_scoring(Path("night.csv"), duration_s=1800)
+    >>> len(scoring.stages), str(scoring.events[0].kind)
+    (60, 'arousal')
+
     Args:
       path: a file of one of the dialects, which are this package's modules.
       duration_s: length of the recording in seconds.

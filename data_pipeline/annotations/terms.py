@@ -109,7 +109,11 @@ def plain(text: str) -> str:
 
 
 def stage_of(text: str) -> int | None:
-    """Code of the stage that a text names, `UNKNOWN_STAGE` for "?" and movement time, None if none."""
+    """Code of the stage that a text names, `UNKNOWN_STAGE` for "?" and movement time, None if none.
+
+    >>> stage_of("Sleep stage R"), stage_of("N2"), stage_of("lights off")
+    (4, 2, None)
+    """
     words = _words(plain(text)).removesuffix(" sleep")
     match = re.fullmatch(r"(?:sleep )?stage (.+)|sleep (.+)", words)
     if match:
@@ -124,7 +128,11 @@ def stage_of_column(value: str) -> int | None:
 
 
 def kind_of(text: str) -> EventKind | None:
-    """The kind of event that a text names, or None."""
+    """The kind of event that a text names, or None.
+
+    >>> str(kind_of("Obstructive Apnea"))
+    'obstructive_apnea'
+    """
     text = plain(text)
     if text.lower() in _NAMES:
         return _NAMES[text.lower()]

@@ -78,6 +78,9 @@ class Source:
 def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]:
     """The nights under files and folders, sorted by id, as the cohort's own module finds them.
 
+    >>> [night.night_id for night in find_nights([Path("recordings")])]
+    ['sim-b-0000']
+
     Args:
       cohort: a module of this package, or the path of a Python file that has a `find_nights(inputs)` of its own.
 

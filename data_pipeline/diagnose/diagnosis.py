@@ -147,6 +147,10 @@ class Diagnosis:
 def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     """Reads the whole recording as scoring would, and reports. An unusable file is a result, not an error.
 
+    >>> diagnosis = diagnose(Path("night.edf"))
+    >>> diagnosis.usable, diagnosis.missing, diagnosis.channels[0].slot
+    (True, (), 'F3')
+
     Args:
       path: the recording.
       montage: what fills which slot, as in `load_night`.

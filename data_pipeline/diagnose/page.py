@@ -31,6 +31,9 @@ _COLUMNS = 1200
 def write_report(diagnosis: Diagnosis, path: Path) -> None:
     """Writes a diagnosis as a page that stands by itself (.html) or as the picture alone (.png).
 
+    >>> from data_pipeline.diagnose.diagnosis import diagnose
+    >>> write_report(diagnose(Path("night.edf")), Path("quality.html"))
+
     Raises:
       ValueError: another ending, or a recording without any usable channel.
     """

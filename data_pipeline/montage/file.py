@@ -75,6 +75,10 @@ class MontageRules:
 def read_montage(path: Path) -> MontageRules:
     """Reads a montage file. Everything in it is taken as text: nothing is executed or guessed.
 
+    >>> _ = Path("lab.yaml").write_text("slots: {CHIN: EMG 1}")
+    >>> read_montage(Path("lab.yaml")).slots[0][0]
+    'CHIN'
+
     Raises:
       ValueError: missing, too long, not YAML, or a name that is not known; the message names file and slot.
     """
@@ -277,7 +281,12 @@ def _plain(name: str) -> str:
 
 
 def write_montage(recording: Recording, montage: Montage) -> str:
-    """The YAML of a recording's montage, each decision with its reason, for a person to review."""
+    """The YAML of a recording's montage, each decision with its reason, for a person to review.
+
+    >>> from data_pipeline.readers import open_recording
+    >>> recording = open_recording(Path("night.edf"))
+    >>> text = write_montage(recording, map_channels(recording.signals))
+    """
     names = label_names(recording.signals)
     by_index = {s.index: s for s in recording.signals}
     lines = [

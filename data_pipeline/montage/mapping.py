@@ -82,6 +82,11 @@ def map_channels(
     against linked or other references; its electrode alone; a neighbouring electrode in a free slot; a bare
     "EEG", taken as central. Every signal that is not taken is returned with the reason.
 
+    >>> from data_pipeline.readers import open_recording
+    >>> montage = map_channels(open_recording(Path("night.edf")).signals)
+    >>> montage.channels[0].slot, montage.channels[0].label
+    ('F3', 'F3 - M2')
+
     Args:
       signals: all of a recording.
       linked: electrodes are derived against the mean of both mastoids where both are there.

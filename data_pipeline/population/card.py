@@ -249,7 +249,12 @@ def _medians(values: np.ndarray) -> dict[str, float]:
 
 
 def population_text(p: Population) -> str:
-    """The card for a person: some lines on whom and how, and a table of channels."""
+    """The card for a person: some lines on whom and how, and a table of channels.
+
+    >>> from data_pipeline.population.file import read_population
+    >>> population_text(read_population(Path("shards"))).splitlines()[0]
+    '1 nights of 1 people, 0.5 h'
+    """
     spreads = {"age (years)": p.age_years, "BMI (kg/m2)": p.bmi}
     spreads |= {f"{stage}, share of the night": share for stage, share in p.stages.items()}
     spreads |= {

@@ -36,6 +36,9 @@ def read_population(path: Path) -> Population:
 
     That of a model is of the nights it was last trained on.
 
+    >>> read_population(Path("shards")).nights
+    1
+
     Raises:
       ValueError: none of these, damaged, or a model that was exported without a card.
     """

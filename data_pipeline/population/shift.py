@@ -56,7 +56,12 @@ class Difference:
 
 
 def compare(a: Population, b: Population) -> tuple[Difference, ...]:
-    """Population `b`, where a model is to be used, against `a`, which it was trained on; in the order of the card."""
+    """Population `b`, where a model is to be used, against `a`, which it was trained on; in the order of the card.
+
+    >>> from data_pipeline.population.file import read_population
+    >>> [d.what for d in compare(read_population(Path("shards")), read_population(Path("shards"))) if d.matters]
+    []
+    """
     return tuple(_comparisons(a, b))
 
 

@@ -103,6 +103,10 @@ def prepare(
     The same inputs and settings give the same bytes of these, whatever the workers and interruptions. A
     recording that was refused is tried again by the next run.
 
+    >>> summary = prepare([Path("recordings")], Path("shards"))  # goes on where it was
+    >>> len(summary.nights), summary.kept, summary.rejected
+    (1, 1, ())
+
     Args:
       inputs: files and folders, searched as the cohort does.
       out: the folder to fill; made when it is not there. It belongs to these inputs alone.

@@ -20,6 +20,9 @@ def verify(
 ) -> list[str]:
     """Reads every record of a prepared folder; what is wrong, a sentence each, [] when nothing is.
 
+    >>> verify(Path("shards"))
+    []
+
     Args:
       folder: what `prepare` filled.
       workers: processes; one works in this process.

@@ -22,6 +22,10 @@ SUFFIXES = (".edf", ".bdf", ".rec", ".hea", ".vhdr", ".set", ".fif", ".gdf", ".e
 def open_recording(path: Path) -> Recording:
     """Opens a recording; samples are read later, a channel at a time.
 
+    >>> recording = open_recording(Path("night.edf"))
+    >>> recording.duration_s, recording.signals[0].label
+    (1800.0, 'F3')
+
     Args:
       path: EDF, EDF+, BDF, BDF+, a WFDB or BrainVision header (.hea, .vhdr), EEGLAB (.set), FIF, GDF or Nihon
         Kohden (.eeg). The content decides; only a WFDB header is also known by its suffix.
@@ -50,7 +54,11 @@ def open_recording(path: Path) -> Recording:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a file called as recordings are is one: `.eeg` may also be the data file of a BrainVision header."""
+    """Whether a file called as recordings are is one: `.eeg` may also be the data file of a BrainVision header.
+
+    >>> is_recording(Path("night.edf")), is_recording(Path("night.csv"))
+    (True, False)
+    """
     suffix = path.suffix.lower()
     return suffix in SUFFIXES and (suffix != ".eeg" or _reader_of(path) is nihon_kohden.read_nihon_kohden)
 

@@ -62,7 +62,11 @@ class Signal:
 
 
 def microvolts_per(unit: str) -> float | None:
-    """Microvolts in one of the header's units; None when it is not a unit of voltage ("", "n/a", "-")."""
+    """Microvolts in one of the header's units; None when it is not a unit of voltage ("", "n/a", "-").
+
+    >>> microvolts_per("mV"), microvolts_per("%")
+    (1000.0, None)
+    """
     return _MICROVOLTS.get(unit.strip().lower())
 
 

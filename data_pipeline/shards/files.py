@@ -58,6 +58,11 @@ def open_shard(path: Path, n_epochs: int) -> ArrayRecordReader:
 def read_epochs(reader: ArrayRecordReader, path: Path, start: int, stop: int) -> list[Epoch]:
     """Epochs [start, stop) of an open shard.
 
+    >>> path = Path("shards/sim-b-0000.array_record")
+    >>> (epoch,) = read_epochs(open_shard(path, n_epochs=60), path, 7, 8)
+    >>> epoch.stage
+    0
+
     Raises:
       ValueError: a record is damaged; the message names the file and the epoch.
     """

@@ -159,7 +159,11 @@ def channel_entry(channel: Channel, scale: ChannelScale, quality: np.ndarray | N
 
 
 def stage_string(stages: np.ndarray) -> str:
-    """Stage codes (n_epochs,) as the manifest keeps them, one character an epoch."""
+    """Stage codes (n_epochs,) as the manifest keeps them, one character an epoch.
+
+    >>> stage_string(np.array([0, 1, 2, -1]))
+    '012?'
+    """
     return "".join(STAGE_SYMBOLS[code] if code >= 0 else "?" for code in stages)
 
 
@@ -200,6 +204,10 @@ def json_line(value: dict[str, Any]) -> str:
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a prepared folder (or a manifest file by its own path).
+
+    >>> (night,) = read_manifest(Path("shards")).nights
+    >>> night.night_id, night.n_epochs, night.stages[:6]
+    ('sim-b-0000', 60, '000000')
 
     Raises:
       ValueError: missing, damaged (the line is named), of another version, or with a shard name that is not a

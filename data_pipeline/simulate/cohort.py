@@ -51,6 +51,9 @@ def simulate_cohort(
     A night depends on (seed, site, its number, hours) alone, so any number of workers writes the same
     bytes and a longer cohort begins with the nights of a shorter one. Nights that are there already are kept.
 
+    >>> simulate_cohort(Path("made"), 2, hours=(0.5, 0.6))
+    [PosixPath('made/sim-a-0000.edf'), PosixPath('made/sim-b-0001.edf')]
+
     Args:
       out: folder to write; new, empty, or left by an earlier call with the same seed, site and hours.
       n_nights: number of nights, at least 1.

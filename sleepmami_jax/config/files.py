@@ -19,7 +19,11 @@ _FOLDER = "experiments_of_"
 
 
 def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
-    """The `get_config()` of an experiment file, with overrides applied."""
+    """The `get_config()` of an experiment file, with overrides applied.
+
+    >>> load_experiment("micro_tiny", ["steps=10", "objective.batch=8"]).steps
+    10
+    """
     module = load_file(path)
     if not hasattr(module, "get_config"):
         raise ConfigError(f"{path}: an experiment file defines get_config() -> Experiment; this one does not")

@@ -19,7 +19,12 @@ from sleepmami_jax.config.ranges import ConfigError, check, hints
 
 
 def to_dict(config: Any) -> Any:
-    """Plain JSON types."""
+    """Plain JSON types.
+
+    >>> from sleepmami_jax.config import ModelConfig
+    >>> to_dict(ModelConfig())["micro"]["dim"]
+    64
+    """
     if dataclasses.is_dataclass(config):
         return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, tuple | list):
@@ -28,7 +33,12 @@ def to_dict(config: Any) -> Any:
 
 
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
-    """The dataclass `cls` from plain values. Raises ConfigError on unknown or missing names, wrong values."""
+    """The dataclass `cls` from plain values. Raises ConfigError on unknown or missing names, wrong values.
+
+    >>> from sleepmami_jax.config import ModelConfig
+    >>> from_dict(ModelConfig, {"micro": {"dim": 32}}).micro.dim
+    32
+    """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or cls.__name__}: expected a group of fields, found {values!r}")
     fields = {name: _field(cls, name, value, where) for name, value in values.items()}
@@ -46,6 +56,10 @@ def override(config: Any, assignments: Sequence[str]) -> Any:
     """`config` with all `a.b=c` assignments, the last of one name; values are JSON, or bare words for strings.
 
     They are made together: what only fits together may come in any order.
+
+    >>> from sleepmami_jax.config import ModelConfig
+    >>> override(ModelConfig(), ["micro.dim=128"]).micro.dim
+    128
     """
     changes = _Some()
     for assignment in assignments:

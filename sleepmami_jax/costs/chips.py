@@ -39,5 +39,9 @@ CHIPS = {
 
 
 def peak_flops(device_kind: str) -> float | None:
-    """FLOPs a second of a device, None for one that is not in `CHIPS` (a CPU has no such number)."""
+    """FLOPs a second of a device, None for one that is not in `CHIPS` (a CPU has no such number).
+
+    >>> peak_flops("TPU v5 lite"), peak_flops("cpu")
+    (197000000000000.0, None)
+    """
     return CHIPS[device_kind].flops if device_kind in CHIPS else None

@@ -16,7 +16,11 @@ DEPTH = {"tiny": 2, "small": 4, "base": 6, "large": 12, "xl": 18}
 
 
 def size(name: str) -> ModelConfig:
-    """The model of a name in `DEPTH`. Raises ConfigError for another one."""
+    """The model of a name in `DEPTH`. Raises ConfigError for another one.
+
+    >>> size("small").micro.dim
+    128
+    """
     if name not in DEPTH:
         raise ConfigError(f"size {name!r}: expected one of {', '.join(DEPTH)}")
     return model_of_depth(DEPTH[name])

@@ -55,7 +55,11 @@ def spindle_metrics(
 
 
 def spindle_seconds(events: Sequence[Event], n_seconds: int) -> np.ndarray:
-    """(n_seconds,) bool: seconds in which spindles last for `LEAST_SHARE_S` or longer."""
+    """(n_seconds,) bool: seconds in which spindles last for `LEAST_SHARE_S` or longer.
+
+    >>> spindle_seconds([Event("spindle", 1.5, 1.0)], 5)
+    array([False,  True,  True, False, False])
+    """
     seconds = np.arange(n_seconds)
     share = np.zeros(n_seconds)
     for e in events:

@@ -63,6 +63,8 @@ def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
     """Write a model folder; it appears whole or not at all, and replaces an older model at the same place.
 
     In a bucket (`gs://…`) its two files cannot appear at once: `load_model` refuses the one without the other.
+
+    >>> save_model(load_model("demo/model"), "copy")
     """
     path = folder_at(path)
     if path.exists() and not (path / "config.json").exists():
@@ -92,6 +94,10 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
     """Read a model folder, from a disk or a bucket.
 
     Raises ModelFolderError naming what is missing, damaged or of another version.
+
+    >>> folder = load_model("demo/model")
+    >>> folder.config.macro.levels, folder.thresholds["arousal"]
+    (3, 0.5)
     """
     path = folder_at(path)
     if not path.is_dir():

@@ -20,7 +20,11 @@ THRESHOLDS = tuple(np.round(np.arange(0.02, 1.0, 0.02), 2).tolist())
 
 
 def iou(reference: Sequence[Event], predicted: Sequence[Event]) -> np.ndarray:
-    """(n_reference, n_predicted) intersection over union of every pair in time; 0 where they only touch."""
+    """(n_reference, n_predicted) intersection over union of every pair in time; 0 where they only touch.
+
+    >>> iou([Event("arousal", 0.0, 10.0)], [Event("arousal", 5.0, 5.0), Event("arousal", 50.0, 5.0)])
+    array([[0.5, 0. ]])
+    """
     starts, ends = (np.array([[e.onset_s, e.end_s] for e in reference]).reshape(-1, 2).T)[:, :, None]
     other_starts, other_ends = (np.array([[e.onset_s, e.end_s] for e in predicted]).reshape(-1, 2).T)[
         :, None, :
@@ -38,6 +42,9 @@ def match(
 
     A pair is possible when the events overlap at all (`min_iou` 0) or their IoU is at least `min_iou`. No
     event is in two pairs: a long prediction over three events finds one of them.
+
+    >>> match([Event("arousal", 0.0, 10.0)], [Event("arousal", 50.0, 5.0), Event("arousal", 2.0, 10.0)])
+    [(0, 1)]
     """
     overlap = iou(reference, predicted)
     possible = (overlap > 0) & (overlap >= min_iou - 1e-9)
@@ -55,6 +62,10 @@ def event_metrics(
     Pass events by the same rules on both sides (`sleepmami_jax.tasks`). Any overlap matches for `precision`,
     `recall` and `f1`; `f1_iou` asks for more. F1 is 2 TP / (n_reference + n_predicted). What has a zero
     denominator is None. Onset and end errors are medians of |difference| over matched pairs.
+
+    >>> scorer, model = [Event("arousal", 0.0, 10.0)], [Event("arousal", 2.0, 10.0), Event("arousal", 50.0, 5.0)]
+    >>> event_metrics([scorer], [model])["precision"]
+    0.5
 
     Returns:
       n_nights, n_reference, n_predicted, n_matched, precision, recall, f1, f1_median (over nights that have

@@ -20,6 +20,9 @@ def staging_metrics(references: Sequence[np.ndarray], predictions: Sequence[np.n
     macro-F1 is the mean over the others. Kappa is Cohen's without weights: stages have no order. It is None
     when both hypnograms are one and the same stage throughout, where it does not exist.
 
+    >>> staging_metrics([np.array([0, 2, 2, 3])], [np.array([0, 2, 3, 3])])["accuracy"]
+    0.75
+
     Args:
       references: (E,) codes a night.
       predictions: (E,) codes a night, the same lengths.

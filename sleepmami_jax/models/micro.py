@@ -38,7 +38,11 @@ class Layout(NamedTuple):
 
 
 def layout(modalities: ModalitiesConfig) -> Layout:
-    """The token layout of the modalities that a configuration has."""
+    """The token layout of the modalities that a configuration has.
+
+    >>> layout(ModelConfig().modalities).total  # tokens of an epoch
+    87
+    """
     token_s = {Modality(name): spec.token_s for name, spec in vars(modalities).items() if spec is not None}
     tokens = {m: EPOCH_S // s for m, s in token_s.items()}
     ends = np.cumsum(list(tokens.values()))

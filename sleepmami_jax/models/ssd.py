@@ -38,7 +38,12 @@ def ssd(
     c: jax.Array,  # (B, L, N) output directions
     chunk: int,
 ) -> jax.Array:  # (B, L, H, P), of the dtype of x
-    """The scan by chunks. L need not be a multiple of `chunk`."""
+    """The scan by chunks. L need not be a multiple of `chunk`.
+
+    >>> x_BxLxHxP, dt_BxLxH, b_BxLxN = jnp.ones((1, 6, 2, 4)), jnp.ones((1, 6, 2)), jnp.ones((1, 6, 3))
+    >>> ssd(x_BxLxHxP, dt_BxLxH, -jnp.ones(2), b_BxLxN, b_BxLxN, chunk=2).shape
+    (1, 6, 2, 4)
+    """
     nothing = _zeros(x, (x.shape[0], b.shape[-1], *x.shape[2:]))
     return ssd_from(nothing, x, dt, a, b, c, chunk)[0]
 

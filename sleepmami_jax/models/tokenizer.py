@@ -44,7 +44,11 @@ def spectrum_matrices(samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def n_bands(samples: int) -> int:
-    """How many bands `log_spectrum` gives for a patch of so many samples."""
+    """How many bands `log_spectrum` gives for a patch of so many samples.
+
+    >>> n_bands(128)
+    19
+    """
     return len(band_edges(samples)) - 1
 
 

@@ -56,6 +56,9 @@ def link_arousals(breathing: Sequence[Event], arousals: Sequence[Event]) -> dict
 
     An arousal is used once and an event has one at most; the nearest pairs (arousal onset to event end) go
     first.
+
+    >>> link_arousals([Event("hypopnea", 100, 20)], [Event("arousal", 50, 5), Event("arousal", 121, 5)])
+    {0: 1}
     """
     offsets = [(a.onset_s - b.end_s, i, j) for i, b in enumerate(breathing) for j, a in enumerate(arousals)]
     near = [o for o in offsets if -BEFORE_EVENT_END_S <= o[0] <= AFTER_EVENT_END_S]

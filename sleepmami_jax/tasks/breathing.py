@@ -38,7 +38,11 @@ def counted_breathing(events: Sequence[Event], stages: np.ndarray) -> tuple[Even
 
 
 def severity(ahi_per_h: float) -> str:
-    """Severity class of an AHI: none < 5 <= mild < 15 <= moderate < 30 <= severe."""
+    """Severity class of an AHI: none < 5 <= mild < 15 <= moderate < 30 <= severe.
+
+    >>> severity(17.0)
+    'moderate'
+    """
     return SEVERITIES[int(np.searchsorted(SEVERITY_CUTS, ahi_per_h, side="right"))]
 
 

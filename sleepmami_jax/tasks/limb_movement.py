@@ -52,6 +52,9 @@ def counted_limb_movements(events: Sequence[Event], stages: np.ndarray) -> tuple
 def periodic_series(movements: Sequence[Event]) -> list[list[Event]]:
     """Series of at least four movements, each beginning 5 to 90 s after the last one did (AASM VII).
 
+    >>> [len(s) for s in periodic_series([Event("limb_movement", 20.0 * n, 1.0) for n in range(5)])]
+    [5]
+
     Args:
       movements: as counted, sorted by onset. A series may bridge wakefulness of up to 90 s.
     """

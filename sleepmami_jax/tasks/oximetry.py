@@ -95,6 +95,10 @@ def desaturations(spo2: np.ndarray) -> tuple[Desaturation, ...]:
 
     Values are compared as the oximeter gave them, without interpolation. The fall is the one between two
     turning points at least 1.5 points apart; its peak is the highest value in the 120 s before the nadir.
+
+    >>> spo2 = np.array([96.0] * 60 + [95, 94, 93, 92, 91, 91, 92, 93, 94, 95] + [96] * 60)
+    >>> [(d.onset_s, d.nadir_percent) for d in desaturations(spo2)]
+    [(59.0, 91.0)]
     """
     found = []
     times = np.flatnonzero(np.isfinite(spo2))

@@ -25,6 +25,10 @@ def merge(events: Sequence[Event], task: Task, whole_s: float = float("inf")) ->
     Two events that each last `whole_s` or more are joined only where they overlap or touch. The joint event is of the
     later class of the two (AASM VIII: an event that is partly an apnea is an apnea), and of the first kind of their
     class when they are two kinds of one.
+
+    >>> from data_pipeline.tasks import BREATHING
+    >>> [(e.onset_s, e.end_s) for e in merge([Event("hypopnea", 0, 12), Event("hypopnea", 14, 12)], BREATHING)]
+    [(0, 26)]
     """
     merged: list[Event] = []
     for event in sorted(events, key=lambda e: (e.onset_s, e.end_s)):
@@ -52,13 +56,22 @@ def _joint_kind(task: Task, first: str, second: str) -> str:
 def keep_by_duration(
     events: Sequence[Event], shortest_s: float, longest_s: float | None
 ) -> tuple[Event, ...]:
-    """The events that last from `shortest_s` to `longest_s` seconds, both included; None is without end."""
+    """The events that last from `shortest_s` to `longest_s` seconds, both included; None is without end.
+
+    >>> marks = [Event("arousal", 5, 2), Event("arousal", 40, 4)]
+    >>> [e.onset_s for e in keep_by_duration(marks, shortest_s=3, longest_s=15)]
+    [40]
+    """
     most_s = float("inf") if longest_s is None else longest_s
     return tuple(e for e in events if shortest_s - TOLERANCE_S <= e.duration_s <= most_s + TOLERANCE_S)
 
 
 def keep_separated(events: Sequence[Event], gap_s: float) -> tuple[Event, ...]:
-    """The events, in order of onset, that begin at least `gap_s` seconds after the last kept one's end."""
+    """The events, in order of onset, that begin at least `gap_s` seconds after the last kept one's end.
+
+    >>> [e.onset_s for e in keep_separated([Event("arousal", 5, 4), Event("arousal", 12, 4)], gap_s=10)]
+    [5]
+    """
     kept: list[Event] = []
     for event in sorted(events, key=lambda e: (e.onset_s, e.end_s)):
         if not kept or event.onset_s - kept[-1].end_s >= gap_s - TOLERANCE_S:
@@ -69,6 +82,9 @@ def keep_separated(events: Sequence[Event], gap_s: float) -> tuple[Event, ...]:
 def count_in_sleep(events: Sequence[Event], stages: np.ndarray, lead_s: float = 0.0) -> tuple[Event, ...]:
     """The events of which any part lies in an epoch scored as sleep (AASM VIII); unknown epochs are not
     sleep.
+
+    >>> [e.onset_s for e in count_in_sleep([Event("arousal", 5, 4), Event("arousal", 35, 4)], np.array([0, 2]))]
+    [35]
 
     Args:
       events: any events.
@@ -88,7 +104,11 @@ def count_in_sleep(events: Sequence[Event], stages: np.ndarray, lead_s: float = 
 
 
 def per_hour(count: float, minutes: float) -> float | None:
-    """An index: so many in so many minutes, per hour; None without a minute."""
+    """An index: so many in so many minutes, per hour; None without a minute.
+
+    >>> per_hour(12, minutes=90), per_hour(0, minutes=0)
+    (8.0, None)
+    """
     return count / (minutes / 60) if minutes else None
 
 

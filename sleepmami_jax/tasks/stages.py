@@ -64,6 +64,9 @@ def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:
     Recording time is all E epochs. TST is all epochs of N1, N2, N3 and REM; SPT runs from the first to the
     last of them; SE is TST / TRT and SME is TST / SPT; stage shares are of TST.
 
+    >>> sleep_statistics(np.array([0, 0, 1, 2, 2, 3, 0, 4]))["tst_min"]
+    2.5
+
     Raises:
       ValueError: stages is empty or holds codes outside -1..4.
     """
@@ -89,7 +92,9 @@ def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:
         return statistics | {name: None for name in names} | {"awakenings": 0, "cycles": 0}
     first, last = np.flatnonzero(asleep)[[0, -1]]
     period = stages[first : last + 1]
-    persistent = [start for start, stop in runs(asleep) if (stop - start) * EPOCH_MIN >= PERSISTENT_SLEEP_MIN]
+    persistent = [
+        start for start, stop in runs(asleep).tolist() if (stop - start) * EPOCH_MIN >= PERSISTENT_SLEEP_MIN
+    ]
     rem = np.flatnonzero(stages == REM)
     sol_min = float(first * EPOCH_MIN)
     return statistics | {
@@ -107,10 +112,14 @@ def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:
 
 def sleep_cycles(stages: np.ndarray) -> list[tuple[int, int]]:
     """Half-open epoch ranges [first NREM epoch, end of REM period) of complete sleep cycles, by
-    `DEFINITIONS["cycles"]`."""
+    `DEFINITIONS["cycles"]`.
+
+    >>> sleep_cycles(np.array([2] * 40 + [4] * 12 + [2] * 40 + [4] * 12))
+    [(0, 52), (52, 104)]
+    """
     stages = np.asarray(stages)
     periods: list[list[int]] = []
-    for start, stop in runs(stages == REM):
+    for start, stop in runs(stages == REM).tolist():
         if periods and (start - periods[-1][1]) * EPOCH_MIN < NREM_PERIOD_MIN:
             periods[-1][1] = stop
         else:

@@ -13,7 +13,12 @@ from data_pipeline.montage.labels.vocabulary import cut
 
 
 def read_label(label: str) -> Label:
-    """Reads one label, whatever its case, separators, or "EEG " before the name of another kind of signal."""
+    """Reads one label, whatever its case, separators, or "EEG " before the name of another kind of signal.
+
+    >>> label = read_label("EEG C3-A2")
+    >>> label.slots, label.reference
+    (('C3',), 'M2')
+    """
     pieces = cut(label)
     read = read_electrodes(pieces) or read_aside(pieces) or read_sensor(pieces)
     if read is not None:
