@@ -58,9 +58,7 @@ def main() -> None:
         print(f"{name:12}" + "".join(f"{statistics.median(r[c] for r in results):>11.0f}" for c in columns))
     for name in ("huge pages", "kept heap"):
         ratios = [a["ms"] / b["ms"] for a, b in zip(runs[name], runs["small pages"], strict=True)]
-        print(
-            f"{name} / small pages: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+        print(f"{name} / small pages: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,4 @@ if __name__ == "__main__":
     for modality, n in Counter(r.modality for r in results).items():
         print(f"{modality:<6} {right[modality]:>4} of {n}")
     share = right.total() / len(results)
-    print(
-        f"{right.total()} of {len(results)} right ({share:.1%}), {sum(r.misleads for r in results)} misleading"
-    )
+    print(f"{right.total()} of {len(results)} right ({share:.1%}), {sum(r.misleads for r in results)} misleading")

@@ -150,9 +150,7 @@ def plain_ours(n: int) -> dict[str, float]:
     from sleepmami_jax.models.transformer import Block, Mlp
 
     rngs = Rngs(0)
-    graph, params = split(
-        nnx.List(Block(DIM, HEADS, Mlp(DIM, 4 * DIM, rngs=rngs), rngs=rngs) for _ in range(LAYERS))
-    )
+    graph, params = split(nnx.List(Block(DIM, HEADS, Mlp(DIM, 4 * DIM, rngs=rngs), rngs=rngs) for _ in range(LAYERS)))
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((n, LENGTH, DIM)).astype(np.float32))
     ok = jnp.ones((n, LENGTH), bool)
@@ -169,9 +167,7 @@ def plain_ours(n: int) -> dict[str, float]:
 def torch_case(module, loss) -> dict[str, float]:
     import torch
 
-    optimizer = torch.optim.AdamW(
-        module.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True
-    )
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
 
     def step():
         optimizer.zero_grad()
@@ -385,9 +381,7 @@ def settings(one_core: bool) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--batch", type=int, default=16, help="epochs, or sequences of the plain transformer (16)"
-    )
+    parser.add_argument("--batch", type=int, default=16, help="epochs, or sequences of the plain transformer (16)")
     parser.add_argument("--one-core", action="store_true", help="one thread, CPU time: for a busy machine")
     parser.add_argument("--case", choices=CASES, help="measure this one here and print JSON")
     args = parser.parse_args()

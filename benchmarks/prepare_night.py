@@ -54,9 +54,7 @@ def write_night(path: Path, hours: float, seed: int = 0) -> None:
             x *= np.repeat(rng.uniform(0.6, 1.6, int(np.ceil(hours * 60))), 60 * rate_hz)[:n]
             x, physical_range = np.clip(x, -limit, limit), (-limit, limit)
         unit = {FAST_HZ: "uV", SLOW_HZ: "", 1: "%"}[rate_hz]
-        signals.append(
-            edfio.EdfSignal(x, rate_hz, label=label, physical_dimension=unit, physical_range=physical_range)
-        )
+        signals.append(edfio.EdfSignal(x, rate_hz, label=label, physical_dimension=unit, physical_range=physical_range))
     edfio.Edf(signals, data_record_duration=1).write(path)
 
 
@@ -132,9 +130,7 @@ def main(hours: float, pairs: int, nights: int) -> None:
         write_night(night, hours)
         edf_bytes = night.stat().st_size
         runs = [(child("floor", night), child("prepare", night)) for _ in range(pairs)]
-        print(
-            f"\nOne night of {hours:g} h, {len(CHANNELS)} channels, EDF of {edf_bytes / 1e6:.1f} MB, one worker:"
-        )
+        print(f"\nOne night of {hours:g} h, {len(CHANNELS)} channels, EDF of {edf_bytes / 1e6:.1f} MB, one worker:")
         print(f"  floor        {spread(f['seconds'] for f, _ in runs)} s, {runs[0][0]['peak_gb']:.2f} GB")
         print(f"  preparation  {spread(p['seconds'] for _, p in runs)} s, {runs[0][1]['peak_gb']:.2f} GB")
         print(f"  ratio        {spread(p['seconds'] / f['seconds'] for f, p in runs)}, pair by pair")

@@ -179,9 +179,7 @@ def main() -> None:
     names = list(STATE)
     if importlib.util.find_spec("torch") is None:
         names.remove("PyTorch eager SSD")
-        print(
-            "PyTorch is not installed, so its row and the ratios to it are left out: pip install -e .[torch]"
-        )
+        print("PyTorch is not installed, so its row and the ratios to it are left out: pip install -e .[torch]")
     workers = {name: Worker(name, 2, 1024) for name in names}
     for _ in range(ROUNDS):
         for name, worker in workers.items():

@@ -73,9 +73,7 @@ def _dataclass_reader(kind: Any) -> _Reader:
     hints = typing.get_type_hints(kind)
     # A value of the very class that is asked for needs no reader, which is most of them.
     readers = [(name, hint if hint in _PLAIN else None, _reader(hint)) for name, hint in hints.items()]
-    required = {
-        f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING
-    }
+    required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
 
     def read(value: Any) -> Any:
         _of_class(value, "an object", dict)

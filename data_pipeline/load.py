@@ -95,9 +95,7 @@ def open_night(
     )
 
 
-def open_channels(
-    recording: Recording, montage: Montage
-) -> tuple[tuple[RecordedChannel, ...], tuple[Unused, ...]]:
+def open_channels(recording: Recording, montage: Montage) -> tuple[tuple[RecordedChannel, ...], tuple[Unused, ...]]:
     """All channels that the montage found and that have a usable second.
 
     Returns:

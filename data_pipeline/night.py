@@ -45,9 +45,7 @@ class EventKind(StrEnum):
     ARTIFACT = "artifact"
 
 
-APNEAS = frozenset(
-    {EventKind.OBSTRUCTIVE_APNEA, EventKind.CENTRAL_APNEA, EventKind.MIXED_APNEA, EventKind.APNEA}
-)
+APNEAS = frozenset({EventKind.OBSTRUCTIVE_APNEA, EventKind.CENTRAL_APNEA, EventKind.MIXED_APNEA, EventKind.APNEA})
 BREATHING_EVENTS = APNEAS | {EventKind.HYPOPNEA}
 """The events that the AHI counts."""
 

@@ -33,9 +33,7 @@ MEASURED, DRAWS = 34, 20
 def read(sweep: Path, seed: int) -> dict[str, float]:
     model, embeddings = load(base(sweep) / f"micro-{seed}" / "model"), base(sweep) / "embeddings"
     nights = [
-        night
-        for split in SPLITS
-        for night in token_nights(model, [shards(sweep)], split=split, embeddings=embeddings)
+        night for split in SPLITS for night in token_nights(model, [shards(sweep)], split=split, embeddings=embeddings)
     ]
     statistics = np.stack([night.statistics() for night in nights])
     facts = [night.facts() for night in nights]

@@ -49,9 +49,7 @@ def shards(sweep: Path) -> str:
 
 def here(experiment: Experiment, sweep: Path, **changes) -> Experiment:
     """An experiment on the shared nights and micro tokens, with other changes of its fields."""
-    data = replace(
-        experiment.data, shards=(DataSource(shards(sweep)),), embeddings=str(base(sweep) / "embeddings")
-    )
+    data = replace(experiment.data, shards=(DataSource(shards(sweep)),), embeddings=str(base(sweep) / "embeddings"))
     return replace(experiment, data=data, **changes)
 
 

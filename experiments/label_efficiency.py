@@ -43,9 +43,7 @@ METHODS = {  # what it begins with, and whether the Micro-Encoder stays as it is
 }
 
 
-def run(
-    sweep: Path, name: str, seed: int, nights: int | None, encoder: str | None, frozen: bool
-) -> dict[str, float]:
+def run(sweep: Path, name: str, seed: int, nights: int | None, encoder: str | None, frozen: bool) -> dict[str, float]:
     init = None if encoder is None else str(base(sweep) / f"{encoder}-{seed}" / "model")
     config = replace(finetuning(sweep, seed, nights), init=init)
     if not frozen:

@@ -83,9 +83,7 @@ def pretrain(config: Experiment, folders: dict[str, Path], runs: Path) -> dict[s
         for seed in SEEDS:
             run = replace(config, name=f"{name.replace(' + ', '-')}-{seed}", data=data, seed=seed)
             models.setdefault(name, []).append(Pretrained(load_model(train(run, runs / run.name))))
-    models["untrained"] = [
-        Pretrained(ModelFolder(config.model, create(config.model, seed)[1])) for seed in SEEDS
-    ]
+    models["untrained"] = [Pretrained(ModelFolder(config.model, create(config.model, seed)[1])) for seed in SEEDS]
     return models
 
 
@@ -112,9 +110,7 @@ def measure_spindles(dreams: Sequence[EegNight], seconds: Seconds) -> dict[str, 
 
         def judged(found, marks=marks, scored_s=scored_s):
             each = [spindle_metrics([m], [f], [scored_s]) for m, f in zip(marks, found, strict=True)]
-            return spindle_metrics(marks, found, [scored_s] * len(marks)) | {
-                "f1_each": [m["f1"] for m in each]
-            }
+            return spindle_metrics(marks, found, [scored_s] * len(marks)) | {"f1_each": [m["f1"] for m in each]}
 
         found = {name: [find_spindles(xs, marks, scored_s) for xs in seeds] for name, seeds in inputs.items()}
         found |= {name: [events] for name, events in fixed.items()}
@@ -146,9 +142,7 @@ def measure_stages(
         for xs in seeds:
             epochs = [epoch_features(x) for x in xs]
             real, night, made = epochs[:n], epochs[n], epochs[n + 1 :]
-            others = [
-                probe_stages(real[:i] + real[i + 1 :], truth[:i] + truth[i + 1 :], real[i]) for i in range(n)
-            ]
+            others = [probe_stages(real[:i] + real[i + 1 :], truth[:i] + truth[i + 1 :], real[i]) for i in range(n)]
             add("DREAMS", "other excerpts", method, truth, others)
             add("DREAMS", "simulated nights", method, truth, [probe_stages(made, taught, x) for x in real])
             add("ucddb018", "other fifths of it", method, [whole], [probe_blocks(night, whole)])

@@ -49,8 +49,7 @@ def read_dreams(psg: Path) -> list[EegNight]:
     for n in EXCERPTS:
         night = load_night(folder / f"excerpt{n}.edf")
         spindles = {
-            expert: read_spindles(folder / f"excerpt{n}_spindles_{expert.replace(' ', '')}.csv")
-            for expert in SCORED_S
+            expert: read_spindles(folder / f"excerpt{n}_spindles_{expert.replace(' ', '')}.csv") for expert in SCORED_S
         }
         stages = read_stages(folder / f"excerpt{n}_hypnogram.csv", night.n_epochs)
         nights.append(EegNight(f"excerpt {n}", night, stages, spindles))

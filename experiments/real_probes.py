@@ -40,9 +40,7 @@ def token_seconds(model: Pretrained, recording: EegNight) -> np.ndarray:
     """
     modalities = model.folder.config.modalities
     if modalities.EEG.token_s != 1:
-        raise ValueError(
-            f"model.modalities.EEG.token_s={modalities.EEG.token_s}: expected 1, a token a second"
-        )
+        raise ValueError(f"model.modalities.EEG.token_s={modalities.EEG.token_s}: expected 1, a token a second")
     where = layout(modalities)
     span = slice(where.offset[Modality.EEG], where.offset[Modality.EEG] + where.tokens[Modality.EEG])
     tokens, ok = model.tokens(recording.night)
@@ -100,9 +98,7 @@ def find_spindles(
     for held_out in range(len(x)):
         others = [i for i in range(len(x)) if i != held_out]
         probs = [fitted([k for k in others if k != i]).predict_proba(x[i])[:, 1] for i in others]
-        threshold = fit_threshold(
-            probs, [truth[i] for i in others], lambda p, level: centred(spindles_above(p, level))
-        )
+        threshold = fit_threshold(probs, [truth[i] for i in others], lambda p, level: centred(spindles_above(p, level)))
         found.append(spindles_above(fitted(others).predict_proba(x[held_out])[:, 1], threshold))
     return found
 

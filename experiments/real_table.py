@@ -36,13 +36,9 @@ def table(spindles: dict[str, Results], stages: dict[tuple[str, str], Results]) 
     for expert, methods in spindles.items():
         n = next(iter(methods.values()))[0]["n_reference"]
         excerpts = "".join(f"{f'{i}':>6}" for i in range(1, 5))
-        lines.append(
-            f"{f'Spindles, {expert}, {n} marks':40}{'F1':>18}  excerpt{excerpts}{'IoU':>8}{'found':>8}"
-        )
+        lines.append(f"{f'Spindles, {expert}, {n} marks':40}{'F1':>18}  excerpt{excerpts}{'IoU':>8}{'found':>8}")
         for name, runs in methods.items():
-            each = "".join(
-                f"{_mean(runs, lambda m, i=i: m['f1_each'][i], spread=False):>6}" for i in range(4)
-            )
+            each = "".join(f"{_mean(runs, lambda m, i=i: m['f1_each'][i], spread=False):>6}" for i in range(4))
             iou = _mean(runs, lambda m: m["f1_iou"]["0.2"], spread=False)
             found = round(np.mean([m["n_predicted"] for m in runs]))
             lines.append(f"{name:40}{_mean(runs, lambda m: m['f1']):>18}{'':9}{each}{iou:>8}{found:>8}")

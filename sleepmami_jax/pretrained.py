@@ -90,9 +90,7 @@ class Pretrained:
         """
         n = night.n_epochs
         if n == 0:
-            raise ValueError(
-                f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)"
-            )
+            raise ValueError(f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)")
         return self.encoded(night_signals(night, self.slots, BLOCK_EPOCHS), n)
 
     def encoded(self, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,12 +116,7 @@ class Pretrained:
         vector, heads = _compiled(self.folder.config, tasks, _infer, x.shape[1])(self._params, x, there)
         lengths = {TaskKind.STAGES: n, TaskKind.EVENTS: n * EPOCH_S}
         modality = layout(self.folder.config.modalities).modality_of_token()
-        present = {
-            slot
-            for i, slots in enumerate(self.slots.values())
-            if ok[:, modality == i].any()
-            for slot in slots
-        }
+        present = {slot for i, slots in enumerate(self.slots.values()) if ok[:, modality == i].any() for slot in slots}
         return Prediction(
             tasks=tasks,
             probs={task.name: np.asarray(heads[task.name])[: lengths[task.kind]] for task in tasks},
@@ -256,9 +249,7 @@ def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, leng
     n = layout(config.modalities).total
     tokens = jax.ShapeDtypeStruct((1, length, n, config.micro.dim), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)
-    compiled = (
-        jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok).compile()
-    )
+    compiled = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok).compile()
     _return_heap()
     return compiled
 

@@ -72,12 +72,9 @@ UPPER = {
     ),
     "cli": ("commands", "night"),
 }
-ARROWS = {
-    f"data_pipeline/{room}": {f"data_pipeline/{r}" for r in named.split()} for room, named in GROUND.items()
-}
+ARROWS = {f"data_pipeline/{room}": {f"data_pipeline/{r}" for r in named.split()} for room, named in GROUND.items()}
 ARROWS |= {
-    f"sleepmami_jax/{room}": {f"sleepmami_jax/{r}" for r in own.split()}
-    | {f"data_pipeline/{r}" for r in below.split()}
+    f"sleepmami_jax/{room}": {f"sleepmami_jax/{r}" for r in own.split()} | {f"data_pipeline/{r}" for r in below.split()}
     for room, (own, below) in UPPER.items()
 }
 
@@ -120,9 +117,7 @@ def arrows() -> dict[str, dict[str, list[str]]]:
         made = result.setdefault(room_of(module), {})
         for target, line in imports(path):
             if room_of(target) != room_of(module):
-                made.setdefault(room_of(target), []).append(
-                    f"{path.relative_to(ROOT)}:{line} imports {target}"
-                )
+                made.setdefault(room_of(target), []).append(f"{path.relative_to(ROOT)}:{line} imports {target}")
     return result
 
 
@@ -166,9 +161,7 @@ def test_the_plan_shows_every_room():
     plan = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for room in ARROWS:
         name = Path(room).name + ("/" if (ROOT / room).is_dir() else ".py")
-        assert name == "__init__.py" or f"\n  {name} " in plan, (
-            f"{room} is not in the tree of docs/architecture.md"
-        )
+        assert name == "__init__.py" or f"\n  {name} " in plan, f"{room} is not in the tree of docs/architecture.md"
 
 
 def test_a_file_has_one_idea_and_a_function_one_thing_to_do():

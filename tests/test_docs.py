@@ -26,9 +26,7 @@ def studies(tmp_path):
     (folder / "people.csv").write_text("id;age;gender;weight_kg;height_cm\nA017;52;female;68;170\n")
     for night in ("night1", "night2"):
         wave = 30 * np.sin(np.arange(128 * 120) / 3)
-        signal = edfio.EdfSignal(
-            wave, 128, label="C4-M1", physical_dimension="uV", physical_range=(-200, 200)
-        )
+        signal = edfio.EdfSignal(wave, 128, label="C4-M1", physical_dimension="uV", physical_range=(-200, 200))
         edfio.Edf([signal]).write(folder / "A017" / f"{night}.edf")
         (folder / "A017" / f"{night}_stages.csv").write_text("onset_s,duration_s,stage\n0,60,W\n60,60,N2\n")
         (folder / "A017" / f"{night}_events.csv").write_text("onset_s,duration_s,type\n70,12,Hypopnea\n")

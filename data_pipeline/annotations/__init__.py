@@ -97,9 +97,7 @@ def _dialect_of(path: Path) -> str:
     if is_xml(path):
         root = read_xml(path).tag
         if root not in _ROOTS:
-            raise RecordingError(
-                path, f"XML with root element <{root[:40]}>, expected one of {', '.join(_ROOTS)}."
-            )
+            raise RecordingError(path, f"XML with root element <{root[:40]}>, expected one of {', '.join(_ROOTS)}.")
         return _ROOTS[root]
     suffix = path.suffix.lower()
     if suffix in _TABLES:

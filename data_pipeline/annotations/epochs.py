@@ -21,6 +21,5 @@ def epoch_marks(path: Path, names: Sequence[str]) -> tuple[Annotation, ...]:
     if len(names) > LONGEST_EPOCHS:
         raise RecordingError(path, f"{len(names)} epochs, expected at most {LONGEST_EPOCHS}, a week.")
     return tuple(
-        Annotation(float(place * EPOCH_S), float(EPOCH_S), f"Sleep stage {name}")
-        for place, name in enumerate(names)
+        Annotation(float(place * EPOCH_S), float(EPOCH_S), f"Sleep stage {name}") for place, name in enumerate(names)
     )

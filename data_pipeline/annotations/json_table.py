@@ -25,9 +25,7 @@ def read_json_table(path: Path) -> tuple[Annotation, ...]:
     items = []
     for place, item in enumerate(read_json_list(path), start=1):
         if not isinstance(item, dict):
-            raise RecordingError(
-                path, f"item {place}: {type(item).__name__}, expected an object with an onset."
-            )
+            raise RecordingError(path, f"item {place}: {type(item).__name__}, expected an object with an onset.")
         items.append({column_name(key): value for key, value in item.items() if column_name(key) in COLUMNS})
     if not items:
         return ()
@@ -58,7 +56,5 @@ def _cell(path: Path, place: int, key: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise RecordingError(
-            path, f"item {place}: '{key}' is a {type(value).__name__}, expected a number or a text."
-        )
+        raise RecordingError(path, f"item {place}: '{key}' is a {type(value).__name__}, expected a number or a text.")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -46,9 +46,7 @@ def scoring_from(
             stage_marks.append((a, code))
         elif kind is not None:
             rule = own.rule if own else ""
-            events.append(
-                Event(kind, a.onset_s, a.duration_s or 0.0, source=_without_numbers(word), rule=rule)
-            )
+            events.append(Event(kind, a.onset_s, a.duration_s or 0.0, source=_without_numbers(word), rule=rule))
         elif not is_remark(a.text):
             unknown[word] += 1
     notes = []

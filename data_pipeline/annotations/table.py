@@ -67,9 +67,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
     text = read_text(path)
     first_line = text.partition("\n")[0]
     if not first_line.strip():
-        raise RecordingError(
-            path, "the file is empty, expected a header row such as onset_s,duration_s,type."
-        )
+        raise RecordingError(path, "the file is empty, expected a header row such as onset_s,duration_s,type.")
     delimiter = max("\t;,", key=first_line.count)
     try:
         header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
@@ -140,9 +138,7 @@ def rows_to_annotations(
 
 def _is_marked(path: Path, where: str, name: str, cell: str) -> bool:
     if cell and not _is_number(cell):
-        raise RecordingError(
-            path, f"{where}: column '{name}' holds words, expected 1 where it is so, 0 elsewhere."
-        )
+        raise RecordingError(path, f"{where}: column '{name}' holds words, expected 1 where it is so, 0 elsewhere.")
     return bool(cell) and float(cell) > 0
 
 

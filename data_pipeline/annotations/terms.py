@@ -35,9 +35,7 @@ _STAGES = {
     **dict.fromkeys(("n3", "s3", "n4", "s4", "3", "4", "nrem3", "nrem4"), _N3),
     # 5 is REM in the EDF+ texts, NSRR and Profusion; a code 4 is R&K stage 4 there, never REM.
     **dict.fromkeys(("r", "rem", "5"), _REM),
-    **dict.fromkeys(
-        ("?", "u", "unknown", "unscored", "unstaged", "mt", "m", "6", "9", "10", "-1"), UNKNOWN_STAGE
-    ),
+    **dict.fromkeys(("?", "u", "unknown", "unscored", "unstaged", "mt", "m", "6", "9", "10", "-1"), UNKNOWN_STAGE),
     **dict.fromkeys(("movement", "movement time", "no stage", "not scored", "artifact"), UNKNOWN_STAGE),
 }
 """What may follow "Sleep stage" or stand in a stage column."""

@@ -75,9 +75,7 @@ def _intervals(marks: list[tuple[float, str]]) -> list[Annotation]:
             name = text[:-1]
             began_s = opened.pop(name, None)
             found.append(
-                Annotation(onset_s, None, name)
-                if began_s is None
-                else Annotation(began_s, onset_s - began_s, name)
+                Annotation(onset_s, None, name) if began_s is None else Annotation(began_s, onset_s - began_s, name)
             )
         else:
             found.append(Annotation(onset_s, None, "Sleep stage ?" if text == "U" else text))

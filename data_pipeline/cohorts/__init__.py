@@ -56,9 +56,7 @@ class Source:
         where = f"Source of night {self.night_id!r}"
         for name in ("night_id", "subject_id", "site"):
             if not isinstance(getattr(self, name), str):
-                raise ValueError(
-                    f"{where}: {name}: expected text, found a {type(getattr(self, name)).__name__}"
-                )
+                raise ValueError(f"{where}: {name}: expected text, found a {type(getattr(self, name)).__name__}")
         if not isinstance(self.recording, Path) or not all(
             isinstance(p, Path) for p in (self.scoring if isinstance(self.scoring, tuple) else [None])
         ):
@@ -66,9 +64,7 @@ class Source:
         if self.split not in (None, *SPLITS):
             raise ValueError(f"{where}: split {self.split!r}; expected one of {SPLITS}, or None")
         if self.dialect not in (None, *DIALECTS):
-            raise ValueError(
-                f"{where}: dialect {self.dialect!r}; expected one of {sorted(DIALECTS)}, or None"
-            )
+            raise ValueError(f"{where}: dialect {self.dialect!r}; expected one of {sorted(DIALECTS)}, or None")
         if unknown := set(self.scored or ()) - {"stages", *EventKind}:
             raise ValueError(
                 f"{where}: scored {sorted(unknown)}; expected 'stages' or {[str(kind) for kind in EventKind]}"
@@ -96,16 +92,12 @@ def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]
         lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == cohort]
         raise ValueError(f"{cohort}, line {lines[-1]}: {type(error).__name__}: {error}") from error
     if not found or not all(isinstance(source, Source) for source in found):
-        raise ValueError(
-            f"{cohort}: find_nights gave no list of Source; does it look where the recordings are?"
-        )
+        raise ValueError(f"{cohort}: find_nights gave no list of Source; does it look where the recordings are?")
     sources = (replace(s, cohort=s.cohort or name) for s in found)
     return sorted(sources, key=lambda source: source.night_id)
 
 
-def recordings_under(
-    inputs: Sequence[Path], is_recording: Callable[[Path], bool], expected: str
-) -> list[Path]:
+def recordings_under(inputs: Sequence[Path], is_recording: Callable[[Path], bool], expected: str) -> list[Path]:
     """The recordings among the files given and under the folders given, sorted.
 
     Raises:
@@ -125,9 +117,7 @@ def recordings_under(
 
 def _adapter(cohort: str) -> ModuleType:
     if not cohort.endswith(".py"):
-        known = sorted(
-            module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
-        )
+        known = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
         if cohort not in known:
             raise ValueError(
                 f"no cohort {cohort!r}; expected one of {', '.join(known)}, or the path of an adapter, my_lab.py"
@@ -139,7 +129,5 @@ def _adapter(cohort: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "find_nights"):
-        raise ValueError(
-            f"{cohort}: an adapter defines find_nights(inputs) -> list[Source]; this file does not"
-        )
+        raise ValueError(f"{cohort}: an adapter defines find_nights(inputs) -> list[Source]; this file does not")
     return module

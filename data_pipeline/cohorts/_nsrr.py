@@ -37,10 +37,7 @@ from data_pipeline.cohorts._tables import NOTHING, Row, Table, clean, read_table
 from data_pipeline.night import EventKind
 
 _FLOW = Meaning(EventKind.HYPOPNEA, "flow")
-TERMS = {
-    word: _FLOW
-    for word in ("hypopnea", "obstructive hypopnea", "central hypopnea", "mixed hypopnea", "unsure")
-}
+TERMS = {word: _FLOW for word in ("hypopnea", "obstructive hypopnea", "central hypopnea", "mixed hypopnea", "unsure")}
 SLEEP_WAKE_ONLY = frozenset({"stages", EventKind.AROUSAL})
 """What is unusable when all sleep was written down as stage 2 and arousals were not scored."""
 

@@ -97,9 +97,7 @@ def _columns(path: Path, table: Table, header: Sequence[str]) -> dict[str, int]:
     needed = {table.subject, table.age, table.bmi, table.sex, *table.limits}
     needed |= {column for column in (table.site, table.only and table.only[0]) if column}
     if lacking := needed - table.may_lack - set(header):
-        raise ValueError(
-            f"{path}: no column {', '.join(sorted(lacking))}; expected a table as NSRR publishes it"
-        )
+        raise ValueError(f"{path}: no column {', '.join(sorted(lacking))}; expected a table as NSRR publishes it")
     return {name: header.index(name) for name in needed & set(header)}
 
 

@@ -23,12 +23,7 @@ from data_pipeline.shards.manifest import SPLITS
 _WHAT = ("hypnogram", "stages", "events", "annotations", "arousals", "respiratory", "spindles")
 SCORING_ENDINGS = (
     *(f"{suffix}" for suffix in (".csv", ".tsv", ".txt", ".json", ".xml", ".tal", ".arousal", ".st")),
-    *(
-        f"{sep}{what}.{kind}"
-        for sep in "_-"
-        for what in _WHAT
-        for kind in ("csv", "tsv", "json", "tal", "edf")
-    ),
+    *(f"{sep}{what}.{kind}" for sep in "_-" for what in _WHAT for kind in ("csv", "tsv", "json", "tal", "edf")),
     "-nsrr.xml",
     "-profusion.xml",
 )
@@ -147,26 +142,20 @@ def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     columns = set(reader.fieldnames or ())
     if not columns & {"night_id", "file"} or columns - _COLUMNS:
-        raise ValueError(
-            f"{path}: columns {sorted(columns)}; expected night_id or file, and any of {sorted(_COLUMNS)}"
-        )
+        raise ValueError(f"{path}: columns {sorted(columns)}; expected night_id or file, and any of {sorted(_COLUMNS)}")
     for number, cells in enumerate(reader, start=2):
         row = {key: (value or "").strip() for key, value in cells.items() if key is not None}
         if None in cells:
             raise ValueError(f"{path}, line {number}: more cells than columns")
         key = row.get("night_id") or row.get("file")
         if not key or key in table:
-            raise ValueError(
-                f"{path}, line {number}: night {key!r} is {'there twice' if key else 'not named'}"
-            )
+            raise ValueError(f"{path}, line {number}: night {key!r} is {'there twice' if key else 'not named'}")
         for column, expected in (("sex", ("F", "M")), ("split", SPLITS)):
             if row.get(column) and row[column] not in expected:
                 raise ValueError(f"{path}, line {number}: column {column}: expected one of {expected}")
         for column, (lowest, highest) in (("age_years", AGE_YEARS), ("bmi", BMI)):
             if row.get(column) and not _is_number_within(row[column], lowest, highest):
-                raise ValueError(
-                    f"{path}, line {number}: column {column}: expected a number {lowest}-{highest}"
-                )
+                raise ValueError(f"{path}, line {number}: column {column}: expected a number {lowest}-{highest}")
         if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
             raise ValueError(
                 f"{path}, line {number}: column scored: {len(unknown)} word(s) of it are unknown; "

@@ -28,9 +28,7 @@ from data_pipeline.annotations.text import read_text
 from data_pipeline.cohorts import Source, generic
 from data_pipeline.night import Demographics, RecordingError
 
-_SUBGROUP = re.compile(
-    r"(?:sub[-_ ]?group|sg|isruc[-_ ]?s(?:g|ub[-_ ]?group)?)[-_ ]?(I{1,3}|[123])", re.IGNORECASE
-)
+_SUBGROUP = re.compile(r"(?:sub[-_ ]?group|sg|isruc[-_ ]?s(?:g|ub[-_ ]?group)?)[-_ ]?(I{1,3}|[123])", re.IGNORECASE)
 _GROUPS = ("I", "II", "III")
 _COLUMNS = ("subject", "age", "sex")
 
@@ -90,9 +88,7 @@ def _details(folder: Path, group: str) -> dict[int, Demographics]:
     if path is None:
         for sheet in (table.with_suffix(".xlsx") for table in tables):
             if sheet.is_file():
-                raise ValueError(
-                    f"{sheet}: save it as {name}.csv beside it, or move it away to do without ages"
-                )
+                raise ValueError(f"{sheet}: save it as {name}.csv beside it, or move it away to do without ages")
         return {}
     try:
         text = read_text(path)
@@ -117,7 +113,5 @@ def _details(folder: Path, group: str) -> dict[int, Demographics]:
         person = Demographics(float(age) if age else None, sex.upper() or None)
         people.setdefault(int(float(subject)), person)
     if not people:
-        raise ValueError(
-            f"{path}: no person in it; expected a header with {', '.join(_COLUMNS)} and rows below it"
-        )
+        raise ValueError(f"{path}: no person in it; expected a header with {', '.join(_COLUMNS)} and rows below it")
     return people

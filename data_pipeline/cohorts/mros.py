@@ -50,9 +50,7 @@ def _visit(number: int, age: str, may_lack: frozenset[str], unusable: frozenset[
 _VISITS = (
     _visit(1, "vsage1", NOTHING, NOTHING),
     # Its table is known from the dictionary only, which does not say of these two at which visit they were asked.
-    _visit(
-        2, "vs2age1", frozenset({"hwbmi", "poprstag"}), frozenset({"LEG_L", "LEG_R", EventKind.LIMB_MOVEMENT})
-    ),
+    _visit(2, "vs2age1", frozenset({"hwbmi", "poprstag"}), frozenset({"LEG_L", "LEG_R", EventKind.LIMB_MOVEMENT})),
 )
 
 

@@ -42,9 +42,7 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
         for folder in header.parents[:3]:
             if folder not in people:
                 people[folder] = _read_people(folder / _TABLE)
-        known = [
-            people[folder][header.stem] for folder in header.parents[:3] if header.stem in people[folder]
-        ]
+        known = [people[folder][header.stem] for folder in header.parents[:3] if header.stem in people[folder]]
         scoring = header.with_suffix(".arousal")
         is_scored = scoring.is_file()
         sources.append(

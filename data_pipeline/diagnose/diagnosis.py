@@ -108,9 +108,7 @@ class Diagnosis:
             if c.slot is None:
                 continue
             bad = "".join(
-                f"; {name.replace('_', ' ')} {share:.1%}"
-                for name, share in c.problems.items()
-                if share >= 0.0005
+                f"; {name.replace('_', ' ')} {share:.1%}" for name, share in c.problems.items() if share >= 0.0005
             )
             head = f"{c.label:<17}{c.unit:<7}{c.rate_hz:>7g}  {c.slot:<15}{c.good_share:>5.0%}"
             used.append(f"{head}  {c.confidence:<8} {c.reason}{bad}")

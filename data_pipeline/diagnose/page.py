@@ -41,9 +41,7 @@ def write_report(diagnosis: Diagnosis, path: Path) -> None:
     if path.suffix.lower() not in (".html", ".png"):
         raise ValueError(f"{path}: a report is .html or .png")
     if path.suffix.lower() == ".png" and not diagnosis.quality:
-        raise ValueError(
-            f"{diagnosis.file}: no usable channel, so there is no picture; an .html report says why"
-        )
+        raise ValueError(f"{diagnosis.file}: no usable channel, so there is no picture; an .html report says why")
     data = _page(diagnosis).encode() if path.suffix.lower() == ".html" else _picture(diagnosis)
     write_whole(path, data)
 
@@ -71,9 +69,7 @@ def _picture(diagnosis: Diagnosis) -> bytes:
     figure = Figure(figsize=(11, 1.3 + 0.27 * len(slots)), dpi=110, layout="constrained")
     axes = figure.subplots()
     colours = ListedColormap([_GOOD, *(colour for _, colour in COLOURS.values())])
-    unit_s, unit = (
-        (3600, "hours") if seconds >= 2 * 3600 else (60, "minutes") if seconds >= 120 else (1, "seconds")
-    )
+    unit_s, unit = (3600, "hours") if seconds >= 2 * 3600 else (60, "minutes") if seconds >= 120 else (1, "seconds")
     axes.imshow(
         rows,
         cmap=colours,

@@ -84,13 +84,9 @@ def read_montage(path: Path) -> MontageRules:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(
-            f"{path}: no such montage file; `sleepmami diagnose NIGHT.edf --write-montage` makes one"
-        )
+        raise ValueError(f"{path}: no such montage file; `sleepmami diagnose NIGHT.edf --write-montage` makes one")
     if path.stat().st_size > _MAX_BYTES:
-        raise ValueError(
-            f"{path}: {path.stat().st_size} bytes, expected a montage file of at most {_MAX_BYTES}"
-        )
+        raise ValueError(f"{path}: {path.stat().st_size} bytes, expected a montage file of at most {_MAX_BYTES}")
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except UnicodeDecodeError as error:
@@ -98,9 +94,7 @@ def read_montage(path: Path) -> MontageRules:
     except (yaml.YAMLError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise ValueError(
-            f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'nested too deep'}"
-        ) from error
+        raise ValueError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'nested too deep'}") from error
     top = _mapping(tree, ("reference", "slots", "side"), f"{path}")
     reference = top.get("reference", "opposite")
     if reference not in ("opposite", "linked"):
@@ -120,9 +114,7 @@ class _Loader(yaml.BaseLoader):
         keys = [key.value for key, _ in node.value]
         for key in keys:
             if isinstance(key, str) and keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is there twice", node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -164,9 +156,7 @@ def _rule(value: Any, where: str) -> SlotRule | None:
 
 def _weight(text: str, label: str, where: str) -> float:
     if not re.fullmatch(r"[+-]?(\d{1,4}(\.\d{0,6})?|\.\d{1,6})", text) or not float(text):
-        raise ValueError(
-            f"{where}: the weight of {label[:40]!r} must be a number other than 0, such as 1 or -0.5"
-        )
+        raise ValueError(f"{where}: the weight of {label[:40]!r} must be a number other than 0, such as 1 or -0.5")
     return float(text)
 
 

@@ -73,9 +73,7 @@ class _Claim:
     confidence: Confidence
 
 
-def map_channels(
-    signals: Sequence[Signal], *, linked: bool = False, side: Collection[Modality] = ()
-) -> Montage:
+def map_channels(signals: Sequence[Signal], *, linked: bool = False, side: Collection[Modality] = ()) -> Montage:
     """Decides which signal, or difference of some, fills each canonical slot.
 
     Preference for an EEG or EOG slot: against the opposite mastoid as recorded; so derived from two channels;
@@ -128,9 +126,7 @@ def by_reason(unused: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     labels: dict[str, list[str]] = {}
     for label, reason in unused:
         labels.setdefault(reason, []).append(label)
-    more = {
-        reason: f" and {len(names) - 8} more" if len(names) > 8 else "" for reason, names in labels.items()
-    }
+    more = {reason: f" and {len(names) - 8} more" if len(names) > 8 else "" for reason, names in labels.items()}
     return [(", ".join(names[:8]) + more[reason], reason) for reason, names in labels.items()]
 
 
@@ -195,9 +191,7 @@ def _read(signals: Sequence[Signal]) -> dict[int, Label]:
         elif set(_MESA) <= others and text in _MESA:
             slots, where = _MESA[text]
             reason = f"{where}, as in MESA's three EEG channels"
-            labels[s.index] = replace(
-                label, slots=slots, rank=12, confidence=Confidence.LIKELY, reason=reason
-            )
+            labels[s.index] = replace(label, slots=slots, rank=12, confidence=Confidence.LIKELY, reason=reason)
         elif len(label.slots) == 2 and label.modality is Modality.RESP and _says_pressure(s):
             labels[s.index] = _as("NASAL_PRESSURE", 1, "pressure by its unit or transducer")
     return labels
@@ -267,9 +261,7 @@ def _pairs(signals: Sequence[Signal], labels: dict[int, Label]) -> list[_Claim]:
             if label.position == slot and label.electrode and s.is_calibrated and s.rate_hz >= least_hz:
                 electrodes.setdefault(label.electrode, s)
         for first, second in _TWO:
-            if {first, second} <= electrodes.keys() and (
-                electrodes[first].rate_hz == electrodes[second].rate_hz
-            ):
+            if {first, second} <= electrodes.keys() and (electrodes[first].rate_hz == electrodes[second].rate_hz):
                 a, b = electrodes[first], electrodes[second]
                 terms = ((a.index, 1.0), (b.index, -1.0))
                 confidence = labels[a.index].confidence

@@ -154,9 +154,7 @@ def population_of(nights: Iterable[tuple[Path, NightEntry]]) -> Population:
         scored=_counts(kind for night in entries for kind in night.scored),
         stages=_stages(entries),
         events_per_hour=_events(entries),
-        modalities={
-            str(m): n for m in SLOTS if (n := sum(any(c.modality is m for c in e.channels) for e in entries))
-        },
+        modalities={str(m): n for m in SLOTS if (n := sum(any(c.modality is m for c in e.channels) for e in entries))},
         channels={slot: _channel(channels[slot], spectra[slot]) for slot in slots},
     )
 
@@ -257,9 +255,7 @@ def population_text(p: Population) -> str:
     """
     spreads = {"age (years)": p.age_years, "BMI (kg/m2)": p.bmi}
     spreads |= {f"{stage}, share of the night": share for stage, share in p.stages.items()}
-    spreads |= {
-        f"{kind.replace('_', ' ')}, an hour of sleep": rate for kind, rate in p.events_per_hour.items()
-    }
+    spreads |= {f"{kind.replace('_', ' ')}, an hour of sleep": rate for kind, rate in p.events_per_hour.items()}
     if "SPO2" in p.channels and p.channels["SPO2"].level is not None:
         spreads["SpO2 level (%)"] = p.channels["SPO2"].level
     lines = [

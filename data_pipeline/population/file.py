@@ -55,9 +55,7 @@ def read_population(path: Path) -> Population:
         if is_model:
             value = value["card"]
         elif (value["format"], value["version"]) != (FORMAT, VERSION):
-            raise ValueError(
-                f"{value['format']} version {value['version']}, expected {FORMAT} version {VERSION}"
-            )
+            raise ValueError(f"{value['format']} version {value['version']}, expected {FORMAT} version {VERSION}")
         return population_from(value["population"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{file}: no population card in it, or a damaged one ({error})") from error

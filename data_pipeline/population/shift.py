@@ -95,9 +95,7 @@ def _comparisons(a: Population, b: Population) -> Iterator[Difference]:
         here, there = a.modalities.get(modality, 0), b.modalities.get(modality, 0)
         if not here and not there:
             continue
-        yield _shares(
-            "montage", f"nights with any {modality}", _of(here, a.nights), _of(there, b.nights), PRESENCE
-        )
+        yield _shares("montage", f"nights with any {modality}", _of(here, a.nights), _of(there, b.nights), PRESENCE)
         for slot in slots if here and there else ():
             if slot in a.channels or slot in b.channels:
                 yield from _channel(slot, modality, a, b)

@@ -41,13 +41,9 @@ def band_powers(folder: Path, night: NightEntry) -> dict[str, np.ndarray]:
         (epoch,) = read_epochs(reader, path, place, place + 1)
         for packed in epoch.signals:
             if packed.modality.facts.on_head:
-                for slot, samples, quality in zip(
-                    packed.slots, packed.physical(), packed.quality, strict=True
-                ):
+                for slot, samples, quality in zip(packed.slots, packed.physical(), packed.quality, strict=True):
                     if slot in usable:
-                        segments[slot].append(
-                            _segment_powers(samples, quality, packed.modality.facts.rate_hz)
-                        )
+                        segments[slot].append(_segment_powers(samples, quality, packed.modality.facts.rate_hz))
     stacked = {slot: np.concatenate(powers) for slot, powers in segments.items()}
     medians = {slot: np.median(powers, axis=0) for slot, powers in stacked.items() if len(powers)}
     return {slot: power for slot, power in medians.items() if power.sum() > 0}

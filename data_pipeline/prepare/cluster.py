@@ -28,9 +28,7 @@ def connect(address: str, *packages: ModuleType) -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise ValueError(
-            "Ray is not installed: pip install 'sleepmami[ray]', here and on every node"
-        ) from error
+        raise ValueError("Ray is not installed: pip install 'sleepmami[ray]', here and on every node") from error
     # Workers' output stays with them: 20,000 nights' warnings would bury the progress.
     ray.init(
         address=address,
@@ -76,9 +74,7 @@ def run_on_ray(
                     outcome = ray.get(ref)
                 except RayTaskError as error:
                     outcome = error.cause
-                    if isinstance(
-                        outcome, ImportError | RaySystemError
-                    ):  # the job itself could not be read there
+                    if isinstance(outcome, ImportError | RaySystemError):  # the job itself could not be read there
                         why = str(outcome).partition("traceback")[0].strip()
                         raise RuntimeError(
                             f"a node cannot import what is needed ({why}); install sleepmami[ray] on every node"

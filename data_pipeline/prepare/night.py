@@ -149,9 +149,7 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
     return Prepared(entry, seen)
 
 
-def _write(
-    job: Job, night: Night, ranges: dict[str, tuple[float, float]]
-) -> tuple[str, tuple[ChannelEntry, ...]]:
+def _write(job: Job, night: Night, ranges: dict[str, tuple[float, float]]) -> tuple[str, tuple[ChannelEntry, ...]]:
     """Writes a night's shard as it passes by, a block at a time; the records' SHA-256, the channels' entries."""
     meters = {slot: Meter(night.duration_s, *range_) for slot, range_ in ranges.items()}
     last: tuple[Channel, ...] = ()
@@ -169,9 +167,7 @@ def _write(
         shard_path(job.out, job.source.night_id),
         (encode_epoch(e) for e in night_epochs(night, ranges, pieces())),
     )
-    return records_sha256, tuple(
-        channel_entry(c, meters[c.slot].scale(), meters[c.slot].quality) for c in last
-    )
+    return records_sha256, tuple(channel_entry(c, meters[c.slot].scale(), meters[c.slot].quality) for c in last)
 
 
 def is_kept(job: Job, seen: Seen) -> bool:

@@ -71,9 +71,7 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share > 1:
-            raise ValueError(
-                f"val_share {self.val_share} and test_share {self.test_share}: expected shares, sum <= 1"
-            )
+            raise ValueError(f"val_share {self.val_share} and test_share {self.test_share}: expected shares, sum <= 1")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as the manifest keeps them; kinds only where there are some, so that older folders stay."""
@@ -216,9 +214,7 @@ class _Run:
         self._rejected.sort(key=lambda rejection: rejection.night_id)
         with writing(out):
             if lost := {night.shard for night in nights} - {path.name for path in out.iterdir()}:
-                raise OutputError(
-                    f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder"
-                )
+                raise OutputError(f"{len(lost)} shards are gone, such as {min(lost)}: somebody emptied the folder")
             write_lines(out / REJECTED, (rejection.to_json() for rejection in self._rejected))
             write_seen(out, self._seen)
             write_manifest(out / MANIFEST, Manifest(self._config.to_dict(), self._config.sha256(), nights))

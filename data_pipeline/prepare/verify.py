@@ -15,9 +15,7 @@ from data_pipeline.shards.records import decode_epoch
 from data_pipeline.whole_files import HALF
 
 
-def verify(
-    folder: Path, *, workers: int = 1, progress: Callable[[int, int, str], None] | None = None
-) -> list[str]:
+def verify(folder: Path, *, workers: int = 1, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
     """Reads every record of a prepared folder; what is wrong, a sentence each, [] when nothing is.
 
     >>> verify(Path("shards"))
@@ -45,9 +43,7 @@ def verify(
     expected = {night.shard for night in manifest.nights}
     for path in sorted(folder.iterdir()):
         if path.name.endswith(SHARD_SUFFIX) and path.name not in expected:
-            sentences.append(
-                f"shard {path} is not in the manifest; delete it or run `sleepmami prepare` again"
-            )
+            sentences.append(f"shard {path} is not in the manifest; delete it or run `sleepmami prepare` again")
         if path.name.endswith(HALF) or path.name == JOURNAL:
             sentences.append(f"{path} was left by a run that did not finish; run `sleepmami prepare` again")
     return sentences
@@ -67,19 +63,13 @@ def _shard_problems(folder: Path, night: NightEntry) -> list[str]:
             add_record(checksum, record)
             epoch = decode_epoch(record)
             if (epoch.night_id, epoch.index, epoch.n_epochs) != (night.night_id, index, night.n_epochs):
-                problems.append(
-                    f"shard {path}: epoch {index} is epoch {epoch.index} of night {epoch.night_id}"
-                )
+                problems.append(f"shard {path}: epoch {index} is epoch {epoch.index} of night {epoch.night_id}")
             if epoch.stage != night.stage_codes[index]:
-                problems.append(
-                    f"shard {path}: epoch {index} has stage {epoch.stage}, not {night.stages[index]}"
-                )
+                problems.append(f"shard {path}: epoch {index} has stage {epoch.stage}, not {night.stages[index]}")
     except ValueError as error:
         problems.append(f"shard {path}: {error}")
     except (RuntimeError, IndexError) as error:
-        problems.append(
-            f"shard {path} is damaged: {error}; delete it, and `sleepmami prepare` makes it again"
-        )
+        problems.append(f"shard {path} is damaged: {error}; delete it, and `sleepmami prepare` makes it again")
     else:
         if checksum.hexdigest() != night.records_sha256:
             problems.append(f"shard {path}: the SHA-256 of its records is not the manifest's")

@@ -42,9 +42,7 @@ def run_local(
       workers: processes; one works in a thread of this process.
     """
     # A thread, so that an error nobody foresaw ends its own job only, as in a worker process.
-    executors: list[Executor] = (
-        [ThreadPoolExecutor(1)] if workers == 1 else [_process() for _ in range(workers)]
-    )
+    executors: list[Executor] = [ThreadPoolExecutor(1)] if workers == 1 else [_process() for _ in range(workers)]
     orphans: list[Job] = []
     for job, outcome in _run_on(executors, function, jobs):
         if isinstance(outcome, BrokenProcessPool):
@@ -90,9 +88,7 @@ def _up_to(n: int, jobs: Iterator[Job]) -> list[Job]:
 
 def _process() -> ProcessPoolExecutor:
     """A process of its own; it starts with its first job."""
-    return ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
-    )
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 
 def _end_with_parent() -> None:

@@ -47,9 +47,7 @@ def open_recording(path: Path) -> Recording:
         )
     recording = read(path)
     if not recording.signals:
-        raise RecordingError(
-            path, "it holds annotations only, no signals. Give it as scoring, beside the recording."
-        )
+        raise RecordingError(path, "it holds annotations only, no signals. Give it as scoring, beside the recording.")
     return recording
 
 

@@ -75,9 +75,7 @@ def read_brainvision(path: Path) -> Recording:
     segments = [m for m in markers if m.kind == _NEW_SEGMENT]
     timeline = Timeline(n, header.rate_hz, tuple(_breaks(path, segments, header.rate_hz)))
     if timeline.duration_s > LONGEST_S:
-        raise RecordingError(
-            path, f"by the dates of its segments longer than {LONGEST_S // 86400} days; split it."
-        )
+        raise RecordingError(path, f"by the dates of its segments longer than {LONGEST_S // 86400} days; split it.")
     n_channels = len(header.channels)
     shape = (n_channels, n) if header.vectorized else (n, n_channels)
 
@@ -89,9 +87,7 @@ def read_brainvision(path: Path) -> Recording:
     rate_hz = float(header.rate_hz)
     annotations = sorted(
         (
-            Annotation(
-                timeline.true_s(m.at / rate_hz), m.samples / rate_hz if m.samples > 1 else None, m.text
-            )
+            Annotation(timeline.true_s(m.at / rate_hz), m.samples / rate_hz if m.samples > 1 else None, m.text)
             for m in markers
             if m.kind != _NEW_SEGMENT and m.text
         ),
@@ -137,15 +133,11 @@ def _text(path: Path) -> str:
 def _read_header(path: Path) -> _Header:
     # After the sections with keys comes a comment in free text.
     text = _text(path).partition("\n")[2].partition("[Comment]")[0]
-    parser = configparser.ConfigParser(
-        interpolation=None, strict=False, comment_prefixes=(";",), delimiters=("=",)
-    )
+    parser = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=(";",), delimiters=("=",))
     try:
         parser.read_string(text)
     except configparser.Error as error:
-        raise RecordingError(
-            path, f"damaged ({type(error).__name__}), expected [sections] of key=value."
-        ) from error
+        raise RecordingError(path, f"damaged ({type(error).__name__}), expected [sections] of key=value.") from error
 
     def value(section: str, key: str, default: str | None = None) -> str:
         found = parser.get(section, key, fallback=default)
@@ -191,17 +183,13 @@ def _channel(path: Path, number: int, line: str) -> tuple[str, float, str]:
     label, _, resolution, unit, *_ = [*(part.strip() for part in line.split(",")), "", "", "", ""]
     label = label.replace(r"\1", ",")
     if not re.fullmatch(r"[-+]?\d*\.?\d*([eE][-+]?\d{1,2})?", resolution) or resolution in ("-", "+", "."):
-        raise RecordingError(
-            path, f"channel {number} '{label}' has resolution {resolution!r}, expected a number."
-        )
+        raise RecordingError(path, f"channel {number} '{label}' has resolution {resolution!r}, expected a number.")
     return label, float(resolution or 1), unit or "µV"
 
 
 def _n_samples(path: Path, header: _Header) -> int:
     if not header.data.is_file():
-        raise RecordingError(
-            path, f"its data file '{header.data.name}' is not beside it. Copy all three files."
-        )
+        raise RecordingError(path, f"its data file '{header.data.name}' is not beside it. Copy all three files.")
     size = header.data.stat().st_size
     one = header.dtype.itemsize * len(header.channels)
     n = header.points or size // one
@@ -218,9 +206,7 @@ def _read_markers(path: Path) -> list[_Marker]:
     """Lines "Mk3=type,description,position,points,channel,date" in order of position."""
     markers = []
     for line in _text(path).splitlines():
-        match = re.fullmatch(
-            r"Mk\d+=([^,]*),([^,]*),(\d{1,12}),(\d{1,12}),[^,]*(?:,(\d{20})?.*)?", line.strip()
-        )
+        match = re.fullmatch(r"Mk\d+=([^,]*),([^,]*),(\d{1,12}),(\d{1,12}),[^,]*(?:,(\d{20})?.*)?", line.strip())
         if match:
             kind, text, position, points, stamp = match.groups()
             try:

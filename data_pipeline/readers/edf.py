@@ -124,9 +124,7 @@ def read_edf(path: Path) -> Recording:
                     samples[lo:hi] = block[lo - begin : hi - begin]
         return samples
 
-    return Recording(
-        path, duration_s, signals, annotations, gaps, layout.start_clock, tuple(notes), read_span
-    )
+    return Recording(path, duration_s, signals, annotations, gaps, layout.start_clock, tuple(notes), read_span)
 
 
 def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
@@ -140,9 +138,7 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
             f"{layout.record_bytes}). Copy or export the recording again.",
         )
     if declared == -1:
-        return whole, [
-            "The recording was never closed (number of records -1): read to its last whole record."
-        ]
+        return whole, ["The recording was never closed (number of records -1): read to its last whole record."]
     if whole > declared or declared < -1:
         raise RecordingError(
             path,
@@ -161,8 +157,7 @@ def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
     if not layout.annotation_columns:
         raise RecordingError(
             path,
-            "declared discontinuous (EDF+D), but it has no annotation channel that says when. "
-            "Export it as EDF+C.",
+            "declared discontinuous (EDF+D), but it has no annotation channel that says when. Export it as EDF+C.",
         )
     stamps_s = [first_stamp_s(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps_s:
@@ -183,9 +178,7 @@ def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
 
 
 def _read_annotations(layout: Layout, records: _Records) -> tuple[Annotation, ...]:
-    return read_tals(
-        [np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns]
-    )
+    return read_tals([np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns])
 
 
 def _decode(data: np.ndarray, sample_bytes: int) -> np.ndarray:

@@ -68,9 +68,7 @@ def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
             f"{256 * (1 + n_signals)}. The header is damaged: export the recording again.",
         )
     if len(header) < header_bytes:
-        raise RecordingError(
-            path, f"the header ends after {len(header)} of {header_bytes} bytes. Copy the file again."
-        )
+        raise RecordingError(path, f"the header ends after {len(header)} of {header_bytes} bytes. Copy the file again.")
     record_s = _number(path, fixed[244:252], "duration of a data record", Fraction)
     labels = [header[256 + 16 * i :][:16].decode("latin-1").rstrip() for i in range(n_signals)]
     samples_at = 256 + 216 * n_signals
@@ -147,8 +145,7 @@ def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
     shown = "words" if re.search(rb"[^\W\d]{2}|[\x80-\xff]{2}", text) else repr(text.decode("latin-1"))
     raise RecordingError(
         path,
-        f"header field '{name}' holds {shown}, expected a number. "
-        "The header is damaged: export the recording again.",
+        f"header field '{name}' holds {shown}, expected a number. The header is damaged: export the recording again.",
     )
 
 

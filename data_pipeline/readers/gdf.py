@@ -56,9 +56,7 @@ def read_gdf(path: Path) -> Recording:
     with reading(path, "GDF file"):
         raw = mne.io.read_raw_gdf(path, preload=False, stim_channel=None, verbose="ERROR")
         raw.rename_channels(dict(zip(raw.ch_names, header.labels, strict=True)), allow_duplicates=True)
-    return recording_of(
-        path, raw, "GDF file", units=header.units, limits=header.limits, joints=(_NEW_SEGMENT,)
-    )
+    return recording_of(path, raw, "GDF file", units=header.units, limits=header.limits, joints=(_NEW_SEGMENT,))
 
 
 def _read_header(path: Path) -> _Header:
@@ -67,9 +65,7 @@ def _read_header(path: Path) -> _Header:
         old = float(fixed[4:8]) < 1.9
         n = int.from_bytes(fixed[252:256] if old else fixed[252:254], "little")
         data = file.read(256 * n)
-    start = (
-        int.from_bytes(fixed[184:192], "little") if old else 256 * int.from_bytes(fixed[184:186], "little")
-    )
+    start = int.from_bytes(fixed[184:192], "little") if old else 256 * int.from_bytes(fixed[184:186], "little")
     records = int.from_bytes(fixed[236:244], "little", signed=True)
     if len(data) < 256 * n or not n or records < 1:
         raise RecordingError(

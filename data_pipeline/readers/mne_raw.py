@@ -71,9 +71,7 @@ def recording_of(
 
     with reading(path, form):
         start_s = raw.first_samp / raw.info["sfreq"]
-        marks = [
-            (float(a["onset"] - start_s), float(a["duration"]), a["description"]) for a in raw.annotations
-        ]
+        marks = [(float(a["onset"] - start_s), float(a["duration"]), a["description"]) for a in raw.annotations]
         date = raw.info["meas_date"]
     recording = recording_from(
         path,
@@ -120,9 +118,7 @@ def recording_from(
     """
     with reading(path, form):
         rate = exact_rate(rate_hz)
-        breaks = [
-            _break(onset_s, length_s, text.lower(), rate_hz, joints) for onset_s, length_s, text in marks
-        ]
+        breaks = [_break(onset_s, length_s, text.lower(), rate_hz, joints) for onset_s, length_s, text in marks]
         timeline = Timeline(n, rate, tuple(b for b in breaks if b is not None))
         duration_s = timeline.duration_s
     if not labels or not 0 < duration_s <= LONGEST_S:

@@ -55,10 +55,7 @@ class Signal:
     @property
     def is_calibrated(self) -> bool:
         """Whether digital values have a physical meaning: both ranges have a width."""
-        return (
-            self.digital_range[0] != self.digital_range[1]
-            and self.physical_range[0] != self.physical_range[1]
-        )
+        return self.digital_range[0] != self.digital_range[1] and self.physical_range[0] != self.physical_range[1]
 
 
 def microvolts_per(unit: str) -> float | None:
@@ -132,7 +129,5 @@ def beside(path: Path, name: str) -> Path:
       RecordingError: the name leads elsewhere. What a header says may not open other files of this machine.
     """
     if name in ("", "-", ".", "..") or re.search(r"[/\\\0]|^~", name):
-        raise RecordingError(
-            path, "its header names a file outside its own folder, expected a plain file name."
-        )
+        raise RecordingError(path, "its header names a file outside its own folder, expected a plain file name.")
     return path.parent / name

@@ -81,13 +81,9 @@ class Timeline:
     @property
     def notes(self) -> tuple[str, ...]:
         known = [b - a for a, b in self.gaps]
-        notes = (
-            [f"{len(known)} gap(s), {sum(known):g} s in all, in which nothing was recorded."] if known else []
-        )
+        notes = [f"{len(known)} gap(s), {sum(known):g} s in all, in which nothing was recorded."] if known else []
         if n := sum(b.lost is None for b in self._inner):
-            notes.append(
-                f"{n} of them of a length that the file does not state: times after it are the file's own."
-            )
+            notes.append(f"{n} of them of a length that the file does not state: times after it are the file's own.")
         return tuple(notes)
 
     @cached_property
@@ -102,9 +98,7 @@ class Timeline:
         before = np.searchsorted(stops, onset_s * float(self.rate_hz) + 1e-6, side="right") - 1
         return round(onset_s + float(int(lost[max(before, 0)]) / self.rate_hz), 9)
 
-    def read_span(
-        self, load: Callable[[int, int, int], np.ndarray]
-    ) -> Callable[[int, float, float], np.ndarray]:
+    def read_span(self, load: Callable[[int, int, int], np.ndarray]) -> Callable[[int, float, float], np.ndarray]:
         """`Recording.read_span`, from `load(index, first, stop)`: samples of the file, a million a call at most."""
 
         def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:

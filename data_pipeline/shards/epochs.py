@@ -145,9 +145,7 @@ def _quantised(
             steps[~np.isfinite(channel.samples[:n_samples])] = 0
         np.clip(steps, -INT16_MAX, INT16_MAX, out=steps)
         stored[:, place] = steps.reshape(stored[:, place].shape)
-    quality = [
-        second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, EPOCH_S) for channel in channels
-    ]
+    quality = [second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, EPOCH_S) for channel in channels]
     scale, offset = np.array([ranges[channel.slot] for channel in channels]).T
     return PackedSignals(
         modality, tuple(channel.slot for channel in channels), scale, offset, stored, np.stack(quality, 1)

@@ -40,18 +40,14 @@ def open_shard(path: Path, n_epochs: int) -> ArrayRecordReader:
       ValueError: missing, damaged, or with another number of records; the message names the file.
     """
     if not path.is_file():
-        raise ValueError(
-            f"shard {path} is missing; `sleepmami verify` lists what else is, `prepare` makes it again"
-        )
+        raise ValueError(f"shard {path} is missing; `sleepmami verify` lists what else is, `prepare` makes it again")
     try:
         reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
         n_records = reader.num_records()  # 0 for a file that was cut or is not an ArrayRecord file
     except RuntimeError as error:
         raise ValueError(f"shard {path} is damaged ({error}); run `sleepmami verify`") from error
     if n_records != n_epochs:
-        raise ValueError(
-            f"shard {path} is damaged: {n_records} records, expected {n_epochs}; run `sleepmami verify`"
-        )
+        raise ValueError(f"shard {path} is damaged: {n_records} records, expected {n_epochs}; run `sleepmami verify`")
     return reader
 
 

@@ -223,9 +223,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"{path}: damaged, not UTF-8 ({error}); run `sleepmami prepare` again") from error
     header = _json_object(path, 1, lines[0] if lines else "")
     if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}, line 1: not a manifest of prepared nights (format {header.get('format')!r})"
-        )
+        raise ValueError(f"{path}, line 1: not a manifest of prepared nights (format {header.get('format')!r})")
     if header.get("version") != VERSION or header.get("rate_hz") != _RATE_HZ:
         raise ValueError(
             f"{path}: format version {header.get('version')} with rates {header.get('rate_hz')}, expected "
@@ -276,9 +274,7 @@ def _check(night: NightEntry) -> None:
     if not is_safe_name(night.night_id):
         raise ValueError(f"night id {night.night_id!r}: expected letters, digits, `.`, `_`, `-`")
     if not is_safe_name(night.shard) or not night.shard.endswith(SHARD_SUFFIX):
-        raise ValueError(
-            f"shard {night.shard!r} is not a plain `*{SHARD_SUFFIX}` file name in the manifest's folder"
-        )
+        raise ValueError(f"shard {night.shard!r} is not a plain `*{SHARD_SUFFIX}` file name in the manifest's folder")
     if night.split not in SPLITS:
         raise ValueError(f"split {night.split!r} of night {night.night_id}; expected one of {SPLITS}")
     if len(night.stages) != night.n_epochs:
@@ -286,6 +282,4 @@ def _check(night: NightEntry) -> None:
     if set(night.stages) - set(STAGE_SYMBOLS + "?"):
         raise ValueError(f"night {night.night_id}: stages may hold only {STAGE_SYMBOLS} and ?")
     if unknown := [kind for kind in night.scored if not re.fullmatch(OWN_KIND, kind)]:
-        raise ValueError(
-            f"night {night.night_id}: scored kinds {unknown} cannot be; expected words as {OWN_KIND}"
-        )
+        raise ValueError(f"night {night.night_id}: scored kinds {unknown} cannot be; expected words as {OWN_KIND}")

@@ -52,9 +52,7 @@ def encode_epoch(epoch: Epoch) -> bytes:
     samples = np.concatenate([s.samples.ravel() for s in epoch.signals]).astype("<i2", copy=False)
     low, high = samples.view(np.uint8).reshape(-1, 2).T
     parts = [*headers, zstandard.ZstdCompressor(_ZSTD_LEVEL).compress(high.tobytes())]
-    body = b"".join(
-        [*parts, low.tobytes()] + [s.quality.astype(np.uint8, copy=False).tobytes() for s in epoch.signals]
-    )
+    body = b"".join([*parts, low.tobytes()] + [s.quality.astype(np.uint8, copy=False).tobytes() for s in epoch.signals])
     return _PREFIX.pack(MAGIC, RECORD_VERSION, *map(len, parts), zlib.crc32(body)) + body
 
 
@@ -65,14 +63,10 @@ def decode_epoch(record: bytes) -> Epoch:
       ValueError: not a record, another version, or damaged; the message says which.
     """
     if len(record) < _PREFIX.size or not record.startswith(MAGIC):
-        raise ValueError(
-            f"not an epoch record: {len(record)} bytes, beginning with {record[:4]!r} not {MAGIC!r}"
-        )
+        raise ValueError(f"not an epoch record: {len(record)} bytes, beginning with {record[:4]!r} not {MAGIC!r}")
     _, version, shared_bytes, own_bytes, high_bytes, checksum = _PREFIX.unpack_from(record)
     if version != RECORD_VERSION:
-        raise ValueError(
-            f"epoch record of version {version}, this code reads {RECORD_VERSION}: prepare it again"
-        )
+        raise ValueError(f"epoch record of version {version}, this code reads {RECORD_VERSION}: prepare it again")
     if zlib.crc32(memoryview(record)[_PREFIX.size :]) != checksum:
         raise ValueError("damaged epoch record: its checksum does not match its content")
     own_start = _PREFIX.size + shared_bytes

@@ -79,9 +79,7 @@ def _robust_range(pieces: Iterable[Channel]) -> tuple[float, float] | None:
     values = np.concatenate([_good(piece) for piece in pieces])
     if not values.size:
         return None
-    if pieces[
-        0
-    ].modality.facts.is_code:  # steps of 2**-7 or a larger power of two, which store a code as it is
+    if pieces[0].modality.facts.is_code:  # steps of 2**-7 or a larger power of two, which store a code as it is
         reach = max(1.0, float(np.abs(values).max())) * _HEADROOM
         return 2.0 ** max(-7, int(np.ceil(np.log2(reach / INT16_MAX)))), 0.0
     sample = values[:: max(1, values.size // _PERCENTILE_SAMPLES)]

@@ -63,9 +63,7 @@ def hum_flags(
         seconds = np.lib.stride_tricks.sliding_window_view(x, width)[starts[first : first + _BLOCK_S]]
         seconds -= seconds.mean(axis=1, keepdims=True)
         steps = seconds[:, 1:] - seconds[:, :-1]
-        steepness = np.einsum("ij,ij->i", steps, steps) / np.maximum(
-            np.einsum("ij,ij->i", seconds, seconds), 1e-30
-        )
+        steepness = np.einsum("ij,ij->i", steps, steps) / np.maximum(np.einsum("ij,ij->i", seconds, seconds), 1e-30)
         for line in lines:
             # Little but hum is as steep as hum; most seconds are not, and cost no more than this.
             steep = np.flatnonzero(steepness > 0.5 * (2 - 2 * np.cos(2 * np.pi * line / float(rate_hz))))
@@ -104,10 +102,7 @@ def _line_basis(width: int, rate_hz: float, line_hz: float) -> tuple[np.ndarray,
     lines = [k * line_hz for k in range(1, _HARMONICS + 1) if 2.1 * k * line_hz <= rate_hz]
     drift = t - t.mean()
     waves = [
-        wave(2 * np.pi * f * t) * window * change
-        for f in lines
-        for wave in (np.cos, np.sin)
-        for change in (1, drift)
+        wave(2 * np.pi * f * t) * window * change for f in lines for wave in (np.cos, np.sin) for change in (1, drift)
     ]
     basis, _ = np.linalg.qr(np.stack(waves, axis=1))
     return window, basis.astype(np.float32)
@@ -178,9 +173,7 @@ def habits(pieces: Sequence[np.ndarray], rate_hz: Fraction) -> Habits:
     return Habits(lowest, highest, repeats=bool(still > STILL_SHARE * sum(map(len, seen))))
 
 
-def rail_flags(
-    x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int, known: Habits
-) -> np.ndarray:
+def rail_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: int, known: Habits) -> np.ndarray:
     """(n_seconds,) uint8: CLIPPED where x (n,), as recorded, keeps one extreme value for `RAIL_SAMPLES` and 20 ms.
 
     How much of a second counts is the modality's `cut_share`. Nothing is said of a signal that repeats values by
@@ -204,9 +197,7 @@ def rail_flags(
     return marks
 
 
-def dropped_flags(
-    x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: np.ndarray, known: Habits
-) -> np.ndarray:
+def dropped_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: np.ndarray, known: Habits) -> np.ndarray:
     """DROPPED in seconds in which x repeats one value for `DROPPED_S` and at least 10 samples.
 
     Args:

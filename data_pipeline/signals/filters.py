@@ -207,9 +207,7 @@ def _design(modality: Modality, rate: Fraction, mains: tuple[float, ...]) -> _Fi
 
 
 def _magnitude(freqs: np.ndarray, modality: Modality, rate: Fraction, mains: tuple[float, ...]) -> np.ndarray:
-    band = min(
-        float(rate), modality.facts.rate_hz
-    )  # a slow recording has nothing above its own Nyquist frequency
+    band = min(float(rate), modality.facts.rate_hz)  # a slow recording has nothing above its own Nyquist frequency
     squared = (freqs / modality.facts.high_pass_hz) ** 4
     low_pass = 1 / (1 + np.exp(np.minimum((freqs - 0.475 * band) / (0.00275 * band), 80)))
     response = squared / (1 + squared) * low_pass

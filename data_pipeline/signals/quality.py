@@ -32,9 +32,7 @@ def raw_flags(
     if not modality.facts.is_value:  # 100 % is the end of SpO2's range, and a good value
         low, high = sorted(limits)
         margin = 1e-6 * (high - low)
-        if (
-            missing | (lowest <= low + margin) | (highest >= high - margin)
-        ).any():  # else there is none to count
+        if (missing | (lowest <= low + margin) | (highest >= high - margin)).any():  # else there is none to count
             at_limit = (x <= low + margin) | (x >= high - margin)
             count = _in_seconds(np.add, at_limit.astype(np.int32), rate_hz, n_seconds)
             flags[count >= max(3, 0.01 * float(rate_hz))] |= np.uint8(Quality.CLIPPED)

@@ -77,9 +77,7 @@ def _calibrated(channel: RecordedChannel, pieces: Sequence[Stretch], is_known: b
     amplitude = typical_amplitude(good)
     if is_known:
         factor = mend_scale(amplitude, channel.derivation.modality)
-        remark = (
-            f"unit '{signal.unit}' would make a typical amplitude of {amplitude:.3g} uV, scaled by {factor:g}"
-        )
+        remark = f"unit '{signal.unit}' would make a typical amplitude of {amplitude:.3g} uV, scaled by {factor:g}"
         return channel if factor == 1.0 else _amplified(channel, factor, remark)
     unscaled = f"unit '{signal.unit}' is no voltage: scale unknown, amplitudes as stored"
     return replace(channel, typical=amplitude, remarks=(unscaled,) if facts.voltage else ())

@@ -101,9 +101,7 @@ def _add_slow(rng: np.random.Generator, eog: np.ndarray, start_s: int, rate_hz: 
     _add(eog, onset, np.array([[1.0], [-1.0]], np.float32) * wave, rate_hz)
 
 
-def make_chin(
-    rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int
-) -> np.ndarray:
+def make_chin(rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int) -> np.ndarray:
     """(n,) float32 µV chin EMG: tone by stage, atonia and twitches in REM, bursts with arousals."""
     tone = np.array([CHIN_UV[stage] for stage in range(5)])[stages]
     tone = tone * np.exp(CHIN_LOG_SD * rng.standard_normal(len(stages)))
@@ -124,9 +122,7 @@ def make_chin(
     return _muscle(rng, envelope, grid, rate_hz)
 
 
-def make_legs(
-    rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int
-) -> np.ndarray:
+def make_legs(rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int) -> np.ndarray:
     """(2, n) float32 µV left and right anterior tibialis: quiet, with a burst at each limb movement."""
     grid = 10
     legs = []
@@ -175,9 +171,7 @@ def make_heart_beats(
     # RMSSD in ms to bpm: d(bpm) = bpm² / 60000 d(RR); a breath-long sine gives about that difference.
     swing = person.rmssd_ms * person.heart_bpm**2 / 60000
     bpm += swing * by_stage(RSA_SHARE) * np.sin(2 * np.pi * breath)
-    mayer = signal.lfilter(
-        [1], [1, -2 * 0.985 * np.cos(2 * np.pi * 0.1 / grid), 0.985**2], rng.standard_normal(n)
-    )
+    mayer = signal.lfilter([1], [1, -2 * 0.985 * np.cos(2 * np.pi * 0.1 / grid), 0.985**2], rng.standard_normal(n))
     bpm += swing * by_stage(MAYER_SHARE) * mayer / mayer.std()
     drift = signal.lfilter([1], [1, -0.999], rng.standard_normal(n))
     bpm += 1.5 * drift / drift.std()
@@ -203,9 +197,7 @@ def _add_bump(bpm: np.ndarray, start: int, height: float, grid: int) -> None:
     part += wave[: len(part)]
 
 
-def make_ecg(
-    rng: np.random.Generator, person: Person, beats_s: np.ndarray, n_seconds: int, rate_hz: int
-) -> np.ndarray:
+def make_ecg(rng: np.random.Generator, person: Person, beats_s: np.ndarray, n_seconds: int, rate_hz: int) -> np.ndarray:
     """(n,) float32 µV lead II: a P-QRS-T complex at every beat, breathing-free base line and sensor noise."""
     n = n_seconds * rate_hz
     impulses = np.zeros(n, dtype=np.float32)

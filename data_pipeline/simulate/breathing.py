@@ -76,10 +76,7 @@ def make_breathing(
     flow_gain, effort_gain, shift, limited, apnea_like = _event_gains(rng, events, n, rate_hz)
 
     flow = size * flow_gain * _flow_shape(phase)
-    nasal = (
-        np.sign(flow)
-        * np.minimum(np.abs(flow), np.where(limited, FLOW_LIMIT * size * flow_gain, np.inf)) ** 2
-    )
+    nasal = np.sign(flow) * np.minimum(np.abs(flow), np.where(limited, FLOW_LIMIT * size * flow_gain, np.inf)) ** 2
     felt = np.where(
         apnea_like, flow, np.sign(flow) * np.abs(flow) * np.maximum(flow_gain, 1e-3) ** (THERMISTOR_HIDES - 1)
     )
@@ -124,9 +121,7 @@ def _volume_shape(phase: np.ndarray) -> np.ndarray:
     """Lung volume over a breath, -0.5 … 0.5: up during inspiration, down during expiration."""
     part = (phase % 1).astype(np.float32)
     rising = part < INSPIRATION_SHARE
-    angle = np.where(
-        rising, part / INSPIRATION_SHARE, 1 + (part - INSPIRATION_SHARE) / (1 - INSPIRATION_SHARE)
-    )
+    angle = np.where(rising, part / INSPIRATION_SHARE, 1 + (part - INSPIRATION_SHARE) / (1 - INSPIRATION_SHARE))
     return -0.5 * np.cos(np.float32(np.pi) * angle)
 
 
@@ -134,9 +129,7 @@ def _flow_shape(phase: np.ndarray) -> np.ndarray:
     """The slope of `_volume_shape`, inspiration positive with peak 1."""
     part = (phase % 1).astype(np.float32)
     rising = part < INSPIRATION_SHARE
-    angle = np.where(
-        rising, part / INSPIRATION_SHARE, 1 + (part - INSPIRATION_SHARE) / (1 - INSPIRATION_SHARE)
-    )
+    angle = np.where(rising, part / INSPIRATION_SHARE, 1 + (part - INSPIRATION_SHARE) / (1 - INSPIRATION_SHARE))
     height = np.where(rising, 1.0, INSPIRATION_SHARE / (1 - INSPIRATION_SHARE)).astype(np.float32)
     return height * np.sin(np.float32(np.pi) * angle)
 
@@ -179,9 +172,7 @@ def _event_gains(
     return flow, effort, shift, limited, apnea_like
 
 
-def _spo2(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent]
-) -> np.ndarray:
+def _spo2(rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent]) -> np.ndarray:
     """(n_seconds,) float32 saturation in %; overlapping desaturations do not add, the deeper one shows."""
     n_seconds = len(stages) * EPOCH_S
     base = np.repeat(np.array([SPO2_STAGE[stage] for stage in range(5)])[stages], EPOCH_S)

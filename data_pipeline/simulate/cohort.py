@@ -136,9 +136,7 @@ def simulate_night(out: Path, request: dict) -> Path:
     artefacts = draw_artefacts(rng, stages)
     start = datetime.time(21 + int(rng.integers(0, 3)), int(rng.integers(0, 60)), int(rng.integers(0, 60)))
     signals = record(rng, person, stages, events, artefacts, site)
-    return write_night(
-        out, night_id(request), request, person, stages, events, artefacts, site, signals, start
-    )
+    return write_night(out, night_id(request), request, person, stages, events, artefacts, site, signals, start)
 
 
 def _refuse_strangers(out: Path, requests: list[dict]) -> None:
@@ -152,9 +150,7 @@ def _refuse_strangers(out: Path, requests: list[dict]) -> None:
             names.add(f"{stem}.csv")
     for half in out.rglob(f"*{HALF}"):
         half.unlink()  # of a run that was killed
-    strangers = sorted(
-        path.name for path in [*out.iterdir(), *(out / "truth").glob("*")] if path.name not in names
-    )
+    strangers = sorted(path.name for path in [*out.iterdir(), *(out / "truth").glob("*")] if path.name not in names)
     if strangers:
         raise RecordingError(
             out,
@@ -175,7 +171,5 @@ def _is_whole(out: Path, request: dict) -> bool:
         )
     for name, digest in truth["files"].items():
         if not (out / name).exists() or file_sha256(out / name) != digest:
-            raise RecordingError(
-                out / name, f"missing or changed since it was made; delete {path} to make it again"
-            )
+            raise RecordingError(out / name, f"missing or changed since it was made; delete {path} to make it again")
     return True

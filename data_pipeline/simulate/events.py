@@ -65,9 +65,7 @@ def draw_events(rng: np.random.Generator, person: Person, stages: np.ndarray) ->
     return sorted([*breathing, *limbs, *arousals, *waves], key=lambda event: (event.onset_s, event.kind))
 
 
-def _draw_breathing_event(
-    rng: np.random.Generator, person: Person, stage: int
-) -> tuple[EventKind, float, dict]:
+def _draw_breathing_event(rng: np.random.Generator, person: Person, stage: int) -> tuple[EventKind, float, dict]:
     rem = stage == REM
     duration = person.breathing_event_s * np.exp(BREATHING_LOG_SD * rng.standard_normal())
     duration = float(np.clip(duration * (BREATHING_REM_LONGER if rem else 1), *BREATHING_RANGE_S))
@@ -167,9 +165,7 @@ def _limb_movements(
         if len(onsets) >= wanted:
             break
         time = float(start)
-        intervals = rng.lognormal(
-            np.log(person.plm_interval_s), LIMB_INTERVAL_LOG_SD, rng.integers(*LIMB_RUN)
-        )
+        intervals = rng.lognormal(np.log(person.plm_interval_s), LIMB_INTERVAL_LOG_SD, rng.integers(*LIMB_RUN))
         for interval in np.clip(intervals, 12, 85):
             if time + 15 >= len(weight) or weight[int(time)] == 0:
                 break
@@ -206,9 +202,7 @@ def _arousals(
             lag = np.clip(rng.normal(*AROUSAL_LAG_S), -3.5, 8)
             wanted.append((event.end_s + float(lag), "breathing"))
     wanted += [
-        (event.onset_s + float(rng.uniform(-0.4, 0.8)), "limb_movement")
-        for event in limbs
-        if event.detail["arouses"]
+        (event.onset_s + float(rng.uniform(-0.4, 0.8)), "limb_movement") for event in limbs if event.detail["arouses"]
     ]
     rate = second_rate(stages, AROUSAL_STAGE_RATE)
     if rate.any():
@@ -241,9 +235,7 @@ def _score_by_rule_1a(breathing: list[TrueEvent], arousals: list[TrueEvent]) -> 
     result = []
     for event in breathing:
         if event.kind is EventKind.HYPOPNEA:
-            aroused = len(onsets) > 0 and bool(
-                np.any((onsets > event.end_s - 6) & (onsets < event.end_s + 14))
-            )
+            aroused = len(onsets) > 0 and bool(np.any((onsets > event.end_s - 6) & (onsets < event.end_s + 14)))
             desaturated = event.detail["desaturation_percent"] >= DESATURATION_SCORED
             detail = event.detail | {"arouses": float(aroused)}
             scored = aroused or desaturated

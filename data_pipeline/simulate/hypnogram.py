@@ -62,9 +62,7 @@ def _wake_bouts(rng: np.random.Generator, total: int) -> list[int]:
     return bouts
 
 
-def _sleep_without_wake(
-    rng: np.random.Generator, person: Person, n_sleep: int, sleep_share: float
-) -> np.ndarray:
+def _sleep_without_wake(rng: np.random.Generator, person: Person, n_sleep: int, sleep_share: float) -> np.ndarray:
     """(n_sleep,) int8: cycles in sleep time; `sleep_share` is what wake leaves of the clock."""
     n3_night = person.n3_percent / 100 * max(n_sleep, N3_REFERENCE_MIN * EPOCHS_PER_MIN)
     bout = np.interp(person.age_years, [25, 70], [N3_BOUT_MIN_YOUNG, N3_BOUT_MIN_OLD]) * EPOCHS_PER_MIN

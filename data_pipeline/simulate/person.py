@@ -123,12 +123,8 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
         n3_percent=float(min(n3, 40.0)),
         n1_percent=float((N1_PERCENT + N1_PER_DECADE * decades) * spread(0.35) + N1_PER_AHI * ahi),
         rem_percent=float(np.clip(rng.normal(REM_PERCENT + REM_PER_DECADE * decades, REM_SD), 6, 30)),
-        waso_min=float(
-            max(8.0, WASO_MIN + WASO_PER_DECADE * decades) * spread(WASO_LOG_SD) + WASO_PER_AHI * ahi
-        ),
-        sleep_latency_min=float(
-            max(4.0, LATENCY_MEDIAN_MIN + LATENCY_PER_DECADE * decades) * spread(LATENCY_LOG_SD)
-        ),
+        waso_min=float(max(8.0, WASO_MIN + WASO_PER_DECADE * decades) * spread(WASO_LOG_SD) + WASO_PER_AHI * ahi),
+        sleep_latency_min=float(max(4.0, LATENCY_MEDIAN_MIN + LATENCY_PER_DECADE * decades) * spread(LATENCY_LOG_SD)),
         cycle_scale=spread(CYCLE_LOG_SD),
         ahi_per_h=ahi,
         # The share of apneas rises with severity; hypopneas stay the majority (assumed).
@@ -143,8 +139,7 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
         ),
         breathing_arousal_share=float(np.clip(rng.normal(0.40 + 0.004 * ahi, 0.08), 0.15, 0.85)),  # assumed
         arousal_per_h=float(
-            max(3.0, AROUSAL_PER_H + AROUSAL_PER_DECADE * decades + AROUSAL_MEN * (not woman))
-            * spread(AROUSAL_LOG_SD)
+            max(3.0, AROUSAL_PER_H + AROUSAL_PER_DECADE * decades + AROUSAL_MEN * (not woman)) * spread(AROUSAL_LOG_SD)
         ),
         plm_per_h=min(plm, 90.0),
         # 24–28 s below 55 y, 14–16 s above 65 y (Ferri 2008).
@@ -154,13 +149,9 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
         ),
         spindle_per_min=float(max(0.3, spindle_density)),
         spindle_uv=float(
-            max(14.0, SPINDLE_UV + SPINDLE_UV_PER_DECADE * young)
-            * (SPINDLE_UV_WOMEN if woman else 1.0)
-            * spread(0.2)
+            max(14.0, SPINDLE_UV + SPINDLE_UV_PER_DECADE * young) * (SPINDLE_UV_WOMEN if woman else 1.0) * spread(0.2)
         ),
-        spindle_hz=float(
-            np.clip(rng.normal(SPINDLE_HZ + SPINDLE_HZ_PER_DECADE * young, SPINDLE_HZ_SD), 11.5, 15)
-        ),
+        spindle_hz=float(np.clip(rng.normal(SPINDLE_HZ + SPINDLE_HZ_PER_DECADE * young, SPINDLE_HZ_SD), 11.5, 15)),
         spindle_s=float(max(0.55, SPINDLE_S + SPINDLE_S_PER_DECADE * young)),
         k_complex_per_min=float(K_COMPLEX_PER_MIN * spread(0.35)),
         k_complex_uv=float(max(90.0, K_COMPLEX_UV + K_COMPLEX_UV_PER_DECADE * young) * spread(0.15)),
@@ -208,8 +199,6 @@ def _heart_and_lungs(rng: np.random.Generator, age: float, woman: bool, bmi: flo
         "ecg_r_uv": float(rng.uniform(500, 1500)),
         "ecg_leak_uv": float(np.clip(rng.uniform(1, 5) + 0.3 * (bmi - 25), 0.5, 15)),  # Purcell 2017: BMI
         "breaths_per_min": float(np.clip(rng.normal(BREATHS_PER_MIN, BREATHS_SD), 10, 21)),
-        "spo2_percent": float(
-            min(99.0, rng.normal(spo2_percent, SPO2_SD) + SPO2_PER_BMI * max(0.0, bmi - 25))
-        ),
+        "spo2_percent": float(min(99.0, rng.normal(spo2_percent, SPO2_SD) + SPO2_PER_BMI * max(0.0, bmi - 25))),
         "circulation_s": float(np.clip(rng.normal(CIRCULATION_S, CIRCULATION_SD_S), 11, 24)),
     }

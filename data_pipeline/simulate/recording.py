@@ -75,9 +75,7 @@ class _Recorder:
         self.done: dict[str, EdfSignal] = {}
         self._leads = {lead.slot: lead for lead in site.leads}
         # Reserved before anything else, so that what is freed later leaves no holes between them in memory.
-        self._digital = {
-            slot: np.empty(n_seconds * lead.rate_hz, dtype=np.int16) for slot, lead in self._leads.items()
-        }
+        self._digital = {slot: np.empty(n_seconds * lead.rate_hz, dtype=np.int16) for slot, lead in self._leads.items()}
 
     def rate_hz(self, slot: str) -> int:
         return self._leads[slot].rate_hz
@@ -91,9 +89,7 @@ class _Recorder:
         self.done[slot] = _digitise(samples, self._leads[slot], self._digital[slot])
 
 
-def _record_breathing(
-    recorder: _Recorder, person: Person, stages: np.ndarray, events: list[TrueEvent]
-) -> np.ndarray:
+def _record_breathing(recorder: _Recorder, person: Person, stages: np.ndarray, events: list[TrueEvent]) -> np.ndarray:
     """Airflow, belts and SpO2; returns when the breaths begin, in seconds."""
     breathing = make_breathing(recorder.rng, person, stages, events, recorder.rate_hz("THERMISTOR"))
     for slot in SLOTS[Modality.RESP]:
@@ -127,9 +123,7 @@ def _record_chin(
     recorder.finish("CHIN", chin)
 
 
-def _references(
-    rng: np.random.Generator, stages: np.ndarray, leak: np.ndarray, rate_hz: int
-) -> dict[str, np.ndarray]:
+def _references(rng: np.random.Generator, stages: np.ndarray, leak: np.ndarray, rate_hz: int) -> dict[str, np.ndarray]:
     """Both mastoids against the common reference, (n,) float32 µV: mostly the reference's own activity."""
     frequencies = block_frequencies_hz(rate_hz)
     shape = (1 / np.maximum(frequencies, 0.7)).astype(np.float32)

@@ -53,9 +53,7 @@ class Site:
     event_words: dict[EventKind, str]
 
 
-def _leads(
-    rows: list[tuple[str, str]], rate: int, unit: str, half_range: float, gain: float, band
-) -> list[Lead]:
+def _leads(rows: list[tuple[str, str]], rate: int, unit: str, half_range: float, gain: float, band) -> list[Lead]:
     return [Lead(label, slot, rate, unit, half_range, gain, band) for label, slot in rows]
 
 

@@ -43,9 +43,7 @@ def draw_waves(
     if spindle_rate.any():
         # Spindles that follow K-complexes are part of the density, not on top of it.
         spared = max(0.2, 1 - len(spindle_times) / max(1.0, spindle_rate.sum()))
-        spindle_times += [
-            (float(t), False) for t in onsets_s(rng, spindle_rate * quiet * spared, SPINDLE_GAP_S)
-        ]
+        spindle_times += [(float(t), False) for t in onsets_s(rng, spindle_rate * quiet * spared, SPINDLE_GAP_S)]
     last_end_s = 0.0
     for time, after_k_complex in sorted(spindle_times):
         if time < last_end_s + 0.3 or time + 5 > len(seconds):

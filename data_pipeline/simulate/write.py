@@ -72,9 +72,7 @@ def write_night(
         edf.write(half)
         digests = {path.name: file_sha256(half)}
     if not site.embedded:
-        digests[f"{night_id}.csv"] = write_table(
-            out / f"{night_id}.csv", ("onset_s", "duration_s", "event"), rows
-        )
+        digests[f"{night_id}.csv"] = write_table(out / f"{night_id}.csv", ("onset_s", "duration_s", "event"), rows)
     truth = {
         "night_id": night_id,
         "request": request,

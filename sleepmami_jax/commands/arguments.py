@@ -8,9 +8,7 @@ from pathlib import Path
 
 
 def montage(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--montage", type=Path, metavar="FILE", help="YAML: which label fills which slot, and how"
-    )
+    parser.add_argument("--montage", type=Path, metavar="FILE", help="YAML: which label fills which slot, and how")
 
 
 def workers(parser: ArgumentParser, help: str = "processes; the bytes do not depend on it") -> None:

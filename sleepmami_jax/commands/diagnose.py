@@ -25,9 +25,7 @@ def run(args: Namespace) -> int:
     from data_pipeline.montage.file import read_montage
 
     if args.write_montage and args.write_montage.exists():  # it may have been reviewed
-        raise ValueError(
-            f"{args.write_montage} is there already; choose another name, nothing was overwritten"
-        )
+        raise ValueError(f"{args.write_montage} is there already; choose another name, nothing was overwritten")
     diagnosis = diagnose(args.file, read_montage(args.montage) if args.montage else None)
     print(json.dumps(diagnosis.to_dict(), indent=1) if args.json else diagnosis.to_text())
     if args.write_montage and diagnosis.montage_yaml:

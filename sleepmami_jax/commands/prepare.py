@@ -14,9 +14,7 @@ from sleepmami_jax.commands.arguments import montage, workers
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them"
-    )
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
     out = "the folder to fill; it belongs to these inputs"
     parser.add_argument("--out", type=Path, required=True, help=out)
     montage(parser)

@@ -29,9 +29,7 @@ def run(args: Namespace) -> int:
         raise ValueError("--scoring belongs to one recording; score one at a time to compare with a human")
     names = [recording.stem for recording in args.recordings]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them"
-        )
+        raise ValueError(f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them")
     model = load(args.model)
     for recording in args.recordings:
         out = args.out / recording.stem if several else args.out

@@ -45,9 +45,7 @@ def run(args: Namespace) -> int:
     from sleepmami_jax.sweep.result import do_run
 
     if in_bucket(args.workdir):
-        raise ConfigError(
-            "--workdir: a sweep, with its locks and its table, lives on a disk, not in a bucket"
-        )
+        raise ConfigError("--workdir: a sweep, with its locks and its table, lives on a disk, not in a bucket")
     plan = load_sweep(args.config)
     if args.run_name:
         do_run(plan, args.workdir, args.run_name)

@@ -159,9 +159,7 @@ class OptimizerConfig(Checked):
     weight_decay: Weight = 0.05
     b2: BelowOne = 0.98
     clip_norm: Positive = 1.0
-    ema: BelowOne = (
-        0.0  # decay of the running average of weights that is exported; 0 exports the last weights
-    )
+    ema: BelowOne = 0.0  # decay of the running average of weights that is exported; 0 exports the last weights
 
 
 @dataclass(frozen=True)
@@ -251,13 +249,9 @@ class Finetuning(Checked):
         if len(set(names)) < len(names):
             raise ConfigError(f"Finetuning.tasks: expected each task once, found {', '.join(names)}")
         if not any(task.kind is TaskKind.STAGES for task in tasks):
-            raise ConfigError(
-                "Finetuning.tasks: expected 'stages' among them: events count where a person sleeps"
-            )
+            raise ConfigError("Finetuning.tasks: expected 'stages' among them: events count where a person sleeps")
         if measured := [task.name for task in tasks if task.kind is TaskKind.MEASURED]:
-            raise ConfigError(
-                f"Finetuning.tasks: {measured[0]!r} is measured by a rule; there is nothing to learn"
-            )
+            raise ConfigError(f"Finetuning.tasks: {measured[0]!r} is measured by a rule; there is nothing to learn")
 
     @property
     def event_tasks(self) -> tuple[Task, ...]:

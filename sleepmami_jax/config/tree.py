@@ -65,9 +65,7 @@ def override(config: Any, assignments: Sequence[str]) -> Any:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(
-                f"--set {assignment}: expected name=value, such as optimizer.learning_rate=3e-4"
-            )
+            raise ConfigError(f"--set {assignment}: expected name=value, such as optimizer.learning_rate=3e-4")
         try:
             value = json.loads(text)
         except json.JSONDecodeError:

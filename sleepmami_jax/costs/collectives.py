@@ -97,9 +97,7 @@ def _sizes(result: str, asynchronous: bool) -> list[int]:
     arrays = [(dtype, dims) for dtype, dims in _SHAPE.findall(result) if (dtype, dims) != ("u32", "")]
     if asynchronous:
         arrays = arrays[len(arrays) // 2 :]
-    return [
-        _BYTES.get(dtype, 4) * int(np.prod([int(d) for d in dims.split(",") if d])) for dtype, dims in arrays
-    ]
+    return [_BYTES.get(dtype, 4) * int(np.prod([int(d) for d in dims.split(",") if d])) for dtype, dims in arrays]
 
 
 def _group(line: str, devices: int) -> int:
@@ -126,7 +124,5 @@ def _times(calls, bounds: dict[str, int], entry: str) -> dict[str, int]:
     while waiting:
         name, runs = waiting.pop()
         times[name] += runs
-        waiting += [
-            (other, runs * (bounds.get(n, 1) if isinstance(n, str) else n)) for other, n in calls[name]
-        ]
+        waiting += [(other, runs * (bounds.get(n, 1) if isinstance(n, str) else n)) for other, n in calls[name]]
     return times

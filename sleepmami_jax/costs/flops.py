@@ -204,16 +204,12 @@ def night_costs(config: ModelConfig, epochs: int, tasks: Sequence[Task] = ()) ->
     for length in lengths[1:]:
         context += _linear(c.merge * c.dim, c.dim, length)
     pooled = 2 * c.pool_heads * c.dim + 2 * len(tokens) * dim
-    vector = (
-        _linear(c.dim, c.pool_heads, top) + _matmul(c.pool_heads, c.dim, top) * 2 + _linear(pooled, c.dim, 1)
-    )
+    vector = _linear(c.dim, c.pool_heads, top) + _matmul(c.pool_heads, c.dim, top) * 2 + _linear(pooled, c.dim, 1)
     back = _vectors(c.dim)
     for length in lengths[:-1]:
         back += _linear(c.dim, c.dim, length)
     enter = sum((_linear(dim, c.seconds_dim, epochs * n) for n in tokens.values()), Cost())
-    context_of_seconds = _linear(c.dim, c.seconds_dim, epochs) + _vectors(
-        c.seconds_dim if c.seconds_depth else 0
-    )
+    context_of_seconds = _linear(c.dim, c.seconds_dim, epochs) + _vectors(c.seconds_dim if c.seconds_depth else 0)
     seconds = _mixer(c.seconds_dim, c, EPOCH_S * epochs) * c.seconds_depth
     stages = sum(head_width(task) for task in tasks if task.kind is TaskKind.STAGES)
     events = sum(head_width(task) for task in tasks if task.kind is TaskKind.EVENTS)
@@ -232,9 +228,7 @@ def decoder_cost(
     """The decoder of masked autoencoding, `dim` wide, and if `spectral` the spectra of what it is to rebuild."""
     where = layout(config.modalities)
     rows = epochs * where.total
-    cost = _linear(config.micro.dim, dim, epochs * sum(visible.values())) + _vectors(
-        dim * (1 + len(where.tokens))
-    )
+    cost = _linear(config.micro.dim, dim, epochs * sum(visible.values())) + _vectors(dim * (1 + len(where.tokens)))
     cost += _block(dim, _mlp(dim, 2 * dim, rows), rows, where.total)
     for m in where.tokens:
         samples, channels = where.token_s[m] * RATE_HZ[m], len(config.modalities[m].slots)

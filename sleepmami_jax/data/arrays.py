@@ -110,9 +110,7 @@ class Normaliser:
 def usable_channels(channels: Sequence[ChannelEntry], slots: Slots) -> dict[str, tuple[int, ChannelEntry]]:
     """The channels of a night that reach the model: slot -> place on the C axis, entry."""
     places = {slot: place for names in slots.values() for place, slot in enumerate(names)}
-    return {
-        c.slot: (places[c.slot], c) for c in channels if c.slot in places and c.normalisable(MIN_GOOD_SHARE)
-    }
+    return {c.slot: (places[c.slot], c) for c in channels if c.slot in places and c.normalisable(MIN_GOOD_SHARE)}
 
 
 def epochs_arrays(
@@ -236,9 +234,7 @@ def _blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
 
 def epoch_bytes(slots: Slots) -> int:
     """Memory of one epoch's signals and masks, in bytes."""
-    return sum(
-        len(names) * (EPOCH_S * RATE_HZ[modality] * 4 + EPOCH_S + 1) for modality, names in slots.items()
-    )
+    return sum(len(names) * (EPOCH_S * RATE_HZ[modality] * 4 + EPOCH_S + 1) for modality, names in slots.items())
 
 
 def _wanted(
@@ -253,15 +249,11 @@ def _wanted(
         None if modality.facts.normalised_by else np.array([[getattr(entry, name)] for _, entry in entries])
         for name in ("median", "iqr")
     )
-    normaliser = Normaliser.fit(
-        modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1))
-    )
+    normaliser = Normaliser.fit(modality, median, iqr, np.reshape(scale, (-1, 1)), np.reshape(offset, (-1, 1)))
     return _Wanted(modality, _as_slice(rows), _as_slice([place for place, _ in entries]), normaliser)
 
 
-def _fill(
-    arrays: dict[str, Any], first: int, taken: _Wanted, samples: np.ndarray, quality: np.ndarray
-) -> None:
+def _fill(arrays: dict[str, Any], first: int, taken: _Wanted, samples: np.ndarray, quality: np.ndarray) -> None:
     """Normalises samples (n, c, 30 * rate) of c channels into their places in n epochs, from `first` on.
 
     They are 0 in seconds that quality (n, c, 30) condemns.

@@ -88,9 +88,7 @@ def embed_folder(
     """
     out.mkdir(parents=True, exist_ok=True)
     index = out / INDEX
-    others = any(
-        not path.name.startswith(".") for path in out.iterdir()
-    )  # before the index, which comes first
+    others = any(not path.name.startswith(".") for path in out.iterdir())  # before the index, which comes first
     if index.exists():
         made_with = json.loads(index.read_text())["weights_sha256"]
         if made_with != weights_sha256:
@@ -114,9 +112,7 @@ def embed_folder(
     return embedded
 
 
-def _modality_means(
-    tokens: np.ndarray, ok: np.ndarray, modality: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _modality_means(tokens: np.ndarray, ok: np.ndarray, modality: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """As `models.macro.epoch_means`; the Macro-Encoder is pretrained on these, and reads nothing else."""
     means, present = [], []
     for m in np.unique(modality):

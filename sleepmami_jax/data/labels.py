@@ -41,9 +41,7 @@ def second_labels(
     Returns:
       By name of the task, (n_seconds,) int8: a class, or -1 throughout when it was not scored.
     """
-    labels = {
-        task.name: np.full(n_seconds, 0 if task.was_scored(scored) else NOT_SCORED, np.int8) for task in tasks
-    }
+    labels = {task.name: np.full(n_seconds, 0 if task.was_scored(scored) else NOT_SCORED, np.int8) for task in tasks}
     known = [task for task in tasks if task.was_scored(scored)]
     for event in events:
         for task in known:

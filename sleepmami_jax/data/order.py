@@ -25,9 +25,7 @@ from sleepmami_jax.data.source import PreparedFolder
 
 def open_nights(data: DataConfig) -> tuple[NightEntry, ...]:
     """All nights of all folders, in the order that the `night` of a batch counts in."""
-    return tuple(
-        night for source in data.shards for night in PreparedFolder.open(source.folder).manifest.nights
-    )
+    return tuple(night for source in data.shards for night in PreparedFolder.open(source.folder).manifest.nights)
 
 
 def first_nights(folders: Sequence[PreparedFolder]) -> np.ndarray:

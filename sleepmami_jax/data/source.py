@@ -123,9 +123,7 @@ def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
     return nights
 
 
-def chosen_epochs(
-    manifest: Manifest, nights: Sequence[int], slots: Slots
-) -> Iterator[tuple[int, np.ndarray]]:
+def chosen_epochs(manifest: Manifest, nights: Sequence[int], slots: Slots) -> Iterator[tuple[int, np.ndarray]]:
     """Night index and sorted epoch indices of what a pass goes over, from the manifest alone.
 
     An epoch is in when any channel of `slots` has a good second there. A night without such an epoch is left out.

@@ -125,8 +125,7 @@ class _ReadWindow(grain.transforms.Map):
         stop = min(start + self.epochs, len(labelled.stage))
         tokens, ok = labelled.folder.tokens(night, start, stop)
         seconds = {
-            task: _padded(labels[start:stop], self.epochs, NOT_SCORED)
-            for task, labels in labelled.seconds.items()
+            task: _padded(labels[start:stop], self.epochs, NOT_SCORED) for task, labels in labelled.seconds.items()
         }
         return {
             "tokens": _padded(tokens, self.epochs, 0),

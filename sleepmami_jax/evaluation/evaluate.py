@@ -165,21 +165,15 @@ def evaluate(
     sources = tuple(DataSource(s) for s in shards)
     channels = channels_of(only or list(model.slots), model.slots)
     if not _having(sources, split):
-        raise ValueError(
-            f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits"
-        )
+        raise ValueError(f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits")
 
     def side(name):
         data = DataConfig(shards=_having(sources, name), split=name)
         return list(predict_nights(model, data, embeddings, progress, channels if only else ()))
 
     train, test = side("train"), side(split)
-    if split != "train" and (
-        shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}
-    ):
-        raise ValueError(
-            f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew"
-        )
+    if split != "train" and (shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}):
+        raise ValueError(f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew")
     result = measure_tasks(model, test)
     if "stages" in result:
         result["stages"]["baselines"] = _stage_baselines(train, test)
@@ -254,12 +248,7 @@ def measure(
     predicted = predict_nights(model, data, embeddings, progress or bars(quiet=True), channels)
     tasks = measure_tasks(model, list(predicted))
     names = ("accuracy", "macro_f1", "kappa", "f1", "precision", "recall", "index_mae")
-    return {
-        f"{task}_{name}": metrics[name]
-        for task, metrics in tasks.items()
-        for name in names
-        if name in metrics
-    }
+    return {f"{task}_{name}": metrics[name] for task, metrics in tasks.items() for name in names if name in metrics}
 
 
 def _stage_baselines(train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
@@ -277,20 +266,13 @@ def _event_baselines(room: Room, train: list[ScoredNight], test: list[ScoredNigh
     known_stages, wanted_stages = ([n.human_stages for n in side] for side in (train, test))
     guesses: dict[str, Any] = event_baselines(known, known_stages, wanted, wanted_stages)
     indices = (_indices(room, known, known_stages), _indices(room, wanted, wanted_stages))
-    guesses["index_mae_train_median"] = median_index_mae(
-        *([i for i in side if i is not None] for side in indices)
-    )
+    guesses["index_mae_train_median"] = median_index_mae(*([i for i in side if i is not None] for side in indices))
     return guesses
 
 
-def _indices(
-    room: Room, nights: Sequence[Sequence[Event]], stages: Sequence[np.ndarray]
-) -> list[float | None]:
+def _indices(room: Room, nights: Sequence[Sequence[Event]], stages: Sequence[np.ndarray]) -> list[float | None]:
     """The task's index of each night, per hour; None without sleep."""
-    return [
-        room.statistics({room.task.name: events}, s)[room.index]
-        for events, s in zip(nights, stages, strict=True)
-    ]
+    return [room.statistics({room.task.name: events}, s)[room.index] for events, s in zip(nights, stages, strict=True)]
 
 
 def _night_probes(train, test) -> dict[str, Any]:

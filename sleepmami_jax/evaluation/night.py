@@ -85,8 +85,7 @@ def _demographic_features(train: Sequence[Facts], test: Sequence[Facts]) -> tupl
 
     def table(side):
         rows = [
-            (d.age_years, d.bmi, None if d.sex is None else float(d.sex == "M"))
-            for d in (n.demographics for n in side)
+            (d.age_years, d.bmi, None if d.sex is None else float(d.sex == "M")) for d in (n.demographics for n in side)
         ]
         return np.array(rows, np.float64).reshape(len(side), 3)  # None becomes NaN
 
@@ -94,8 +93,7 @@ def _demographic_features(train: Sequence[Facts], test: Sequence[Facts]) -> tupl
     seen = np.isfinite(x)
     means = np.where(seen, x, 0).sum(0) / np.maximum(seen.sum(0), 1)
     return tuple(
-        np.concatenate([np.where(np.isfinite(side), side, means), np.isfinite(side)], 1)
-        for side in (x, x_test)
+        np.concatenate([np.where(np.isfinite(side), side, means), np.isfinite(side)], 1) for side in (x, x_test)
     )
 
 
@@ -123,9 +121,7 @@ def age_probe(
       n_train, n_test, mae_years, mae_years_mean_baseline, alpha; the last three None with fewer than 4
       people to train on or nobody to test.
     """
-    x, y, groups, x_test, y_test = _known(
-        train_vectors, train_ages, train_subjects, test_vectors, test_ages, float
-    )
+    x, y, groups, x_test, y_test = _known(train_vectors, train_ages, train_subjects, test_vectors, test_ages, float)
     result: dict[str, Any] = {"n_train": len(y), "n_test": len(y_test)}
     n_people = len(set(groups))
     if n_people < MIN_SUBJECTS or not len(y_test):
@@ -173,9 +169,7 @@ def binary_probe(
     Returns:
       n_train, n_test, auroc, c; the last two None with fewer than 4 people or one class only on either side.
     """
-    x, y, groups, x_test, y_test = _known(
-        train_vectors, train_labels, train_subjects, test_vectors, test_labels, bool
-    )
+    x, y, groups, x_test, y_test = _known(train_vectors, train_labels, train_subjects, test_vectors, test_labels, bool)
     result: dict[str, Any] = {"n_train": len(y), "n_test": len(y_test)}
     n_folds = min(FOLDS, len(set(groups)))
     folds = list(GroupKFold(n_folds).split(x, y, groups)) if n_folds >= MIN_SUBJECTS else []
@@ -196,9 +190,7 @@ def binary_probe(
 
 def _log_likelihood(model, x: np.ndarray, y: np.ndarray) -> float:
     own = model.predict_proba(x)[np.arange(len(y)), y.astype(int)]
-    return float(
-        np.log(np.maximum(own, 1e-12)).mean()
-    )  # one night told wrongly with certainty is not the end
+    return float(np.log(np.maximum(own, 1e-12)).mean())  # one night told wrongly with certainty is not the end
 
 
 def _known(train_vectors, train_labels, train_subjects, test_vectors, test_labels, number):

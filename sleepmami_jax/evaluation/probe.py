@@ -128,8 +128,7 @@ def probe_model(
     """
     model = model if isinstance(model, Pretrained) else load(model)
     train, test = (
-        token_nights(model, shards, split=side, embeddings=embeddings, progress=progress)
-        for side in ("train", split)
+        token_nights(model, shards, split=side, embeddings=embeddings, progress=progress) for side in ("train", split)
     )
     if shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}:
         raise ValueError(f"{len(shared)} people are on both sides, such as {min(shared)}: prepare anew")
@@ -173,9 +172,7 @@ def token_nights(
     ]
 
 
-def token_probe(
-    train: Sequence[TokenNight], test: Sequence[TokenNight], *, seed: int = 0
-) -> dict[str, float | None]:
+def token_probe(train: Sequence[TokenNight], test: Sequence[TokenNight], *, seed: int = 0) -> dict[str, float | None]:
     """Stages from the mean tokens of an epoch, and events from the tokens of a second, by logistic regression.
 
     Args:
@@ -234,11 +231,7 @@ def _event(task: Task, train, test, rng) -> dict[str, float | None]:
     if fitted is None:
         return {f"{name}_ap": None, f"{name}_auroc": None, f"{name}_prevalence": float(truth.mean())}
     score = np.concatenate(
-        [
-            fitted.decision_function(n.second_features(r))
-            for n, r in zip(test, test_rows, strict=True)
-            if len(r)
-        ]
+        [fitted.decision_function(n.second_features(r)) for n, r in zip(test, test_rows, strict=True) if len(r)]
     )
     return {
         f"{name}_ap": float(average_precision_score(truth, score)),

@@ -124,9 +124,7 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
         thresholds, card = described["thresholds"], described["card"]
         events = {task.name for task in tasks if task.kind is TaskKind.EVENTS}
         if thresholds.keys() - events or not all(0 <= t < 1 for t in thresholds.values()):
-            raise ModelFolderError(
-                f"{path}/config.json: thresholds {thresholds}; expected 0..1 for {sorted(events)}"
-            )
+            raise ModelFolderError(f"{path}/config.json: thresholds {thresholds}; expected 0..1 for {sorted(events)}")
         expected_sha = described["weights_sha256"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelFolderError):

@@ -26,17 +26,13 @@ def iou(reference: Sequence[Event], predicted: Sequence[Event]) -> np.ndarray:
     array([[0.5, 0. ]])
     """
     starts, ends = (np.array([[e.onset_s, e.end_s] for e in reference]).reshape(-1, 2).T)[:, :, None]
-    other_starts, other_ends = (np.array([[e.onset_s, e.end_s] for e in predicted]).reshape(-1, 2).T)[
-        :, None, :
-    ]
+    other_starts, other_ends = (np.array([[e.onset_s, e.end_s] for e in predicted]).reshape(-1, 2).T)[:, None, :]
     shared = np.clip(np.minimum(ends, other_ends) - np.maximum(starts, other_starts), 0, None)
     union = (ends - starts) + (other_ends - other_starts) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
 
 
-def match(
-    reference: Sequence[Event], predicted: Sequence[Event], min_iou: float = 0.0
-) -> list[tuple[int, int]]:
+def match(reference: Sequence[Event], predicted: Sequence[Event], min_iou: float = 0.0) -> list[tuple[int, int]]:
     """One-to-one pairs (index in reference, index in predicted): as many as possible, then with the most
     overlap.
 
@@ -54,9 +50,7 @@ def match(
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if possible[i, j]]
 
 
-def event_metrics(
-    references: Sequence[Sequence[Event]], predictions: Sequence[Sequence[Event]]
-) -> dict[str, Any]:
+def event_metrics(references: Sequence[Sequence[Event]], predictions: Sequence[Sequence[Event]]) -> dict[str, Any]:
     """Precision, recall and F1 of events matched one to one, pooled over nights.
 
     Pass events by the same rules on both sides (`sleepmami_jax.tasks`). Any overlap matches for `precision`,
@@ -149,9 +143,7 @@ def _severity_metrics(reference: list[str], predicted: list[str]) -> dict[str, A
     return {
         "severity_accuracy": float(np.mean(np.equal(reference, predicted))) if reference else None,
         "severity_kappa": None if kappa is None else float(kappa),
-        "severity_confusion": confusion_matrix(reference, predicted, labels=classes).tolist()
-        if reference
-        else None,
+        "severity_confusion": confusion_matrix(reference, predicted, labels=classes).tolist() if reference else None,
     }
 
 

@@ -37,9 +37,7 @@ def staging_metrics(references: Sequence[np.ndarray], predictions: Sequence[np.n
     nights = []
     for i, (reference, predicted) in enumerate(zip(references, predictions, strict=True)):
         if len(reference) != len(predicted):
-            raise ValueError(
-                f"night {i}: {len(reference)} reference epochs but {len(predicted)} predicted ones"
-            )
+            raise ValueError(f"night {i}: {len(reference)} reference epochs but {len(predicted)} predicted ones")
         known = (np.asarray(reference) >= 0) & (np.asarray(predicted) >= 0)
         if known.any():
             nights.append((np.asarray(reference)[known], np.asarray(predicted)[known]))
@@ -53,9 +51,7 @@ def staging_metrics(references: Sequence[np.ndarray], predictions: Sequence[np.n
             CODES, f1_score(reference, predicted, labels=CODES, average=None, zero_division=0), strict=True
         )
     }
-    metrics["kappa_per_stage"] = {
-        STAGES[code]: _kappa(reference == code, predicted == code) for code in CODES
-    }
+    metrics["kappa_per_stage"] = {STAGES[code]: _kappa(reference == code, predicted == code) for code in CODES}
     metrics["confusion"] = confusion_matrix(reference, predicted, labels=CODES).tolist()
     per_night = [_agreement(*night) for night in nights]
     for name in ("accuracy", "macro_f1", "kappa"):

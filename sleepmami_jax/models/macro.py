@@ -61,9 +61,7 @@ class ModalityMerge(nnx.Module):
         self.modalities = tuple(modalities)
         self.maps = nnx.Dict({m.value: Linear(inputs, dim, rngs=rngs) for m in self.modalities})
 
-    def __call__(
-        self, x: list[jax.Array], ok: jax.Array
-    ) -> jax.Array:  # M x (..., D), (..., M) -> (..., dim)
+    def __call__(self, x: list[jax.Array], ok: jax.Array) -> jax.Array:  # M x (..., D), (..., M) -> (..., dim)
         h = jnp.stack([self.maps[m.value](v) for m, v in zip(self.modalities, x, strict=True)], -2)
         return masked_mean(h, ok, -2)
 

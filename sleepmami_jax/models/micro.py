@@ -133,13 +133,10 @@ class MicroEncoder(nnx.Module):
         micro = config.micro
         self.compute = compute
         self.layout = where = layout(config.modalities)
-        self.private = nnx.Dict(
-            {m.value: ModalityEncoder(m, config, compute, rngs=rngs) for m in where.tokens}
-        )
+        self.private = nnx.Dict({m.value: ModalityEncoder(m, config, compute, rngs=rngs) for m in where.tokens})
         self.modality = nnx.Param(normal(rngs.params(), (len(where.tokens), micro.dim), 0.02))
         self.shared = nnx.List(
-            Block(micro.dim, micro.heads, feedforward(micro, rngs=rngs), rngs=rngs)
-            for _ in range(micro.shared_depth)
+            Block(micro.dim, micro.heads, feedforward(micro, rngs=rngs), rngs=rngs) for _ in range(micro.shared_depth)
         )
         self.norm = RMSNorm(micro.dim, rngs=rngs)
 

@@ -153,9 +153,7 @@ def _scaled(x: jax.Array, by: jax.Array) -> jax.Array:  # (B, K, c, H, P), (B, K
     return (x * by[..., None]).astype(x.dtype)
 
 
-def _carried(
-    state: jax.Array, keep: jax.Array, added: jax.Array, reverse: bool = False
-) -> tuple[jax.Array, jax.Array]:
+def _carried(state: jax.Array, keep: jax.Array, added: jax.Array, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
     """The states that the chunks begin with (B, K, N, H, P), `state` the first of them, and the one after all.
 
     With `reverse`, those that they leave, from the night's end on.
@@ -269,9 +267,7 @@ class BidirectionalSSD(nnx.Module):
     With `bidirectional=False` it is read from sleep onset only, and an epoch knows nothing of later ones.
     """
 
-    def __init__(
-        self, dim: int, state: int, head_dim: int, chunk: int, *, bidirectional: bool = True, rngs: Rngs
-    ):
+    def __init__(self, dim: int, state: int, head_dim: int, chunk: int, *, bidirectional: bool = True, rngs: Rngs):
         inner = 2 * dim
         heads = inner // head_dim
         self.split = (inner, 2 * inner + 2 * state)

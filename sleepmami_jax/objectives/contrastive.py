@@ -45,10 +45,7 @@ class ModalityProjection(nnx.Module):
         self.log_scale = nnx.Param(jnp.full((), math.log(10.0), jnp.float32))
 
     def __call__(self, tokens: Tokens) -> tuple[jax.Array, jax.Array]:  # (B, M, P), (B, M)
-        means = (
-            masked_mean(tokens.private[m].astype(jnp.float32), tokens.private_ok[m], 1)
-            for m in self.modalities
-        )
+        means = (masked_mean(tokens.private[m].astype(jnp.float32), tokens.private_ok[m], 1) for m in self.modalities)
         z = [unit(self.maps[m.value](mean)) for m, mean in zip(self.modalities, means, strict=True)]
         return jnp.stack(z, 1), jnp.stack([tokens.private_ok[m].any(1) for m in self.modalities], 1)
 

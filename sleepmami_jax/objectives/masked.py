@@ -46,9 +46,7 @@ def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> 
 
 def shown_modalities(there: jax.Array, visible: dict[Modality, jax.Array], where: Layout) -> jax.Array:
     """Places that are there (B, L) and places to encode -> (B, M) bool: modalities of which something is encoded."""
-    return jnp.stack(
-        [jnp.take_along_axis(there, where.offset[m] + visible[m], axis=1).any(1) for m in where.tokens], 1
-    )
+    return jnp.stack([jnp.take_along_axis(there, where.offset[m] + visible[m], axis=1).any(1) for m in where.tokens], 1)
 
 
 def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Array:
@@ -91,9 +89,7 @@ class MaskedDecoder(nnx.Module):
         self.samples = nnx.Dict({m.value: Linear(dim, samples[m], rngs=rngs) for m in where.tokens})
         self.spectral = spectral
         if spectral:
-            self.bands = nnx.Dict(
-                {m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in where.tokens}
-            )
+            self.bands = nnx.Dict({m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in where.tokens})
 
     def __call__(
         self,

@@ -72,9 +72,7 @@ def run(
         return config
 
     with _timed(seconds, "simulate"), tqdm(total=nights, desc="simulate", unit="night") as bar:
-        simulate_cohort(
-            out / "recordings", nights, seed=SEED, workers=workers, hours=hours, progress=bar.update
-        )
+        simulate_cohort(out / "recordings", nights, seed=SEED, workers=workers, hours=hours, progress=bar.update)
     with _timed(seconds, "prepare"), counted("prepare") as progress:
         prepare([out / "recordings"], out / "shards", workers=workers, config=SHARES, progress=progress)
     recording = _keep_one(out)

@@ -55,9 +55,7 @@ class Checkpoints:
         self.wait()
         own = {"position": position, "checksum": _checksum(state)}
         with self._saving():
-            self._pending = self._saver.save_async(
-                step, state, custom_metadata=own, force=True, overwrite=True
-            )
+            self._pending = self._saver.save_async(step, state, custom_metadata=own, force=True, overwrite=True)
 
     def wait(self) -> None:
         """Until the last save is on disk. Raises CheckpointError if it failed."""
@@ -160,9 +158,7 @@ def _checksum(state) -> int:
 def _word_sum(part: np.ndarray, index: tuple[slice, ...], shape: tuple[int, ...], number: int) -> int:
     place = np.full((1,) * part.ndim, number, np.uint32)
     for axis, (span, size) in enumerate(zip(index, shape, strict=True)):
-        along = np.arange(size, dtype=np.uint32)[span].reshape(
-            [-1 if a == axis else 1 for a in range(part.ndim)]
-        )
+        along = np.arange(size, dtype=np.uint32)[span].reshape([-1 if a == axis else 1 for a in range(part.ndim)])
         place = place * np.uint32(size) + along
     words = np.ascontiguousarray(part).view(np.uint32)
     return int((words * (2 * place + 1)).sum(dtype=np.uint32))  # odd, so that no change is lost
@@ -170,9 +166,7 @@ def _word_sum(part: np.ndarray, index: tuple[slice, ...], shape: tuple[int, ...]
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves
-    }
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def _same_tree(stored, expected, step, folder) -> None:
@@ -184,9 +178,7 @@ def _same_tree(stored, expected, step, folder) -> None:
         if stored[name] != expected[name]
     ]
     if differences:
-        shown = "; ".join(differences[:5]) + (
-            f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
-        )
+        shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         raise CheckpointError(
             f"{folder}/{step} holds another model: {shown}. Use the run's own configuration, or another workdir."
         )

@@ -23,9 +23,7 @@ STALL_S = 900.0
 class Preempted(RuntimeError):
     """The run was asked to stop, and its state is saved."""
 
-    exit_code = (
-        os.EX_TEMPFAIL
-    )  # "try again": what supervisors and batch systems take for a reason to start again
+    exit_code = os.EX_TEMPFAIL  # "try again": what supervisors and batch systems take for a reason to start again
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -45,9 +43,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     """
     given = [value is not None for value in (coordinator, processes, process)]
     if any(given) and not all(given):
-        raise ValueError(
-            "--coordinator, --processes and --process go together; leave all out under Slurm or on TPUs"
-        )
+        raise ValueError("--coordinator, --processes and --process go together; leave all out under Slurm or on TPUs")
     jax.config.update("jax_enable_preemption_service", True)
     try:
         jax.distributed.initialize(

@@ -51,8 +51,7 @@ class _Page:
     def rect(self, x: float, y: float, width: float, height: float, css: str, title: str = "") -> None:
         tooltip = f"<title>{escape(title)}</title>" if title else ""
         self.add(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{css}">'
-            f"{tooltip}</rect>"
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{css}">{tooltip}</rect>'
         )
 
     def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
@@ -108,9 +107,7 @@ def _time_axis(page: _Page) -> list[str]:
         x = page.x(k * step * 3600)
         grid.append(f'<path d="M{x:.1f} {TOP + GAP}L{x:.1f} {page.y + 4:.1f}" class="grid"/>')
         page.text(x, page.y + 18, f"{k * step:g}", "tick", "middle")
-    page.text(
-        (LEFT + WIDTH - RIGHT) / 2, page.y + 36, "hours from the start of the recording", "axis", "middle"
-    )
+    page.text((LEFT + WIDTH - RIGHT) / 2, page.y + 36, "hours from the start of the recording", "axis", "middle")
     return grid
 
 

@@ -20,8 +20,7 @@ from sleepmami_jax.tasks.stages import stage_of
 NAMES = ("report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf")
 FORMAT = "sleepmami-score-1"
 RESEARCH_USE = (
-    "For research only. This is not a medical device; "
-    "it must not be used to diagnose, treat or monitor anyone."
+    "For research only. This is not a medical device; it must not be used to diagnose, treat or monitor anyone."
 )
 
 STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
@@ -110,9 +109,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(
-        f"cannot write {type(value).__name__} {value!r} into summary.json: expected words or numbers"
-    )
+    raise ValueError(f"cannot write {type(value).__name__} {value!r} into summary.json: expected words or numbers")
 
 
 def annotations_edf(scores: Scores) -> edfio.Edf:
@@ -125,7 +122,6 @@ def annotations_edf(scores: Scores) -> edfio.Edf:
         for epoch, code in enumerate(scores.stages)
     ]
     annotations += [
-        edfio.EdfAnnotation(e.onset_s, e.duration_s, EVENT_TEXT.get(e.kind, kind_title(e.kind)))
-        for e in scores.events
+        edfio.EdfAnnotation(e.onset_s, e.duration_s, EVENT_TEXT.get(e.kind, kind_title(e.kind))) for e in scores.events
     ]
     return edfio.Edf(signals=[], annotations=annotations)

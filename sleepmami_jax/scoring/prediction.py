@@ -44,13 +44,9 @@ class Prediction:
             is_stages, array = task.kind is TaskKind.STAGES, self.probs[task.name]
             shape = (n_epochs, len(STAGES)) if is_stages else (n_epochs * EPOCH_S, 1 + len(task.events))
             if array.shape != shape:
-                raise ValueError(
-                    f"Prediction of {task.name} has shape {array.shape}; {n_epochs} epochs need {shape}"
-                )
+                raise ValueError(f"Prediction of {task.name} has shape {array.shape}; {n_epochs} epochs need {shape}")
             if not ((array >= 0) & (array <= 1 + 1e-4)).all():
-                raise ValueError(
-                    f"Prediction of {task.name} has values outside 0..1 or NaN; pass probabilities"
-                )
+                raise ValueError(f"Prediction of {task.name} has values outside 0..1 or NaN; pass probabilities")
 
     @property
     def stage_probs(self) -> np.ndarray:
@@ -70,9 +66,7 @@ class Prediction:
     @property
     def event_tasks(self) -> tuple[Task, ...]:
         """Tasks of events that a reader expects to hear of: the model's own, the usual ones, and what is measured."""
-        by_name = {task.name: task for task in (BREATHING, AROUSAL)} | {
-            task.name: task for task in self.tasks
-        }
+        by_name = {task.name: task for task in (BREATHING, AROUSAL)} | {task.name: task for task in self.tasks}
         return (*(task for task in by_name.values() if task.kind is TaskKind.EVENTS), OXIMETRY)
 
     @property

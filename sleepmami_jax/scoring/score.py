@@ -64,9 +64,7 @@ def summarise(
     if not np.isfinite(spo2).any():
         unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
     rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
-    decoded = [
-        e for room in rooms for e in room.decode(prediction.probs[room.task.name], thresholds[room.task.name])
-    ]
+    decoded = [e for room in rooms for e in room.decode(prediction.probs[room.task.name], thresholds[room.task.name])]
     counted = {room.task.name: room.counted(decoded, stages) for room in rooms}
 
     statistics: dict[str, Any] = dict(sleep_statistics(stages))
@@ -152,8 +150,7 @@ def _agreement(night: Night, stages: np.ndarray, rooms: Sequence[Room], counted)
         human_stages = scoring.stages
         if len(human_stages) != len(stages):
             raise ValueError(
-                f"night {night.night_id}: the human scoring has {len(human_stages)} epochs, "
-                f"the night {len(stages)}"
+                f"night {night.night_id}: the human scoring has {len(human_stages)} epochs, the night {len(stages)}"
             )
         if ((human_stages >= 0) & (stages >= 0)).any():
             agreement["stages"] = staging_metrics([human_stages], [stages])
@@ -264,7 +261,5 @@ def _refuse_foreign(out: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         ours = False
     if not ours or names - set(files.NAMES):
-        foreign = (
-            ", ".join(sorted(names - set(files.NAMES))[:3]) or "files by our names that we did not write"
-        )
+        foreign = ", ".join(sorted(names - set(files.NAMES))[:3]) or "files by our names that we did not write"
         raise ValueError(f"{out} holds {foreign}; choose an empty or new folder, nothing was overwritten")

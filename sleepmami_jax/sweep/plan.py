@@ -120,9 +120,7 @@ def load_sweep(path: Path) -> Sweep:
     runs: dict[str, Run] = {}
     for run in listed:
         if not _NAME.fullmatch(run.name):
-            raise ConfigError(
-                f"{path}: run {run.name!r}: expected a folder's name of letters, digits and . _ = + -"
-            )
+            raise ConfigError(f"{path}: run {run.name!r}: expected a folder's name of letters, digits and . _ = + -")
         if run.name in runs:
             raise ConfigError(f"{path}: two runs are named {run.name!r}; put what differs into their names")
         runs[run.name] = run
@@ -167,9 +165,7 @@ def _ordered(path: Path, runs: dict[str, Run]) -> dict[str, Run]:
     for run in runs.values():
         for name in run.after:
             if name not in runs:
-                raise ConfigError(
-                    f"{path}: {run.name!r} comes after {name!r}, which is no run{suggestion(name, runs)}"
-                )
+                raise ConfigError(f"{path}: {run.name!r} comes after {name!r}, which is no run{suggestion(name, runs)}")
     sorter = TopologicalSorter({name: run.after for name, run in runs.items()})
     try:
         sorter.prepare()

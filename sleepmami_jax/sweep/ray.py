@@ -48,9 +48,7 @@ class Ray:
 
             self._ray = connect(self._address, data_pipeline, sleepmami_jax)
             if not any(_has(node, self._resources) for node in self._ray.nodes()):
-                tqdm.write(
-                    f"no node of the cluster has {self._words()} yet; runs wait for one", file=sys.stderr
-                )
+                tqdm.write(f"no node of the cluster has {self._words()} yet; runs wait for one", file=sys.stderr)
         others = {name: number for name, number in self._resources.items() if name not in ("CPU", "GPU")}
         task = self._ray.remote(
             num_cpus=self._resources["CPU"],
@@ -117,6 +115,4 @@ def _resource(word: str) -> tuple[str, float]:
     try:
         return name, float(number)
     except ValueError as error:
-        raise ConfigError(
-            f"--resources {word}: expected a name and a number, such as CPU=8 or GPU=1"
-        ) from error
+        raise ConfigError(f"--resources {word}: expected a name and a number, such as CPU=8 or GPU=1") from error

@@ -118,9 +118,7 @@ def _number(name: str, measure: str, value: Any) -> float | None:
         return None
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(
-            f"{name}: measure {measure} is {number}; expected a finite number, or None for unknown"
-        )
+        raise ValueError(f"{name}: measure {measure} is {number}; expected a finite number, or None for unknown")
     return number
 
 

@@ -190,9 +190,7 @@ class Slurm:
 
 def _queue() -> dict[Task, tuple[str, str]]:
     """Tasks of arrays like ours with their job's id and state, also of those that ended a moment ago."""
-    lines = _call(
-        "squeue", f"--user={os.getuid()}", "--array", "--states=all", "--noheader", "--format=%F %K %T %j"
-    )
+    lines = _call("squeue", f"--user={os.getuid()}", "--array", "--states=all", "--noheader", "--format=%F %K %T %j")
     queue: dict[Task, tuple[str, str]] = {}
     for line in lines.splitlines():
         job, index, state, *name = line.split(maxsplit=3)  # a name may be empty

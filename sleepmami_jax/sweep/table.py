@@ -66,8 +66,7 @@ def write_tables(sweep: Sweep, results: Mapping[str, Result], workdir: Path) -> 
     measures = _names(r.measures for r in rows.values())
     header = ["run", *factors, *measures, "seconds"]
     lines = [
-        [name, *map(r.factors.get, factors), *map(r.measures.get, measures), r.seconds]
-        for name, r in rows.items()
+        [name, *map(r.factors.get, factors), *map(r.measures.get, measures), r.seconds] for name, r in rows.items()
     ]
     write_whole(workdir / "table.csv", _csv(header, lines))
 
@@ -110,9 +109,7 @@ def _alike(results: Mapping[str, Result]) -> list[str]:
     for name, r in measured(results).items():
         first = seen.setdefault(tuple(sorted(r.factors.items())), name) if r.factors else name
         if first != name:
-            warnings.append(
-                f"{first} and {name} have the same factors and seed: give them one that tells them apart."
-            )
+            warnings.append(f"{first} and {name} have the same factors and seed: give them one that tells them apart.")
     return warnings
 
 

@@ -195,9 +195,7 @@ def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], tst_min: float)
         return 0.0, BURDEN_RULE
     reach = 100
     padded = np.pad(spo2, reach + 1, constant_values=np.nan)
-    curves = np.stack(
-        [padded[(at := round(e.end_s) + 1) : at + 2 * reach + 1] for e in breathing]
-    )  # (n, 201)
+    curves = np.stack([padded[(at := round(e.end_s) + 1) : at + 2 * reach + 1] for e in breathing])  # (n, 201)
     valid = np.isfinite(curves)
     n_valid = valid.sum(axis=0)
     if not n_valid.any():

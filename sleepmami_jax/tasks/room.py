@@ -67,9 +67,7 @@ class Room:
         if len(self.task.events) == 1:
             return events
         classes = [int(_mean_over(probs, event)[1:].argmax()) for event in events]
-        return tuple(
-            replace(event, kind=self.task.events[c][0]) for event, c in zip(events, classes, strict=True)
-        )
+        return tuple(replace(event, kind=self.task.events[c][0]) for event, c in zip(events, classes, strict=True))
 
 
 def event_probability(probs: np.ndarray) -> np.ndarray:

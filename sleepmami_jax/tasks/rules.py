@@ -53,9 +53,7 @@ def _joint_kind(task: Task, first: str, second: str) -> str:
     return first if one > other else second
 
 
-def keep_by_duration(
-    events: Sequence[Event], shortest_s: float, longest_s: float | None
-) -> tuple[Event, ...]:
+def keep_by_duration(events: Sequence[Event], shortest_s: float, longest_s: float | None) -> tuple[Event, ...]:
     """The events that last from `shortest_s` to `longest_s` seconds, both included; None is without end.
 
     >>> marks = [Event("arousal", 5, 2), Event("arousal", 40, 4)]
@@ -96,9 +94,7 @@ def count_in_sleep(events: Sequence[Event], stages: np.ndarray, lead_s: float = 
         e
         for e in events
         if asleep[
-            max(0, int((e.onset_s - lead_s) // EPOCH_S)) : max(
-                0, int(np.ceil((e.end_s - TOLERANCE_S) / EPOCH_S))
-            )
+            max(0, int((e.onset_s - lead_s) // EPOCH_S)) : max(0, int(np.ceil((e.end_s - TOLERANCE_S) / EPOCH_S)))
         ].any()
     )
 

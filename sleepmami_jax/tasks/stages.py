@@ -25,8 +25,7 @@ REM_PERIOD_MIN = 5.0
 1979)."""
 
 DEFINITIONS = {
-    "trt_min": "recording time (TRT): the whole recording in 30-s epochs, for want of lights-off and "
-    "lights-on marks",
+    "trt_min": "recording time (TRT): the whole recording in 30-s epochs, for want of lights-off and lights-on marks",
     "sol_min": "sleep onset latency: start of the recording to the first epoch of any sleep stage",
     "waso_aasm_min": "WASO (AASM): recording time minus sleep latency minus sleep time, so waking after the "
     "last sleep counts, and so do epochs that could not be scored",
@@ -72,9 +71,7 @@ def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:
     """
     stages = np.asarray(stages)
     if stages.ndim != 1 or not len(stages) or stages.min() < -1 or stages.max() >= len(STAGES):
-        raise ValueError(
-            f"stages of shape {stages.shape}: expected (E,) codes from -1 to {len(STAGES) - 1}, E > 0"
-        )
+        raise ValueError(f"stages of shape {stages.shape}: expected (E,) codes from -1 to {len(STAGES) - 1}, E > 0")
     asleep = stages > 0
     trt_min = len(stages) * EPOCH_MIN
     tst_min = sleep_minutes(stages)
@@ -92,9 +89,7 @@ def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:
         return statistics | {name: None for name in names} | {"awakenings": 0, "cycles": 0}
     first, last = np.flatnonzero(asleep)[[0, -1]]
     period = stages[first : last + 1]
-    persistent = [
-        start for start, stop in runs(asleep).tolist() if (stop - start) * EPOCH_MIN >= PERSISTENT_SLEEP_MIN
-    ]
+    persistent = [start for start, stop in runs(asleep).tolist() if (stop - start) * EPOCH_MIN >= PERSISTENT_SLEEP_MIN]
     rem = np.flatnonzero(stages == REM)
     sol_min = float(first * EPOCH_MIN)
     return statistics | {

@@ -33,9 +33,7 @@ def _nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
     nights = []
     for source in experiment.data.shards:
         manifest = PreparedFolder.open(source.folder).manifest
-        nights += [
-            (Path(source.folder), manifest.nights[n]) for n in chosen_nights(manifest, experiment.data)
-        ]
+        nights += [(Path(source.folder), manifest.nights[n]) for n in chosen_nights(manifest, experiment.data)]
     return nights
 
 

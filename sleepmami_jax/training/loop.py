@@ -184,9 +184,7 @@ class _Run:
                 watchdog.stepped()
                 if stop:
                     self.journal.clock("preempted", step=step)
-                    raise Preempted(
-                        f"asked to stop; saved at step {step}, the same command goes on from there"
-                    )
+                    raise Preempted(f"asked to stop; saved at step {step}, the same command goes on from there")
         return state
 
     def record(self, state: State, done: _Step) -> None:

@@ -57,9 +57,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     """Acts on flat dictionaries of parameters. Its moments have the large ones' names; see `SMALL` for the rest."""
 
     def decaying(packed):
-        return {
-            name: name == VECTORS[True] or (name not in VECTORS.values() and decays(name)) for name in packed
-        }
+        return {name: name == VECTORS[True] or (name not in VECTORS.values() and decays(name)) for name in packed}
 
     chain = optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
@@ -111,7 +109,5 @@ def _unpacked(packed: dict[str, jax.Array], like: dict[str, jax.Array]) -> dict[
     for decaying, vector in VECTORS.items():
         names = _small(like, decaying)
         parts = jnp.split(packed[vector], np.cumsum([like[name].size for name in names])[:-1])
-        arrays |= {
-            name: part.reshape(like[name].shape) for name, part in zip(names, parts, strict=bool(names))
-        }
+        arrays |= {name: part.reshape(like[name].shape) for name, part in zip(names, parts, strict=bool(names))}
     return arrays

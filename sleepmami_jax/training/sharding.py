@@ -127,9 +127,7 @@ def shard_gradient(
                 return loss({**params, **trained}, batch, keys, AXES)
 
             weights = {name: params[name] for name in trained}
-            measured, gradients = _averaged(
-                jax.value_and_grad(loss_of, has_aux=True), parts, weights, batch, keys
-            )
+            measured, gradients = _averaged(jax.value_and_grad(loss_of, has_aux=True), parts, weights, batch, keys)
             return measured, {name: _returned(gradients[name], spec) for name, spec in trained.items()}
 
         out = ((P(), P()), trained)

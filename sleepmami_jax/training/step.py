@@ -38,9 +38,7 @@ def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
 
 def state_shapes(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     """`initial_state` as shapes, also of a phase whose parameters are shapes."""
-    return jax.eval_shape(
-        lambda params: initial_state(experiment, replace(phase, params=params)), phase.params
-    )
+    return jax.eval_shape(lambda params: initial_state(experiment, replace(phase, params=params)), phase.params)
 
 
 def example_keys(experiment: Experiment, phase: Phase, step) -> jax.Array:

@@ -47,9 +47,7 @@ class Stopwatch:
         self._journal, self._batch = journal, batch
         self._tokens = batch * tokens_of_example(experiment)
         peak = peak_flops(jax.devices()[0].device_kind)
-        self._flops_share = (
-            step_flops(experiment) / (devices * peak) if peak else None
-        )  # times 1/s is the MFU
+        self._flops_share = step_flops(experiment) / (devices * peak) if peak else None  # times 1/s is the MFU
         self._last = time.perf_counter()
         self._spent: dict[str, float] = defaultdict(float)
         self._steps: list[float] = []

@@ -110,9 +110,7 @@ def kill_at_moments(scratch: Path, nights: int, moments: int, seed: int) -> int:
 
 def _command(inputs: Path, out: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "sleepmami_jax.cli", "prepare", inputs, "--out", out, "--workers", "2"]
-    return subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def main() -> None:

@@ -98,9 +98,7 @@ def _kill(runs, workdir: Path, moment: str, target: int, start_s: float, rng: ra
     return any(run.returncode == -signal.SIGKILL for run in victims)
 
 
-def broken_run(
-    shards: Path, workdir: Path, processes: int, kills: int, start_s: float, rng: random.Random
-) -> Counter:
+def broken_run(shards: Path, workdir: Path, processes: int, kills: int, start_s: float, rng: random.Random) -> Counter:
     """A run killed up to so many times, then left to finish; counts what happened."""
     counts: Counter = Counter()
     for target in sorted(rng.randint(1, STEPS) for _ in range(kills)):
@@ -145,9 +143,7 @@ def campaign(scratch: Path, kills: int, seed: int, two_processes_every: int = 6)
             unbroken[processes] = start_s, final_state(whole)
         start_s, expected = unbroken[processes]
         workdir = scratch / f"run-{number}"
-        killed = broken_run(
-            shards, workdir, processes, min(KILLS_A_RUN, kills - counts["kills"]), start_s, rng
-        )
+        killed = broken_run(shards, workdir, processes, min(KILLS_A_RUN, kills - counts["kills"]), start_s, rng)
         wrong = differences(final_state(workdir), expected)
         assert not wrong, f"{workdir} with {processes} processes ended otherwise: {', '.join(wrong)}"
         counts += killed

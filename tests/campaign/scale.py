@@ -31,13 +31,9 @@ def _template() -> Night:
     return random_night(0, 1)
 
 
-def load_short_night(
-    recording: Path, scoring=(), *, night_id, subject_id, site, demographics, **facts
-) -> Night:
+def load_short_night(recording: Path, scoring=(), *, night_id, subject_id, site, demographics, **facts) -> Night:
     """The same epoch for everybody: the making of samples must not hide the bookkeeping."""
-    return replace(
-        _template(), night_id=night_id, subject_id=subject_id, site=site, demographics=demographics
-    )
+    return replace(_template(), night_id=night_id, subject_id=subject_id, site=site, demographics=demographics)
 
 
 def write_nights(folder: Path, nights: int) -> Path:
@@ -92,9 +88,7 @@ def main() -> None:
         print(f"verified in {time.monotonic() - start:.1f} s: {len(problems)} problems")
     first, last = times[3][1] - times[0][1], times[-1][1] - times[-4][1]
     if kept != args.nights or problems or last > 1.5 * first:
-        sys.exit(
-            f"not as it should be: the bookkeeping of 3/10 of the nights took {first:.1f} s, later {last:.1f} s"
-        )
+        sys.exit(f"not as it should be: the bookkeeping of 3/10 of the nights took {first:.1f} s, later {last:.1f} s")
 
 
 def _peak_mb(who: int) -> int:

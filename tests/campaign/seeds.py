@@ -113,9 +113,7 @@ def _annotations() -> bytes:
 
 def _manifest() -> bytes:
     header = {"format": FORMAT, "version": VERSION, "config": {}, "config_sha256": "0", "rate_hz": RATE_HZ}
-    channel = ChannelEntry(
-        "C4", Modality.EEG, "C4-M1", "by name", 256.0, 0.1, 9.0, 0.01, 0.0, 0, 0.9, ((0, 2),)
-    )
+    channel = ChannelEntry("C4", Modality.EEG, "C4-M1", "by name", 256.0, 0.1, 9.0, 0.01, 0.0, 0, 0.9, ((0, 2),))
     night = NightEntry(
         night_id="n1",
         subject_id="p1",
@@ -223,9 +221,7 @@ def _lines(data: bytearray, rng: random.Random) -> None:
 def _bits(data: bytearray, rng: random.Random) -> None:
     for _ in range(rng.choice((1, 2, 10, 100))):
         if data:
-            data[rng.randrange(len(data) if rng.random() < 0.3 else min(len(data), 1500))] ^= (
-                1 << rng.randrange(8)
-            )
+            data[rng.randrange(len(data) if rng.random() < 0.3 else min(len(data), 1500))] ^= 1 << rng.randrange(8)
 
 
 def _cut(data: bytearray, rng: random.Random) -> None:

@@ -56,9 +56,7 @@ def test_workers_end_with_the_run_that_was_killed(tmp_path):
         "workers=2, load=waits)"
     )
     (tmp_path / "run.py").write_text(script)
-    run = subprocess.Popen(
-        [sys.executable, tmp_path / "run.py"], env=os.environ | {"PYTHONPATH": os.getcwd()}
-    )
+    run = subprocess.Popen([sys.executable, tmp_path / "run.py"], env=os.environ | {"PYTHONPATH": os.getcwd()})
     until = time.monotonic() + 30
     while len(pids := list((tmp_path / "in").glob("*.pid"))) < 1 and time.monotonic() < until:
         time.sleep(0.05)
@@ -94,9 +92,7 @@ def edf(path, *, labels=("C4-M1",), seconds=40, rate_hz=10, at=None, value=b"", 
         for k in range(len(labels))
     ]
     file = io.BytesIO()
-    edfio.Edf(signals, annotations=[edfio.EdfAnnotation(1, 2, "Arousal")], data_record_duration=10).write(
-        file
-    )
+    edfio.Edf(signals, annotations=[edfio.EdfAnnotation(1, 2, "Arousal")], data_record_duration=10).write(file)
     data = bytearray(file.getvalue())
     for k, label in enumerate(labels):
         data[256 + 16 * k : 272 + 16 * k] = label.encode().ljust(16)

@@ -203,9 +203,7 @@ def test_shorter_than_a_second_is_refused(tmp_path):
 
 
 @needs_real
-@pytest.mark.parametrize(
-    "path", sorted(Path(REAL or ".").rglob("*.[eb]df")) if REAL else [], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("path", sorted(Path(REAL or ".").rglob("*.[eb]df")) if REAL else [], ids=lambda p: p.name)
 def test_every_real_file_is_a_night_or_a_clear_refusal(path):
     try:
         night = load_night(path)

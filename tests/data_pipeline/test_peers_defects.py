@@ -37,9 +37,7 @@ def test_a_night_without_heart_breath_or_muscle_is_kept(tmp_path):
 def test_a_dead_channel_gives_its_place_to_nobody(tmp_path):
     """Guards against signals moving up under the names of channels that were skipped before them."""
     dead = [sine("C3-M2", 0, 128), sine("Zebra", 3, 128)]
-    night, epoch = prepared_night(
-        tmp_path, sine("F3-M2", 5, 128), *dead, sine("C4-M1", 9, 200), sine("O1-M2", 13, 100)
-    )
+    night, epoch = prepared_night(tmp_path, sine("F3-M2", 5, 128), *dead, sine("C4-M1", 9, 200), sine("O1-M2", 13, 100))
     spectra = np.abs(np.fft.rfft(epoch.signals[0].physical()))
     found = dict(zip(epoch.signals[0].slots, spectra.argmax(1) / 30, strict=True))
     assert found == {"F3": 5, "C4": 9, "O1": 13}
@@ -48,9 +46,7 @@ def test_a_dead_channel_gives_its_place_to_nobody(tmp_path):
 
 def test_each_channel_keeps_its_own_rate_in_the_manifest(tmp_path):
     """Guards against one rate being written down for all after a reader brought them to the fastest."""
-    night, epoch = prepared_night(
-        tmp_path, sine("C4-M1", 10, 500), sine("Thorax", 0.25, 10, unit=""), saturation(60)
-    )
+    night, epoch = prepared_night(tmp_path, sine("C4-M1", 10, 500), sine("Thorax", 0.25, 10, unit=""), saturation(60))
     assert {c.slot: c.source_rate_hz for c in night.channels} == {"C4": 500, "THORAX": 10, "SPO2": 1}
     assert [s.samples.shape for s in epoch.signals] == [(1, 30 * 128), (1, 30 * 32), (1, 30)]
     assert set(np.unique(np.round(epoch.signals[2].physical(), 2))) == {95.0, 96.0}  # held, not smeared

@@ -81,9 +81,7 @@ def test_no_identifier_is_in_any_byte_that_is_made_or_said(tmp_path, capfd):
     damaged.write_bytes(damaged.read_bytes().replace(b"-400    ", b"Smith   "))
     slipped = write_identified(folder / "slipped.edf")
     header = slipped.read_bytes()
-    blanks = b" " * (
-        252 - header.index(b"Doe_Jane")
-    )  # the name comes to where the number of signals is sought
+    blanks = b" " * (252 - header.index(b"Doe_Jane"))  # the name comes to where the number of signals is sought
     slipped.write_bytes(header[:8] + blanks + header[8:])
     for name, table in {
         "unknown": "onset_s,duration_s,type\n0,30,Jane Doe\n",

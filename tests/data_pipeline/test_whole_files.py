@@ -50,9 +50,7 @@ def test_a_folder_takes_the_place_of_an_older_one(tmp_path, monkeypatch):
         with whole_folder(path) as fresh:
             (fresh / name).touch()
             assert name not in [p.name for p in path.glob("*")]
-    assert [p.name for p in path.iterdir()] == ["second"] and [p.name for p in path.parent.iterdir()] == [
-        "model"
-    ]
+    assert [p.name for p in path.iterdir()] == ["second"] and [p.name for p in path.parent.iterdir()] == ["model"]
     with pytest.raises(ValueError), whole_folder(path) as fresh:
         (fresh / "third").touch()
         raise ValueError

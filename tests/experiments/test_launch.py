@@ -32,9 +32,7 @@ def supervise(workdir, script):
     """`script` as the run, in the shell; its workdir is $W."""
     environment = os.environ | {"SUPERVISE_PAUSE_S": "0", "W": str(workdir)}
     command = [LAUNCH / "supervise.sh", workdir, "sh", "-c", script]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_run_that_gets_on_is_started_until_it_is_done(tmp_path):
@@ -64,9 +62,7 @@ def test_a_run_that_does_not_get_on_is_given_up(tmp_path):
 
 def test_a_run_that_only_does_again_what_it_had_done_is_given_up(tmp_path):
     """It dies after steps 4, 3, 4, 3, …: it goes on from a checkpoint, and never reaches the next."""
-    script = (
-        'echo >> "$W/starts"; n=$(wc -l < "$W/starts"); seq $((3 + n % 2)) > "$W/metrics.jsonl"; [ $n -ge 9 ]'
-    )
+    script = 'echo >> "$W/starts"; n=$(wc -l < "$W/starts"); seq $((3 + n % 2)) > "$W/metrics.jsonl"; [ $n -ge 9 ]'
     run = supervise(tmp_path, script)
     _, said = run.communicate(timeout=30)
     assert run.returncode == 1 and "giving up" in said
@@ -97,11 +93,7 @@ def test_pods_of_the_gke_job_fill_the_slice_and_run_a_command_that_is_one(monkey
     (container,) = pod["containers"]
     sides = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
     chips = math.prod(sides)
-    assert (
-        job["parallelism"]
-        == job["completions"]
-        == chips // container["resources"]["limits"]["google.com/tpu"]
-    )
+    assert job["parallelism"] == job["completions"] == chips // container["resources"]["limits"]["google.com/tpu"]
     program, *words = container["command"]
     assert program == "sleepmami"
     monkeypatch.chdir(LAUNCH.parents[1])
@@ -173,9 +165,7 @@ exit "${{status:-0}}"
         (code / "experiments").symlink_to(LAUNCH.parent)
         command("sleepmami", notes(tmp_path / worker / "runs", status), code / ".venv" / "bin")
     monkeypatch.setenv("SUPERVISE_PAUSE_S", "0")
-    done = subprocess.run(
-        [LAUNCH / "tpu_vm.sh", "pod", "zone", "/mnt/my run", "pretrain", *WORDS], timeout=30
-    )
+    done = subprocess.run([LAUNCH / "tpu_vm.sh", "pod", "zone", "/mnt/my run", "pretrain", *WORDS], timeout=30)
     assert done.returncode == status
     expected = ["pretrain", "--workdir", "/mnt/my run", "--distributed", *WORDS]
     for worker in "01":

@@ -74,9 +74,7 @@ def test_what_the_first_expert_never_looked_at_is_neither_hit_nor_miss():
 def test_seconds_of_spindles_and_spindles_of_seconds():
     seconds = spindle_seconds([spindle(2.75, 1.5), spindle(6.6, 0.6), spindle(9.1, 0.5)], 10)
     assert np.flatnonzero(seconds).tolist() == [3, 6, 9]
-    assert [
-        (e.onset_s, e.duration_s) for e in spindles_above(np.array([0.5, 0.4, 0.6, 0.9, 0, 0.5]), 0.5)
-    ] == [
+    assert [(e.onset_s, e.duration_s) for e in spindles_above(np.array([0.5, 0.4, 0.6, 0.9, 0, 0.5]), 0.5)] == [
         (0, 1),
         (2, 2),
         (5, 1),

@@ -163,9 +163,7 @@ def run(host: Host) -> None:
             "macro": MacroPretraining(batch=host.batch, night_epochs=8),
             "finetune": Finetuning(batch=host.batch, epochs=4),
         }[host.kind],
-        data=DataConfig(
-            shards=(DataSource(host.shards),), scored=host.kind == "finetune", prefetch_bytes=2**20
-        ),
+        data=DataConfig(shards=(DataSource(host.shards),), scored=host.kind == "finetune", prefetch_bytes=2**20),
         model=tiny_config(),
         optimizer=OptimizerConfig(ema=0.9),
         mesh=MeshConfig(**host.mesh),

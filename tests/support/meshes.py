@@ -15,9 +15,7 @@ M = len(SLOTS)
 
 
 def mesh_of(devices: int):
-    return jax.make_mesh(
-        (devices, 1, 1), AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:devices]
-    )
+    return jax.make_mesh((devices, 1, 1), AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:devices])
 
 
 def keys_of(n: int, seed: int = 0):

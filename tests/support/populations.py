@@ -18,9 +18,7 @@ SLOTS = ("C3", "E1", "THORAX", "SPO2")
 BREATHING = SCORED | {"apnea", "mixed_apnea"}
 
 
-def prepared(
-    folder: Path, seeds, *, change=lambda night: night, subject: str | None = None, slots=SLOTS
-) -> Path:
+def prepared(folder: Path, seeds, *, change=lambda night: night, subject: str | None = None, slots=SLOTS) -> Path:
     """A prepared folder of nights of three epochs, the last not staged; women and men by turns, aged 40.5, 41.5 …
 
     `subject` makes all nights those of one person.
@@ -29,9 +27,7 @@ def prepared(
     def load(recording, scoring=(), **facts):
         seed = int(recording.read_text().split()[-1])
         night = random_night(seed, 3, slots, night_id=facts["night_id"])
-        scoring = replace(
-            night.scoring, stages=np.array([2, seed % 2, -1], np.int8), scored=frozenset(BREATHING)
-        )
+        scoring = replace(night.scoring, stages=np.array([2, seed % 2, -1], np.int8), scored=frozenset(BREATHING))
         person = Demographics(40.5 + seed, "FM"[seed % 2], None if seed == 1 else 25.0 + seed)
         return change(replace(night, scoring=scoring, demographics=person))
 

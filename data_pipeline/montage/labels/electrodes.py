@@ -61,9 +61,7 @@ def _derivation(heads: list[str], ears: list[str], unnamed: bool, sign: float, b
         rank += 10
     why = f"{site} {how}" if site in slots else f"{site} is the nearest electrode left; {how}"
     side = ("R" if site[-1] in "02468" else "L") if site[-1].isdigit() else ""
-    return replace(
-        base, position=site, slots=slots, side=side, reference=reference, sign=sign, rank=rank, reason=why
-    )
+    return replace(base, position=site, slots=slots, side=side, reference=reference, sign=sign, rank=rank, reason=why)
 
 
 def _points(pieces: list[Piece]) -> tuple[list[str], Confidence] | None:

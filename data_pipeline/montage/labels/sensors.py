@@ -175,9 +175,7 @@ def _leg(pieces: list[Piece], numbers: list[str], confidence: Confidence) -> Lab
         reason = "second leg channel, taken as right"
         return _filled("LEG_R", 1, Confidence.GUESS, reason, position="LEG")
     slots = ("LEG_L", "LEG_R")
-    return _filled(
-        "LEG_L", int(bool(numbers)), Confidence.GUESS, "side not stated", position="LEG", slots=slots
-    )
+    return _filled("LEG_L", int(bool(numbers)), Confidence.GUESS, "side not stated", position="LEG", slots=slots)
 
 
 def _ecg(pieces: list[Piece], numbers: list[str]) -> Label:

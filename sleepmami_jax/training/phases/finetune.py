@@ -35,9 +35,7 @@ def finetuning(experiment: Experiment, graph, params, rngs: Rngs) -> Phase:
         raise ConfigError("data.scored: fine-tuning learns from labels; set data.scored=true")
     # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
     macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
-    trainable = (
-        (*macro, "seconds/", "heads/") if config.freeze_micro else (*macro, "seconds/", "heads/", "micro/")
-    )
+    trainable = (*macro, "seconds/", "heads/") if config.freeze_micro else (*macro, "seconds/", "heads/", "micro/")
     return Phase(params, trainable, finetune_loss(experiment, graph), config.batch)
 
 
@@ -96,8 +94,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
                 ok &= ~hidden_modalities(keys, ok)[:, None, where.modality_of_token()]
         else:
             signals = {
-                m.value: jax.tree.map(lambda v: v.reshape(n * e, *v.shape[2:]), batch[m.value])
-                for m in where.tokens
+                m.value: jax.tree.map(lambda v: v.reshape(n * e, *v.shape[2:]), batch[m.value]) for m in where.tokens
             }
             hidden = None
             if config.drop_modality:

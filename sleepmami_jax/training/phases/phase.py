@@ -54,9 +54,7 @@ def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Pa
     return graph, params | {f"objective/{name}": value for name, value in extra.items()}
 
 
-def modules(
-    graph: nnx.GraphDef, objective: nnx.GraphDef | None, params: Params
-) -> tuple[SleepMaMi, nnx.Module | None]:
+def modules(graph: nnx.GraphDef, objective: nnx.GraphDef | None, params: Params) -> tuple[SleepMaMi, nnx.Module | None]:
     """The model and the loss's own module, from all parameters of a phase."""
     own = {n: v for n, v in params.items() if not n.startswith("objective/")}
     extra = {n.removeprefix("objective/"): v for n, v in params.items() if n.startswith("objective/")}
@@ -79,9 +77,7 @@ def router_loss(
 
 def shapes_of(arrays, batch: int):
     """Arrays of one example, with a leading 1, as shapes of so many."""
-    return jax.tree.map(
-        lambda v: jax.ShapeDtypeStruct((batch, *np.shape(v)[1:]), np.asarray(v).dtype), arrays
-    )
+    return jax.tree.map(lambda v: jax.ShapeDtypeStruct((batch, *np.shape(v)[1:]), np.asarray(v).dtype), arrays)
 
 
 def signal_window_shapes(experiment: Experiment, epochs: int, tasks: Sequence[Task] = ()):
@@ -93,9 +89,7 @@ def signal_window_shapes(experiment: Experiment, epochs: int, tasks: Sequence[Ta
     return shapes_of(window | places, experiment.objective.batch)
 
 
-def signal_windows(
-    experiment: Experiment, epochs: int, rows: Sequence[int], tasks: Sequence[Task] = ()
-) -> Batches:
+def signal_windows(experiment: Experiment, epochs: int, rows: Sequence[int], tasks: Sequence[Task] = ()) -> Batches:
     """This process's batches of windows of so many epochs, for a Micro-Encoder that is trained."""
     return signal_batches(
         experiment.data,

@@ -72,9 +72,7 @@ def test_a_quoted_cell_may_hold_a_line_break(tmp_path):
 
 
 def test_kinds_of_somebodys_own_are_words_or_columns(tmp_path):
-    (tmp_path / "a.csv").write_text(
-        "onset_s,duration_s,event\n0,5,Teeth grinding\n9,5,Snoring\n20,5,Hypopnea\n"
-    )
+    (tmp_path / "a.csv").write_text("onset_s,duration_s,event\n0,5,Teeth grinding\n9,5,Snoring\n20,5,Hypopnea\n")
     scoring, _ = read_scoring(tmp_path / "a.csv", 60, kinds=("snoring", "teeth_grinding"))
     assert [(e.kind, e.onset_s) for e in scoring.events] == [
         ("teeth_grinding", 0),

@@ -19,9 +19,7 @@ from data_pipeline.cohorts import Source, find_nights
     ],
 )
 def test_an_adapters_slip_is_told_at_once(wrong, message):
-    with pytest.raises(
-        ValueError, match=f"Source of night 'n': {'.*' if 'Path' in message else ''}{message}"
-    ):
+    with pytest.raises(ValueError, match=f"Source of night 'n': {'.*' if 'Path' in message else ''}{message}"):
         Source(**({"night_id": "n", "subject_id": "p", "site": "", "recording": Path("n.edf")} | wrong))
 
 

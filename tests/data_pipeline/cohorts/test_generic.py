@@ -25,8 +25,7 @@ def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
     (tmp_path / "a night.txt").write_text("Patient was restless, see notes\n")
     (tmp_path / "b.txt").write_text("onset_s;duration_s;type\n")
     (tmp_path / "demographics.csv").write_text(
-        "night_id,subject_id,site,age_years,sex,bmi,split\n"
-        "a night,p1,x,41.5,F,,test\nb,p1,x,,M,22,\nabsent,,,,,,\n"
+        "night_id,subject_id,site,age_years,sex,bmi,split\na night,p1,x,41.5,F,,test\nb,p1,x,,M,22,\nabsent,,,,,,\n"
     )
     sources = {source.night_id: source for source in find_nights([tmp_path])}
     assert sorted(sources) == ["SC4001E0-PSG", "a_night", "b", "c"]

@@ -71,14 +71,10 @@ def test_a_single_recording_is_placed_by_its_folders(database):
     assert [path.name for path in source.scoring] == ["8_1.txt", "8_2.txt"] and source.dialect == "isruc"
 
 
-@pytest.mark.parametrize(
-    "place", ["8/8.rec", "subgroupI/8.rec", "subgroupII/8/8.rec", "subgroupI/anna/8.rec"]
-)
+@pytest.mark.parametrize("place", ["8/8.rec", "subgroupI/8.rec", "subgroupII/8/8.rec", "subgroupI/anna/8.rec"])
 def test_a_recording_elsewhere_is_refused(tmp_path, place):
     write_edf(tmp_path / place, {"C3-A2": (200, "uV")}, seconds=1)
-    with pytest.raises(
-        ValueError, match=r"8\.rec: not where ISRUC's recordings are; expected subgroupI/<person>"
-    ):
+    with pytest.raises(ValueError, match=r"8\.rec: not where ISRUC's recordings are; expected subgroupI/<person>"):
         find_nights([tmp_path], "isruc")
 
 

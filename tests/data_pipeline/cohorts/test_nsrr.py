@@ -196,9 +196,7 @@ def test_the_root_element_says_what_it_is(tmp_path, name):
     [
         lambda text: b"\xef\xbb\xbf" + text.encode(),
         lambda text: text.replace("UTF-8", "UTF-16").encode("utf-16"),
-        lambda text: (
-            text.replace("UTF-8", "windows-1252").replace("Compumedics", "Stra\xdfe").encode("cp1252")
-        ),
+        lambda text: text.replace("UTF-8", "windows-1252").replace("Compumedics", "Stra\xdfe").encode("cp1252"),
         lambda text: text.partition("?>\n")[2].encode(),
         lambda text: b"\n<!-- one -->\n<!-- two ?xml -->\n" + text.encode(),
         lambda text: text.replace("<PSG", "<!-- <CMPStudyConfig> -->\n<PSG", 1).encode(),
@@ -285,9 +283,7 @@ def shhs(tmp_path):
     look.write_night(root, "shhs2-200001", "shhs2", two_thermistors, nsrr=xml)
     look.write_night(root, "shhs1-200002", "shhs1", look.SHHS1, profusion=profusion)
     look.write_night(root, "shhs1-200003", "shhs1", look.SHHS1)
-    look.write_night(
-        root, "shhs1-200004", "shhs1", look.SHHS1, nsrr=look.nsrr_xml([0, 2, 2, 2, 2, 0], BREATHING)
-    )
+    look.write_night(root, "shhs1-200004", "shhs1", look.SHHS1, nsrr=look.nsrr_xml([0, 2, 2, 2, 2, 0], BREATHING))
     shhs_tables(root)
     return root
 
@@ -345,9 +341,7 @@ def test_shhs_in_parts(shhs, monkeypatch):
     monkeypatch.chdir(shhs / "polysomnography/edfs/shhs2")
     (night,) = find_nights([Path(".")], "shhs")
     assert night.scoring[0].is_file() and night.demographics.age_years == 60.5
-    assert [s.night_id for s in find_nights([shhs / "polysomnography/edfs/shhs2"], "shhs")] == [
-        "shhs2-200001"
-    ]
+    assert [s.night_id for s in find_nights([shhs / "polysomnography/edfs/shhs2"], "shhs")] == ["shhs2-200001"]
     edf = shhs / "polysomnography/edfs/shhs1/shhs1-200003.edf"
     (night,) = find_nights([edf], "shhs")
     assert night.scoring == () and night.unusable == {"stages", *SHHS_LACKS}  # staging3
@@ -410,9 +404,7 @@ def test_tables_that_are_missing(shhs):
 
 
 def test_tables_of_other_people(shhs):
-    look.write_table(
-        shhs, "shhs2-dataset-0.21.0.csv", [dict(nsrrid=1, age_s2=50, gender=1, bmi_s2=20, slewake=0)]
-    )
+    look.write_table(shhs, "shhs2-dataset-0.21.0.csv", [dict(nsrrid=1, age_s2=50, gender=1, bmi_s2=20, slewake=0)])
     with pytest.raises(ValueError, match="none of its 1 persons is among the recordings"):
         find_nights([shhs], "shhs")
 

@@ -19,10 +19,7 @@ from data_pipeline.shards.manifest import read_manifest
 
 RATE_HZ = 200
 SIGNALS = (
-    *(
-        ("uV", label)
-        for label in ("F3-M2", "F4-M1", "C3-M2", "C4-M1", "O1-M2", "O2-M1", "E1-M2", "Chin1-Chin2")
-    ),
+    *(("uV", label) for label in ("F3-M2", "F4-M1", "C3-M2", "C4-M1", "O1-M2", "O2-M1", "E1-M2", "Chin1-Chin2")),
     *(("uV", label) for label in ("ABD", "CHEST", "AIRFLOW")),
     ("%", "SaO2"),
     ("mV", "ECG"),
@@ -46,9 +43,7 @@ MARKS = (
 )
 
 
-def write_annotations(
-    folder: Path, name: str, suffix: str, marks, *, rate_hz: float = RATE_HZ, **options
-) -> Path:
+def write_annotations(folder: Path, name: str, suffix: str, marks, *, rate_hz: float = RATE_HZ, **options) -> Path:
     """Marks as (sample, text), all of them notes."""
     samples, texts = zip(*marks, strict=True)
     wfdb.wrann(

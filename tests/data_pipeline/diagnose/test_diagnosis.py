@@ -29,17 +29,13 @@ def write(path, *channels, **options):
         limit = (0, 100) if unit == "%" else (-400, 400)
         if label == "C3-M2":
             x[: 10 * rate_hz] = 0.0
-        signals.append(
-            edfio.EdfSignal(x, rate_hz, label=label, physical_dimension=unit, physical_range=limit)
-        )
+        signals.append(edfio.EdfSignal(x, rate_hz, label=label, physical_dimension=unit, physical_range=limit))
     edfio.Edf(signals, **options).write(path)
     return path
 
 
 def test_each_channel_is_reported_with_its_reason(tmp_path):
-    path = write(
-        tmp_path / "n.edf", ("Snore", 100, "uV"), ("C3-M2", 100, "UV"), ("SpO2", 1, "%"), ("C4-M1", 10, "uV")
-    )
+    path = write(tmp_path / "n.edf", ("Snore", 100, "uV"), ("C3-M2", 100, "UV"), ("SpO2", 1, "%"), ("C4-M1", 10, "uV"))
     d = diagnose(path)
     assert d.usable and d.duration_s == SECONDS
     assert [c.slot for c in d.channels] == [None, "C3", "SPO2", None]
@@ -67,9 +63,7 @@ def test_the_report_fits_a_screen_and_is_plain_json(tmp_path):
 
 def test_less_than_an_epoch_is_not_usable(tmp_path):
     path = tmp_path / "short.edf"
-    edfio.Edf([edfio.EdfSignal(np.sin(np.arange(1000)), 100, label="C3-M2", physical_dimension="uV")]).write(
-        path
-    )
+    edfio.Edf([edfio.EdfSignal(np.sin(np.arange(1000)), 100, label="C3-M2", physical_dimension="uV")]).write(path)
     d = diagnose(path)
     assert not d.usable and "10 s long, expected at least one epoch of 30 s" in d.to_text()
 

@@ -81,10 +81,7 @@ def test_a_label_is_read_as_recorders_write_it(label, truth):
 
 
 def test_a_label_is_cut_into_as_few_words_as_can_be():
-    cuts = {
-        label: [piece.meaning for piece in cut(label)]
-        for label in ("LegLR", "RIPTho", "F3M2x", "EMGd1", "C12")
-    }
+    cuts = {label: [piece.meaning for piece in cut(label)] for label in ("LegLR", "RIPTho", "F3M2x", "EMGd1", "C12")}
     assert cuts == {
         "LegLR": ["LEG", "LEFT", "RIGHT"],
         "RIPTho": ["RIP", "THORAX"],

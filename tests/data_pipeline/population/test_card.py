@@ -24,9 +24,7 @@ def test_the_card_says_what_the_nights_are(base):
     assert card.bmi.nights == 11
     assert (card.stages["N2"].mean, card.stages["W"].mean, card.stages["N3"].mean) == (0.5, 0.25, 0.0)
     per_hour = [
-        sum(n for kind, n in e.event_counts.items() if kind != "arousal")
-        * 120
-        / sum(map(e.stages.count, "1234"))
+        sum(n for kind, n in e.event_counts.items() if kind != "arousal") * 120 / sum(map(e.stages.count, "1234"))
         for e in entries
     ]
     assert card.events_per_hour[APNEA_HYPOPNEA].mean == pytest.approx(np.mean(per_hour), rel=1e-3)

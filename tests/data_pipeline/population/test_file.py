@@ -69,9 +69,7 @@ def test_a_card_goes_through_json(base):
             "hours: expected a finite number, found inf",
         ),
         (
-            lambda card: (
-                card | {"population": card["population"] | {"bmi": card["population"]["bmi"] | {"sd": None}}}
-            ),
+            lambda card: card | {"population": card["population"] | {"bmi": card["population"]["bmi"] | {"sd": None}}},
             "expected all of them or none",
         ),
     ],

@@ -27,13 +27,9 @@ def test_each_kind_of_difference_is_found(base, tmp_path):
     def change(night):
         night = replaced("C3", samples=slow_wave, source_rate_hz=lambda c: 100.0)(night)
         night = replaced("SPO2", samples=lambda c: c.samples - 10, source_rate_hz=lambda c: 0.5)(night)
-        night = replaced("E1", quality=lambda c: np.resize(np.uint8([0, 0, 0, 0, 0, 1, 1]), c.quality.size))(
-            night
-        )
+        night = replaced("E1", quality=lambda c: np.resize(np.uint8([0, 0, 0, 0, 0, 1, 1]), c.quality.size))(night)
         channels = tuple(c for c in night.channels if c.slot != "THORAX")
-        return replace(
-            night, channels=channels, demographics=Demographics(70.0 + len(night.night_id), "F", 26.0)
-        )
+        return replace(night, channels=channels, demographics=Demographics(70.0 + len(night.night_id), "F", 26.0))
 
     card = read_population(base)
     other = read_population(prepared(tmp_path, range(12), change=change))

@@ -60,9 +60,7 @@ def test_a_node_that_dies_gives_its_night_to_another(tmp_path, cluster):
             killed.append(night_id)
             cluster.remove_node(doomed, allow_graceful=False)
 
-    summary = prepare(
-        [folder], tmp_path / "out", ray=cluster.address, load=stays_on_the_doomed_node, progress=progress
-    )
+    summary = prepare([folder], tmp_path / "out", ray=cluster.address, load=stays_on_the_doomed_node, progress=progress)
     assert killed and len(summary.nights) == 5 and not summary.rejected
     prepare([folder], tmp_path / "here", load=load_random_night)
     assert files(tmp_path / "out") == files(tmp_path / "here")
@@ -112,9 +110,7 @@ def test_a_sweep_that_is_stopped_lets_its_runs_save(tmp_path, cluster, capsys, m
 
 def test_a_run_whose_worker_dies_is_reported(tmp_path, cluster, capsys):
     file, workdir = tmp_path / "nets.py", tmp_path / "sweep"
-    file.write_text(
-        EXPERIMENT.replace("def pond(dir):", "def pond(dir):\n    import os; os.kill(os.getppid(), 9)")
-    )
+    file.write_text(EXPERIMENT.replace("def pond(dir):", "def pond(dir):\n    import os; os.kill(os.getppid(), 9)"))
     assert sleepmami(file, workdir, "--launcher", "ray", "--ray", cluster.address) == 1
     assert "pond failed (lost by Ray: WorkerCrashedError" in capsys.readouterr().err
 

@@ -35,9 +35,7 @@ def test_a_bad_recording_is_listed_and_stops_no_other(tmp_path):
 
 def test_output_that_cannot_be_written_stops_the_run_and_refuses_nothing(tmp_path):
     folder, out = write_recordings(tmp_path / "in", [1, 2, 3]), tmp_path / "out"
-    with pytest.raises(
-        OutputError, match=r"n\d.array_record: cannot be written on .*: .*File too large.* again"
-    ):
+    with pytest.raises(OutputError, match=r"n\d.array_record: cannot be written on .*: .*File too large.* again"):
         prepare([folder], out, workers=2, load=stops_for_want_of_space)
     assert not (out / "rejected.jsonl").exists()
     prepared(folder, out)

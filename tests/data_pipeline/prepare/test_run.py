@@ -83,9 +83,7 @@ def test_two_nights_with_one_id_are_both_named(tmp_path):
         prepare([a, b], tmp_path / "out", load=load_random_night)
 
 
-@pytest.mark.skipif(
-    "SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of recordings"
-)
+@pytest.mark.skipif("SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of recordings")
 def test_real_recordings_are_prepared_or_refused_with_a_reason(tmp_path):
     summary = prepare([Path(os.environ["SLEEPMAMI_REAL_DATA"]) / "dreams_spindles"], tmp_path)
     assert {"excerpt1", "excerpt2", "excerpt3", "excerpt4"} <= {night.night_id for night in summary.nights}

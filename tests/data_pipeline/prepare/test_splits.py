@@ -17,9 +17,7 @@ def test_splits_follow_the_person_and_stay_when_others_join():
     nights = [night(k, f"subject{k // 2}") for k in range(2000)]
     splits = assign_splits(nights, **shares)
     assert all(splits[f"n{k}"] == splits[f"n{k + 1}"] for k in range(0, 2000, 2))
-    counts = {
-        name: sum(split == name for split in splits.values()) / 2000 for name in ("train", "val", "test")
-    }
+    counts = {name: sum(split == name for split in splits.values()) / 2000 for name in ("train", "val", "test")}
     assert counts == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.05)
     fewer = assign_splits(nights[::7], **shares)
     assert all(splits[name] == split for name, split in fewer.items())

@@ -6,13 +6,8 @@ from tests.support.preparing import prepared
 
 
 def test_the_summary_puts_like_refusals_together(tmp_path):
-    empty = [
-        Rejection(f"n{k}", f"n{k}.edf", Refusal.RECORDING, f"n{k}.edf", "the file is empty")
-        for k in range(600)
-    ]
-    cut = [
-        Rejection(f"m{k}", f"m{k}.edf", Refusal.RECORDING, f"m{k}.edf", f"cut after {k} s") for k in range(30)
-    ]
+    empty = [Rejection(f"n{k}", f"n{k}.edf", Refusal.RECORDING, f"n{k}.edf", "the file is empty") for k in range(600)]
+    cut = [Rejection(f"m{k}", f"m{k}.edf", Refusal.RECORDING, f"m{k}.edf", f"cut after {k} s") for k in range(30)]
     unscored = [Rejection("s", "s.edf", Refusal.SCORING, "s.csv", "no stage")]
     lines = Summary((), 0, (*cut, *empty, *unscored)).table().splitlines()
     assert "rejected  631 recordings" in lines[2]

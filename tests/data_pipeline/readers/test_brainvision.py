@@ -18,13 +18,9 @@ from tests.support.formats import N, ramp, write_brainvision
 def test_brainvision_is_read_as_stored(tmp_path, vectorized, dtype):
     recording = open_recording(write_brainvision(tmp_path, vectorized=vectorized, dtype=dtype))
     assert [(s.label, s.unit) for s in recording.signals] == [("C4", "µV"), ("C4", "UV"), ("SpO2", "%")]
-    assert recording.signals[0].rate_hz == Fraction(
-        20000, 39
-    )  # 1950 µs: int(rate) would lose 0.8 samples a second
+    assert recording.signals[0].rate_hz == Fraction(20000, 39)  # 1950 µs: int(rate) would lose 0.8 samples a second
     for signal, resolution in zip(recording.signals, (0.5, 0.1, 1), strict=True):
-        np.testing.assert_allclose(
-            recording.read(signal.index), ramp(3)[:, signal.index] * resolution, rtol=1e-6
-        )
+        np.testing.assert_allclose(recording.read(signal.index), ramp(3)[:, signal.index] * resolution, rtol=1e-6)
 
 
 def test_brainvision_agrees_with_mne(tmp_path):
@@ -34,9 +30,7 @@ def test_brainvision_agrees_with_mne(tmp_path):
     path.write_text(path.read_text().replace("Ch2=C4", "Ch2=C3"))
     raw, recording = mne.io.read_raw_brainvision(path, verbose="ERROR"), open_recording(path)
     for signal, per_volt in zip(recording.signals, (1e6, 1e3, 1e9), strict=True):
-        np.testing.assert_allclose(
-            recording.read(signal.index), raw[signal.index][0][0] * per_volt, rtol=1e-6
-        )
+        np.testing.assert_allclose(recording.read(signal.index), raw[signal.index][0][0] * per_volt, rtol=1e-6)
     (mark,) = recording.annotations
     assert mark.text == "Arousal" and mark.onset_s == pytest.approx(raw.annotations.onset[0])
     assert mark.duration_s == pytest.approx(raw.annotations.duration[0])
@@ -56,9 +50,7 @@ def test_brainvision_segments_are_not_joined(tmp_path):
     x = recording.read(0)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(x)), np.arange(500, 500 + lost))
     np.testing.assert_allclose(x[~np.isnan(x)], ramp(3)[:, 0] * 0.5)
-    np.testing.assert_array_equal(
-        recording.read(0, 0.9, 10.5), x[round(0.9 * rate_hz) : round(10.5 * rate_hz)]
-    )
+    np.testing.assert_array_equal(recording.read(0, 0.9, 10.5), x[round(0.9 * rate_hz) : round(10.5 * rate_hz)])
     assert recording.annotations[0].onset_s == pytest.approx((699 + lost) / rate_hz)
     (tmp_path / "undated").mkdir()
     recording = open_recording(write_brainvision(tmp_path / "undated", markers=[m[:-21] for m in markers]))
@@ -109,12 +101,8 @@ def test_upper_case_units_are_microvolts_and_a_full_range_is_clipped(tmp_path):
         stored[512 * 30 : 512 * 31] = 32767
         path = write_brainvision(tmp_path, units=(unit, "%", "%"))
         (tmp_path / "rec.eeg").write_bytes(stored.tobytes())
-        text = (
-            path.read_text(encoding="utf-8").replace("=1950", "=1953.125").replace(str(N), str(len(stored)))
-        )
-        path.write_text(
-            text.replace("Ch2=C4", "Ch2=Snore").replace(",0.5,", f",{resolution},"), encoding="utf-8"
-        )
+        text = path.read_text(encoding="utf-8").replace("=1950", "=1953.125").replace(str(N), str(len(stored)))
+        path.write_text(text.replace("Ch2=C4", "Ch2=Snore").replace(",0.5,", f",{resolution},"), encoding="utf-8")
         night = load_night(path)
         c4 = next(c for c in night.channels if c.slot == "C4")
         assert c4.quality[30] & Quality.CLIPPED and (c4.quality[:29] == 0).all()

@@ -22,9 +22,7 @@ needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no f
 def ramp(n: int, rate_hz: float, label: str = "EEG C4-M1", bdf: bool = False):
     """A signal whose sample k is k modulo 1000: it shows where each sample went."""
     kind = edfio.BdfSignal if bdf else edfio.EdfSignal
-    return kind(
-        np.arange(n) % 1000.0, rate_hz, label=label, physical_dimension="uV", physical_range=(-1000, 1000)
-    )
+    return kind(np.arange(n) % 1000.0, rate_hz, label=label, physical_dimension="uV", physical_range=(-1000, 1000))
 
 
 def write(path: Path, *signals, bdf: bool = False, **options) -> Path:
@@ -86,9 +84,7 @@ def test_channels_of_one_name_stay_two_channels(tmp_path):
 def test_a_window_costs_its_own_size_and_not_the_files(tmp_path):
     """An hour of one channel among forty: neither the whole channel nor the other channels are loaded for 10 s."""
     n_channels, seconds, rate_hz = 40, 3600, 100
-    path = write(
-        tmp_path / "n.edf", *(ramp(100, 100, f"S{k}") for k in range(n_channels)), data_record_duration=1
-    )
+    path = write(tmp_path / "n.edf", *(ramp(100, 100, f"S{k}") for k in range(n_channels)), data_record_duration=1)
     path.write_bytes(path.read_bytes()[:236] + f"{seconds:<8}".encode() + path.read_bytes()[244:])
     with path.open("r+b") as file:
         file.truncate(256 * (n_channels + 1) + seconds * n_channels * rate_hz * 2)  # sparse zeros
@@ -217,9 +213,7 @@ def test_no_person_is_kept(tmp_path):
 
 
 @needs_real
-@pytest.mark.parametrize(
-    "path", sorted(Path(REAL or ".").glob("odd/*.[eb]df")) if REAL else [], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("path", sorted(Path(REAL or ".").glob("odd/*.[eb]df")) if REAL else [], ids=lambda p: p.name)
 def test_odd_files_are_read_as_edfio_reads_them_or_refused(path):
     try:
         recording = open_recording(path)

@@ -18,9 +18,7 @@ def test_eeglab_is_microvolts_and_values_as_stored(tmp_path, separate):
     for signal in recording.signals:
         np.testing.assert_allclose(recording.read(signal.index), ramp(2)[:, signal.index], rtol=1e-6)
     assert [(a.onset_s, a.duration_s, a.text) for a in recording.annotations] == [(1.0, 0.5, "Arousal")]
-    assert files_of(tmp_path / "rec.set") == tuple(
-        tmp_path / f"rec.{s}" for s in ("set", "fdt")[: 1 + separate]
-    )
+    assert files_of(tmp_path / "rec.set") == tuple(tmp_path / f"rec.{s}" for s in ("set", "fdt")[: 1 + separate])
 
 
 def test_eeglab_boundaries_are_gaps_of_their_length(tmp_path):

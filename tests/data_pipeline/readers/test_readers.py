@@ -51,9 +51,7 @@ def test_a_cut_file_is_refused_with_the_numbers(tmp_path, write):
     size = largest.stat().st_size
     largest.write_bytes(largest.read_bytes()[: size // 2 * 2 - 200])
     # A MAT file is compressed or not, and says nothing of its length: only that it is damaged can be told.
-    expected = (
-        "damaged" if largest.suffix == ".set" else rf"{path.name}.* holds \d+ bytes, expected( at least)? \d+"
-    )
+    expected = "damaged" if largest.suffix == ".set" else rf"{path.name}.* holds \d+ bytes, expected( at least)? \d+"
     with pytest.raises(RecordingError, match=expected):
         open_recording(path)
 

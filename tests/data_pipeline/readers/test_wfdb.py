@@ -100,9 +100,7 @@ def test_a_channel_without_a_sample_shifts_no_name(tmp_path):
     path = write_wfdb(tmp_path, stored)
     stored[:, 1] = -32768
     (tmp_path / "rec.dat").write_bytes(stored.astype("<i2").tobytes())
-    path.write_text(
-        path.read_text().replace("C4-M1", "C3-M2").replace("ECG", "C4-M1").replace("SpO2", "O2-M1")
-    )
+    path.write_text(path.read_text().replace("C4-M1", "C3-M2").replace("ECG", "C4-M1").replace("SpO2", "O2-M1"))
     night = load_night(path)
     found = {c.slot: np.abs(np.fft.rfft(c.samples)).argmax() / 40 for c in night.channels}
     assert found == {"C3": 5, "O2": 13}

@@ -23,9 +23,7 @@ def test_samples_quality_stage_and_events_come_back():
     assert [epoch.stage for epoch in epochs] == night.scoring.stages.tolist()
     assert all(epoch.scored == SCORED and epoch.night_id == "night1" for epoch in epochs)
     channels = {channel.slot: channel for channel in night.channels}
-    assert [slot for s in epochs[0].signals for slot in s.slots] == [
-        slot for names in SLOTS.values() for slot in names
-    ]
+    assert [slot for s in epochs[0].signals for slot in s.slots] == [slot for names in SLOTS.values() for slot in names]
     for epoch in epochs:
         for stored in epoch.signals:
             for row, slot in enumerate(stored.slots):

@@ -27,9 +27,7 @@ def broken_recording(n_seconds: int, gap: tuple[float, float], rate_hz: Fraction
     def read_span(index, start_s, stop_s):
         return x[index, round(start_s * float(rate_hz)) : round(stop_s * float(rate_hz))].copy()
 
-    signals = tuple(
-        Signal(i, s, "uV", rate_hz, (-1000, 1000), (-100, 100)) for i, s in enumerate(("C3", "M2"))
-    )
+    signals = tuple(Signal(i, s, "uV", rate_hz, (-1000, 1000), (-100, 100)) for i, s in enumerate(("C3", "M2")))
     return Recording(Path("n.edf"), n_seconds, signals, (), (gap,), None, (), read_span)
 
 

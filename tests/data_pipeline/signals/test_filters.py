@@ -18,9 +18,7 @@ from data_pipeline.signals.filters import (
 
 
 def sine(rate_hz: float, seconds: float, f_hz: float = 7.0, amplitude: float = 20.0) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * f_hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(
-        np.float32
-    )
+    return (amplitude * np.sin(2 * np.pi * f_hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
 @pytest.mark.parametrize(

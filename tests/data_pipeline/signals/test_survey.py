@@ -33,9 +33,7 @@ def test_an_amplifier_cut_outside_the_survey_is_seen():
 
 def test_a_channel_that_lives_for_a_minute_is_found_and_a_dead_one_refused(tmp_path):
     x = np.zeros(200 * 2400)
-    x[200 * 1145 : 200 * 1225] = np.random.default_rng(0).normal(
-        0, 20, 200 * 80
-    )  # between two surveyed minutes
+    x[200 * 1145 : 200 * 1225] = np.random.default_rng(0).normal(0, 20, 200 * 80)  # between two surveyed minutes
     alive, dead = (
         edfio.EdfSignal(y, 200, label=label, physical_dimension="uV", physical_range=(-500, 500))
         for y, label in ((x, "C3-M2"), (0 * x, "C4-M1"))

@@ -22,14 +22,10 @@ def test_age_sex_and_bmi_shape_the_night(people):
     assert -9 < n3[1] < -2  # men
     waso = slopes([np.count_nonzero(s[np.argmax(s != W) :] == W) / 2 for _, s, _ in people])
     assert 6 < waso[0] < 18  # Boulos 9.7 min per decade, and AHI's share
-    arousals = slopes(
-        [count(e, {EventKind.AROUSAL}) / h for (_, _, e), h in zip(people, sleep_h, strict=True)]
-    )
+    arousals = slopes([count(e, {EventKind.AROUSAL}) / h for (_, _, e), h in zip(people, sleep_h, strict=True)])
     assert 1 < arousals[0] < 5  # Boulos 2.1
     nrem_min = [np.count_nonzero((s == N2) | (s == N3)) / 2 for _, s, _ in people]
-    spindles = slopes(
-        [count(e, {EventKind.SPINDLE}) / m for (_, _, e), m in zip(people, nrem_min, strict=True)]
-    )
+    spindles = slopes([count(e, {EventKind.SPINDLE}) / m for (_, _, e), m in zip(people, nrem_min, strict=True)])
     assert -0.6 < spindles[0] < -0.1
     log_ahi = slopes(
         [np.log(0.5 + count(e, BREATHING_EVENTS) / h) for (_, _, e), h in zip(people, sleep_h, strict=True)]

@@ -24,9 +24,7 @@ def test_annotations_are_the_truth_in_the_words_of_the_site(cohort, index):
             rows = [(float(r["onset_s"]), float(r["duration_s"]), r["event"]) for r in csv.DictReader(file)]
     words = dict(zip(STAGES, site.stage_words, strict=True))
     expected = [(30.0 * i, 30.0, words[stage]) for i, stage in enumerate(truth["stages"])]
-    expected += [
-        (e["onset_s"], e["duration_s"], site.event_words[e["kind"]]) for e in truth["events"] if e["scored"]
-    ]
+    expected += [(e["onset_s"], e["duration_s"], site.event_words[e["kind"]]) for e in truth["events"] if e["scored"]]
     assert sorted(rows) == sorted(expected)
     assert {words[stage] for stage in truth["stages"]} <= {row[2] for row in rows}
 

@@ -29,7 +29,5 @@ def test_help_begins_with_what_it_does_and_gives_an_example(name, capsys):
 
 
 def test_each_set_counts():
-    args = _parse(
-        ["sleepmami", "pretrain", "--config", "c", "--workdir", "w", "--set", "a=1", "--set", "b=2", "c=3"]
-    )
+    args = _parse(["sleepmami", "pretrain", "--config", "c", "--workdir", "w", "--set", "a=1", "--set", "b=2", "c=3"])
     assert args.set == ["a=1", "b=2", "c=3"]

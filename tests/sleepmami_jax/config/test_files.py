@@ -28,13 +28,9 @@ def test_an_experiment_is_a_file(tmp_path):
     path.write_text(GOOD)
     assert load_experiment(path).name == "from a file"
     assert load_experiment(str(path), ["steps=6"]).steps == 6
-    with pytest.raises(
-        ConfigError, match=r"tiny_micr\.py: no such experiment file; did you mean .*tiny_micro\.py\?"
-    ):
+    with pytest.raises(ConfigError, match=r"tiny_micr\.py: no such experiment file; did you mean .*tiny_micro\.py\?"):
         load_experiment(tmp_path / "tiny_micr.py")
-    with pytest.raises(
-        ConfigError, match=r"x\.py: no such experiment file; there are finetune_tiny, macro_tiny, "
-    ):
+    with pytest.raises(ConfigError, match=r"x\.py: no such experiment file; there are finetune_tiny, macro_tiny, "):
         load_experiment(tmp_path / "elsewhere" / "x.py")
 
 
@@ -145,9 +141,7 @@ def test_a_neighbour_that_was_not_copied_is_named(tmp_path, line, says):
     (tmp_path / "mine.py").write_text(line)
     with pytest.raises(ConfigError, match="copy it there too") as caught:
         load_file(tmp_path / "mine.py")
-    assert (
-        says in str(caught.value) and "foundation" in str(caught.value) and str(tmp_path) in str(caught.value)
-    )
+    assert says in str(caught.value) and "foundation" in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
 def test_a_package_that_is_not_installed_is_no_neighbour(tmp_path):
@@ -165,6 +159,4 @@ def test_every_experiment_imports_only_downwards():
     for path in (ROOT / "experiments").glob("*.py"):
         assert "from experiments" not in path.read_text() and "import experiments" not in path.read_text()
     for path in (*ROOT.glob("sleepmami_jax/**/*.py"), *ROOT.glob("data_pipeline/**/*.py")):
-        assert "import experiments" not in path.read_text() and "from experiments" not in path.read_text(), (
-            path
-        )
+        assert "import experiments" not in path.read_text() and "from experiments" not in path.read_text(), path

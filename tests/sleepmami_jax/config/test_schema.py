@@ -168,9 +168,7 @@ def test_a_wrong_value_is_refused_in_python(row):
     config, path, value, expected = row
     text = said(made_with, config, path, value)
     named = path.rpartition(".")[2]
-    assert (
-        text.partition(":")[0].removesuffix("[0]").endswith(f".{named}") and f": expected {expected}" in text
-    )
+    assert text.partition(":")[0].removesuffix("[0]").endswith(f".{named}") and f": expected {expected}" in text
     assert f"found {value[0] if value == (3,) else value!r}" in text
 
 
@@ -228,9 +226,7 @@ def test_what_is_made_of_the_wrong_things_says_so(make, text):
 
 
 def test_a_word_that_is_nearly_right_is_suggested():
-    assert said(override, MICRO, ["optimizer.schedule=cosin"]).endswith(
-        "found 'cosin'; did you mean 'cosine'?"
-    )
+    assert said(override, MICRO, ["optimizer.schedule=cosin"]).endswith("found 'cosin'; did you mean 'cosine'?")
     assert said(override, MICRO, ["data.split=trian"]).endswith("found 'trian'; did you mean 'train'?")
 
 

@@ -63,11 +63,7 @@ def test_an_assignment_changes_one_value_and_no_other(assignment, read, value):
 
 def flat(values, where=""):
     if isinstance(values, dict):
-        return {
-            k: v
-            for name, part in values.items()
-            for k, v in flat(part, f"{where}.{name}".lstrip(".")).items()
-        }
+        return {k: v for name, part in values.items() for k, v in flat(part, f"{where}.{name}".lstrip(".")).items()}
     return {where: values}
 
 
@@ -95,9 +91,7 @@ def test_a_task_is_given_by_name_or_as_a_record():
     tasks = override(tuned, [f'objective.tasks=["stages", {snore}]']).objective.tasks
     assert [task.name for task in tasks] == ["stages", "snore"]
     assert from_dict(Finetuning, json.loads(json.dumps(to_dict(Finetuning(tasks=tasks))))).tasks == tasks
-    with pytest.raises(
-        ConfigError, match=r"tasks\[0\]\.kind: expected one of stages, events, measured, found 'a'"
-    ):
+    with pytest.raises(ConfigError, match=r"tasks\[0\]\.kind: expected one of stages, events, measured, found 'a'"):
         override(tuned, ['objective.tasks=[{"name": "snore", "kind": "a"}]'])
 
 

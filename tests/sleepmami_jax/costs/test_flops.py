@@ -93,9 +93,7 @@ def test_flops_of_the_micro_encoder_are_its_matmuls(name):
     graph, params = structure(config)
     for exact in (True, False):
         cost = total(micro_costs(config, B, exact=exact))
-        real = counted(
-            lambda p, s, exact=exact: merge(graph, p).micro(s, exact=exact).x, params, signals(config, B)
-        )
+        real = counted(lambda p, s, exact=exact: merge(graph, p).micro(s, exact=exact).x, params, signals(config, B))
         assert cost.flops + cost.padding == pytest.approx(real, rel=STATISTICS)
     assert cost.padding > 0
 
@@ -138,9 +136,7 @@ def test_xla_counts_the_same_where_matmuls_dominate(tiny):
     config = replace(
         tiny,
         micro=MicroConfig(dim=512, heads=4, experts=2, top_k=2, capacity=1, shared_depth=1),
-        macro=MacroConfig(
-            dim=256, levels=2, seconds_dim=256, head_dim=64, seconds_depth=1, state=64, chunk=64
-        ),
+        macro=MacroConfig(dim=256, levels=2, seconds_dim=256, head_dim=64, seconds_depth=1, state=64, chunk=64),
     )
     graph, params = structure(config)
     micro = jax.jit(lambda p, s: merge(graph, p).micro(s, exact=False).x).lower(params, signals(config, 8))
@@ -172,9 +168,7 @@ def test_one_expert_is_a_plain_mlp(tiny):
 
 def test_rows_of_experts(tiny):
     assert expert_rows(tiny.micro, 10, exact=False) == 3 * 4  # capacity 0.5 of 10 x 2 / 3 slots, rounded up
-    assert (
-        expert_rows(tiny.micro, 1000, exact=True) == (3 + 1997 // 167) * 167
-    )  # blocks of a quarter of an even share
+    assert expert_rows(tiny.micro, 1000, exact=True) == (3 + 1997 // 167) * 167  # blocks of a quarter of an even share
 
 
 def test_a_step_counts_what_it_trains():

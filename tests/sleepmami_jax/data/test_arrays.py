@@ -83,9 +83,7 @@ def test_signals_are_centred_and_scaled_by_the_good_seconds_of_the_night():
     seconds = c3.samples[: 90 * 128].reshape(-1, 128)
     np.testing.assert_allclose(signal[usable], ((seconds - q50) / (q75 - q25) * 1.349)[usable], atol=1e-5)
     saturation = arrays["SPO2"]["signal"].ravel() * 5 + 95
-    np.testing.assert_allclose(
-        saturation[spo2.quality[:90] == 0], spo2.samples[:90][spo2.quality[:90] == 0], atol=1e-4
-    )
+    np.testing.assert_allclose(saturation[spo2.quality[:90] == 0], spo2.samples[:90][spo2.quality[:90] == 0], atol=1e-4)
 
 
 def test_a_channel_that_is_absent_or_mostly_bad_or_never_moves_is_masked():
@@ -125,9 +123,7 @@ def test_demographics_and_buckets():
     assert [bucket_length(n) for n in (1, 240, 241, 960)] == [240, 240, 480, 960]
 
 
-@pytest.mark.skipif(
-    "SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of recordings"
-)
+@pytest.mark.skipif("SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of recordings")
 def test_a_real_night_from_shards_equals_the_night_in_memory(tmp_path):
     from data_pipeline.cohorts import find_nights
     from data_pipeline.load import load_night
@@ -135,6 +131,4 @@ def test_a_real_night_from_shards_equals_the_night_in_memory(tmp_path):
     (source,) = find_nights([Path(os.environ["SLEEPMAMI_REAL_DATA"]) / "dreams_spindles" / "excerpt2.edf"])
     prepare([source.recording], tmp_path)
     night = load_night(source.recording, source.scoring)
-    assert_same(
-        PreparedFolder.open(tmp_path).arrays(0, tasks=TASKS), night_arrays(night, tasks=TASKS), exact=False
-    )
+    assert_same(PreparedFolder.open(tmp_path).arrays(0, tasks=TASKS), night_arrays(night, tasks=TASKS), exact=False)

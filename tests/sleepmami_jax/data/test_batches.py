@@ -29,9 +29,7 @@ def test_an_epoch_batch_holds_what_the_folder_holds(shards):
 def test_windows_are_consecutive_cover_the_night_and_move_between_passes(shards):
     nights = read_manifest(shards).nights
     per_pass = sum(-(-night.n_epochs // 4) for night in nights)
-    batches = take(
-        signal_batches(data_of(shards), SMALL, epochs=4, global_batch=1, seed=1, tasks=TASKS), per_pass * 6
-    )
+    batches = take(signal_batches(data_of(shards), SMALL, epochs=4, global_batch=1, seed=1, tasks=TASKS), per_pass * 6)
     seen = [[places(b)[0] for b in batches[k * per_pass : (k + 1) * per_pass]] for k in range(6)]
     for one_pass in seen:
         assert sorted(n for n, _ in one_pass) == [0, 0, 1, 1, 2, 3, 3, 4, 4]

@@ -54,16 +54,12 @@ def test_hosts_and_restarts_do_not_change_the_data(shards, kind):
 
 
 def every_second(value, index):
-    return (
-        {k: every_second(v, index) for k, v in value.items()} if isinstance(value, dict) else value[index::2]
-    )
+    return {k: every_second(v, index) for k, v in value.items()} if isinstance(value, dict) else value[index::2]
 
 
 def test_a_mixture_follows_its_weights_and_counts_nights_through(shards):
     mixture = DataConfig((DataSource(str(shards), 3.0), DataSource(str(shards), 1.0)))
-    nights = [
-        n for batch in take(signal_batches(mixture, SMALL, global_batch=8, seed=0), 5) for n in batch["night"]
-    ]
+    nights = [n for batch in take(signal_batches(mixture, SMALL, global_batch=8, seed=0), 5) for n in batch["night"]]
     assert sum(night < 5 for night in nights) == 30 and sum(night >= 5 for night in nights) == 10
     assert len(open_nights(mixture)) == 10
 

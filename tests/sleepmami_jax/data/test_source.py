@@ -18,9 +18,7 @@ def test_only_the_split_and_what_was_scored_and_usable_is_read(tmp_path):
     (tmp_path / "in").mkdir()
     for k in range(4):
         (tmp_path / "in" / f"n{k}.edf").write_text(f"seed {k}")
-    (tmp_path / "in" / "demographics.csv").write_text(
-        "night_id,split\nn0,train\nn1,train\nn2,train\nn3,val\n"
-    )
+    (tmp_path / "in" / "demographics.csv").write_text("night_id,split\nn0,train\nn1,train\nn2,train\nn3,val\n")
 
     def load(recording, scoring=(), *, night_id, **facts):
         night = random_night(int(night_id[1]), 6, ["C3", "CHIN"], night_id=night_id, scored=night_id != "n1")

@@ -159,9 +159,7 @@ def test_a_hidden_channel_is_one_that_was_never_recorded(scorer, shards, tmp_pat
 
 def test_names_of_channels(scorer):
     assert channels_of(["RESP", "C4"], scorer.slots) == ("C4", "THORAX", "ABDOMEN")
-    assert channels_of(list(SLOTS), scorer.slots) == tuple(
-        s for names in scorer.slots.values() for s in names
-    )
+    assert channels_of(list(SLOTS), scorer.slots) == tuple(s for names in scorer.slots.values() for s in names)
     with pytest.raises(ValueError, match="'spo' is no channel that this model looks at; did you mean 'SPO2'"):
         channels_of(["C4", "spo"], scorer.slots)
     with pytest.raises(ValueError, match="'O2' is no channel that this model looks at"):

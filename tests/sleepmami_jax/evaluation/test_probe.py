@@ -121,9 +121,7 @@ def test_features_are_of_the_tokens_that_cover_the_second():
     assert epochs[0, 0] == x[0, 1 : COUNTS[0], 0].mean() and epochs[1, 0] == 0
     assert epochs[:, len(SLOTS) * DIM].tolist() == [1, 0]
     statistics = night.statistics().reshape(len(SLOTS), 2, DIM)
-    np.testing.assert_allclose(
-        statistics[0, :, 0], [x[0, 1 : COUNTS[0], 0].mean(), x[0, 1 : COUNTS[0], 0].std()]
-    )
+    np.testing.assert_allclose(statistics[0, :, 0], [x[0, 1 : COUNTS[0], 0].mean(), x[0, 1 : COUNTS[0], 0].std()])
 
 
 def test_seconds_of_events():
@@ -145,9 +143,7 @@ def people(n: int, first: int = 0) -> tuple[np.ndarray, list[Facts]]:
     facts = [
         Facts(
             f"s{first + i}",
-            Demographics(
-                None if i % 7 == 0 else 40.0 + i % 30, "FM"[i % 2], None if i % 9 == 0 else float(bmi[i])
-            ),
+            Demographics(None if i % 7 == 0 else 40.0 + i % 30, "FM"[i % 2], None if i % 9 == 0 else float(bmi[i])),
             None if i % 11 == 0 else float(ahi[i]),
         )
         for i in range(n)
@@ -162,9 +158,7 @@ def test_apnea_from_vectors_beside_demographics():
     (x, train), (x_test, test) = people(60), people(60, 100)
     found = night_probe(x, train, x_test, test)
     assert 0.6 < found["apnea_auroc_demographics"] < 0.9 < found["apnea_auroc"]
-    assert 0.3 < found["sex_auroc"] < 0.7 and found["age_mae"] == pytest.approx(
-        found["age_mae_mean"], rel=0.2
-    )
+    assert 0.3 < found["sex_auroc"] < 0.7 and found["age_mae"] == pytest.approx(found["age_mae_mean"], rel=0.2)
 
 
 def test_no_apnea_is_known_without_scored_events():

@@ -143,9 +143,7 @@ def test_a_description_that_does_not_fit_says_why(saved, change, says):
 
 def test_weights_of_another_shape_are_named(saved, folder):
     edit(saved, lambda d: d["model"]["macro"].update(seconds_dim=24))
-    with pytest.raises(
-        ModelFolderError, match=r"do not fit the configuration, first heads/arousal/kernel.*\(24, 1\)"
-    ):
+    with pytest.raises(ModelFolderError, match=r"do not fit the configuration, first heads/arousal/kernel.*\(24, 1\)"):
         load_model(saved)
 
 

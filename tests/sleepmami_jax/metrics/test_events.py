@@ -64,9 +64,7 @@ def test_a_list_matches_itself(events):
 
 
 def test_event_metrics_pool_nights_and_give_errors():
-    m = event_metrics(
-        [[event(0, 20), event(100, 20)], [], [event(0, 10)]], [[event(2, 20)], [event(5, 10)], []]
-    )
+    m = event_metrics([[event(0, 20), event(100, 20)], [], [event(0, 10)]], [[event(2, 20)], [event(5, 10)], []])
     assert (m["n_nights"], m["n_reference"], m["n_predicted"], m["n_matched"]) == (3, 3, 2, 1)
     assert m["f1"] == pytest.approx(2 / 5) and m["f1_median"] == 0
     assert m["onset_error_median_s"] == 2 and m["end_error_median_s"] == 2

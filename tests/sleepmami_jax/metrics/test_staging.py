@@ -58,11 +58,7 @@ def test_human_scorers_agree_as_humans_do():
     """Two scorers of 25 nights: a kappa as scorers usually reach, and N1 the worst stage."""
     with zipfile.ZipFile(Path(os.environ["SLEEPMAMI_REAL_DATA"]) / "dod_scorers.zip") as archive:
         nights = [
-            [
-                np.array(json.loads(archive.read(name)))
-                for name in sorted(archive.namelist())
-                if folder in name
-            ]
+            [np.array(json.loads(archive.read(name))) for name in sorted(archive.namelist()) if folder in name]
             for folder in ("dodh/scorer_1/", "dodh/scorer_2/")
         ]
     assert len(nights[0]) == 25

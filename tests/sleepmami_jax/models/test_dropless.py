@@ -23,9 +23,7 @@ def run():
 
 def weights():
     rng = np.random.default_rng(0)
-    return [
-        rng.standard_normal(s).astype(np.float32) for s in ((EXPERTS, DIM, HIDDEN), (EXPERTS, HIDDEN, DIM))
-    ]
+    return [rng.standard_normal(s).astype(np.float32) for s in ((EXPERTS, DIM, HIDDEN), (EXPERTS, HIDDEN, DIM))]
 
 
 def gelu(x):
@@ -73,14 +71,10 @@ def test_a_token_has_the_same_bits_whatever_its_neighbours(run):
     expert = routings()["some"]
     others, routed = 100 * x[::-1], routings()["skewed"].copy()
     others[-3:], routed[-3:] = x[-3:], expert[-3:]
-    np.testing.assert_array_equal(
-        run(others, routed, weight, *weights())[-3:], run(x, expert, weight, *weights())[-3:]
-    )
+    np.testing.assert_array_equal(run(others, routed, weight, *weights())[-3:], run(x, expert, weight, *weights())[-3:])
 
 
-@pytest.mark.parametrize(
-    ("choices", "experts"), [(1, 4), (7, 8), (8, 8), (200, 8), (256, 8), (2784, 8), (100_000, 3)]
-)
+@pytest.mark.parametrize(("choices", "experts"), [(1, 4), (7, 8), (8, 8), (200, 8), (256, 8), (2784, 8), (100_000, 3)])
 def test_blocks_are_enough_for_the_worst_routing_and_no_more(choices, experts):
     rows = block_rows(choices, experts)
     full = max(0, choices - experts) // rows

@@ -43,9 +43,7 @@ def variant(tiny, **macro):
 
 def difference(call, tokens, changed, ok):
     """How much the vector (D,), each epoch (E,) and each second (30 E,) answer to a change of tokens."""
-    vector, epochs, seconds = (
-        np.abs(a - b) for a, b in zip(call(tokens, ok), call(changed, ok), strict=True)
-    )
+    vector, epochs, seconds = (np.abs(a - b) for a, b in zip(call(tokens, ok), call(changed, ok), strict=True))
     return vector.max(0), epochs.max((0, 2)), seconds.max((0, 2))
 
 

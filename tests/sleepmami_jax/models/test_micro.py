@@ -137,9 +137,7 @@ def test_only_the_visible_is_seen(tiny, encode, epochs_of):
 
 def test_an_epoch_does_not_depend_on_its_batch_mates(tiny, encode, epochs_of):
     batch, others = epochs_of(tiny, N), epochs_of(tiny, N, seed=1)
-    mixed = jax.tree.map(
-        lambda a, b: np.concatenate([a[:1], 50 * b[1:] if b.dtype != bool else b[1:]]), batch, others
-    )
+    mixed = jax.tree.map(lambda a, b: np.concatenate([a[:1], 50 * b[1:] if b.dtype != bool else b[1:]]), batch, others)
     np.testing.assert_allclose(encode(mixed).x[0], encode(batch).x[0], atol=1e-6)
 
 
@@ -156,9 +154,7 @@ def test_the_layout_counts_tokens(tiny):
     assert where.total == len(where.modality_of_token()) == 33
 
 
-@pytest.mark.parametrize(
-    ("seconds", "rate_hz", "sine_hz"), [(1, 128, 13), (2, 128, 0.5), (5, 32, 0.4), (1, 128, 40)]
-)
+@pytest.mark.parametrize(("seconds", "rate_hz", "sine_hz"), [(1, 128, 13), (2, 128, 0.5), (5, 32, 0.4), (1, 128, 40)])
 def test_a_sine_has_its_power_in_its_own_band(seconds, rate_hz, sine_hz):
     samples = seconds * rate_hz
     edges_hz = band_edges(samples) / seconds
@@ -202,10 +198,7 @@ def test_times_are_told_apart():
 
 def test_rates_make_whole_samples_of_every_token(tiny):
     for m in SLOTS:
-        assert (
-            tiny.modalities[m].token_s * RATE_HZ[m] * layout(tiny.modalities).tokens[m]
-            == EPOCH_S * RATE_HZ[m]
-        )
+        assert tiny.modalities[m].token_s * RATE_HZ[m] * layout(tiny.modalities).tokens[m] == EPOCH_S * RATE_HZ[m]
 
 
 def test_a_config_may_have_a_seventh_modality(tiny):

@@ -72,10 +72,7 @@ def grouped(weights, x):
     order = jnp.argsort(expert.reshape(-1))
     sizes = jnp.bincount(expert.reshape(-1), length=EXPERTS)
     h = jax.nn.gelu(jax.lax.ragged_dot(x[order // TOP_K], weights["up"], sizes))
-    h = (
-        jax.lax.ragged_dot(h, weights["down"], sizes)
-        * (gate / gate.sum(-1, keepdims=True)).reshape(-1)[order, None]
-    )
+    h = jax.lax.ragged_dot(h, weights["down"], sizes) * (gate / gate.sum(-1, keepdims=True)).reshape(-1)[order, None]
     return jnp.zeros_like(x).at[order // TOP_K].add(h)
 
 
@@ -230,9 +227,7 @@ def test_statistics_are_those_of_all_devices(layer):
         return router["balance"] + router["z"], router
 
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((BATCH, 3, DIM)) + rng.standard_normal(
-        (BATCH, 1, DIM)
-    )  # devices see other tokens
+    x = rng.standard_normal((BATCH, 3, DIM)) + rng.standard_normal((BATCH, 1, DIM))  # devices see other tokens
     same_on_four(loss, state, {"x": x.astype(np.float32), "ok": rng.random((BATCH, 3)) > 0.3})
 
 

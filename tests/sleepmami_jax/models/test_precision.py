@@ -30,9 +30,7 @@ def deep(tiny):
     """A model with something to scan in every stack; its experts drop nothing, whoever a token goes to."""
     capacity = tiny.micro.experts / tiny.micro.top_k
     micro = replace(tiny.micro, private_depth=0, shared_depth=2, capacity=capacity)
-    return replace(
-        tiny, micro=micro, macro=replace(tiny.macro, levels=1, blocks_per_level=2, seconds_depth=0)
-    )
+    return replace(tiny, micro=micro, macro=replace(tiny.macro, levels=1, blocks_per_level=2, seconds_depth=0))
 
 
 def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
@@ -41,9 +39,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
     graph, params = create(model, 0, experiment.compute, experiment.tasks)
     match objective:
         case MicroPretraining():
-            own, params = with_objective(
-                params, MicroObjective(model, objective, experiment.compute, rngs=Rngs(1))
-            )
+            own, params = with_objective(params, MicroObjective(model, objective, experiment.compute, rngs=Rngs(1)))
             loss, trainable = micro_loss(experiment, graph, own), ("micro/", "objective/")
             batch = epochs_of(model, N)
         case MacroPretraining():

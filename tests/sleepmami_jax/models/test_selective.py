@@ -43,9 +43,7 @@ def test_equals_the_recurrence_whatever_the_chunk(chunk):
 def test_gradients_equal_differences_of_the_recurrence():
     arguments = inputs()
     weight = np.random.default_rng(9).standard_normal((BATCH, LENGTH, D)).astype(np.float32)
-    gradient = jax.jit(jax.grad(lambda *v: (selective_scan(*v, chunk=4) * weight).sum(), range(5)))(
-        *arguments
-    )
+    gradient = jax.jit(jax.grad(lambda *v: (selective_scan(*v, chunk=4) * weight).sum(), range(5)))(*arguments)
     for i, name in enumerate(NAMES):
         expected = np.zeros(arguments[i].shape)
         for place in np.ndindex(expected.shape):

@@ -88,10 +88,7 @@ def test_gradients_equal_those_of_the_recurrence():
     # One directional derivative of everything at once, against float64 differences of the loops.
     rng = np.random.default_rng(1)
     direction = [rng.standard_normal(v.shape) for v in arguments]
-    moved = [
-        recurrence(*(v + sign * 1e-5 * d for v, d in zip(arguments, direction, strict=True)))
-        for sign in (1, -1)
-    ]
+    moved = [recurrence(*(v + sign * 1e-5 * d for v, d in zip(arguments, direction, strict=True))) for sign in (1, -1)]
     expected = ((moved[0] - moved[1]) * weight).sum() / 2e-5
     found = sum((np.asarray(g, np.float64) * d).sum() for g, d in zip(chunked, direction, strict=True))
     assert found == pytest.approx(expected, rel=1e-4)
@@ -125,9 +122,7 @@ def test_bfloat16_stays_bfloat16_and_near():
 
     @jax.jit
     def both(x, dt, a, b, c):
-        return jax.value_and_grad(lambda *v: (ssd(*v, chunk=8) * weight).sum(), tuple(range(5)))(
-            x, dt, a, b, c
-        )
+        return jax.value_and_grad(lambda *v: (ssd(*v, chunk=8) * weight).sum(), tuple(range(5)))(x, dt, a, b, c)
 
     _, found = both(low[0], dt, a, *low[1:])
     _, expected = both(*(np.asarray(v, np.float32) for v in (low[0], dt, a, *low[1:])))

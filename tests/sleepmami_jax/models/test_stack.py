@@ -30,9 +30,7 @@ def stack():
     """Two blocks with experts, not alike: (graph, parameters)."""
     rngs = Rngs(0)
     graph, params = split(
-        nnx.List(
-            Block(DIM, 2, MixtureOfExperts(DIM, 32, 4, 2, 1.0, rngs=rngs), rngs=rngs) for _ in range(DEPTH)
-        )
+        nnx.List(Block(DIM, 2, MixtureOfExperts(DIM, 32, 4, 2, 1.0, rngs=rngs), rngs=rngs) for _ in range(DEPTH))
     )
     return graph, {name: jnp.asarray(value) for name, value in params.items()}
 
@@ -129,9 +127,7 @@ def test_every_stack_of_the_model_is_computed_as_told(deep, epochs_of, remat):
 
 
 def test_heads_and_statistics_are_float32_and_tokens_are_not(deep, epochs_of):
-    tokens, night = computed(
-        deep, ComputeConfig("bfloat16"), epochs_of, lambda run: lambda w: jax.eval_shape(run, w)
-    )
+    tokens, night = computed(deep, ComputeConfig("bfloat16"), epochs_of, lambda run: lambda w: jax.eval_shape(run, w))
     assert tokens.x.dtype == jnp.bfloat16
     assert {v.dtype for v in [*tokens.router.values(), *night.heads.values()]} == {np.dtype(np.float32)}
 
@@ -144,9 +140,7 @@ def test_parameters_have_the_same_names_shapes_and_types_however_computed(deep, 
 
 
 def test_cast_leaves_what_is_exponentiated_thresholded_or_routed(deep):
-    params = {
-        name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in structure(deep, tasks=TASKS)[1].items()
-    }
+    params = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in structure(deep, tasks=TASKS)[1].items()}
     params["projection/log_scale"] = np.zeros((), np.float32)
     narrow = cast(params, "bfloat16")
     kept = {name for name, value in narrow.items() if value.dtype == jnp.float32}

@@ -77,9 +77,7 @@ def compiled(contrast, keys_at_once, keys=0):
 
 
 @BOTH
-@pytest.mark.parametrize(
-    "keys_at_once", [BATCH, 3], ids=["at_once", "in_parts"]
-)  # 3 does not divide the batch
+@pytest.mark.parametrize("keys_at_once", [BATCH, 3], ids=["at_once", "in_parts"])  # 3 does not divide the batch
 def test_contrast_equals_plain_infonce(contrast, by_loops, keys_at_once):
     raw, present = contrast_case()
     found = compiled(contrast, keys_at_once)(raw, present, np.float32(1.2))

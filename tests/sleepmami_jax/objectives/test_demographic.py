@@ -132,9 +132,7 @@ def test_dgcl_and_its_gradient_equal_loops_over_pairs(kernel):
     assert loss == pytest.approx(dgcl_by_loops(z, people, kernel, 0.3), abs=1e-5)
     for seed in range(3):
         way = np.random.default_rng(seed).standard_normal(z.shape)
-        ahead, behind = (
-            dgcl_by_loops(z.astype(np.float64) + h * way, people, kernel, 0.3) for h in (1e-5, -1e-5)
-        )
+        ahead, behind = (dgcl_by_loops(z.astype(np.float64) + h * way, people, kernel, 0.3) for h in (1e-5, -1e-5))
         assert (np.asarray(gradient) * way).sum() == pytest.approx((ahead - behind) / 2e-5, abs=1e-5)
 
 
@@ -175,10 +173,7 @@ def test_a_single_factor_may_stand_alone(rule, factor, identity):
     kernel = KernelConfig(rule=rule, **weights, age_years=25, bmi_kg_m2=10, identity=identity)
     people, same = people_of(BATCH, seed=3), np.eye(BATCH, dtype=bool)
     found = np.asarray(similarity(people, people, same, kernel))
-    expected = [
-        [similarity_by_loops(people, i, people, j, i == j, kernel) for j in range(BATCH)]
-        for i in range(BATCH)
-    ]
+    expected = [[similarity_by_loops(people, i, people, j, i == j, kernel) for j in range(BATCH)] for i in range(BATCH)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(found, found.T)
     unknown = ~people[f"{'age_years' if factor == 'age' else factor}_known"]
@@ -261,9 +256,7 @@ def views():
     present[:, 5] &= np.arange(50) % 2 == 0
     present[40:] = False
     present[:40, 0] = True
-    draw = jax.jit(
-        lambda keys, crop, drop, holes: jax.vmap(lambda k: view_mask(k, present, crop, drop, holes))(keys)
-    )
+    draw = jax.jit(lambda keys, crop, drop, holes: jax.vmap(lambda k: view_mask(k, present, crop, drop, holes))(keys))
     return present, lambda **chances: np.asarray(
         draw(keys_of(200), *(chances.get(n, 0.0) for n in ("crop", "drop_modality", "drop_epochs")))
     )
@@ -297,9 +290,7 @@ def test_modalities_and_epochs_are_dropped_as_often_as_asked(views):
     _, draw = views
     masks = draw(crop=1.0, drop_modality=0.3)
     kept = masks.any(1)[:, [0, 1, 4, 5]]
-    assert kept.mean() == pytest.approx(
-        0.7 + 0.3 / 4, abs=0.05
-    )  # one of the four that are there always stays
+    assert kept.mean() == pytest.approx(0.7 + 0.3 / 4, abs=0.05)  # one of the four that are there always stays
     assert not kept.all(0).any()  # and it is not always the same
     masks = draw(crop=1.0, drop_epochs=0.25)
     assert masks.any(-1)[:, :40].mean() == pytest.approx(0.75, abs=0.03)

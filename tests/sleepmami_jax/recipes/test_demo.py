@@ -106,9 +106,7 @@ def test_a_test_set_of_its_own_is_evaluated_without_baselines(demo, tmp_path):
 
 def test_evaluate_and_embed_and_export(demo, tmp_path):
     shards, model = demo / "shards", demo / "model"
-    assert (
-        sleepmami("evaluate", "--model", model, shards, "--split", "val", "--out", tmp_path / "m.json") == 0
-    )
+    assert sleepmami("evaluate", "--model", model, shards, "--split", "val", "--out", tmp_path / "m.json") == 0
     assert math.isfinite(json.loads((tmp_path / "m.json").read_text())["staging"]["accuracy"])
     assert sleepmami("embed", "--model", model, shards, "--out", tmp_path / "embedded") == 0
     assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 19  # a night each, and their vectors
@@ -162,18 +160,14 @@ def test_bad_recordings_are_refused(demo, tmp_path, capsys):
     empty.write_bytes(b"")
     noise.write_bytes(os.urandom(5000))
     for path in (empty, noise, tmp_path / "absent.edf"):
-        assert path.name in _fails(
-            capsys, "score", path, "--model", demo / "model", "--out", tmp_path / "out"
-        )
+        assert path.name in _fails(capsys, "score", path, "--model", demo / "model", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_several_recordings_neither_share_a_scoring_nor_a_name(demo, tmp_path, capsys):
     words = ("--model", demo / "model", "--out", tmp_path / "out")
     assert "one at a time" in _fails(capsys, "score", "a.edf", "b.edf", *words, "--scoring", "a.csv")
-    assert "'night' is the name of more than one" in _fails(
-        capsys, "score", "a/night.edf", "b/night.edf", *words
-    )
+    assert "'night' is the name of more than one" in _fails(capsys, "score", "a/night.edf", "b/night.edf", *words)
 
 
 def test_bad_configurations_and_models_are_refused(demo, tmp_path, capsys):

@@ -151,9 +151,7 @@ def test_a_full_disk_while_saving_loses_nothing(train, saving, tmp_path):
     assert "could not be saved" in str(raised.value) and "make space" in str(raised.value)
     left = steps_in(run / "checkpoints")
     assert left[0] == "2" and "tmp" in left[-1]  # whole, and half-written
-    (run / "checkpoints" / left[-1]).rename(
-        run / "checkpoints" / "5.orbax-checkpoint-tmp"
-    )  # no later save's name
+    (run / "checkpoints" / left[-1]).rename(run / "checkpoints" / "5.orbax-checkpoint-tmp")  # no later save's name
     train(saving, run)  # there is space again
     assert steps_in(run / "checkpoints") == ["10", "8"]
     for name in ("metrics.jsonl", "model/model.safetensors"):

@@ -28,12 +28,8 @@ def alone(shards, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize(
-    ("processes", "devices", "mesh"), [(2, 2, {"fsdp": 2}), (4, 1, {})], ids=["2x2", "4x1"]
-)
-def test_processes_share_the_batches_of_one_and_lose_the_same(
-    shards, alone, tmp_path, processes, devices, mesh
-):
+@pytest.mark.parametrize(("processes", "devices", "mesh"), [(2, 2, {"fsdp": 2}), (4, 1, {})], ids=["2x2", "4x1"])
+def test_processes_share_the_batches_of_one_and_lose_the_same(shards, alone, tmp_path, processes, devices, mesh):
     workdir = tmp_path / "run"
     finish(start(shards, workdir, processes, devices, mesh=mesh))
     assert seen(workdir) == seen(alone)
@@ -44,9 +40,7 @@ def test_processes_share_the_batches_of_one_and_lose_the_same(
         assert losses(workdir / f"process-{p}") == losses(workdir)
 
 
-def test_tasks_of_slurm_find_each_other_and_have_all_gpus_of_their_nodes(
-    shards, alone, tmp_path, monkeypatch
-):
+def test_tasks_of_slurm_find_each_other_and_have_all_gpus_of_their_nodes(shards, alone, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     outputs = finish(start(shards, tmp_path / "run", 2, slurm=True))

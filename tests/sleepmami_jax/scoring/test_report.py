@@ -47,17 +47,13 @@ def make_night(n_epochs=900, seed=0, missing=()) -> tuple[Night, Prediction]:
     respiratory = np.tile(np.float32([0.96, 0.03, 0.01]), (seconds, 1))
     arousal = np.full(seconds, 0.05, np.float32)
     events = []
-    for onset_s in (
-        np.flatnonzero(stages > 0)[::4] * EPOCH_S + rng.integers(0, 20, (stages > 0).sum() // 4 + 1)[0]
-    ):
+    for onset_s in np.flatnonzero(stages > 0)[::4] * EPOCH_S + rng.integers(0, 20, (stages > 0).sum() // 4 + 1)[0]:
         if rng.random() < 0.35:
             continue
         length_s = int(rng.integers(12, 35))
         apnea = rng.random() < 0.5
         respiratory[onset_s : onset_s + length_s] = [0.1, 0.2, 0.7] if apnea else [0.15, 0.65, 0.2]
-        events.append(
-            Event(EventKind.OBSTRUCTIVE_APNEA if apnea else EventKind.HYPOPNEA, onset_s + 1.0, length_s)
-        )
+        events.append(Event(EventKind.OBSTRUCTIVE_APNEA if apnea else EventKind.HYPOPNEA, onset_s + 1.0, length_s))
         if rng.random() < 0.7:
             arousal[onset_s + length_s : onset_s + length_s + 7] = 0.8
             events.append(Event(EventKind.AROUSAL, float(onset_s + length_s), 7.0))
@@ -202,9 +198,7 @@ def test_annotations_open_in_mne_with_every_epoch_and_event(folder):
 def test_report_escapes_labels_and_needs_no_network(folder):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page
-    assert "src=" not in page and "http" not in page.replace("http-equiv", "").replace(
-        "http://www.w3.org/2000/svg", ""
-    )
+    assert "src=" not in page and "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
     assert "simulated nights only" in page and "not a medical device" in page
     assert not re.search(r"\bnan\b", page, re.IGNORECASE)
     assert len(page) < 700_000
@@ -343,9 +337,7 @@ def test_every_task_of_the_model_reaches_every_file(tmp_path):
     assert summary["snore_events"] == kinds.count("snoring") > 10
     assert summary["agreement_snore_recall"] == 1 and "agreement_limb_movement_f1" not in summary
     page = (tmp_path / "score" / "report.html").read_text(encoding="utf-8")
-    assert all(
-        words in page for words in ("PLM index", "Snore index", ">Snoring</text>", ">Limb movement</text>")
-    )
+    assert all(words in page for words in ("PLM index", "Snore index", ">Snoring</text>", ">Limb movement</text>"))
     assert "Snore events: 13 in the scoring given" in page
     texts = list(mne.read_annotations(tmp_path / "score" / "annotations.edf").description)
     assert texts.count("Snoring") == kinds.count("snoring")
@@ -359,9 +351,7 @@ def test_a_task_that_the_model_never_learnt_is_not_a_count_of_zero(tmp_path):
     assert scores.unavailable == dict.fromkeys(("breathing", "arousal"), "the model was not trained for it")
     assert not {"ahi_per_h", "arousals"} & scores.statistics.keys() and scores.agreement.keys() == {"stages"}
     write_scores(scores, night, tmp_path / "score")
-    assert (
-        "Not available: the model was not trained for it." in (tmp_path / "score" / "report.html").read_text()
-    )
+    assert "Not available: the model was not trained for it." in (tmp_path / "score" / "report.html").read_text()
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -369,12 +359,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 def test_report_opens_in_a_browser_without_errors(folder, tmp_path):
-    quiet = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    )
-    quiet += (
-        " --disable-component-update --disable-sync --enable-logging=stderr --v=0 --window-size=1200,1600"
-    )
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    quiet += " --disable-component-update --disable-sync --enable-logging=stderr --v=0 --window-size=1200,1600"
     shot = tmp_path / "shot.png"
     command = [CHROMIUM, *quiet.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}"]
     ran = subprocess.run(

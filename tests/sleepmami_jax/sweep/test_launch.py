@@ -95,10 +95,7 @@ def test_a_run_that_left_no_log_is_reported_all_the_same(file, workdir, capsys):
 
 
 def test_commands_that_match_nothing(file, workdir, capsys):
-    assert (
-        sleepmami(file, workdir, "--only", "big-*") == 1
-        and "matches none of the 7" in capsys.readouterr().err
-    )
+    assert sleepmami(file, workdir, "--only", "big-*") == 1 and "matches none of the 7" in capsys.readouterr().err
     assert sleepmami(file, workdir, "--parallel", "0") == 1 and "at least 1" in capsys.readouterr().err
     assert sleepmami(file.with_name("net.py"), workdir) == 1 and "did you mean" in capsys.readouterr().err
     assert not workdir.exists()

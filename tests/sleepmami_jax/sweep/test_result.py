@@ -35,9 +35,7 @@ def test_another_run_of_that_name_is_refused(file, workdir, capsys):
     assert "do.arguments.width was 4 and is now 4.5 (and 1 more)" in error and "fine-4-0" in error
     assert "remove this folder" in error
     file.write_text(EXPERIMENT.replace('Run("pond", pond)', 'Run("pond", pond, {"depth": 2})'))
-    with pytest.raises(
-        ConfigError, match=r"pond was started as another run: factors\.depth was 'absent' and is now 2"
-    ):
+    with pytest.raises(ConfigError, match=r"pond was started as another run: factors\.depth was 'absent' and is now 2"):
         read_results(load_sweep(file), workdir)
     (workdir / "runs" / "pond" / "run.json").unlink()
     with pytest.raises(ConfigError, match=r"fine-2-0 was .* 'pond', which comes before it, is another"):

@@ -22,9 +22,7 @@ def test_means_are_over_seeds(file, workdir):
     assert (averaged[0]["error"], averaged[1]["error"], averaged[1]["error_sd"]) == ("", "0.5", "0.0")
     text = (workdir / "summary.md").read_text()
     assert text.startswith("# Does a wider net catch more?\n") and "7 of 7 runs finished" in text
-    assert (
-        "| fine | 4 | 2 | 12.5 ± 0.71 | 0.5 ± 0 |" in text and "| coarse | 2 | 2 | 6.5 ± 0.71 | – |" in text
-    )
+    assert "| fine | 4 | 2 | 12.5 ± 0.71 | 0.5 ± 0 |" in text and "| coarse | 2 | 2 | 6.5 ± 0.71 | – |" in text
     written = {path.relative_to(workdir): path.read_bytes() for path in workdir.glob("[stp]*/*.png")}
     assert {str(path) for path in written} == {"plots/wider-nets.png", "plots/2-fish-by-net.png"}
     tables = {name: (workdir / name).read_bytes() for name in ("table.csv", "summary.csv", "summary.md")}

@@ -20,9 +20,7 @@ def test_durations_and_both_legs():
     assert spans(limb_movement_rules(marks)) == [(20, 20.5), (40, 50)]
     both = [limb_movement(0), limb_movement(4.9), limb_movement(8), limb_movement(12.9)]
     assert spans(limb_movement_rules(both)) == [(0, 2), (8, 10)]
-    assert spans(limb_movement_rules([limb_movement(0, 1), limb_movement(1.5, 1)])) == [
-        (0, 2.5)
-    ]  # one, interrupted
+    assert spans(limb_movement_rules([limb_movement(0, 1), limb_movement(1.5, 1)])) == [(0, 2.5)]  # one, interrupted
 
 
 @pytest.mark.parametrize(
@@ -36,9 +34,7 @@ def test_within_half_a_second_of_a_breathing_event_none_counts(onset_s, counts, 
 
 def test_only_in_sleep():
     stages = hypnogram((W, 2), (N2, 2))
-    assert spans(
-        counted_limb_movements([limb_movement(30), limb_movement(59, 2), limb_movement(90)], stages)
-    ) == [
+    assert spans(counted_limb_movements([limb_movement(30), limb_movement(59, 2), limb_movement(90)], stages)) == [
         (59, 61),
         (90, 92),
     ]

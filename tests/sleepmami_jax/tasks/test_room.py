@@ -44,8 +44,7 @@ def test_rooms_keep_the_order_and_the_record_of_the_model():
     assert [room.task.name for room in rooms_of((SNORE, STAGES, BREATHING))] == ["snore", "breathing"]
     assert all(find_task(room.task.name) == room.task for room in ROOMS)
     assert all(
-        room.index in room.definitions or room.index in dict.fromkeys(k for k, *_ in room.rows)
-        for room in ROOMS
+        room.index in room.definitions or room.index in dict.fromkeys(k for k, *_ in room.rows) for room in ROOMS
     )
 
 

@@ -17,9 +17,7 @@ from tests.support.events import APNEA, CENTRAL, HYPOPNEA, N1, OBSTRUCTIVE, Even
 def test_merge_joins_a_gap_of_three_seconds_and_no_more():
     assert spans(merge([hypopnea(0, 10), hypopnea(13, 10)], BREATHING)) == [(0, 23)]
     assert spans(merge([hypopnea(0, 10), hypopnea(13.1, 10)], BREATHING)) == [(0, 10), (13.1, 23.1)]
-    assert spans(merge([hypopnea(20, 5), hypopnea(0, 60)], BREATHING)) == [
-        (0, 60)
-    ]  # one inside the other, any order
+    assert spans(merge([hypopnea(20, 5), hypopnea(0, 60)], BREATHING)) == [(0, 60)]  # one inside the other, any order
 
 
 @pytest.mark.parametrize(
@@ -44,9 +42,7 @@ def test_durations_include_the_limits():
     events = [hypopnea(0, 9.9), hypopnea(100, 10), hypopnea(200, 180), hypopnea(400, 180.1)]
     assert spans(keep_by_duration(events, 10, 180)) == [(100, 110), (200, 380)]
     assert spans(breathing_rules(events)) == [(100, 110), (200, 380)]
-    assert spans(breathing_rules([hypopnea(0, 5), hypopnea(7, 5)])) == [
-        (0, 12)
-    ]  # merged first, then measured
+    assert spans(breathing_rules([hypopnea(0, 5), hypopnea(7, 5)])) == [(0, 12)]  # merged first, then measured
 
 
 def test_any_part_in_sleep_counts():

@@ -255,9 +255,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(toy_experiment, train, tmp_p
     assert sum(last[f"{part}_s"] for part in PARTS) == pytest.approx(last["wall_s"], abs=0.05)
 
 
-def test_a_run_in_a_bucket_that_is_killed_ends_as_one_on_a_disk(
-    toy_experiment, train, tmp_path, bucket, model
-):
+def test_a_run_in_a_bucket_that_is_killed_ends_as_one_on_a_disk(toy_experiment, train, tmp_path, bucket, model):
     run = folder_at(f"gs://{bucket.name}/runs/broken")
     committed = "runs/broken/checkpoints/8/commit_success.txt"
     experiment = replace(toy_experiment, init=f"gs://{bucket.name}/models/start")
@@ -301,9 +299,7 @@ def test_the_average_is_what_is_exported_and_off_is_off(toy_experiment, train, t
     different = {name for name in last if not np.array_equal(last[name], averaged[name])}
     assert different == {"macro/vector/bias"}
     assert not (tmp_path / "plain" / "tensorboard").exists()
-    assert (tmp_path / "plain" / "metrics.jsonl").read_bytes() == (
-        tmp_path / "average" / "metrics.jsonl"
-    ).read_bytes()
+    assert (tmp_path / "plain" / "metrics.jsonl").read_bytes() == (tmp_path / "average" / "metrics.jsonl").read_bytes()
 
 
 def test_a_run_that_cannot_begin_leaves_its_folder_free(train, toy_experiment, model, tmp_path):

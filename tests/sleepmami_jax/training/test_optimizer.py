@@ -158,6 +158,4 @@ def test_large_parameters_keep_their_names_and_shapes_in_the_state():
 
 
 def test_the_global_norm_is_that_of_all_leaves():
-    assert float(
-        global_norm({"a/bias": np.array([3.0, 0.0]), "b/kernel": np.array([[4.0]])})
-    ) == pytest.approx(5)
+    assert float(global_norm({"a/bias": np.array([3.0, 0.0]), "b/kernel": np.array([[4.0]])})) == pytest.approx(5)

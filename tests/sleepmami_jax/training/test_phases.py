@@ -31,9 +31,7 @@ from sleepmami_jax.training.sharding import AXES, shard_gradient
 from tests.sleepmami_jax.objectives.test_demographic import people_of
 from tests.support.meshes import M, keys_of, mesh_of
 
-quick_jit = partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)  # half the time to compile
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # half the time to compile
 
 
 def sharded(loss):
@@ -119,9 +117,7 @@ def test_a_night_batch_in_parts_is_the_whole_batch_in_less_memory(in_parts, whol
 
 
 def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        macro, "BLOCK_EPOCHS", 3
-    )  # a night of 8 padded epochs is three blocks, and one more epoch
+    monkeypatch.setattr(macro, "BLOCK_EPOCHS", 3)  # a night of 8 padded epochs is three blocks, and one more epoch
     objective = MacroPretraining(batch=4, night_epochs=8, freeze_micro=False, balance_weight=0.5)
     experiment = Experiment("signals", objective, prepared, shallow)
     phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(experiment.objective.batch))

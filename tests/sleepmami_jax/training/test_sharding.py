@@ -91,9 +91,7 @@ def test_a_run_is_the_same_on_every_mesh(split_small, micro_phase, epochs_of, on
     # Moments, not parameters: Adam makes full steps of gradients that are rounding errors.
     for name, moment in expected["optimizer"][1].mu.items():
         found = jax.device_get(state["optimizer"][1].mu[name])
-        np.testing.assert_allclose(
-            found, moment, rtol=1e-3, atol=1e-5 * np.abs(moment).max() + 1e-7, err_msg=name
-        )
+        np.testing.assert_allclose(found, moment, rtol=1e-3, atol=1e-5 * np.abs(moment).max() + 1e-7, err_msg=name)
 
     whole = sum(v.nbytes for v in jax.tree.leaves(state))
     here = sum(v.addressable_shards[0].data.nbytes for v in jax.tree.leaves(state))
@@ -126,9 +124,7 @@ def test_what_has_no_rule_or_does_not_divide_is_refused():
     mesh = mesh_of(fsdp=4)
     with pytest.raises(ValueError, match="micro/new: no sharding rule matches this parameter"):
         spec_of("micro/new", (1000, 1000), mesh)
-    with pytest.raises(
-        ValueError, match=r"macro/enter/kernel \(1001, 100\) does not divide over mesh.fsdp=4 .* 1001"
-    ):
+    with pytest.raises(ValueError, match=r"macro/enter/kernel \(1001, 100\) does not divide over mesh.fsdp=4 .* 1001"):
         spec_of("macro/enter/kernel", (1001, 100), mesh)
     with pytest.raises(ValueError, match="mesh of data=the rest, fsdp=3, expert=1: there are 4 devices"):
         make_mesh(MeshConfig(fsdp=3), jax.devices()[:4])

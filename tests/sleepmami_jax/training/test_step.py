@@ -56,9 +56,7 @@ def test_a_part_is_a_batch_of_its_own_unless_the_loss_sees_to_it():
             sizes.add(len(batch["night"]))
             return toy_loss(params, batch, keys, axes)
 
-        run(
-            experiment_of(4), devices=2, steps=1, phase=toy_phase(MODEL, BATCH, loss, accumulates=accumulates)
-        )
+        run(experiment_of(4), devices=2, steps=1, phase=toy_phase(MODEL, BATCH, loss, accumulates=accumulates))
         return sizes
 
     assert seen_by(False) == {2}
@@ -67,13 +65,9 @@ def test_a_part_is_a_batch_of_its_own_unless_the_loss_sees_to_it():
 
 def test_a_batch_that_does_not_divide_is_refused():
     check_batch(24, mesh_of(4), 3)
-    with pytest.raises(
-        ValueError, match=r"batch=16 .* 4 devices times accumulate=3 parts; .* 12, such as 24"
-    ):
+    with pytest.raises(ValueError, match=r"batch=16 .* 4 devices times accumulate=3 parts; .* 12, such as 24"):
         check_batch(16, mesh_of(4), 3)
-    with pytest.raises(
-        ValueError, match=r"objective\.batch=6 does not divide over 4 devices; .* 4, such as 8"
-    ):
+    with pytest.raises(ValueError, match=r"objective\.batch=6 does not divide over 4 devices; .* 4, such as 8"):
         check_batch(6, mesh_of(4), 1)
 
 

@@ -126,9 +126,7 @@ def write_edf(path: Path, montage: Mapping[str, tuple[int, str]], seconds: int, 
                 scale = 1e-3 if unit == "mV" else 1.0
                 x, limits = 20 * scale * rng.standard_normal(t.shape), (-250.0 * scale, 250.0 * scale)
         signals.append(
-            edfio.EdfSignal(
-                np.clip(x, *limits), rate_hz, label=label, physical_dimension=unit, physical_range=limits
-            )
+            edfio.EdfSignal(np.clip(x, *limits), rate_hz, label=label, physical_dimension=unit, physical_range=limits)
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     edf = edfio.Edf(
@@ -150,9 +148,7 @@ def nsrr_xml(codes: Sequence[int], events: Iterable[Event] = (), *, wrong_durati
     for code, run in groupby(codes):
         n = len(list(run))
         is_last = epoch + n == len(codes)
-        rows.append(
-            ("Stages|Stages", _STAGES[code], epoch * 30, 30 if wrong_durations and not is_last else n * 30)
-        )
+        rows.append(("Stages|Stages", _STAGES[code], epoch * 30, 30 if wrong_durations and not is_last else n * 30))
         epoch += n
     rows += events
     body = "".join(
@@ -199,9 +195,7 @@ def write_night(
     return write_edf(path, montage, seconds, seed=sum(stem.encode()))
 
 
-def write_table(
-    root: Path, name: str, rows: Sequence[Mapping[str, object]], encoding: str = "windows-1252"
-) -> Path:
+def write_table(root: Path, name: str, rows: Sequence[Mapping[str, object]], encoding: str = "windows-1252") -> Path:
     """A table in `datasets`, with a last column of free text."""
     path = root / "datasets" / name
     path.parent.mkdir(parents=True, exist_ok=True)
