@@ -20,3 +20,8 @@ def test_blocks_cover_a_night_once_and_the_last_is_long_enough_to_judge():
         assert [s for span in spans for s in range(*span)] == list(range(duration_s))
         assert all(start_s % BLOCK_S == 0 for start_s, _ in spans)
         assert len(spans) < 2 or spans[-1][1] - spans[-1][0] >= BLOCK_S // 2
+
+
+def test_an_age_is_written_in_one_way():
+    """A manifest that is read and written again keeps its bytes, also where an adapter gives whole numbers."""
+    assert repr(Demographics(41, "F", 25)) == repr(Demographics(41.0, "F", 25.0))

@@ -6,6 +6,7 @@ import pytest
 
 from data_pipeline.prepare.night import OutputError
 from data_pipeline.prepare.run import prepare
+from data_pipeline.prepare.summary import Refusal
 from tests.support.loaders import (
     cannot_read_two,
     does_not_see,
@@ -16,6 +17,7 @@ from tests.support.loaders import (
 )
 from tests.support.nights import files, write_recordings
 from tests.support.preparing import prepared
+from tests.support.recordings import write_edf
 
 
 def test_a_bad_recording_is_listed_and_stops_no_other(tmp_path):
@@ -71,3 +73,17 @@ def test_a_recording_that_ends_early_is_refused_and_the_run_goes_on(tmp_path, mo
     assert [n.night_id for n in summary.nights] == ["n1", "n3"]
     (rejection,) = summary.rejected
     assert rejection.reason == "n2.edf: cannot be read any further: bus error"
+
+
+def test_a_scoring_that_cannot_be_read_is_told_from_a_recording(tmp_path):
+    folder = tmp_path / "in of Jane Doe"
+    folder.mkdir()
+    for name in ("a", "b"):
+        write_edf(folder / f"{name}.edf", {"C4-M1": (128, "uV")})
+    (folder / "a.csv").write_text("when,what\n0,N2\n")
+    (folder / "b.edf").write_bytes((folder / "b.edf").read_bytes()[:300])
+    (scoring, recording) = prepare([folder], tmp_path / "out").rejected
+    assert (scoring.file, scoring.kind) == ("a.edf", Refusal.SCORING)
+    assert scoring.reason.startswith("a.csv: none of the 2 cells")
+    assert recording.kind is Refusal.RECORDING and recording.reason.startswith("b.edf: the header ends")
+    assert "Jane" not in (tmp_path / "out" / "rejected.jsonl").read_text()
