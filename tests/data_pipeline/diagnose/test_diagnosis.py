@@ -42,13 +42,13 @@ def test_each_channel_is_reported_with_its_reason(tmp_path):
     assert d.channels[1].good_share == 0.75 and d.channels[1].problems == {"flat": 0.25}
     assert "too slow" in d.channels[3].reason and "snoring" in d.channels[0].reason
     assert "C3" not in d.missing and "CHIN" in d.missing
-    assert d.tasks["stages"] == d.tasks["breathing events"] == d.tasks["arousals"] == ""
+    assert d.tasks["stages"] == d.tasks["breathing"] == d.tasks["arousal"] == ""
 
 
 def test_tasks_follow_from_the_channels(tmp_path):
     d = diagnose(write(tmp_path / "n.edf", ("SpO2", 1, "%"), ("Leg/L", 100, "uV")))
-    assert d.tasks["stages"] == "EEG or EOG" and d.tasks["arousals"] == "EEG"
-    assert d.tasks["breathing events"] == ""
+    assert d.tasks["stages"] == "EEG or EOG" and d.tasks["arousal"] == "EEG"
+    assert d.tasks["breathing"] == ""
     assert "stages: no, needs EEG or EOG" in d.to_text() and "breathing events: will work" in d.to_text()
 
 
