@@ -46,13 +46,13 @@ def test_demo_leaves_what_it_says(demo):
 
 def test_metrics_have_every_number_beside_a_baseline(demo):
     metrics = json.loads((demo / "metrics.json").read_text())
-    assert {"accuracy", "macro_f1", "kappa", "n_epochs"} <= metrics["staging"].keys()
-    assert {"f1", "precision", "recall", "ahi_mae"} <= metrics["respiratory"].keys()
+    assert {"accuracy", "macro_f1", "kappa", "n_epochs"} <= metrics["stages"].keys()
+    assert {"f1", "precision", "recall", "index_mae"} <= metrics["breathing"].keys()
     assert {"f1", "precision", "recall"} <= metrics["arousal"].keys()
     assert {"age_mae", "age_mae_mean_baseline"} <= metrics["night"].keys()
-    for task in ("staging", "respiratory", "arousal"):
+    for task in ("stages", "breathing", "arousal"):
         assert "from_scratch" in metrics[task]["baselines"]
-    assert "majority" in metrics["staging"]["baselines"]
+    assert "majority" in metrics["stages"]["baselines"]
     assert sum(metrics["seconds"].values()) > 0
     assert "simulated test nights" in table(metrics, demo)
 
@@ -100,14 +100,14 @@ def test_a_test_set_of_its_own_is_evaluated_without_baselines(demo, tmp_path):
     (shards / "manifest.jsonl").write_text("\n".join([header, *test]) + "\n")
     assert sleepmami("evaluate", "--model", demo / "model", shards, "--out", tmp_path / "m.json") == 0
     metrics = json.loads((tmp_path / "m.json").read_text())
-    assert metrics["n_nights"] == len(test) and metrics["staging"]["baselines"] == {}
-    assert metrics["respiratory"]["baselines"] == {} and metrics["night"]["age_mae"] is None
+    assert metrics["n_nights"] == len(test) and metrics["stages"]["baselines"] == {}
+    assert metrics["breathing"]["baselines"] == {} and metrics["night"]["age_mae"] is None
 
 
 def test_evaluate_and_embed_and_export(demo, tmp_path):
     shards, model = demo / "shards", demo / "model"
     assert sleepmami("evaluate", "--model", model, shards, "--split", "val", "--out", tmp_path / "m.json") == 0
-    assert math.isfinite(json.loads((tmp_path / "m.json").read_text())["staging"]["accuracy"])
+    assert math.isfinite(json.loads((tmp_path / "m.json").read_text())["stages"]["accuracy"])
     assert sleepmami("embed", "--model", model, shards, "--out", tmp_path / "embedded") == 0
     assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 19  # a night each, and their vectors
     assert sleepmami("export", "--run", demo / "runs" / "finetune", "--out", tmp_path / "model") == 0
