@@ -39,7 +39,7 @@ GROUND = {
     "diagnose": "whole_files modalities night tasks readers montage load",
     "cohorts": "night readers annotations shards",
     "simulate": "whole_files modalities night",
-    "population": "from_json modalities night shards",
+    "population": "from_json modalities night tasks shards",
     "prepare": "__init__ from_json lock whole_files modalities night readers shards montage load cohorts population",
 }
 # Room: the rooms of its own package that it imports, and those of data_pipeline.

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.modalities import SLOTS
-from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, STAGES, EventKind
+from data_pipeline.night import EPOCH_S, STAGES, EventKind
 from data_pipeline.population.spectrum import BANDS_HZ, band_powers, evenly
 from data_pipeline.shards.manifest import ChannelEntry, NightEntry
+from data_pipeline.tasks import BREATHING
 
 SMALLEST_CELL = 5
 """A number that tells of people is given only if at least so many stand behind it: fewer could be recognised in it.
@@ -212,8 +213,8 @@ def _events(nights: Sequence[NightEntry]) -> dict[str, Spread]:
         if "stages" not in night.scored or not asleep:
             continue
         kinds = {str(kind): {kind} for kind in EventKind if kind in night.scored}
-        if set(night.scored) >= BREATHING_EVENTS:
-            kinds[APNEA_HYPOPNEA] = BREATHING_EVENTS
+        if BREATHING.was_scored(night.scored):
+            kinds[APNEA_HYPOPNEA] = BREATHING.kinds
         for name, members in kinds.items():
             events = sum(night.event_counts.get(kind, 0) for kind in members)
             rates[name].append((_person(night), events * 3600 / (asleep * EPOCH_S)))

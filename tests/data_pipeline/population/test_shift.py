@@ -63,3 +63,10 @@ def test_a_difference_that_chance_makes_does_not_count(base):
     few, many = (replace(card, age_years=replace(older, nights=n)) for n in (6, 6000))
     large = replace(card, age_years=replace(card.age_years, nights=6000))
     assert matters(large, few) == set() and matters(large, many) == {"age (years)"}
+
+
+def test_a_sensor_that_half_of_one_side_lack_matters_and_one_that_fewer_lack_does_not(base):
+    card = read_population(base)
+    assert card.nights == card.modalities["RESP"] == 12
+    few, many = (replace(card, modalities=card.modalities | {"RESP": n}) for n in (7, 5))
+    assert matters(card, few) == set() and matters(card, many) == {"nights with any RESP"}

@@ -9,7 +9,7 @@ from data_pipeline.modalities import Modality
 from data_pipeline.night import Channel, Quality
 from data_pipeline.shards.epochs import night_epochs
 from data_pipeline.shards.records import decode_epoch, encode_epoch
-from data_pipeline.shards.scale import channel_scale
+from data_pipeline.shards.scale import INT16_MAX, channel_scale
 from tests.support.nights import random_night
 
 
@@ -57,3 +57,8 @@ def test_a_channel_without_any_sample_or_movement_is_stored():
     assert dead.median is None and (dead.scale, dead.offset) == (1.0, 0.0)
     flat = channel_scale(channel_of(np.full(128 * 60, 7.5)))
     assert flat.iqr == 0 and flat.offset == 7.5 and flat.clipped_samples == 0
+
+
+def test_the_range_reaches_eight_times_as_far_as_the_signal():
+    samples = np.random.default_rng(0).uniform(-100, 100, 128 * 600)  # its middle 99.9 % is +-99.9
+    assert channel_scale(channel_of(samples)).scale * INT16_MAX == pytest.approx(8 * 99.9, rel=0.005)

@@ -280,6 +280,16 @@ def test_what_casts_doubt_on_the_numbers_is_a_warning():
     )
 
 
+@pytest.mark.parametrize(("valid", "said"), [(0.82, False), (0.78, True)])
+def test_an_oximeter_that_was_off_for_a_fifth_of_sleep_is_a_warning(valid, said):
+    night, prediction = make_night(240)
+    asleep = np.flatnonzero(np.repeat(prediction.stages > 0, EPOCH_S))
+    off = np.zeros(night.duration_s, np.uint8)
+    off[asleep[int(valid * len(asleep)) :]] = 1
+    channels = tuple(replace(c, quality=off) if c.slot == "SPO2" else c for c in night.channels)
+    assert ("SpO2 is valid in" in warnings_of(replace(night, channels=channels), prediction)) == said
+
+
 def test_what_is_missing_stands_at_the_top(tmp_path):
     night, prediction = make_night(60, missing=("RESP", "SPO2"))
     write_scores(summarise(night, prediction, THRESHOLDS, CARD), night, tmp_path / "out")
