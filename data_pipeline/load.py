@@ -184,8 +184,5 @@ def _scoring(
     if not read:
         raise empty[0][1]
     merged, notes = merge_scorings([scoring for scoring, _ in read])
-    notes = (
-        *notes,
-        *(f"{path.name}: it holds no stage and no event that is understood." for path, _ in empty),
-    )
+    notes = (*notes, *(f"{path.name}: it holds no stage and no event that is understood." for path, _ in empty))
     return merged, (*(note for _, ns in read for note in ns), *notes)

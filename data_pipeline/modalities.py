@@ -111,14 +111,7 @@ class Facts:
 
 MODALITIES = {
     Modality.EEG: Facts(
-        slots=(
-            "F3",
-            "F4",
-            "C3",
-            "C4",
-            "O1",
-            "O2",
-        ),  # that electrode against the opposite mastoid, if it is there
+        slots=("F3", "F4", "C3", "C4", "O1", "O2"),  # that electrode against the opposite mastoid, if it is there
         rate_hz=128,
         unit="uV",
         least_hz=50,

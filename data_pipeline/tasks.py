@@ -149,11 +149,7 @@ LIMB_MOVEMENT = Task(
     join_s=0.5,  # AASM VII: one ends where the EMG has been quiet for half a second
 )
 OXIMETRY = Task(
-    "oximetry",
-    events=(EventKind.DESATURATION,),
-    needs=(Modality.SPO2,),
-    plural="desaturations",
-    kind=TaskKind.MEASURED,
+    "oximetry", events=(EventKind.DESATURATION,), needs=(Modality.SPO2,), plural="desaturations", kind=TaskKind.MEASURED
 )
 TASKS = (STAGES, BREATHING, AROUSAL, LIMB_MOVEMENT, OXIMETRY)
 """The tasks that have a room of their own, in the order of their heads."""

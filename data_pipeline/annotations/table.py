@@ -103,8 +103,7 @@ def rows_to_annotations(
     from_name = _kind_in_name(path) if stage is None and event is None and not own_columns else None
     if stage is None and event is None and from_name is None and not own_columns:
         raise RecordingError(
-            path,
-            f"none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}.",
+            path, f"none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}."
         )
     if stage is not None:
         _refuse_two_meanings(path, {row[stage].strip() for _, row in rows if len(row) > stage})

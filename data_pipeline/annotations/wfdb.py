@@ -136,7 +136,6 @@ def _rate_hz(path: Path, marks: list[tuple[int, str]]) -> Fraction:
     header = path.with_suffix(".hea")
     if not header.is_file():
         raise RecordingError(
-            path,
-            f"counts in frames of a record, but there is no '{header.name}' beside it that says their rate.",
+            path, f"counts in frames of a record, but there is no '{header.name}' beside it that says their rate."
         )
     return read_header(header).rate_hz

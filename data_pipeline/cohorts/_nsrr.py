@@ -51,13 +51,7 @@ def harmonized(files: str, subject: str, only: tuple[str, str] | None = None) ->
         bmi="nsrr_bmi",
         sex="nsrr_sex",
         sexes={"male": "M", "female": "F", "not reported": None},
-        limits={
-            "nsrr_flag_spsw": {
-                "sleep/wake only": SLEEP_WAKE_ONLY,
-                "full scoring": NOTHING,
-                "unknown": NOTHING,
-            }
-        },
+        limits={"nsrr_flag_spsw": {"sleep/wake only": SLEEP_WAKE_ONLY, "full scoring": NOTHING, "unknown": NOTHING}},
         only=only,
     )
 

@@ -131,9 +131,7 @@ def _row(cells: Mapping[str, str], table: Table, where: str) -> Row:
     limits = (meaning(column, meanings) for column, meanings in table.limits.items())
     return Row(
         Demographics(
-            age_years=number(table.age, AGE_YEARS),
-            sex=meaning(table.sex, table.sexes),
-            bmi=number(table.bmi, BMI),
+            age_years=number(table.age, AGE_YEARS), sex=meaning(table.sex, table.sexes), bmi=number(table.bmi, BMI)
         ),
         meaning(table.site, table.sites) or "",
         frozenset().union(*filter(None, limits)),

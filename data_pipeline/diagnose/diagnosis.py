@@ -113,11 +113,7 @@ class Diagnosis:
             head = f"{c.label:<17}{c.unit:<7}{c.rate_hz:>7g}  {c.slot:<15}{c.good_share:>5.0%}"
             used.append(f"{head}  {c.confidence:<8} {c.reason}{bad}")
         if used:
-            lines += [
-                "",
-                f"{'label':<17}{'unit':<7}{'Hz':>7}  {'slot':<15}{'good':>5}  sure     reason",
-                *used,
-            ]
+            lines += ["", f"{'label':<17}{'unit':<7}{'Hz':>7}  {'slot':<15}{'good':>5}  sure     reason", *used]
         lines.append("")
         for labels, reason in by_reason((c.label, c.reason) for c in self.channels if c.slot is None):
             lines.append(f"not used: {labels}: {reason.replace('_', ' ')}")

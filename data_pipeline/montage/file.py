@@ -148,9 +148,7 @@ def _rule(value: Any, where: str) -> SlotRule | None:
     if polarity not in ("normal", "inverted"):
         raise ValueError(f"{where}: polarity must be `normal` or `inverted`")
     return SlotRule(
-        tuple((label, _weight(weight, label, where)) for label, weight in terms.items()),
-        unit,
-        polarity == "inverted",
+        tuple((label, _weight(weight, label, where)) for label, weight in terms.items()), unit, polarity == "inverted"
     )
 
 

@@ -160,11 +160,7 @@ def _is_electrode_alone(label: Label) -> bool:
 _ISRUC = {"X1": "CHIN", "X2": "ECG", "X3": "LEG_L", "X4": "LEG_R"}
 _ISRUC |= {"24": "CHIN", "25": "ECG", "26": "LEG_L", "27": "LEG_R"}
 _THREE_EMG = {"EMG1", "EMG2", "EMG3"}  # with two, EMG2 may be a leg
-_MESA = {
-    "EEG1": (("F4", "F3"), "Fz-Cz"),
-    "EEG2": (("O2", "O1"), "Cz-Oz"),
-    "EEG3": (("C4",), "C4-M1"),
-}
+_MESA = {"EEG1": (("F4", "F3"), "Fz-Cz"), "EEG2": (("O2", "O1"), "Cz-Oz"), "EEG3": (("C4",), "C4-M1")}
 
 
 def _read(signals: Sequence[Signal]) -> dict[int, Label]:

@@ -222,8 +222,7 @@ def _events(nights: Sequence[NightEntry]) -> dict[str, Spread]:
 
 
 def _channel(
-    channels: Sequence[tuple[tuple[str, str], ChannelEntry]],
-    spectra: Sequence[tuple[tuple[str, str], np.ndarray]],
+    channels: Sequence[tuple[tuple[str, str], ChannelEntry]], spectra: Sequence[tuple[tuple[str, str], np.ndarray]]
 ) -> ChannelPopulation:
     enough = len({person for person, _ in spectra}) >= SMALLEST_CELL
     powers = np.array([power for _, power in spectra]) if enough else np.empty((0, len(BANDS_HZ)))

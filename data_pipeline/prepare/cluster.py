@@ -30,12 +30,7 @@ def connect(address: str, *packages: ModuleType) -> ModuleType:
     except ImportError as error:
         raise ValueError("Ray is not installed: pip install 'sleepmami[ray]', here and on every node") from error
     # Workers' output stays with them: 20,000 nights' warnings would bury the progress.
-    ray.init(
-        address=address,
-        runtime_env={"py_modules": list(packages)},
-        log_to_driver=False,
-        logging_level="warning",
-    )
+    ray.init(address=address, runtime_env={"py_modules": list(packages)}, log_to_driver=False, logging_level="warning")
     return ray
 
 

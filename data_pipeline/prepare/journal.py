@@ -16,14 +16,7 @@ from pathlib import Path
 
 from data_pipeline.from_json import from_json
 from data_pipeline.lock import open_alone
-from data_pipeline.shards.manifest import (
-    MANIFEST,
-    NightEntry,
-    json_line,
-    night_from_json,
-    read_manifest,
-    write_lines,
-)
+from data_pipeline.shards.manifest import MANIFEST, NightEntry, json_line, night_from_json, read_manifest, write_lines
 
 JOURNAL = "manifest.partial.jsonl"
 SEEN = "sources.jsonl"
@@ -59,11 +52,7 @@ class FileSeen:
             state = path.stat()
         except OSError:
             return False
-        return (state.st_size, state.st_mtime_ns, state.st_ctime_ns) == (
-            self.size,
-            self.modified_ns,
-            self.changed_ns,
-        )
+        return (state.st_size, state.st_mtime_ns, state.st_ctime_ns) == (self.size, self.modified_ns, self.changed_ns)
 
 
 Seen = tuple[FileSeen, ...]

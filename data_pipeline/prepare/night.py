@@ -20,14 +20,7 @@ from data_pipeline.prepare.workers import ProcessDied
 from data_pipeline.readers import files_of
 from data_pipeline.shards.epochs import night_epochs
 from data_pipeline.shards.files import write_shard
-from data_pipeline.shards.manifest import (
-    SHARD_SUFFIX,
-    ChannelEntry,
-    NightEntry,
-    channel_entry,
-    digest,
-    stage_string,
-)
+from data_pipeline.shards.manifest import SHARD_SUFFIX, ChannelEntry, NightEntry, channel_entry, digest, stage_string
 from data_pipeline.shards.records import encode_epoch
 from data_pipeline.shards.scale import Meter, storage_ranges
 
@@ -164,8 +157,7 @@ def _write(job: Job, night: Night, ranges: dict[str, tuple[float, float]]) -> tu
             yield last
 
     records_sha256 = write_shard(
-        shard_path(job.out, job.source.night_id),
-        (encode_epoch(e) for e in night_epochs(night, ranges, pieces())),
+        shard_path(job.out, job.source.night_id), (encode_epoch(e) for e in night_epochs(night, ranges, pieces()))
     )
     return records_sha256, tuple(channel_entry(c, meters[c.slot].scale(), meters[c.slot].quality) for c in last)
 

@@ -21,16 +21,7 @@ from data_pipeline.night import Night
 from data_pipeline.population.file import write_population
 from data_pipeline.prepare.cluster import run_on_ray
 from data_pipeline.prepare.journal import Journal, Seen, forget_other_settings, read_known, write_seen
-from data_pipeline.prepare.night import (
-    Job,
-    OutputError,
-    Prepared,
-    is_kept,
-    rejection_of,
-    run_job,
-    shard_path,
-    writing,
-)
+from data_pipeline.prepare.night import Job, OutputError, Prepared, is_kept, rejection_of, run_job, shard_path, writing
 from data_pipeline.prepare.splits import assign_splits
 from data_pipeline.prepare.summary import Rejection, Summary
 from data_pipeline.prepare.workers import run_local

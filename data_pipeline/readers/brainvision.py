@@ -100,14 +100,7 @@ def read_brainvision(path: Path) -> Recording:
     if header.markers is None:
         notes += ("Its marker file is not there: interruptions and annotations are not known.",)
     return Recording(
-        path,
-        timeline.duration_s,
-        signals,
-        tuple(annotations),
-        timeline.gaps,
-        clock,
-        notes,
-        timeline.read_span(load),
+        path, timeline.duration_s, signals, tuple(annotations), timeline.gaps, clock, notes, timeline.read_span(load)
     )
 
 

@@ -156,8 +156,7 @@ def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
         return np.arange(len(records)) * float(layout.record_s)
     if not layout.annotation_columns:
         raise RecordingError(
-            path,
-            "declared discontinuous (EDF+D), but it has no annotation channel that says when. Export it as EDF+C.",
+            path, "declared discontinuous (EDF+D), but it has no annotation channel that says when. Export it as EDF+C."
         )
     stamps_s = [first_stamp_s(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps_s:

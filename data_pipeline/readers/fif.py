@@ -39,8 +39,7 @@ def _check_tags(path: Path) -> None:
             head = file.read(_TAG.size)
             if len(head) < _TAG.size:
                 raise RecordingError(
-                    path,
-                    f"holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again.",
+                    path, f"holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again."
                 )
             kind, _, length, following = _TAG.unpack(head)
             if kind == FIFF.FIFF_REF_ROLE:

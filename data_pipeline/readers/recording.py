@@ -14,16 +14,7 @@ from data_pipeline.night import RecordingError
 
 LONGEST_S = 7 * 86400
 """A recording that claims to be longer is damaged, or must be split into nights."""
-_MICROVOLTS = {
-    "v": 1e6,
-    "mv": 1e3,
-    "uv": 1.0,
-    "µv": 1.0,
-    "μv": 1.0,
-    "nv": 1e-3,
-    "microv": 1.0,
-    "microvolt": 1.0,
-}
+_MICROVOLTS = {"v": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3, "microv": 1.0, "microvolt": 1.0}
 """Lower-case unit -> microvolts. Headers write UV and MV: nobody records megavolts, so case says nothing."""
 
 

@@ -95,8 +95,7 @@ def read_header(path: Path) -> Header:
         )
     if record["segments"]:
         raise RecordingError(
-            path,
-            "a record of several segments, expected one. Join them with WFDB's xform and give that record.",
+            path, "a record of several segments, expected one. Join them with WFDB's xform and give that record."
         )
     rate_hz = Fraction(record["rate"] or 250)  # the default of the specification
     n_signals = int(record["n_signals"])
@@ -207,8 +206,7 @@ def _n_frames(header: Header, name: str, group: list[_Channel]) -> int:
     first = group[0]
     if any((c.format, c.offset) != (first.format, first.offset) for c in group):
         raise RecordingError(
-            header.path,
-            f"signals in '{name}' differ in format or offset, which cannot be. The header is damaged.",
+            header.path, f"signals in '{name}' differ in format or offset, which cannot be. The header is damaged."
         )
     path = beside(header.path, name)
     if not path.is_file():

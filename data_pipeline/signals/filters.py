@@ -197,12 +197,7 @@ def _design(modality: Modality, rate: Fraction, mains: tuple[float, ...]) -> _Fi
     circular = np.r_[taps[: n_in // 2], taps[n_in // 2 - n_in :]]
     response = scipy.fft.rfft(circular).real[: min(n_in, n_out) // 2] * (n_out / n_in)
     return _Filter(
-        n_in,
-        float(block_s * rate - n_in),
-        block_s,
-        block_s - 2 * margin_s,
-        margin_s,
-        response.astype(np.float32),
+        n_in, float(block_s * rate - n_in), block_s, block_s - 2 * margin_s, margin_s, response.astype(np.float32)
     )
 
 

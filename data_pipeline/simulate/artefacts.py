@@ -84,12 +84,7 @@ def draw_artefacts(rng: np.random.Generator, stages: np.ndarray) -> list[Artefac
 
 
 def add_electric(
-    rng: np.random.Generator,
-    samples: np.ndarray,
-    slot: str,
-    artefacts: list[Artefact],
-    mains_hz: int,
-    rate_hz: int,
+    rng: np.random.Generator, samples: np.ndarray, slot: str, artefacts: list[Artefact], mains_hz: int, rate_hz: int
 ) -> None:
     """Puts the artefacts of one electric channel into `samples` ((n,) float32 µV), in place."""
     second = np.arange(rate_hz, dtype=np.float32) / rate_hz
@@ -118,9 +113,7 @@ def add_electric(
 def _movement(rng: np.random.Generator, n: int, rate_hz: int) -> np.ndarray:
     """(n,) float32 of about unit RMS: slow swings and muscle together."""
     slow = np.interp(
-        np.arange(n),
-        np.linspace(0, n, max(3, 2 * n // rate_hz)),
-        rng.standard_normal(max(3, 2 * n // rate_hz)),
+        np.arange(n), np.linspace(0, n, max(3, 2 * n // rate_hz)), rng.standard_normal(max(3, 2 * n // rate_hz))
     )
     ramp = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.3 * rate_hz))
     return ((0.8 * slow + 0.4 * rng.standard_normal(n)) * ramp).astype(np.float32)

@@ -84,12 +84,7 @@ def _add_rapid(rng: np.random.Generator, eog: np.ndarray, start_s: int, night: f
         step = 1 / (1 + np.exp(-np.clip((t - 0.15) / (rise / 4), -60, 60)))
         back = 1 / (1 + np.exp(-np.clip((t - 0.15 - hold) / (rise / 4), -60, 60)))
         wave = 0.5 * rng.uniform(*REM_UV) * rng.choice([-1, 1]) * (step - back)
-        _add(
-            eog,
-            min(start_s + onset, start_s + EPOCH_S - 2),
-            np.array([[1.0], [-1.0]], np.float32) * wave,
-            rate_hz,
-        )
+        _add(eog, min(start_s + onset, start_s + EPOCH_S - 2), np.array([[1.0], [-1.0]], np.float32) * wave, rate_hz)
 
 
 def _add_slow(rng: np.random.Generator, eog: np.ndarray, start_s: int, rate_hz: int) -> None:
@@ -149,11 +144,7 @@ def _muscle(rng: np.random.Generator, envelope: np.ndarray, grid: int, rate_hz: 
 
 
 def make_heart_beats(
-    rng: np.random.Generator,
-    person: Person,
-    stages: np.ndarray,
-    events: list[TrueEvent],
-    breath_times_s: np.ndarray,
+    rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent], breath_times_s: np.ndarray
 ) -> np.ndarray:
     """(n_beats,) float64 seconds of the R peaks: stage, breathing, arousals and apneas move the rate."""
     grid = 4

@@ -79,12 +79,7 @@ def simulate_cohort(
         raise ValueError(f"hours is {hours}; expected (shortest, longest) within {HOURS_RANGE}")
     out = Path(out)
     requests = [
-        {
-            "seed": seed,
-            "site": site or sorted(SITES)[index % len(SITES)],
-            "index": index,
-            "hours": list(hours),
-        }
+        {"seed": seed, "site": site or sorted(SITES)[index % len(SITES)], "index": index, "hours": list(hours)}
         for index in range(n_nights)
     ]
     _refuse_strangers(out, requests)

@@ -29,11 +29,7 @@ DESATURATION_SCORED = 3.0  # AASM rule 1A
 DESATURATION_RECOVERY_S = {"NREM": 9.3, "REM": 12.5}  # the Resat abstract (Sleep suppl., no. 392)
 
 AROUSAL_STAGE_RATE = {N1: 25.0, N2: 12.0, N3: 4.0, REM: 12.0}  # per hour, spontaneous; assumed
-AROUSAL_MEDIAN_S, AROUSAL_LOG_SD, AROUSAL_RANGE_S = (
-    7.0,
-    0.45,
-    (3.2, 15.0),
-)  # AASM >= 3 s; Ferri 2015 6.5 ± 0.9
+AROUSAL_MEDIAN_S, AROUSAL_LOG_SD, AROUSAL_RANGE_S = (7.0, 0.45, (3.2, 15.0))  # AASM >= 3 s; Ferri 2015 6.5 ± 0.9
 AROUSAL_SLEEP_BEFORE_S = 10.0  # AASM
 AROUSAL_CARRIER_SHARE = {"alpha": 0.5, "beta": 0.3, "theta": 0.2}  # assumed
 
@@ -188,11 +184,7 @@ def _limb_movements(
 
 
 def _arousals(
-    rng: np.random.Generator,
-    person: Person,
-    stages: np.ndarray,
-    breathing: list[TrueEvent],
-    limbs: list[TrueEvent],
+    rng: np.random.Generator, person: Person, stages: np.ndarray, breathing: list[TrueEvent], limbs: list[TrueEvent]
 ) -> list[TrueEvent]:
     """Arousals after breathing events, with limb movements, and by themselves, each after 10 s of sleep."""
     asleep = np.repeat(stages != W, EPOCH_S)

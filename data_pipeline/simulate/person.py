@@ -34,11 +34,7 @@ AROUSAL_PER_H, AROUSAL_PER_DECADE, AROUSAL_MEN, AROUSAL_LOG_SD = 8.0, 1.2, 1.5, 
 PLM_LOGIT_AT_45, PLM_LOGIT_PER_DECADE = -1.10, 0.50  # P(PLMI > 5): .10 .25 .45 .65 at 25 45 65 80 y; assumed
 PLM_LOG_MEDIAN_PER_H, PLM_LOG_SD = np.log(17.0), 0.6  # given that there are any; assumed
 
-SLOW_WAVE_UV, SLOW_WAVE_PER_DECADE, SLOW_WAVE_WOMEN = (
-    120.0,
-    0.90,
-    1.25,
-)  # p-p frontal at 25 y; Mourtazaev 1995
+SLOW_WAVE_UV, SLOW_WAVE_PER_DECADE, SLOW_WAVE_WOMEN = (120.0, 0.90, 1.25)  # p-p frontal at 25 y; Mourtazaev 1995
 SPINDLE_PER_MIN, SPINDLE_LOG_PER_DECADE, SPINDLE_SD = 4.5, -0.10, 1.1  # N2 at 25 y; direction Nicolas 2001
 SPINDLE_UV, SPINDLE_UV_PER_DECADE, SPINDLE_UV_WOMEN = 40.0, -3.0, 1.15  # p-p; assumed
 SPINDLE_HZ, SPINDLE_HZ_SD, SPINDLE_HZ_PER_DECADE = 13.2, 0.6, 0.05  # rises with age (Nicolas 2001)

@@ -81,11 +81,7 @@ def write_night(
         "stages": [STAGES[stage] for stage in stages],
         "events": [asdict(event) for event in events],
         "artefacts": [asdict(artefact) for artefact in artefacts],
-        "site": {
-            "name": site.name,
-            "mains_hz": site.mains_hz,
-            "leads": [asdict(lead) for lead in site.leads],
-        },
+        "site": {"name": site.name, "mains_hz": site.mains_hz, "leads": [asdict(lead) for lead in site.leads]},
     }
     write_text(out / "truth" / f"{night_id}.json", json.dumps(truth) + "\n")
     return path
