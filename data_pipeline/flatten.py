@@ -1,7 +1,5 @@
 """A tree of settings or results as one level of names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ once (`signals.survey`), join the scoring (`annotations`); then read it, a stret
 night in memory is all of its stretches.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

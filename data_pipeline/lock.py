@@ -1,7 +1,5 @@
 """A folder for one process alone: two that fill the same one would spoil each other's work."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Runs of True: the stretches of a signal or of a night in which something holds."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

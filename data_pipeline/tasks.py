@@ -6,8 +6,6 @@ A task of one's own needs no more than its record, in an experiment file:
 'snore events'
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each is written under a hidden name beside its place, brought to the disk, and t
 leaves such a name behind; it ends in `HALF`.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """From a scoring file to a `Scoring`. One module per dialect; the words get their meaning in `terms`."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping

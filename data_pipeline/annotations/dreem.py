@@ -4,8 +4,6 @@
 cohorts write REM as 5 and R&K stage 4 as 4, so a list with any other number is refused, not guessed.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from data_pipeline.annotations.epochs import epoch_marks

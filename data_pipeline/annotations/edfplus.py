@@ -1,7 +1,5 @@
 """EDF+ and BDF+ annotations: inside a recording, or in a file of their own (Sleep-EDF, HMC)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from data_pipeline.readers.edf import read_edf

@@ -1,7 +1,5 @@
 """From a list with one stage for each 30 s to annotations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -7,8 +7,6 @@ lies past the end of the recording is dropped and counted where the scoring is m
 The events of the cohort's xlsx files are not read: how they are spelled is not documented.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from data_pipeline.annotations.epochs import epoch_marks

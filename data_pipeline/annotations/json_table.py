@@ -4,8 +4,6 @@
 absent or null is an empty cell. Values are numbers and texts; other keys may hold anything and are not looked at.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

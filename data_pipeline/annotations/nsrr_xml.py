@@ -7,8 +7,6 @@ https://github.com/nsrr/edf-editor-translator; their meaning is in `terms`. Old 
 terms of an ontology instead: "SRO:Stage34Sleep", "SDO:ObstructiveApneaFinding".
 """
 
-from __future__ import annotations
-
 import re
 from itertools import pairwise
 from pathlib import Path

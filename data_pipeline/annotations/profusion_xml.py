@@ -5,8 +5,6 @@ scored), with <Name>, <Start> and <Duration> in seconds from the first sample; <
 of <EpochLength> seconds: 0 W, 1-3 N1-N3, 4 N3 (R&K), 5 REM, 6 movement, 9 unscored, 10 artifact.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from data_pipeline.annotations.safe_xml import read_xml, seconds_of, span_of, text_of

@@ -1,7 +1,5 @@
 """XML from outside, for the dialects that are written in it: bounded, and without entities."""
 
-from __future__ import annotations
-
 import codecs
 import math
 import re

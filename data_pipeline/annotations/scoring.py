@@ -1,7 +1,5 @@
 """Annotations -> `Scoring`: epochs by majority, events within the recording, what is dropped is counted."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence

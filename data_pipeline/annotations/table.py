@@ -12,8 +12,6 @@ Numbers in a stage column follow EDF+, NSRR and Profusion: 0 W, 1–3 N1–N3, 4
 A column with 4 and without 5 is refused, because cohorts differ in it: REM or R&K stage 4.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

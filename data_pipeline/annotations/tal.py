@@ -4,8 +4,6 @@
 channel of an EDF+ file; bytes of zero between them are padding.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from data_pipeline.annotations.text import read_bytes

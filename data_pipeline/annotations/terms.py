@@ -4,8 +4,6 @@ Spellings come from EDF+ standard texts (https://www.edfplus.info/specs/edftexts
 and the NSRR vocabulary. R&K stage 4 is N3 (AASM manual 2007). An unknown word is counted, not guessed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The text of a small scoring file. A scorer's night is some kilobytes; a file from outside may be anything."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from data_pipeline.night import RecordingError

@@ -11,8 +11,6 @@ Read here, not through the wfdb package: that one drops a mark at the very first
 whose first note begins with "## " and is none of the two it knows.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from fractions import Fraction

@@ -3,8 +3,6 @@
 A module whose name begins with an underscore is no cohort: it holds what several share.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import pkgutil

@@ -24,8 +24,6 @@ arousal afterwards. Their rule is therefore "flow", and counting them is no AHI 
 one free word of their software: a hypopnea with more than half of the flow lost, and no doubt about it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

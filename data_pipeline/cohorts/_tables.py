@@ -1,7 +1,5 @@
 """Tables of persons, as cohorts publish them: each has its own columns and codes."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Mapping, Sequence

@@ -7,8 +7,6 @@ scorer looked for: `stages` and names of `night.EventKind`, with blanks between;
 apnea or hypopnea counts as never searched for them). An empty cell is unknown.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Sequence

@@ -14,8 +14,6 @@ Age and sex: save `Details_subgroup_I_Submission.xlsx` (II, III) as CSV under th
 or the one above. Columns `Subject`, `Age` and `Sex` are used, and no other. There is no BMI.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -17,8 +17,6 @@ KVSS, named beside KISS among SleepMaMi's data sets, is not published: there is 
 recordings as it reads any others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -12,8 +12,6 @@ How to get it, and its folders: `_nsrr`. Recordings are `mesa-sleep-0001.edf`; t
 Source: data dictionary 0.7.0 and documentation of MESA, https://sleepdata.org/datasets/mesa.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -16,8 +16,6 @@ only, `mros-visit1-harmonized-<version>.csv`.
 Source: data dictionary 0.6.0 and documentation of MrOS, https://sleepdata.org/datasets/mros.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -14,8 +14,6 @@ where they do not end an apnea or a hypopnea: a second without one may hold one,
 as scored, though the marks there are kept.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Sequence

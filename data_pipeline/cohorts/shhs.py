@@ -15,8 +15,6 @@ tables `shhs1-dataset-<version>.csv`, `shhs2-dataset-<version>.csv`, `shhs-harmo
 Source: data dictionary 0.21.0 and documentation of SHHS, https://sleepdata.org/datasets/shhs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

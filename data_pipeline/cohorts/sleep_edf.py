@@ -12,8 +12,6 @@ night `N`; `*-Hypnogram.edf` with the same first six characters is the scoring, 
 - Telemetry nights: one of the two is after temazepam; which one is only in the .xls table.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

@@ -7,8 +7,6 @@ EEG, ECG and blood pressure in all, most have one respiration signal, five EOG a
 scored; the events are kept and counted. Records a and b of one number are one person. Age and sex come from the header.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Will this recording work, and for what? What each channel is, and why; what is wrong; which tasks work."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A picture of what is usable when: one row a channel, one colour a fault; and a page with the table beside it."""
 
-from __future__ import annotations
-
 import base64
 import io
 from html import escape

@@ -4,8 +4,6 @@ The ECG and the eyes can be checked. EEG cannot be by itself: K-complexes are ra
 Breathing has no agreed direction, so there is nothing to check: belts and flow sensors of every laboratory differ.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import StrEnum
 

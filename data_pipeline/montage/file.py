@@ -12,8 +12,6 @@ recordings of a laboratory; " #2" after a label is the second channel of that la
 mapped by their labels as ever. `sleepmami diagnose FILE --write-montage` writes a first version for review.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ the mastoids that were recorded with them, the best of several candidates is tak
 open another may settle.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ A model works on nights like those it was trained on. The card is small enough t
 has recordings of their own can see where they differ (`population_shift`) without seeing the training nights.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

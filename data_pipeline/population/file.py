@@ -1,7 +1,5 @@
 """The population card on the disk: beside a manifest, alone, or inside a model folder."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict

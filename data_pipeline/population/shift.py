@@ -4,8 +4,6 @@ It compares what the cards say, group against group. No difference found is no p
 difference found says where to look first.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Power in the usual EEG bands, from a few epochs of a prepared night."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 

@@ -5,8 +5,6 @@ output under the same paths (a shared file system). This package itself is sent 
 all nodes run the code of the machine that asked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 

@@ -1,7 +1,5 @@
 """One night of a run: from its files to its shard and its line in the manifest, or why it was refused."""
 
-from __future__ import annotations
-
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ A run that was stopped goes on where it was (see `journal`): a night whose sourc
 is kept. A source is taken as unchanged when its size and times are; `rehash` reads it to be sure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace

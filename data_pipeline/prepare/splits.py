@@ -1,7 +1,5 @@
 """Who trains and who is held out: by person, and so that nobody moves when others join."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What a run of preparation did, for a person to read."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

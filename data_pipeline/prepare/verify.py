@@ -1,7 +1,5 @@
 """Whether a prepared folder is what its manifest says, record by record."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import partial

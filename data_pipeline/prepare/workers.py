@@ -3,8 +3,6 @@
 A process that dies takes its own job with it and no other, and it is known whose it was.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import threading

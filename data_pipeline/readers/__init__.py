@@ -1,7 +1,5 @@
 """From a file to a `Recording` at native rates. One module per format; the file's first bytes say which."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@ BrainVision Core Data Format 1.0 (Brain Products). Read here, not through mne: t
 unscaled, renames double labels, and joins what lies between two "New Segment" markers.
 """
 
-from __future__ import annotations
-
 import configparser
 import math
 import re

@@ -6,8 +6,6 @@ The samples are read here, not by edfio, which joins the blocks of an EDF+D file
 every channel that was read; here a few megabytes are in memory at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

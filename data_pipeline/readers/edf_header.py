@@ -3,8 +3,6 @@
 edfio interprets the fields of the signals; those that say where to read are checked here first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import warnings

@@ -5,8 +5,6 @@ But a damaged one may end the process that reads it, so that is another one, whi
 EEGLAB states no units: its amplitudes are microvolts by convention, and other signals whatever they were.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """FIF, mne's own format: tags one after the other, numbers and texts only. What mne marks BAD_ACQ_SKIP is a gap."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 mne reads it, but raises slow channels to the rate of the fastest: a file with several rates is refused.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 mne gives volts where it knows the unit, and marks where it joined pieces; here they are taken apart again.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +45,7 @@ def reading(path: Path, form: str) -> Iterator[None]:
 
 def recording_of(
     path: Path,
-    raw: BaseRaw,
+    raw: "BaseRaw",
     form: str,
     *,
     units: Sequence[str] | None = None,

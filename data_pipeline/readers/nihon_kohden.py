@@ -4,8 +4,6 @@ mne reads the layout that these recorders write. It joins the data blocks of one
 recorder stood still between them.
 """
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A recording as the file has it: labels, units and rates untouched, time true."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Time-stamped annotation lists, in which EDF+ writes when something was (section 2.2.2)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """True time of a file that was interrupted: each piece at its own time, NaN between, never joined."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction

@@ -6,8 +6,6 @@ Read here, not through the wfdb package: that one takes a gain of 0 for 200 with
 header or a path names, loads all channels for one, and needs pandas and two HTTP clients. The tests compare with it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """A night as the epochs that are stored, and its events back from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 

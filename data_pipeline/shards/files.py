@@ -1,7 +1,5 @@
 """Shards on the disk: one ArrayRecord file with the records of one night."""
 
-from __future__ import annotations
-
 import hashlib
 import struct
 from collections.abc import Iterable
@@ -72,7 +70,7 @@ def read_epochs(reader: ArrayRecordReader, path: Path, start: int, stop: int) ->
     return epochs
 
 
-def add_record(checksum: hashlib._Hash, record: bytes) -> None:
+def add_record(checksum: "hashlib._Hash", record: bytes) -> None:
     """Adds one record to the SHA-256 of a shard's records."""
     checksum.update(struct.pack("<I", len(record)))
     checksum.update(record)

@@ -4,8 +4,6 @@ The loader plans from this file alone (which epochs are scored, which channels a
 normalise them), and reads records only for their samples.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

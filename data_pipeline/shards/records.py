@@ -8,8 +8,6 @@ of `Modality`. Low bytes are noise, so only the high bytes are compressed: a qua
 time that Zstandard takes for the whole. A record explains itself; what is true of the whole night is in the manifest.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import threading

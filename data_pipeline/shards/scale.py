@@ -4,8 +4,6 @@ The step of the int16 must be known before the first sample is stored; it comes 
 and IQR come from the whole night as it passes by.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A stretch is read with the context that filters and flags need, so that it is th
 after. What must be known to read it (gains, mains, habits) is found once, by `survey`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -5,8 +5,6 @@ fall towards high frequencies that everything from a brain or an eye has. And a 
 the way repeats the last one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction

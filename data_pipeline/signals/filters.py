@@ -17,8 +17,6 @@ Their joint impulse response is cut at `margin_s` on both sides, where it has de
 it is finite: a piece of a night with that much context gives the samples that the whole night gives.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache

@@ -3,8 +3,6 @@
 A flag says that a second cannot be trusted, not that it is interesting: movement artefacts stay.
 """
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np

@@ -3,8 +3,6 @@
 A few minutes tell; the whole night is read only where they show nothing usable.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ An artefact is drawn first, as a fact with channel and interval that the truth f
 into signals.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

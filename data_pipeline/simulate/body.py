@@ -1,7 +1,5 @@
 """Eyes, muscles and heart."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import signal
 

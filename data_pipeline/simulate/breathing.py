@@ -5,8 +5,6 @@ turn the flow down and shift the belts against each other; SpO2 is a base line w
 out of it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

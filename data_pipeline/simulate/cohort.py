@@ -1,7 +1,5 @@
 """A cohort of simulated nights: who sleeps where, in how many processes, and picking up where it stopped."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import multiprocessing

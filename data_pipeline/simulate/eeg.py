@@ -4,8 +4,6 @@ The background is one correlated Gaussian field: six white sources mixed by the 
 correlation between electrodes, then coloured for stage and region. Waves are added where the events say.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from data_pipeline.modalities import SLOTS, Modality

@@ -5,8 +5,6 @@ first, limb movements where breathing is quiet, then spontaneous arousals, then 
 interrupt.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from data_pipeline.night import APNEAS, BREATHING_EVENTS, EPOCH_S, EventKind

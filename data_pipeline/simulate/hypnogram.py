@@ -5,8 +5,6 @@ A plain Markov chain gives geometric bouts and no cycles; real bouts are neither
 cuts through.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, STAGES

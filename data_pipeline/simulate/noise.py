@@ -4,8 +4,6 @@ Blocks of 32 s overlap their neighbours by 2 s and cross-fade with equal power, 
 inverse FFT an epoch and a spectrum may change from epoch to epoch without a seam.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import fft
 

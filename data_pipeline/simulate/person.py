@@ -4,8 +4,6 @@ Every constant below names its source (first author, year). "assumed" marks a va
 single table states. `decades` is (age - 40) / 10.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

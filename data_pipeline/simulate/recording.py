@@ -1,7 +1,5 @@
 """One body seen by one laboratory: physiology, faults, references, amplifier filters, and 16-bit numbers."""
 
-from __future__ import annotations
-
 import numpy as np
 from edfio import EdfSignal
 from scipy import signal

@@ -1,7 +1,5 @@
 """Two laboratories that record the same body differently: labels, references, rates, units and words."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from data_pipeline.night import EventKind

@@ -1,7 +1,5 @@
 """What an event is, and when events come: renewal processes whose rate follows the stage."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Spindles and K-complexes: the waves of N2 and N3, which arousals interrupt."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, EventKind

@@ -1,7 +1,5 @@
 """A simulated night on disk: the EDF+, the scorer's annotations in the site's words, and the truth."""
 
-from __future__ import annotations
-
 import csv
 import datetime
 import hashlib

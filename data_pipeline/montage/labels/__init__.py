@@ -4,8 +4,6 @@ A label that could be two things, or names a signal that nobody looks at, fills 
 a missing channel is masked, a wrong one misleads. What the other channels of a recording add is `montage`'s.
 """
 
-from __future__ import annotations
-
 from data_pipeline.montage.labels.electrodes import read_electrodes
 from data_pipeline.montage.labels.label import Confidence, Label
 from data_pipeline.montage.labels.sensors import read_aside, read_sensor

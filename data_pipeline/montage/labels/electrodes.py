@@ -1,7 +1,5 @@
 """Labels of head electrodes: "EEG C3-M2", "O1A2", "M1:E2", "EOG R", "Fz-(A1+A2)"."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

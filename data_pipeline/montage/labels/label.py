@@ -1,7 +1,5 @@
 """What the reading of a channel label says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -3,8 +3,6 @@
 A label that could be two things fills no slot and says why.
 """
 
-from __future__ import annotations
-
 from data_pipeline.modalities import MODALITY_OF, Modality
 from data_pipeline.montage.labels.electrodes import EARS, EYES
 from data_pipeline.montage.labels.label import Confidence, Label

@@ -5,8 +5,6 @@ found as THO, THOR, THORA and THORAX. Laboratories glue words ("LLEGEMG") or par
 matters. English, French, German, Spanish, Italian and Portuguese words are known.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass
