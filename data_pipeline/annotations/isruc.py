@@ -27,7 +27,6 @@ def read_isruc(path: Path) -> tuple[Annotation, ...]:
     for number, line in enumerate(lines, start=1):
         # A blank line in the middle would shift every epoch after it, or stand for one: nobody can tell.
         if not line.removeprefix("-").isdecimal() or len(line) > 4:
-            raise RecordingError(
-                path, f"line {number}: {line[:4]!r}, expected one stage code (0, 1, 2, 3 or 5) a line."
-            )
+            problem = f"line {number}: {line[:4]!r}, expected one stage code (0, 1, 2, 3 or 5) a line."
+            raise RecordingError(path, problem)
     return epoch_marks(path, [_NAMES.get(int(line), "?") for line in lines])

@@ -41,9 +41,8 @@ def read_xml(path: Path, root: str | None = None) -> Element:
     try:
         element = fromstring(data, forbid_dtd=True)
     except DefusedXmlException as error:
-        raise RecordingError(
-            path, "it declares a document type or entities, which are not read. Export it without <!DOCTYPE>."
-        ) from error
+        problem = "it declares a document type or entities, which are not read. Export it without <!DOCTYPE>."
+        raise RecordingError(path, problem) from error
     except (ParseError, LookupError, ValueError) as error:
         raise RecordingError(path, f"damaged XML ({error}). Export or download it again.") from error
     if root is not None and element.tag != root:

@@ -92,17 +92,13 @@ def rows_to_annotations(
     stage, event = column(_STAGE), column(_EVENT)
     if onset is None:
         # A file without a header begins with a scorer's words, which no message repeats.
-        raise RecordingError(
-            path,
-            f"none of the {len(header)} cells of the first row names an onset column, expected a header row "
-            f"with one of {', '.join(_ONSET)}.",
-        )
+        problem = f"none of the {len(header)} cells of the first row names an onset column"
+        raise RecordingError(path, f"{problem}, expected a header row with one of {', '.join(_ONSET)}.")
     own_columns = {name: place for place, name in enumerate(names) if name in own}
     from_name = _kind_in_name(path) if stage is None and event is None and not own_columns else None
     if stage is None and event is None and from_name is None and not own_columns:
-        raise RecordingError(
-            path, f"none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}."
-        )
+        problem = f"none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}."
+        raise RecordingError(path, problem)
     if stage is not None:
         _refuse_two_meanings(path, {row[stage].strip() for _, row in rows if len(row) > stage})
 
@@ -155,9 +151,8 @@ def _kind_in_name(path: Path) -> str | None:
 def _refuse_two_meanings(path: Path, values: set[str]) -> None:
     codes = {v.removesuffix(".0") for v in values}
     if "4" in codes and "5" not in codes:
-        raise RecordingError(
-            path, "stage code 4 without any 5 may be REM or R&K stage 4. Write names (W, N1, N2, N3, REM)."
-        )
+        problem = "stage code 4 without any 5 may be REM or R&K stage 4. Write names (W, N1, N2, N3, REM)."
+        raise RecordingError(path, problem)
 
 
 def _seconds(path: Path, where: str, name: str, cell: str) -> float:

@@ -22,10 +22,7 @@ def read_tal(path: Path) -> tuple[Annotation, ...]:
     start = 0
     for piece in raw.split(b"\0"):
         if piece and not TAL.fullmatch(piece + b"\0"):
-            raise RecordingError(
-                path,
-                f"byte {start}: not a time-stamped annotation list, expected +onset, 0x14, texts and 0x00. "
-                "Export the annotations again, as EDF+ or as a CSV table.",
-            )
+            problem = f"byte {start}: not a time-stamped annotation list, expected +onset, 0x14, texts and 0x00"
+            raise RecordingError(path, f"{problem}. Export the annotations again, as EDF+ or as a CSV table.")
         start += len(piece) + 1
     return read_tals([raw + b"\0"])

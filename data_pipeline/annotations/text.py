@@ -17,9 +17,8 @@ def read_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         raw = file.read(LARGEST_BYTES + 1)
     if len(raw) > LARGEST_BYTES:
-        raise RecordingError(
-            path, f"larger than {LARGEST_BYTES >> 20} MB, expected the scoring of one night. Split it."
-        )
+        problem = f"larger than {LARGEST_BYTES >> 20} MB, expected the scoring of one night. Split it."
+        raise RecordingError(path, problem)
     return raw
 
 

@@ -133,7 +133,6 @@ def _rate_hz(path: Path, marks: list[tuple[int, str]]) -> Fraction:
         return Fraction(stated[1])
     header = path.with_suffix(".hea")
     if not header.is_file():
-        raise RecordingError(
-            path, f"counts in frames of a record, but there is no '{header.name}' beside it that says their rate."
-        )
+        problem = f"counts in frames of a record, but there is no '{header.name}' beside it that says their rate."
+        raise RecordingError(path, problem)
     return read_header(header).rate_hz

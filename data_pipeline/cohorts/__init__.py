@@ -64,9 +64,8 @@ class Source:
         if self.dialect not in (None, *DIALECTS):
             raise ValueError(f"{where}: dialect {self.dialect!r}; expected one of {sorted(DIALECTS)}, or None")
         if unknown := set(self.scored or ()) - {"stages", *EventKind}:
-            raise ValueError(
-                f"{where}: scored {sorted(unknown)}; expected 'stages' or {[str(kind) for kind in EventKind]}"
-            )
+            problem = f"{where}: scored {sorted(unknown)}; expected 'stages' or {[str(kind) for kind in EventKind]}"
+            raise ValueError(problem)
 
 
 def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]:
@@ -117,9 +116,8 @@ def _adapter(cohort: str) -> ModuleType:
     if not cohort.endswith(".py"):
         known = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
         if cohort not in known:
-            raise ValueError(
-                f"no cohort {cohort!r}; expected one of {', '.join(known)}, or the path of an adapter, my_lab.py"
-            )
+            problem = f"no cohort {cohort!r}; expected one of {', '.join(known)}, or the path of an adapter, my_lab.py"
+            raise ValueError(problem)
         return importlib.import_module(f"{__name__}.{cohort}")
     if not Path(cohort).is_file():
         raise ValueError(f"{cohort}: no such adapter file")

@@ -155,10 +155,8 @@ def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
             if row.get(column) and not _is_number_within(row[column], lowest, highest):
                 raise ValueError(f"{path}, line {number}: column {column}: expected a number {lowest}-{highest}")
         if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
-            raise ValueError(
-                f"{path}, line {number}: column scored: {len(unknown)} word(s) of it are unknown; "
-                f"expected 'stages' or {[str(kind) for kind in EventKind]}"
-            )
+            problem = f"{path}, line {number}: column scored: {len(unknown)} word(s) of it are unknown"
+            raise ValueError(f"{problem}; expected 'stages' or {[str(kind) for kind in EventKind]}")
         table[key] = row
     return table
 

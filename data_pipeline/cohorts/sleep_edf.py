@@ -37,10 +37,8 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
 def _source(source: Source) -> Source:
     name = _NAME.fullmatch(source.recording.name)
     if name is None:
-        raise ValueError(
-            f"{source.recording}: not named as a night of Sleep-EDF, expected SC4ssN…-PSG.edf or ST7ssN…-PSG.edf; "
-            "use the cohort `generic` for other recordings"
-        )
+        problem = f"{source.recording}: not named as a night of Sleep-EDF, expected SC4ssN…-PSG.edf or ST7ssN…-PSG.edf"
+        raise ValueError(f"{problem}; use the cohort `generic` for other recordings")
     person = name[1].upper()
     return replace(
         source,

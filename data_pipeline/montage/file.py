@@ -173,9 +173,8 @@ def choose_channels(recording: Recording, rules: MontageRules | None) -> tuple[R
         given[slot] = _derivation(recording, slot, rule, signals) if rule else None
         for s in signals if rule and rule.unit else ():
             if units.setdefault(s.index, rule.unit) != rule.unit:
-                raise RecordingError(
-                    recording.path, f"the montage file gives '{s.label}' two units; expected one everywhere"
-                )
+                problem = f"the montage file gives '{s.label}' two units; expected one everywhere"
+                raise RecordingError(recording.path, problem)
     signals = tuple(replace(s, unit=units.get(s.index, s.unit)) for s in recording.signals)
     made = {d.slot: d for d in given.values() if d is not None}
     # A mastoid may be the reference of other channels too, wherever it stands in a rule.

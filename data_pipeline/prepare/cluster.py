@@ -69,9 +69,8 @@ def run_on_ray(
                     outcome = error.cause
                     if isinstance(outcome, ImportError | RaySystemError):  # the job itself could not be read there
                         why = str(outcome).partition("traceback")[0].strip()
-                        raise RuntimeError(
-                            f"a node cannot import what is needed ({why}); install sleepmami[ray] on every node"
-                        ) from error
+                        problem = f"a node cannot import what is needed ({why}); install sleepmami[ray] on every node"
+                        raise RuntimeError(problem) from error
                 except RuntimeEnvSetupError as error:
                     raise RuntimeError(f"a node could not be made ready: {error}") from error
                 except RayError as error:

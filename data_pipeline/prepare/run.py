@@ -168,10 +168,8 @@ class _Run:
         known, seen = read_known(self._out, self._config.sha256())
         shards = {path.name.removesuffix(SHARD_SUFFIX) for path in self._out.glob(f"*{SHARD_SUFFIX}")}
         if foreign := shards - {source.night_id for source in self._sources}:
-            raise ValueError(
-                f"{self._out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}; "
-                "give all inputs of a data set together, or prepare into a new folder"
-            )
+            problem = f"{self._out} holds {len(foreign)} nights that are not among the inputs, such as {min(foreign)}"
+            raise ValueError(f"{problem}; give all inputs of a data set together, or prepare into a new folder")
         jobs = []
         for source in self._sources:
             before = known.pop(source.night_id, None) if source.night_id in shards else None
@@ -220,13 +218,10 @@ def _check_ids(sources: Sequence[Source]) -> None:
     seen: dict[str, Source] = {}
     for source in sources:
         if not is_safe_name(source.night_id):
-            raise ValueError(
-                f"{source.recording}: night id {source.night_id!r}; expected letters, digits, `.`, `_`, `-`"
-            )
+            problem = f"{source.recording}: night id {source.night_id!r}; expected letters, digits, `.`, `_`, `-`"
+            raise ValueError(problem)
         # Without regard to case: some file systems would give both the same shard.
         other = seen.setdefault(source.night_id.casefold(), source)
         if other is not source:
-            raise ValueError(
-                f"{other.recording} and {source.recording} would both be night {source.night_id}; rename one "
-                "or prepare them into different folders"
-            )
+            problem = f"{other.recording} and {source.recording} would both be night {source.night_id}"
+            raise ValueError(f"{problem}; rename one or prepare them into different folders")

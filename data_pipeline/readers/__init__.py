@@ -33,9 +33,8 @@ def open_recording(path: Path) -> Recording:
     path = Path(path)
     if not path.is_file():
         is_folder = path.is_dir()
-        raise RecordingError(
-            path, f"{'a folder, expected one of the recordings in it' if is_folder else 'no such file'}."
-        )
+        problem = f"{'a folder, expected one of the recordings in it' if is_folder else 'no such file'}."
+        raise RecordingError(path, problem)
     read = _reader_of(path)
     if read is None:
         raise RecordingError(

@@ -64,11 +64,8 @@ def read_brainvision(path: Path) -> Recording:
     header = _read_header(path)
     n = _n_samples(path, header)
     if n > LONGEST_S * header.rate_hz:
-        raise RecordingError(
-            path,
-            f"{float(n / header.rate_hz) / 86400:.1f} days long, expected at most {LONGEST_S // 86400}. "
-            "The header is damaged, or the recording must be split into nights.",
-        )
+        problem = f"{float(n / header.rate_hz) / 86400:.1f} days long, expected at most {LONGEST_S // 86400}"
+        raise RecordingError(path, f"{problem}. The header is damaged, or the recording must be split into nights.")
     markers = _read_markers(header.markers) if header.markers else []
     segments = [m for m in markers if m.kind == _NEW_SEGMENT]
     timeline = Timeline(n, header.rate_hz, tuple(_breaks(path, segments, header.rate_hz)))
@@ -218,10 +215,7 @@ def _breaks(path: Path, segments: list[_Marker], rate_hz: Fraction) -> list[Brea
             passed_s = (after.date - before.date).total_seconds()
             lost = round(passed_s * float(rate_hz)) - (after.at - before.at)
             if lost < -float(rate_hz):  # dates are good to the microsecond, clocks may be set
-                raise RecordingError(
-                    path,
-                    f"the segment at sample {after.at} begins before the one before it ends. "
-                    "The dates of its markers are damaged: export it again.",
-                )
+                problem = f"the segment at sample {after.at} begins before the one before it ends"
+                raise RecordingError(path, f"{problem}. The dates of its markers are damaged: export it again.")
         breaks.append(joint(after.at, None if lost is None else max(lost, 0)))
     return breaks

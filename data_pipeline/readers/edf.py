@@ -130,19 +130,13 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
     whole, rest = divmod(data_bytes, layout.record_bytes)
     declared = layout.declared_records
     if whole == 0 or declared == 0:
-        raise RecordingError(
-            path,
-            f"it holds no whole data record ({data_bytes} bytes of data, a record has "
-            f"{layout.record_bytes}). Copy or export the recording again.",
-        )
+        problem = f"it holds no whole data record ({data_bytes} bytes of data, a record has {layout.record_bytes})"
+        raise RecordingError(path, f"{problem}. Copy or export the recording again.")
     if declared == -1:
         return whole, ["The recording was never closed (number of records -1): read to its last whole record."]
     if whole > declared or declared < -1:
-        raise RecordingError(
-            path,
-            f"the header declares {declared} data records, but the file holds {whole}. "
-            "Header and data do not belong together: export the recording again.",
-        )
+        problem = f"the header declares {declared} data records, but the file holds {whole}"
+        raise RecordingError(path, f"{problem}. Header and data do not belong together: export the recording again.")
     if whole < declared:
         return whole, [f"The file is cut: {whole} of {declared} data records are there."]
     return whole, [f"{rest} byte(s) after the last data record were ignored."] if rest else []
@@ -153,24 +147,17 @@ def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
     if not layout.is_discontinuous:
         return np.arange(len(records)) * float(layout.record_s)
     if not layout.annotation_columns:
-        raise RecordingError(
-            path, "declared discontinuous (EDF+D), but it has no annotation channel that says when. Export it as EDF+C."
-        )
+        problem = "declared discontinuous (EDF+D), but it has no annotation channel that says when. Export it as EDF+C."
+        raise RecordingError(path, problem)
     stamps_s = [first_stamp_s(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps_s:
-        raise RecordingError(
-            path,
-            f"data record {stamps_s.index(None)} has no time stamp, expected one in each record of "
-            "an EDF+D file. Export it again.",
-        )
+        problem = f"data record {stamps_s.index(None)} has no time stamp, expected one in each record of an EDF+D file"
+        raise RecordingError(path, f"{problem}. Export it again.")
     starts_s = np.array(stamps_s) - stamps_s[0]
     late_s = np.diff(starts_s) - float(layout.record_s)
     if len(late_s) and late_s.min() < -_JITTER_S:
-        raise RecordingError(
-            path,
-            f"data record {int(late_s.argmin()) + 1} begins before the one before it ends. "
-            "The time stamps are damaged: export it again.",
-        )
+        problem = f"data record {int(late_s.argmin()) + 1} begins before the one before it ends"
+        raise RecordingError(path, f"{problem}. The time stamps are damaged: export it again.")
     return starts_s
 
 

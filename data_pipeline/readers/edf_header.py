@@ -50,9 +50,8 @@ def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
         if not fixed:
             raise RecordingError(path, "the file is empty. Copy or export it again.")
         if len(fixed) < 256:
-            raise RecordingError(
-                path, f"the header ends after {len(fixed)} bytes, expected at least 256. Copy it again."
-            )
+            problem = f"the header ends after {len(fixed)} bytes, expected at least 256. Copy it again."
+            raise RecordingError(path, problem)
         n_signals = _number(path, fixed[252:256], "number of signals", int)
         if n_signals < 1:
             raise RecordingError(path, f"the header declares {n_signals} signals, expected at least 1.")
@@ -81,11 +80,8 @@ def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
         raise RecordingError(path, "a data record has no samples. The header is damaged.")
     # Only a file of annotations may say 0. Beyond the rest nobody records, and floats end.
     if not (_SHORTEST_RECORD_S <= record_s <= LONGEST_S or (record_s == 0 and all(is_annotation))):
-        raise RecordingError(
-            path,
-            f"duration of a data record is {fixed[244:252].decode('latin-1').strip()} s, expected more than "
-            "0 and not days long. The header is damaged.",
-        )
+        problem = f"duration of a data record is {fixed[244:252].decode('latin-1').strip()} s"
+        raise RecordingError(path, f"{problem}, expected more than 0 and not days long. The header is damaged.")
     sample_bytes = 3 if is_bdf else 2
     ends = np.cumsum(n_samples) * sample_bytes
     columns = [slice(int(end) - n * sample_bytes, int(end)) for n, end in zip(n_samples, ends, strict=True)]
@@ -114,11 +110,8 @@ def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) 
         try:
             ranges = (s.physical_min, s.physical_max), (s.digital_min, s.digital_max)
         except ValueError as error:
-            raise RecordingError(
-                path,
-                f"channel '{s.label}': physical or digital range is not a number. "
-                "The header is damaged: export the recording again.",
-            ) from error
+            problem = f"channel '{s.label}': physical or digital range is not a number"
+            raise RecordingError(path, f"{problem}. The header is damaged: export the recording again.") from error
         rate_hz = Fraction(s.samples_per_data_record) / record_s
         signals.append(
             Signal(
@@ -141,10 +134,8 @@ def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:
             return kind(text.decode())
     # Words may have slipped in from the fields before, the patient's among them: they are not repeated.
     shown = "words" if re.search(rb"[^\W\d]{2}|[\x80-\xff]{2}", text) else repr(text.decode("latin-1"))
-    raise RecordingError(
-        path,
-        f"header field '{name}' holds {shown}, expected a number. The header is damaged: export the recording again.",
-    )
+    problem = f"header field '{name}' holds {shown}, expected a number"
+    raise RecordingError(path, f"{problem}. The header is damaged: export the recording again.")
 
 
 def _clock(field: bytes) -> str | None:

@@ -63,9 +63,8 @@ def _parse(path: Path) -> tuple[bytes, bytes]:
     try:
         done = subprocess.run(command, capture_output=True, timeout=_LONGEST_PARSE_S)
     except subprocess.TimeoutExpired:
-        raise RecordingError(
-            path, f"still unread after {_LONGEST_PARSE_S} s. It is damaged: export it again."
-        ) from None
+        problem = f"still unread after {_LONGEST_PARSE_S} s. It is damaged: export it again."
+        raise RecordingError(path, problem) from None
     if done.returncode:
         why = "it ended the process that read it" if done.returncode < 0 else "or cut into epochs"
         raise RecordingError(path, f"damaged, {why}. Export it again, continuous, if need be as EDF+.")

@@ -36,9 +36,8 @@ def _check_tags(path: Path) -> None:
             file.seek(place)
             head = file.read(_TAG.size)
             if len(head) < _TAG.size:
-                raise RecordingError(
-                    path, f"holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again."
-                )
+                problem = f"holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again."
+                raise RecordingError(path, problem)
             kind, _, length, following = _TAG.unpack(head)
             if kind == FIFF.FIFF_REF_ROLE:
                 raise RecordingError(

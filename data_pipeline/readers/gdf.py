@@ -40,17 +40,11 @@ def read_gdf(path: Path) -> Recording:
         header = _read_header(path)
     size = path.stat().st_size
     if size < header.data_end:
-        raise RecordingError(
-            path,
-            f"holds {size} bytes, expected at least {header.data_end} for the records that its header "
-            "declares. It is cut: copy it again.",
-        )
+        problem = f"holds {size} bytes, expected at least {header.data_end} for the records that its header declares"
+        raise RecordingError(path, f"{problem}. It is cut: copy it again.")
     if len(set(header.samples.tolist())) != 1:
-        raise RecordingError(
-            path,
-            f"its channels have {', '.join(map(str, sorted(set(header.samples.tolist()))))} samples a record; "
-            "GDF is read with one rate only. Export it as EDF+.",
-        )
+        problem = f"its channels have {', '.join(map(str, sorted(set(header.samples.tolist()))))} samples a record"
+        raise RecordingError(path, f"{problem}; GDF is read with one rate only. Export it as EDF+.")
     with reading(path, "GDF file"):
         raw = mne.io.read_raw_gdf(path, preload=False, stim_channel=None, verbose="ERROR")
         raw.rename_channels(dict(zip(raw.ch_names, header.labels, strict=True)), allow_duplicates=True)

@@ -36,11 +36,8 @@ def reading(path: Path, form: str) -> Iterator[None]:
     except RecordingError:
         raise
     except Exception as error:
-        raise RecordingError(
-            path,
-            f"damaged, or a kind of {form} that is not read ({type(error).__name__}). "
-            "Copy or export it again, if need be as EDF+.",
-        ) from error
+        problem = f"damaged, or a kind of {form} that is not read ({type(error).__name__})"
+        raise RecordingError(path, f"{problem}. Copy or export it again, if need be as EDF+.") from error
 
 
 def recording_of(
@@ -120,11 +117,8 @@ def recording_from(
         timeline = Timeline(n, rate, tuple(b for b in breaks if b is not None))
         duration_s = timeline.duration_s
     if not labels or not 0 < duration_s <= LONGEST_S:
-        raise RecordingError(
-            path,
-            f"{len(labels)} channels of {duration_s:g} s, expected at least one and at most {LONGEST_S} s. "
-            "The file is damaged, or must be split into nights.",
-        )
+        problem = f"{len(labels)} channels of {duration_s:g} s, expected at least one and at most {LONGEST_S} s"
+        raise RecordingError(path, f"{problem}. The file is damaged, or must be split into nights.")
     signals = tuple(
         Signal(index, label, unit, rate, limits[index] if limits else NO_LIMIT, (0, 1))
         for index, (label, unit) in enumerate(zip(labels, units, strict=True))

@@ -105,9 +105,8 @@ class Recording:
         if not 0 <= index < len(self.signals):
             raise ValueError(f"{self.path}: no signal {index}; there are {len(self.signals)}, from 0.")
         if not 0 <= start_s <= stop_s <= self.duration_s:
-            raise ValueError(
-                f"{self.path}: span {start_s}-{stop_s} s is not within the recording, 0-{self.duration_s} s."
-            )
+            problem = f"{self.path}: span {start_s}-{stop_s} s is not within the recording, 0-{self.duration_s} s."
+            raise ValueError(problem)
         return self.read_span(index, start_s, stop_s)
 
 

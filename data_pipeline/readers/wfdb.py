@@ -88,13 +88,11 @@ def read_header(path: Path) -> Header:
     fields = [line for line in lines if line and not line.startswith("#")]
     record = _RECORD.fullmatch(fields[0]) if fields else None
     if record is None:
-        raise RecordingError(
-            path, "its first line is no WFDB record line, expected name, number of signals, rate, length."
-        )
+        problem = "its first line is no WFDB record line, expected name, number of signals, rate, length."
+        raise RecordingError(path, problem)
     if record["segments"]:
-        raise RecordingError(
-            path, "a record of several segments, expected one. Join them with WFDB's xform and give that record."
-        )
+        problem = "a record of several segments, expected one. Join them with WFDB's xform and give that record."
+        raise RecordingError(path, problem)
     rate_hz = Fraction(record["rate"] or 250)  # the default of the specification
     n_signals = int(record["n_signals"])
     if not rate_hz or not n_signals or len(fields) - 1 < n_signals:
@@ -121,11 +119,8 @@ def _channel(path: Path, number: int, line: str) -> _Channel:
         raise RecordingError(path, f"the line of signal {number} cannot be read. The header is damaged.")
     label = match["label"] or f"signal {number}"
     if match["format"] not in _BITS:
-        raise RecordingError(
-            path,
-            f"signal '{label}' is stored in format {match['format']}, expected one of "
-            f"{', '.join(_BITS)}. Convert the record to format 16 with WFDB's xform.",
-        )
+        problem = f"signal '{label}' is stored in format {match['format']}, expected one of {', '.join(_BITS)}"
+        raise RecordingError(path, f"{problem}. Convert the record to format 16 with WFDB's xform.")
     gain = float(match["gain"] or 0)
     if not isfinite(gain):
         raise RecordingError(path, f"signal '{label}' has gain {match['gain']}, expected a finite number.")
@@ -163,11 +158,8 @@ def read_wfdb(path: Path) -> Recording:
         raise RecordingError(path, f"its signal files hold different numbers of frames: {listed}.")
     n_frames = next(iter(lengths.values()))
     if n_frames > LONGEST_S * header.rate_hz:
-        raise RecordingError(
-            path,
-            f"{float(n_frames / header.rate_hz) / 86400:.1f} days long, expected at most "
-            f"{LONGEST_S // 86400}. The header is damaged, or the record must be split into nights.",
-        )
+        problem = f"{float(n_frames / header.rate_hz) / 86400:.1f} days long, expected at most {LONGEST_S // 86400}"
+        raise RecordingError(path, f"{problem}. The header is damaged, or the record must be split into nights.")
     signals = tuple(_signal(n, c, header.rate_hz * c.per_frame) for n, c in enumerate(header.channels))
 
     def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
@@ -203,9 +195,8 @@ def _n_frames(header: Header, name: str, group: list[_Channel]) -> int:
     """Frames in a signal file, as its size and the header agree on."""
     first = group[0]
     if any((c.format, c.offset) != (first.format, first.offset) for c in group):
-        raise RecordingError(
-            header.path, f"signals in '{name}' differ in format or offset, which cannot be. The header is damaged."
-        )
+        problem = f"signals in '{name}' differ in format or offset, which cannot be. The header is damaged."
+        raise RecordingError(header.path, problem)
     path = beside(header.path, name)
     if not path.is_file():
         raise RecordingError(header.path, f"its signal file '{name}' is not beside it. Copy both.")

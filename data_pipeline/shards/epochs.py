@@ -89,10 +89,8 @@ def night_epochs(
     scored: frozenset[str] = frozenset()
     if night.scoring is not None:
         if len(night.scoring.stages) != n_epochs:
-            raise ValueError(
-                f"night {night.night_id}: {len(night.scoring.stages)} stages for {n_epochs} whole epochs; "
-                "give one stage an epoch, -1 where unscored"
-            )
+            problem = f"night {night.night_id}: {len(night.scoring.stages)} stages for {n_epochs} whole epochs"
+            raise ValueError(f"{problem}; give one stage an epoch, -1 where unscored")
         stages, scored = night.scoring.stages, night.scoring.scored
         for event in night.scoring.events if n_epochs else ():
             first = min(max(int(event.onset_s // EPOCH_S), 0), n_epochs - 1)

@@ -223,10 +223,8 @@ def read_manifest(folder: Path) -> Manifest:
     if header.get("format") != FORMAT:
         raise ValueError(f"{path}, line 1: not a manifest of prepared nights (format {header.get('format')!r})")
     if header.get("version") != VERSION or header.get("rate_hz") != _RATE_HZ:
-        raise ValueError(
-            f"{path}: format version {header.get('version')} with rates {header.get('rate_hz')}, expected "
-            f"version {VERSION} with {_RATE_HZ}; prepare the recordings again"
-        )
+        problem = f"{path}: format version {header.get('version')} with rates {header.get('rate_hz')}"
+        raise ValueError(f"{problem}, expected version {VERSION} with {_RATE_HZ}; prepare the recordings again")
     nights = [_night(path, number, line) for number, line in enumerate(lines[1:], start=2)]
     for night_id, times in Counter(night.night_id for night in nights).items():
         if times > 1:
@@ -240,9 +238,8 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}, line {number}: damaged, not JSON ({error}); run `sleepmami prepare` again"
-        ) from error
+        problem = f"{path}, line {number}: damaged, not JSON ({error}); run `sleepmami prepare` again"
+        raise ValueError(problem) from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}, line {number}: expected a JSON object, got {type(value).__name__}")
     return value

@@ -159,9 +159,8 @@ def _is_whole(out: Path, request: dict) -> bool:
         return False
     truth = json.loads(path.read_text())
     if truth["request"] != request:
-        raise RecordingError(
-            path, f"made by {truth['request']}, but this call asks for {request}; choose another folder"
-        )
+        problem = f"made by {truth['request']}, but this call asks for {request}; choose another folder"
+        raise RecordingError(path, problem)
     for name, digest in truth["files"].items():
         if not (out / name).exists() or file_sha256(out / name) != digest:
             raise RecordingError(out / name, f"missing or changed since it was made; delete {path} to make it again")
