@@ -8,7 +8,6 @@ from pathlib import Path
 
 from data_pipeline.annotations import nsrr_xml, profusion_xml
 from data_pipeline.annotations.dreem import read_dreem
-from data_pipeline.annotations.edfplus import is_edf, read_edfplus
 from data_pipeline.annotations.isruc import read_isruc
 from data_pipeline.annotations.json_table import read_json_table
 from data_pipeline.annotations.safe_xml import is_xml, read_xml
@@ -19,6 +18,8 @@ from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.annotations.wfdb import SUFFIXES as WFDB_SUFFIXES
 from data_pipeline.annotations.wfdb import read_wfdb
 from data_pipeline.night import RecordingError, Scoring
+from data_pipeline.readers.edf import read_edf
+from data_pipeline.readers.edf_header import is_edf
 from data_pipeline.readers.recording import Annotation
 
 __all__ = ["merge_scorings", "read_scoring", "scoring_from", "without"]
@@ -26,7 +27,7 @@ __all__ = ["merge_scorings", "read_scoring", "scoring_from", "without"]
 _TABLES = (".csv", ".tsv", ".txt")
 DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
     "dreem": read_dreem,
-    "edfplus": read_edfplus,
+    "edfplus": lambda path: read_edf(path).annotations,
     "isruc": read_isruc,
     "json_table": read_json_table,
     "nsrr_xml": nsrr_xml.read_nsrr_xml,
@@ -35,7 +36,7 @@ DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
     "tal": read_tal,
     "wfdb": read_wfdb,
 }
-"""Dialect -> its reader. Its name is its module's."""
+"""Dialect -> its reader, in the module of that name; annotations of EDF+ are read as those of a recording are."""
 _ROOTS = {nsrr_xml.ROOT: "nsrr_xml", profusion_xml.ROOT: "profusion_xml"}
 """Root element -> dialect."""
 
@@ -83,11 +84,9 @@ def read_scoring(
         scoring = replace(scoring, scored=scoring.scored | (columns_of(path) & set(kinds)))
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not scoring.scored:
-        raise NothingScored(
-            path,
-            f"no stage and no event within the recording among {len(annotations)} annotation(s)"
-            f"{named(Counter(a.text for a in annotations))}. Is it the scoring of this recording?",
-        )
+        texts = named(Counter(a.text for a in annotations))
+        problem = f"no stage and no event within the recording among {len(annotations)} annotation(s){texts}"
+        raise NothingScored(path, f"{problem}. Is it the scoring of this recording?")
     return scoring, tuple(f"{path.name}: {note}" for note in notes)
 
 
@@ -108,11 +107,8 @@ def _dialect_of(path: Path) -> str:
         return "wfdb"
     if is_edf(path):
         return "edfplus"
-    raise RecordingError(
-        path,
-        "unknown scoring format, expected EDF+ annotations (also as .tal), NSRR or Profusion XML, a table "
-        f"({', '.join(_TABLES)}) or JSON (.json).",
-    )
+    known = f"EDF+ annotations (also as .tal), NSRR or Profusion XML, a table ({', '.join(_TABLES)}) or JSON (.json)"
+    raise RecordingError(path, f"unknown scoring format, expected {known}.")
 
 
 def _lists_numbers(path: Path) -> bool:

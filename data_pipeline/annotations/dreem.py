@@ -23,9 +23,7 @@ def read_dreem(path: Path) -> tuple[Annotation, ...]:
     codes = read_json_list(path)
     for place, code in enumerate(codes):
         if type(code) is not int or code not in _NAMES:
-            raise RecordingError(
-                path,
-                f"epoch {place}: {str(code)[:20]!r} is no stage of a Dreem hypnogram, expected -1, 0, 1, 2, 3 "
-                "or 4 (REM). For another coding write a table with stage names.",
-            )
+            problem = f"epoch {place}: {str(code)[:20]!r} is no stage of a Dreem hypnogram"
+            expected = "expected -1, 0, 1, 2, 3 or 4 (REM). For another coding write a table with stage names."
+            raise RecordingError(path, f"{problem}, {expected}")
     return epoch_marks(path, [_NAMES[code] for code in codes])

@@ -17,21 +17,11 @@ from data_pipeline.readers.recording import Annotation
 
 ROOT = "PSGAnnotation"
 _ONTOLOGY_STAGES = {
-    "WakeState": "W",
-    "NonRapidEyeMovementSleep-N1": "N1",
-    "NonRapidEyeMovementSleep-N2": "N2",
-    "NonRapidEyeMovementSleep-N3": "N3",
-    "NonRapidEyeMovementSleep-N4": "N4",
-    "RapidEyeMovementSleep": "REM",
-    "Wake": "W",
-    "Stage1Sleep": "N1",
-    "Stage2Sleep": "N2",
-    "Stage3Sleep": "N3",
-    "Stage4Sleep": "N4",
+    **{name: f"N{n}" for n in (1, 2, 3, 4) for name in (f"Stage{n}Sleep", f"NonRapidEyeMovementSleep-N{n}")},
+    **dict.fromkeys(("WakeState", "Wake"), "W"),
     "Stage34Sleep": "N3",
-    "RapidEyeMovement": "REM",
-    "UnscoredEpoch": "Sleep stage ?",
-    "ArtifactEpoch": "Sleep stage ?",
+    **dict.fromkeys(("RapidEyeMovementSleep", "RapidEyeMovement"), "REM"),
+    **dict.fromkeys(("UnscoredEpoch", "ArtifactEpoch"), "Sleep stage ?"),
 }
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z]|[A-Z]{2,}$)")
 

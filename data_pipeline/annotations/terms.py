@@ -71,16 +71,13 @@ _TYPES = {
     **dict.fromkeys(("central", "cent", "cen", "c"), EventKind.CENTRAL_APNEA),
     **dict.fromkeys(("mixed", "mix", "m"), EventKind.MIXED_APNEA),
 }
-_QUALIFIERS = set(
-    re.findall(
-        r"\w+",
-        """left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event
-        events related effort spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2
-        sao2 o2 oxygen oxyhemoglobin relative limb leg movement movements plm lm chin external standard scored
-        auto manual fast slow by with and due to resulting from associated s sec hemoglobin oximetry lower
-        during internal snore snoring""",
-    )
-)
+_QUALIFYING = """
+left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event events related effort
+spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2 sao2 o2 oxygen oxyhemoglobin relative
+limb leg movement movements plm lm chin external standard scored auto manual fast slow by with and due to resulting from
+associated s sec hemoglobin oximetry lower during internal snore snoring
+"""
+_QUALIFIERS = frozenset(_QUALIFYING.split())
 _PHRASES = (
     (re.compile(r"\brespiratory effort related arousal\b"), "rera"),
     (re.compile(r"\b(periodic )?(limb|leg) movements?\b"), "lm"),
@@ -89,6 +86,10 @@ _PHRASES = (
 )
 _CAUSE = re.compile(r"\b(with|due to|resulting from|associated|related to|and|by)\b|\(|,|;| - ")
 """What follows describes the event and does not name it: "Arousal (PLM)", "Hypopnea with arousal"."""
+_REMARK = re.compile(
+    r"lights?\b|recording (start|end|stop)|(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
+    r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance"
+)
 
 
 def _words(text: str) -> str:
@@ -147,11 +148,4 @@ def kind_of(text: str) -> EventKind | None:
 
 def is_remark(text: str) -> bool:
     """Whether it is a usual mark that is neither stage nor event: lights, starts and ends, positions."""
-    return bool(
-        re.match(
-            r"lights?\b|recording (start|end|stop)|"
-            r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
-            r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance",
-            _words(plain(text)),
-        )
-    )
+    return _REMARK.match(_words(plain(text))) is not None

@@ -16,13 +16,13 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
+from data_pipeline.annotations.text import read_bytes
 from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.recording import Annotation
 from data_pipeline.readers.wfdb import read_header
 
 _SLPDB_SUFFIXES = (".st", ".st-")
 SUFFIXES = (".arousal", *_SLPDB_SUFFIXES)
-_LARGEST = 1 << 24
 _SKIP, _NUMBER, _SUBTYPE, _CHANNEL, _TEXT = 59, 60, 61, 62, 63
 _RESOLUTION = re.compile(r"## time resolution: (\d{1,9}(?:\.\d{1,9})?)$")
 
@@ -92,10 +92,7 @@ def _epoch(onset_s: float, words: list[str]) -> list[Annotation]:
 
 def _marks(path: Path) -> list[tuple[int, str]]:
     """(frame, text) of each annotation that has a text, in the file's order."""
-    with path.open("rb") as file:
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise RecordingError(path, f"longer than {_LARGEST} bytes, so it is no scoring of a night.")
+    data = read_bytes(path)
     marks: list[tuple[int, str]] = []
     place, sample = 0, 0
 
@@ -108,7 +105,7 @@ def _marks(path: Path) -> list[tuple[int, str]]:
 
     while place < len(data):
         code, value = divmod(word(), 1024)
-        if code == 0 and value == 0:
+        if code == value == 0:
             break
         if code == _SKIP:
             high, low = word(), word()

@@ -5,11 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from data_pipeline.night import AGE_YEARS, BMI, Demographics
 
-_T = TypeVar("_T")
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -120,7 +119,7 @@ def _row(cells: Mapping[str, str], table: Table, where: str) -> Row:
             raise ValueError(f"{where}: column {column}: expected a number above {lowest}, up to {highest}")
         return float(cell)
 
-    def meaning(column: str, meanings: Mapping[str, _T]) -> _T | None:
+    def meaning(column: str, meanings: Mapping[str, Any]) -> Any:
         code = cells.get(column, "")
         if code and code not in meanings:
             raise ValueError(f"{where}: column {column}: expected one of {', '.join(meanings)}")

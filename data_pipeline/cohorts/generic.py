@@ -19,15 +19,16 @@ from data_pipeline.readers import SUFFIXES, is_recording
 from data_pipeline.shards.manifest import SPLITS
 
 _WHAT = ("hypnogram", "stages", "events", "annotations", "arousals", "respiratory", "spindles")
+SCORING_SUFFIXES = (".csv", ".tsv", ".json", ".xml", ".tal", ".arousal", ".st")
 SCORING_ENDINGS = (
-    *(f"{suffix}" for suffix in (".csv", ".tsv", ".txt", ".json", ".xml", ".tal", ".arousal", ".st")),
+    *SCORING_SUFFIXES,
+    ".txt",
     *(f"{sep}{what}.{kind}" for sep in "_-" for what in _WHAT for kind in ("csv", "tsv", "json", "tal", "edf")),
     "-nsrr.xml",
     "-profusion.xml",
 )
 """What may follow a recording's stem in the name of its scoring, in lower case. A .txt must be a table, an .edf hold
 annotations only."""
-SCORING_SUFFIXES = (".csv", ".tsv", ".json", ".xml", ".tal", ".arousal", ".st")
 _SLEEP_EDF = "-hypnogram.edf"
 DEMOGRAPHICS = "demographics.csv"
 _COLUMNS = {"night_id", "file", "subject_id", "site", "cohort", "age_years", "sex", "bmi", "split", "scored"}

@@ -214,13 +214,5 @@ def _used(unit: str, label: str, channel: Channel, derivation: Derivation) -> Ch
         if (channel.quality & flag).any()
     }
     reason = channel.reason if channel.label == label else f"{channel.label}: {channel.reason}"
-    return ChannelReport(
-        label,
-        unit,
-        channel.source_rate_hz,
-        channel.slot,
-        reason,
-        str(derivation.confidence),
-        _good_share(channel),
-        problems,
-    )
+    rate_hz, slot, sure = channel.source_rate_hz, channel.slot, str(derivation.confidence)
+    return ChannelReport(label, unit, rate_hz, slot, reason, sure, _good_share(channel), problems)

@@ -68,15 +68,8 @@ def _picture(diagnosis: Diagnosis) -> bytes:
     axes = figure.subplots()
     colours = ListedColormap([_GOOD, *(colour for _, colour in COLOURS.values())])
     unit_s, unit = (3600, "hours") if seconds >= 2 * 3600 else (60, "minutes") if seconds >= 120 else (1, "seconds")
-    axes.imshow(
-        rows,
-        cmap=colours,
-        vmin=-0.5,
-        vmax=len(COLOURS) + 0.5,
-        aspect="auto",
-        interpolation="nearest",
-        extent=(0, seconds / unit_s, len(slots) - 0.5, -0.5),
-    )
+    each_its_own = {"cmap": colours, "vmin": -0.5, "vmax": len(COLOURS) + 0.5, "interpolation": "nearest"}
+    axes.imshow(rows, aspect="auto", extent=(0, seconds / unit_s, len(slots) - 0.5, -0.5), **each_its_own)
     axes.set_yticks(range(len(slots)), slots, fontsize=8)
     axes.set_yticks(np.arange(len(slots) - 1) + 0.5, minor=True)
     axes.grid(which="minor", axis="y", color="white", linewidth=2)

@@ -153,8 +153,6 @@ def _is_electrode_alone(label: Label) -> bool:
     return on_head and bool(label.position) and label.reference in ("", "REF")
 
 
-# --- what a label means among the others -------------------------------------------------------------------
-
 _ISRUC = {"X1": "CHIN", "X2": "ECG", "X3": "LEG_L", "X4": "LEG_R"}
 _ISRUC |= {"24": "CHIN", "25": "ECG", "26": "LEG_L", "27": "LEG_R"}
 _THREE_EMG = {"EMG1", "EMG2", "EMG3"}  # with two, EMG2 may be a leg
@@ -174,9 +172,8 @@ def _read(signals: Sequence[Signal]) -> dict[int, Label]:
             reason = "a numbered electrode grid, not positions of the 10-20 system"
             labels[s.index] = replace(label, slots=(), position="", reason=reason)
         elif others >= _THREE_EMG and text in _THREE_EMG:
-            labels[s.index] = replace(
-                _as("CHIN", 2, "one of three chin electrodes by their number"), electrode=text[-1]
-            )
+            chin = _as("CHIN", 2, "one of three chin electrodes by their number")
+            labels[s.index] = replace(chin, electrode=text[-1])
         elif is_isruc and (slot := _ISRUC.get(text.split(" ")[0])):
             reason = "auxiliary input, used so in ISRUC montages"
             labels[s.index] = _as(slot, 3, reason)
@@ -203,9 +200,6 @@ def _is_electrode_grid(texts) -> bool:
 
 def _says_pressure(s: Signal) -> bool:
     return re.search(r"H2O|PRES", f"{s.unit} {s.transducer}".upper()) is not None
-
-
-# --- differences of channels -------------------------------------------------------------------------------
 
 
 def _referenced(

@@ -16,7 +16,15 @@ from pathlib import Path
 
 from data_pipeline.from_json import from_json
 from data_pipeline.lock import open_alone
-from data_pipeline.shards.manifest import MANIFEST, NightEntry, json_line, night_from_json, read_manifest, write_lines
+from data_pipeline.shards.manifest import (
+    MANIFEST,
+    Manifest,
+    NightEntry,
+    json_line,
+    night_from_json,
+    read_manifest,
+    write_lines,
+)
 
 JOURNAL = "manifest.partial.jsonl"
 SEEN = "sources.jsonl"
@@ -93,15 +101,9 @@ def read_known(out: Path, config_sha256: str) -> tuple[dict[str, NightEntry], di
 
     What is damaged or of another version or setting is passed over; its nights are prepared again.
     """
-    nights: dict[str, NightEntry] = {}
+    manifest = _manifest(out, config_sha256)
+    nights = {night.night_id: night for night in manifest.nights} if manifest else {}
     seen: dict[str, Seen] = {}
-    if (out / MANIFEST).is_file():
-        try:
-            manifest = read_manifest(out)
-            if manifest.config_sha256 == config_sha256:
-                nights = {night.night_id: night for night in manifest.nights}
-        except ValueError:
-            pass
     for name in (SEEN, JOURNAL):
         if not (out / name).is_file():
             continue
@@ -124,15 +126,17 @@ def read_known(out: Path, config_sha256: str) -> tuple[dict[str, NightEntry], di
 
 def forget_other_settings(out: Path, config_sha256: str) -> None:
     """Removes a manifest of other settings or of another version: the shards that it claims will be written over."""
-    path = out / MANIFEST
-    if not path.is_file():
-        return
+    if _manifest(out, config_sha256) is None:
+        (out / MANIFEST).unlink(missing_ok=True)
+
+
+def _manifest(out: Path, config_sha256: str) -> Manifest | None:
+    """The folder's manifest, if it is there, whole, and of these settings."""
     try:
-        is_ours = read_manifest(out).config_sha256 == config_sha256
+        manifest = read_manifest(out)
     except ValueError:
-        is_ours = False
-    if not is_ours:
-        path.unlink()
+        return None
+    return manifest if manifest.config_sha256 == config_sha256 else None
 
 
 def write_seen(out: Path, seen: Mapping[str, Seen]) -> None:

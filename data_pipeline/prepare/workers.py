@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import TypeVar
 
 Job = TypeVar("Job")
@@ -53,7 +54,7 @@ def _run_on(
     running: dict[Future[Result], tuple[Job, Executor]] = {}
     try:
         while True:
-            for job in _up_to(len(free), waiting):
+            for job in islice(waiting, len(free)):
                 executor = free.pop()
                 running[executor.submit(function, job)] = job, executor
             if not running:
@@ -71,10 +72,6 @@ def _run_on(
     finally:
         for executor in (*free, *(executor for _, executor in running.values())):
             executor.shutdown(cancel_futures=True)
-
-
-def _up_to(n: int, jobs: Iterator[Job]) -> list[Job]:
-    return [job for _, job in zip(range(n), jobs, strict=False)]
 
 
 def _process() -> ProcessPoolExecutor:

@@ -58,12 +58,9 @@ def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
         header = fixed + file.read(256 * n_signals)
     header = header.replace(b"\0", b" ")  # some recorders pad with NUL instead of blanks
     header_bytes = _number(path, fixed[184:192], "bytes in header record", int)
-    if header_bytes != 256 * (1 + n_signals):
-        raise RecordingError(
-            path,
-            f"the header says it is {header_bytes} bytes long, but {n_signals} signals need "
-            f"{256 * (1 + n_signals)}. The header is damaged: export the recording again.",
-        )
+    if header_bytes != (needed := 256 * (1 + n_signals)):
+        problem = f"the header says it is {header_bytes} bytes long, but {n_signals} signals need {needed}"
+        raise RecordingError(path, f"{problem}. The header is damaged: export the recording again.")
     if len(header) < header_bytes:
         raise RecordingError(path, f"the header ends after {len(header)} of {header_bytes} bytes. Copy the file again.")
     record_s = _number(path, fixed[244:252], "duration of a data record", Fraction)
@@ -113,17 +110,8 @@ def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) 
             problem = f"channel '{s.label}': physical or digital range is not a number"
             raise RecordingError(path, f"{problem}. The header is damaged: export the recording again.") from error
         rate_hz = Fraction(s.samples_per_data_record) / record_s
-        signals.append(
-            Signal(
-                index,
-                s.label.strip(),
-                s.physical_dimension.strip(),
-                rate_hz,
-                *ranges,
-                s.transducer_type,
-                s.prefiltering,
-            )
-        )
+        label, unit = s.label.strip(), s.physical_dimension.strip()
+        signals.append(Signal(index, label, unit, rate_hz, *ranges, s.transducer_type))
     return tuple(signals)
 
 

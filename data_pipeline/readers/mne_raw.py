@@ -130,16 +130,9 @@ def recording_from(
     ]
     unscaled = [s.label for s in signals if not s.unit]
     notes = (*timeline.notes, f"No unit is known of: {', '.join(unscaled)}.") if unscaled else timeline.notes
-    return Recording(
-        path,
-        duration_s,
-        signals,
-        tuple(sorted(annotations, key=lambda a: a.onset_s)),
-        timeline.gaps,
-        start_clock,
-        notes,
-        timeline.read_span(load),
-    )
+    in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
+    read_span = timeline.read_span(load)
+    return Recording(path, duration_s, signals, in_order, timeline.gaps, start_clock, notes, read_span)
 
 
 def _break(onset_s: float, length_s: float, text: str, rate_hz: float, joints: Sequence[str]) -> Break | None:

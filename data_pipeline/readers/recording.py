@@ -29,7 +29,6 @@ class Signal:
         the file stores floats.
       digital_range: smallest and largest digital value.
       transducer: sensor as written ("" when not stated).
-      prefiltering: filters of the recorder as written.
     """
 
     index: int
@@ -39,7 +38,6 @@ class Signal:
     physical_range: tuple[float, float]
     digital_range: tuple[int, int]
     transducer: str = ""
-    prefiltering: str = ""
 
     @property
     def is_calibrated(self) -> bool:

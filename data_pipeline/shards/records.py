@@ -98,16 +98,8 @@ def decode_epoch(record: bytes) -> Epoch:
     signals, at, row = [], 0, 0
     for modality, slots, scale, offset in shared.table:
         size = len(slots) * EPOCH_S * modality.facts.rate_hz
-        signals.append(
-            PackedSignals(
-                modality,
-                slots,
-                scale,
-                offset,
-                samples[at : at + size].reshape(len(slots), -1),
-                quality[row : row + len(slots)],
-            )
-        )
+        own_samples = samples[at : at + size].reshape(len(slots), -1)
+        signals.append(PackedSignals(modality, slots, scale, offset, own_samples, quality[row : row + len(slots)]))
         at, row = at + size, row + len(slots)
     return Epoch(shared.night_id, index, shared.n_epochs, stage, tuple(signals), events, shared.scored)
 

@@ -8,8 +8,6 @@ from data_pipeline.montage.labels.electrodes import EARS, EYES
 from data_pipeline.montage.labels.label import Confidence, Label
 from data_pipeline.montage.labels.vocabulary import NUMBER, SITE, UNKNOWN, Piece
 
-# --- signals that no model looks at ------------------------------------------------------------------------
-
 _ASIDE = (
     ("STATE", None, "state of the device"),
     ("MARKER", None, "marker or stored score"),
@@ -62,8 +60,6 @@ def _confidence(pieces: list[Piece]) -> Confidence:
     unknown = any(p.meaning == UNKNOWN for p in pieces)
     return Confidence.LIKELY if unknown else Confidence.CERTAIN
 
-
-# --- everything else ---------------------------------------------------------------------------------------
 
 _BREATHING = {"FLOW", "THERMAL", "PRESSURE", "NASAL", "ORAL", "CANNULA", "TRACH"}
 

@@ -138,7 +138,7 @@ def test_the_rate_is_the_files_or_the_headers_or_unknown(tmp_path):
         (b"\x01\x58\x09\xfcN2", "cut inside a text"),
         (b"\x02\xfcN2\x01\x58", "no WFDB annotation file"),
         (b"\x00\xec\xff\xff\x00\x00\x01\x58\x02\xfcN2\0\0", "before the record begins"),
-        (bytes(1 << 24) + b"\1", "no scoring of a night"),
+        (bytes(1 << 24) + b"\1", "larger than 16 MB, expected the scoring of one night"),
     ],
 )
 def test_damaged_annotations_are_refused(tmp_path, data, message):
