@@ -109,38 +109,27 @@ class Facts:
         return self.token_s is None
 
 
+_SKIN = {"rate_hz": 128, "unit": "uV", "least_hz": 50}
+"""What all electrodes have in common."""
+_HEAD = _SKIN | {"on_head": True, "high_pass_hz": 0.3, "margin_s": 8, "flat_s": 1}
 MODALITIES = {
     Modality.EEG: Facts(
         slots=("F3", "F4", "C3", "C4", "O1", "O2"),  # that electrode against the opposite mastoid, if it is there
-        rate_hz=128,
-        unit="uV",
-        least_hz=50,
+        **_HEAD,
         token_s=1,
         missing="no arousals; stages from other signals",
         voltage=Voltage(15.0, (0.02, 3000.0), largest_uv=1000.0, hum_uv=30.0, open_lead_uv=100.0),
-        on_head=True,
-        high_pass_hz=0.3,
-        margin_s=8,
-        flat_s=1,
     ),
     Modality.EOG: Facts(
         slots=("E1", "E2"),
-        rate_hz=128,
-        unit="uV",
-        least_hz=50,
+        **_HEAD,
         token_s=2,
         missing="REM and N1 harder to tell apart",
         voltage=Voltage(25.0, (0.02, 3000.0), largest_uv=2000.0, hum_uv=30.0, open_lead_uv=100.0),
-        on_head=True,
-        high_pass_hz=0.3,
-        margin_s=8,
-        flat_s=1,
     ),
     Modality.EMG: Facts(
         slots=("CHIN", "LEG_L", "LEG_R"),
-        rate_hz=128,
-        unit="uV",
-        least_hz=50,
+        **_SKIN,
         token_s=2,
         missing="REM harder to tell from wake and N1",
         voltage=Voltage(5.0, (0.005, 3000.0), largest_uv=5000.0, hum_uv=80.0, open_lead_uv=250.0),
@@ -150,9 +139,7 @@ MODALITIES = {
     ),
     Modality.ECG: Facts(
         slots=("ECG",),
-        rate_hz=128,
-        unit="uV",
-        least_hz=50,
+        **_SKIN,
         token_s=5,
         missing="no pulse for stages and breathing events",
         voltage=Voltage(60.0, (0.5, 3000.0), largest_uv=20000.0, hum_uv=300.0, open_lead_uv=1000.0),

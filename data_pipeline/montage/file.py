@@ -205,23 +205,19 @@ def _first_there(
         if None not in signals:
             return rule, signals
     lacking = next(label for label, _ in alternatives[0].terms if _find(recording.signals, label) is None)
-    names = label_names(recording.signals)
-    raise RecordingError(
-        recording.path,
-        f"the montage file fills {slot} with {lacking[:40]!r}, which this recording lacks"
-        f"{suggestion(lacking, list(names.values()))}; mend it, or give alternatives: [{lacking[:40]}, other label, ~]",
-    )
+    known = suggestion(lacking, list(label_names(recording.signals).values()))
+    problem = f"the montage file fills {slot} with {lacking[:40]!r}, which this recording lacks{known}"
+    advice = f"mend it, or give alternatives: [{lacking[:40]}, other label, ~]"
+    raise RecordingError(recording.path, f"{problem}; {advice}")
 
 
 def _derivation(recording: Recording, slot: str, rule: SlotRule, signals: list[Signal]) -> Derivation:
     modality = MODALITY_OF[slot]
     for s in signals:
         if not s.is_calibrated or s.rate_hz != signals[0].rate_hz or s.rate_hz < modality.facts.least_hz:
-            raise RecordingError(
-                recording.path,
-                f"the montage file fills {slot} with '{s.label}' ({float(s.rate_hz):g} Hz); expected "
-                f"a channel with a scale, of at least {modality.facts.least_hz} Hz, all of one rate",
-            )
+            problem = f"the montage file fills {slot} with '{s.label}' ({float(s.rate_hz):g} Hz)"
+            expected = f"a channel with a scale, of at least {modality.facts.least_hz} Hz, all of one rate"
+            raise RecordingError(recording.path, f"{problem}; expected {expected}")
     # What is measured stands first, whatever the order in the file.
     in_order = sorted(zip(signals, rule.terms, strict=True), key=lambda pair: _is_mastoid(pair[0]))
     signals, terms = [s for s, _ in in_order], tuple(term for _, term in in_order)

@@ -92,18 +92,8 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
     source_sha256 = _source_sha256(job, seen)
     if job.known is not None and _matches(job, source_sha256):
         return Prepared(job.known, seen, kept=True)
-    night = job.load(
-        source.recording,
-        source.scoring,
-        night_id=source.night_id,
-        subject_id=source.subject_id,
-        site=source.site,
-        demographics=source.demographics,
-        scored=source.scored,
-        dialect=source.dialect,
-        terms=source.terms,
-        unusable=source.unusable,
-    )
+    told = ("night_id", "subject_id", "site", "demographics", "scored", "dialect", "terms", "unusable")
+    night = job.load(source.recording, source.scoring, **{name: getattr(source, name) for name in told})
     if night.n_epochs == 0:
         raise RecordingError(source.recording, f"{night.duration_s} s long; expected at least {EPOCH_S} s")
     with _reading(source):

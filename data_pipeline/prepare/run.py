@@ -22,7 +22,7 @@ from data_pipeline.prepare.journal import Journal, Seen, forget_other_settings, 
 from data_pipeline.prepare.night import Job, OutputError, Prepared, is_kept, rejection_of, run_job, shard_path, writing
 from data_pipeline.prepare.splits import assign_splits
 from data_pipeline.prepare.summary import Rejection, Summary
-from data_pipeline.prepare.workers import run_local
+from data_pipeline.prepare.workers import Progress, run_local
 from data_pipeline.shards.manifest import (
     MANIFEST,
     SHARD_SUFFIX,
@@ -82,7 +82,7 @@ def prepare(
     rehash: bool = False,
     config: PrepareConfig | None = None,
     montage: MontageRules | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     load: Callable[..., Night] = open_night,
 ) -> Summary:
     """Prepares recordings into `out`: `<night_id>.array_record`, `manifest.jsonl`, `rejected.jsonl`, `population.json`.
@@ -147,13 +147,7 @@ def prepare(
 class _Run:
     """One run: what it was asked for, and what has become of the nights so far."""
 
-    def __init__(
-        self,
-        out: Path,
-        config: PrepareConfig,
-        sources: Sequence[Source],
-        progress: Callable[[int, int, str], None] | None,
-    ):
+    def __init__(self, out: Path, config: PrepareConfig, sources: Sequence[Source], progress: Progress | None):
         self._out, self._config, self._sources, self._progress = out, config, sources, progress
         self._nights: dict[str, NightEntry] = {}
         self._seen: dict[str, Seen] = {}

@@ -1,19 +1,18 @@
 """Whether a prepared folder is what its manifest says, record by record."""
 
 import hashlib
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from data_pipeline.prepare.journal import JOURNAL
-from data_pipeline.prepare.workers import run_local
+from data_pipeline.prepare.workers import Progress, run_local
 from data_pipeline.shards.files import add_record, open_shard
 from data_pipeline.shards.manifest import SHARD_SUFFIX, NightEntry, read_manifest
 from data_pipeline.shards.records import decode_epoch
 from data_pipeline.whole_files import HALF
 
 
-def verify(folder: Path, *, workers: int = 1, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
+def verify(folder: Path, *, workers: int = 1, progress: Progress | None = None) -> list[str]:
     """Reads every record of a prepared folder; what is wrong, a sentence each, [] when nothing is.
 
     >>> verify(Path("shards"))

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Progress = Callable[[int, int, str], None]
+"""What is called after each night with (nights done, nights in all, night_id)."""
 
 
 class ProcessDied(Exception):

@@ -37,11 +37,8 @@ def open_recording(path: Path) -> Recording:
         raise RecordingError(path, problem)
     read = _reader_of(path)
     if read is None:
-        raise RecordingError(
-            path,
-            "not an EDF or BDF file (its first 8 bytes are neither '0' and blanks nor BIOSEMI), nor one of "
-            f"{', '.join(SUFFIXES[3:])}. {_advice(path)}",
-        )
+        problem = "not an EDF or BDF file (its first 8 bytes are neither '0' and blanks nor BIOSEMI)"
+        raise RecordingError(path, f"{problem}, nor one of {', '.join(SUFFIXES[3:])}. {_advice(path)}")
     recording = read(path)
     if not recording.signals:
         raise RecordingError(path, "it holds annotations only, no signals. Give it as scoring, beside the recording.")

@@ -137,11 +137,9 @@ def _read_header(path: Path) -> _Header:
     binary = value("Binary Infos", "BinaryFormat", "") if form == "BINARY" else form
     order = value("Common Infos", "DataOrientation").upper()
     if binary not in _DTYPES or order not in ("MULTIPLEXED", "VECTORIZED"):
-        raise RecordingError(
-            path,
-            f"data are {binary or 'in no stated format'}, {order}; expected binary {', '.join(_DTYPES)}, "
-            "MULTIPLEXED or VECTORIZED. Export it again as binary.",
-        )
+        problem = f"data are {binary or 'in no stated format'}, {order}"
+        expected = f"binary {', '.join(_DTYPES)}, MULTIPLEXED or VECTORIZED"
+        raise RecordingError(path, f"{problem}; expected {expected}. Export it again as binary.")
     interval = value("Common Infos", "SamplingInterval")
     count = value("Common Infos", "NumberOfChannels")
     points = value("Common Infos", "DataPoints", "0")
@@ -182,11 +180,10 @@ def _n_samples(path: Path, header: _Header) -> int:
     one = header.dtype.itemsize * len(header.channels)
     n = header.points or size // one
     if not n or size != n * one:
-        raise RecordingError(
-            path,
-            f"data file '{header.data.name}' holds {size} bytes, expected {n * one} for {n} samples of "
-            f"{len(header.channels)} channels. It is cut, or belongs to another header: copy it again.",
-        )
+        problem = f"data file '{header.data.name}' holds {size} bytes"
+        expected = f"{n * one} for {n} samples of {len(header.channels)} channels"
+        advice = "It is cut, or belongs to another header: copy it again."
+        raise RecordingError(path, f"{problem}, expected {expected}. {advice}")
     return n
 
 

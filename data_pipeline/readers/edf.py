@@ -83,11 +83,9 @@ def read_edf(path: Path) -> Recording:
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
     if duration_s > LONGEST_S:
-        raise RecordingError(
-            path,
-            f"by its header and time stamps it is {duration_s / 86400:.1f} days long, expected at "
-            f"most {LONGEST_S // 86400}. The header is damaged, or the file must be split into nights.",
-        )
+        problem = f"by its header and time stamps it is {duration_s / 86400:.1f} days long"
+        advice = "The header is damaged, or the file must be split into nights."
+        raise RecordingError(path, f"{problem}, expected at most {LONGEST_S // 86400}. {advice}")
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
     lost_s = sum(b - a for a, b in gaps)
@@ -98,11 +96,8 @@ def read_edf(path: Path) -> Recording:
         signal = signals[index]
         rate_hz = float(signal.rate_hz)
         if lost_s * rate_hz > _MOST_MISSING:
-            raise RecordingError(
-                path,
-                f"channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, "
-                "too much to fill. Split the recording at its gaps, or mend its header.",
-            )
+            problem = f"channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, too much"
+            raise RecordingError(path, f"{problem} to fill. Split the recording at its gaps, or mend its header.")
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
         if not inside.size:

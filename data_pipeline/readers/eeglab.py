@@ -79,9 +79,6 @@ def _beside(path: Path, file: Path, n: int, n_channels: int) -> np.ndarray:
         raise RecordingError(path, f"its data are not in '{companion(path).name}'. Name the two files alike.")
     size, expected = file.stat().st_size, 4 * n * n_channels
     if size != expected or not size:
-        raise RecordingError(
-            path,
-            f"data file '{file.name}' holds {size} bytes, expected {expected} for {n} samples of "
-            f"{n_channels} channels. It is cut, or belongs to another file: copy both again.",
-        )
+        problem = f"data file '{file.name}' holds {size} bytes, expected {expected} for {n} samples of {n_channels}"
+        raise RecordingError(path, f"{problem} channels. It is cut, or belongs to another file: copy both again.")
     return np.memmap(file, "<f4", "r", shape=(n, n_channels))

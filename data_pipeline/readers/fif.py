@@ -40,11 +40,8 @@ def _check_tags(path: Path) -> None:
                 raise RecordingError(path, problem)
             kind, _, length, following = _TAG.unpack(head)
             if kind == FIFF.FIFF_REF_ROLE:
-                raise RecordingError(
-                    path,
-                    "one part of several, which are not followed. Save the recording as one file, with "
-                    "mne's split_size, or as EDF+.",
-                )
+                advice = "Save the recording as one file, with mne's split_size, or as EDF+."
+                raise RecordingError(path, f"one part of several, which are not followed. {advice}")
             if following < 0:
                 return
             # A tag may say where the next one is, but a walk that goes back would never end.

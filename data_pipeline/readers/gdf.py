@@ -60,11 +60,9 @@ def _read_header(path: Path) -> _Header:
     start = int.from_bytes(fixed[184:192], "little") if old else 256 * int.from_bytes(fixed[184:186], "little")
     records = int.from_bytes(fixed[236:244], "little", signed=True)
     if len(data) < 256 * n or not n or records < 1:
-        raise RecordingError(
-            path,
-            f"{n} channels and {records} records in a header of {256 + len(data)} bytes, expected at least "
-            "one of each. The recording was never closed, or the header is damaged: export it again.",
-        )
+        problem = f"{n} channels and {records} records in a header of {256 + len(data)} bytes, expected at least one"
+        advice = "The recording was never closed, or the header is damaged: export it again."
+        raise RecordingError(path, f"{problem} of each. {advice}")
 
     def column(at: int, dtype: str) -> np.ndarray:
         return np.frombuffer(data, dtype, n, at * n)

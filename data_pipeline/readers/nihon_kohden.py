@@ -50,8 +50,5 @@ def _check_size(path: Path) -> None:
             n = tenths * (number(at + 0x1A, "<H") & 0x3FFF) // 10
             expected = at + 0x27 + 10 * n_channels + 2 * n * (n_channels + 1)  # 16 bits, and a marker channel
             if not n or size < expected:
-                raise RecordingError(
-                    path,
-                    f"holds {size} bytes, expected at least {expected} for {n} samples of {n_channels} "
-                    f"channels in data block {block + 1}. It is cut: copy it again.",
-                )
+                problem = f"holds {size} bytes, expected at least {expected} for {n} samples of {n_channels} channels"
+                raise RecordingError(path, f"{problem} in data block {block + 1}. It is cut: copy it again.")

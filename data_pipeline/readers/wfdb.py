@@ -96,11 +96,9 @@ def read_header(path: Path) -> Header:
     rate_hz = Fraction(record["rate"] or 250)  # the default of the specification
     n_signals = int(record["n_signals"])
     if not rate_hz or not n_signals or len(fields) - 1 < n_signals:
-        raise RecordingError(
-            path,
-            f"{n_signals} signals at {float(rate_hz):g} Hz in {len(fields) - 1} lines, expected a line for "
-            "each signal and a rate above 0. The header is damaged.",
-        )
+        problem = f"{n_signals} signals at {float(rate_hz):g} Hz in {len(fields) - 1} lines"
+        expected = "a line for each signal and a rate above 0"
+        raise RecordingError(path, f"{problem}, expected {expected}. The header is damaged.")
     channels = tuple(_channel(path, n, line) for n, line in enumerate(fields[1 : n_signals + 1], start=1))
     clock = re.match(r"(\d{1,2}):(\d\d):(\d\d)", record["clock"] or "")
     return Header(
@@ -207,11 +205,9 @@ def _n_frames(header: Header, name: str, group: list[_Channel]) -> int:
     n_frames = header.n_frames or max(held, 0) * 8 // (per_frame * _BITS[first.format])
     expected = ceil(n_frames * per_frame * _BITS[first.format] / 8)
     if not n_frames or not expected <= held <= expected + spare:
-        raise RecordingError(
-            header.path,
-            f"signal file '{name}' holds {held} bytes, expected {expected} for {n_frames} frames of "
-            f"{per_frame} samples. It is cut, or belongs to another header: copy the record again.",
-        )
+        problem = f"signal file '{name}' holds {held} bytes, expected {expected} for {n_frames} frames of {per_frame}"
+        advice = "It is cut, or belongs to another header: copy the record again."
+        raise RecordingError(header.path, f"{problem} samples. {advice}")
     return n_frames
 
 

@@ -31,13 +31,8 @@ RSA_SHARE = {W: 0.6, N1: 0.8, N2: 1.0, N3: 1.2, REM: 0.5}  # parasympathetic in 
 MAYER_SHARE = {W: 1.0, N1: 0.8, N2: 0.7, N3: 0.4, REM: 1.3}  # 0.1 Hz; LF/HF high in REM; assumed
 AROUSAL_BPM, LIMB_BPM = 11.0, 5.0  # peak 4–6 s after onset; assumed
 APNEA_BPM, APNEA_END_BPM = -7.0, 12.0  # slowing during, rise after; assumed
-ECG_WAVES = (  # (seconds from R, width in s, size against R): P, Q, R, S, T of lead II; assumed
-    (-0.17, 0.022, 0.12),
-    (-0.028, 0.008, -0.10),
-    (0.0, 0.010, 1.0),
-    (0.030, 0.010, -0.20),
-    (0.25, 0.045, 0.28),
-)
+ECG_WAVES = ((-0.17, 0.022, 0.12), (-0.028, 0.008, -0.1), (0.0, 0.01, 1.0), (0.03, 0.01, -0.2), (0.25, 0.045, 0.28))
+"""(seconds from R, width in s, size against R) of P, Q, R, S and T in lead II; assumed."""
 
 
 def make_eog(rng: np.random.Generator, stages: np.ndarray, eeg: list[np.ndarray], rate_hz: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, EventKind
 from data_pipeline.simulate.events import BREATHING_RECOVERY_S
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.person import Person
-from data_pipeline.simulate.timing import TrueEvent
+from data_pipeline.simulate.timing import TrueEvent, second_rate
 
 INTERVAL_CV = {W: 0.20, N1: 0.16, N2: 0.08, N3: 0.05, REM: 0.15}  # assumed; order Rostig 2003
 AMPLITUDE_CV_RATIO = 1.5  # of the interval's; assumed
@@ -56,14 +56,9 @@ class Breathing:
 def make_breathing(
     rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent], rate_hz: int
 ) -> Breathing:
-    """Makes flow, effort and saturation for a night.
+    """Makes flow and effort at `rate_hz`, and saturation, for a night.
 
-    Args:
-      rng: the night's generator.
-      person: breathing rate, heart rate and base-line saturation.
-      stages: (n_epochs,) int8.
-      events: all events; breathing events, desaturations and arousals are used.
-      rate_hz: sampling rate of flow and effort.
+    `stages` is (n_epochs,) int8; of the `events`, breathing events and desaturations are used.
     """
     n_seconds = len(stages) * EPOCH_S
     n = n_seconds * rate_hz
@@ -173,9 +168,8 @@ def _event_gains(
 def _spo2(rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent]) -> np.ndarray:
     """(n_seconds,) float32 saturation in %; overlapping desaturations do not add, the deeper one shows."""
     n_seconds = len(stages) * EPOCH_S
-    base = np.repeat(np.array([SPO2_STAGE[stage] for stage in range(5)])[stages], EPOCH_S)
-    smooth = np.ones(60) / 60
-    base = signal.oaconvolve(np.pad(base, 30, mode="edge"), smooth, mode="same")[30:-30]
+    base = np.pad(second_rate(stages, SPO2_STAGE), 30, mode="edge")
+    base = signal.oaconvolve(base, np.ones(60) / 60, mode="same")[30:-30]
     wander = signal.lfilter([1], [1, -0.98], rng.standard_normal(n_seconds)) * np.sqrt(1 - 0.98**2)
     fall = np.zeros(n_seconds)
     for event in events:

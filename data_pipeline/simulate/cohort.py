@@ -9,26 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.night import BREATHING_EVENTS, EventKind, RecordingError
+from data_pipeline.night import BREATHING_EVENTS, RecordingError
 from data_pipeline.simulate.artefacts import draw_artefacts
 from data_pipeline.simulate.events import draw_events
 from data_pipeline.simulate.hypnogram import draw_hypnogram
 from data_pipeline.simulate.person import Person, draw_person
 from data_pipeline.simulate.recording import record
-from data_pipeline.simulate.sites import SITES
+from data_pipeline.simulate.sites import EVENT_WORDS, SITES
 from data_pipeline.simulate.write import file_sha256, write_night, write_table
 from data_pipeline.whole_files import HALF
 
 HOURS_RANGE = (0.5, 14.0)
-SCORED = (
-    "stages",
-    *sorted(BREATHING_EVENTS),
-    EventKind.AROUSAL,
-    EventKind.DESATURATION,
-    EventKind.K_COMPLEX,
-    EventKind.LIMB_MOVEMENT,
-    EventKind.SPINDLE,
-)
+SCORED = ("stages", *sorted(BREATHING_EVENTS), *sorted(EVENT_WORDS.keys() - BREATHING_EVENTS))
 """What our scorers look for in every night, found or not."""
 SECOND_NIGHTS = {2: 0, 3: 1}
 """Of ten nights, the third and fourth are second nights of the first and second person: one in four."""
@@ -145,11 +137,9 @@ def _refuse_strangers(out: Path, requests: list[dict]) -> None:
         half.unlink()  # of a run that was killed
     strangers = sorted(path.name for path in [*out.iterdir(), *(out / "truth").glob("*")] if path.name not in names)
     if strangers:
-        raise RecordingError(
-            out,
-            f"holds {len(strangers)} file(s) that are not of this cohort, e.g. {strangers[0]}; "
-            "expected a new or empty folder, or the same cohort begun earlier: choose another folder",
-        )
+        problem = f"holds {len(strangers)} file(s) that are not of this cohort, e.g. {strangers[0]}"
+        expected = "a new or empty folder, or the same cohort begun earlier"
+        raise RecordingError(out, f"{problem}; expected {expected}: choose another folder")
 
 
 def _is_whole(out: Path, request: dict) -> bool:

@@ -14,14 +14,8 @@ from data_pipeline.simulate.person import Person
 from data_pipeline.simulate.timing import TrueEvent
 
 ELECTRODES = SLOTS[Modality.EEG]
-POSITION = {  # approximate left–right, back–front positions on a head of radius 1 (10–20 system)
-    "F3": (-0.4, 0.55),
-    "F4": (0.4, 0.55),
-    "C3": (-0.5, 0.0),
-    "C4": (0.5, 0.0),
-    "O1": (-0.25, -0.9),
-    "O2": (0.25, -0.9),
-}
+POSITIONS = ((-0.4, 0.55), (0.4, 0.55), (-0.5, 0.0), (0.5, 0.0), (-0.25, -0.9), (0.25, -0.9))
+"""Of the electrodes: approximate left–right, back–front places on a head of radius 1 (10–20 system)."""
 CORRELATION_LENGTH = 1.8  # in head radii: neighbours about 0.7, front to back 0.4; assumed
 
 APERIODIC_EXPONENT = {W: 1.45, N1: 1.8, N2: 2.3, N3: 2.8, REM: 2.0}  # 1–28 Hz; assumed, order Schneider 2022
@@ -60,12 +54,7 @@ def make_eeg(
 ) -> list[np.ndarray]:
     """Makes the six EEG derivations of `SLOTS`, each against the opposite mastoid.
 
-    Args:
-      rng: the night's generator.
-      person: rhythms and amplitudes.
-      stages: (n_epochs,) int8.
-      events: all events of the night; spindles, K-complexes and arousals are used.
-      rate_hz: sampling rate.
+    `stages` is (n_epochs,) int8; of the `events`, spindles, K-complexes and arousals are used.
 
     Returns:
       Six arrays (n_epochs * 30 * rate_hz,) float32, µV; a K-complex begins with negative values.
@@ -95,7 +84,7 @@ def make_eeg(
 
 
 def _correlation() -> np.ndarray:
-    places = np.array([POSITION[electrode] for electrode in ELECTRODES])
+    places = np.array(POSITIONS)
     distance = np.linalg.norm(places[:, None] - places[None], axis=-1)
     return np.exp(-distance / CORRELATION_LENGTH)
 

@@ -40,16 +40,9 @@ LIMB_AROUSAL_SHARE = 0.25  # assumed, 20–35 %
 
 
 def draw_events(rng: np.random.Generator, person: Person, stages: np.ndarray) -> list[TrueEvent]:
-    """Draws all events of a night.
+    """Draws all events of a night, sorted by onset; `stages` is (n_epochs,) int8.
 
-    Args:
-      rng: the night's generator.
-      person: whose night.
-      stages: (n_epochs,) int8 codes of `STAGES`.
-
-    Returns:
-      Events sorted by onset; hypopneas with neither a desaturation of 3 % nor an arousal are not `scored`
-      (1A).
+    Hypopneas with neither a desaturation of 3 % nor an arousal are not `scored` (rule 1A).
     """
     breathing = _breathing(rng, person, stages)
     limbs = _limb_movements(rng, person, stages, breathing)

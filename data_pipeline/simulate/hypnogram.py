@@ -28,15 +28,9 @@ WAKE_WEIGHT_REM_END = 12.0  # wake comes mostly just after REM; assumed
 
 
 def draw_hypnogram(rng: np.random.Generator, person: Person, n_epochs: int) -> np.ndarray:
-    """Draws one night's stages.
+    """Draws the stages of a night with `n_epochs` epochs in bed: (n_epochs,) int8 codes, at least one epoch of W first.
 
-    Args:
-      rng: the night's generator.
-      person: whose night; its traits set latency, WASO and the share of each stage.
-      n_epochs: number of 30-second epochs in bed.
-
-    Returns:
-      (n_epochs,) int8 codes of `STAGES`; at least one epoch of W first.
+    The person's traits set latency, WASO and the share of each stage.
     """
     latency = round(person.sleep_latency_min * EPOCHS_PER_MIN * np.exp(0.4 * rng.standard_normal()))
     latency = int(np.clip(latency, 1, max(1, n_epochs // 6)))

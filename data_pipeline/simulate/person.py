@@ -5,6 +5,7 @@ single table states. `decades` is (age - 40) / 10.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -101,9 +102,7 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
     decades = (age - 40) / 10
     young = (age - 25) / 10
 
-    def spread(log_sd: float) -> float:
-        return _spread(rng, log_sd)
-
+    spread = partial(_spread, rng)
     # The order of the draws is part of what a seed means.
     ahi, n3, plm = _ahi_per_h(rng, age, woman, bmi), _n3_percent(rng, age, woman), _plm_per_h(rng, age)
     spindle_density = SPINDLE_PER_MIN * np.exp(SPINDLE_LOG_PER_DECADE * young) + SPINDLE_SD * rng.normal()

@@ -28,15 +28,9 @@ def record(
     artefacts: list[Artefact],
     site: Site,
 ) -> list[EdfSignal]:
-    """Makes every lead of a site, filtered and quantised.
+    """Every lead of a site, filtered and quantised: n_epochs * 30 seconds each, in the order of `site.leads`.
 
-    Args:
-      rng: the night's generator.
-      person, stages, events, artefacts: the truth of the night; stages is (n_epochs,) int8.
-      site: the laboratory.
-
-    Returns:
-      The signals in the order of `site.leads`, n_epochs * 30 seconds each.
+    `person`, `stages` ((n_epochs,) int8), `events` and `artefacts` are the truth of the night.
     """
     recorder = _Recorder(rng, site, artefacts, len(stages) * EPOCH_S)
     # One kind of signal after the other: those of a whole night at once are most of a gigabyte.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EventKind
 
 
@@ -55,23 +56,28 @@ def _leads(rows: list[tuple[str, str]], rate: int, unit: str, half_range: float,
     return [Lead(label, slot, rate, unit, half_range, gain, band) for label, slot in rows]
 
 
+EVENT_WORDS = {
+    EventKind.OBSTRUCTIVE_APNEA: ("Obstructive apnea", "obstructive apnoea"),
+    EventKind.CENTRAL_APNEA: ("Central apnea", "central apnoea"),
+    EventKind.MIXED_APNEA: ("Mixed apnea", "mixed apnoea"),
+    EventKind.HYPOPNEA: ("Hypopnea", "hypopnoea"),
+    EventKind.AROUSAL: ("Arousal", "micro-arousal"),
+    EventKind.LIMB_MOVEMENT: ("Limb movement", "PLM"),
+    EventKind.DESATURATION: ("SpO2 desaturation", "desat"),
+    EventKind.SPINDLE: ("Spindle", "spindle"),
+    EventKind.K_COMPLEX: ("K-complex", "K-complex"),
+}
+"""What the scorers of the laboratories a and b call each kind of event."""
+_EEG = SLOTS[Modality.EEG]
+_DERIVED = [(f"EEG {slot}-{'M2' if slot[1] in '13' else 'M1'}", slot) for slot in _EEG]
+
 SITE_A = Site(
     name="a",
     mains_hz=60,
     referential=False,
     embedded=True,
     leads=(
-        *_leads(
-            [
-                (f"EEG {slot}-{'M2' if slot[1] in '13' else 'M1'}", slot)
-                for slot in ("F3", "F4", "C3", "C4", "O1", "O2")
-            ],
-            200,
-            "uV",
-            500.0,
-            1.0,
-            (0.3, 35.0),
-        ),
+        *_leads(_DERIVED, 200, "uV", 500.0, 1.0, (0.3, 35.0)),
         *_leads([("EOG E1-M2", "E1"), ("EOG E2-M1", "E2")], 200, "uV", 500.0, 1.0, (0.3, 35.0)),
         *_leads([("EMG Chin", "CHIN")], 200, "uV", 400.0, 1.0, (10.0, None)),
         *_leads([("EMG LAT", "LEG_L"), ("EMG RAT", "LEG_R")], 200, "uV", 400.0, 1.0, (10.0, None)),
@@ -82,17 +88,7 @@ SITE_A = Site(
         *_leads([("SpO2", "SPO2")], 1, "%", 100.0, 1.0, (None, None)),
     ),
     stage_words=tuple(f"Sleep stage {stage}" for stage in ("W", "N1", "N2", "N3", "R")),
-    event_words={
-        EventKind.OBSTRUCTIVE_APNEA: "Obstructive apnea",
-        EventKind.CENTRAL_APNEA: "Central apnea",
-        EventKind.MIXED_APNEA: "Mixed apnea",
-        EventKind.HYPOPNEA: "Hypopnea",
-        EventKind.AROUSAL: "Arousal",
-        EventKind.LIMB_MOVEMENT: "Limb movement",
-        EventKind.DESATURATION: "SpO2 desaturation",
-        EventKind.SPINDLE: "Spindle",
-        EventKind.K_COMPLEX: "K-complex",
-    },
+    event_words={kind: word for kind, (word, _) in EVENT_WORDS.items()},
 )
 """Derived channels in µV, 60 Hz mains, narrow filters, annotations inside the EDF+, no patient fields."""
 
@@ -102,14 +98,7 @@ SITE_B = Site(
     referential=True,
     embedded=False,
     leads=(
-        *_leads(
-            [(label, label) for label in ("F3", "F4", "C3", "C4", "O1", "O2", "M1", "M2")],
-            256,
-            "uV",
-            3276.7,
-            1.0,
-            (0.16, 70.0),
-        ),
+        *_leads([(label, label) for label in (*_EEG, "M1", "M2")], 256, "uV", 3276.7, 1.0, (0.16, 70.0)),
         *_leads([("LOC", "E1"), ("ROC", "E2")], 256, "uV", 3276.7, 1.0, (0.16, 70.0)),
         *_leads([("Chin1", "CHIN"), ("Chin2", "CHIN_REF")], 128, "mV", 3.2767, 1e-3, (0.5, None)),
         *_leads([("LEG/L", "LEG_L"), ("LEG/R", "LEG_R")], 128, "mV", 1.0, 1e-3, (10.0, None)),
@@ -121,17 +110,7 @@ SITE_B = Site(
         *_leads([("SaO2", "SPO2")], 4, "%", 102.3, 1.0, (None, None)),
     ),
     stage_words=("W", "N1", "N2", "N3", "REM"),
-    event_words={
-        EventKind.OBSTRUCTIVE_APNEA: "obstructive apnoea",
-        EventKind.CENTRAL_APNEA: "central apnoea",
-        EventKind.MIXED_APNEA: "mixed apnoea",
-        EventKind.HYPOPNEA: "hypopnoea",
-        EventKind.AROUSAL: "micro-arousal",
-        EventKind.LIMB_MOVEMENT: "PLM",
-        EventKind.DESATURATION: "desat",
-        EventKind.SPINDLE: "spindle",
-        EventKind.K_COMPLEX: "K-complex",
-    },
+    event_words={kind: word for kind, (_, word) in EVENT_WORDS.items()},
 )
 """Electrodes against one reference, mV and V, 50 Hz mains, inverted breathing, annotations in a table."""
 

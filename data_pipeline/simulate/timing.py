@@ -31,9 +31,7 @@ class TrueEvent:
 
 def second_rate(stages: np.ndarray, by_stage: dict[int, float]) -> np.ndarray:
     """(n_seconds,) the rate of each second's stage; 0 for stages not named."""
-    table = np.zeros(5)
-    for stage, rate in by_stage.items():
-        table[stage] = rate
+    table = np.array([by_stage.get(stage, 0.0) for stage in range(5)])
     return np.repeat(table[stages], EPOCH_S)
 
 

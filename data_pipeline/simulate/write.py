@@ -58,14 +58,8 @@ def write_night(
         patient = Patient(code=person.subject_id, sex=person.sex)
         recording = Recording(startdate=day, equipment_code="SIMULATOR")
         annotations = []
-    edf = Edf(
-        signals,
-        patient=patient,
-        recording=recording,
-        starttime=start,
-        data_record_duration=RECORD_S,
-        annotations=annotations,
-    )
+    header = {"patient": patient, "recording": recording, "starttime": start, "data_record_duration": RECORD_S}
+    edf = Edf(signals, annotations=annotations, **header)
     with whole_file(path) as half:
         edf.write(half)
         digests = {path.name: file_sha256(half)}
