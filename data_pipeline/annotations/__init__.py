@@ -61,7 +61,7 @@ def read_scoring(
     (60, 'arousal')
 
     Args:
-      path: a file of one of the dialects, which are this package's modules.
+      path: a file of one of the `DIALECTS`.
       duration_s: length of the recording in seconds.
       scored: what the scorer looked for, if that is known better than the file shows (see `scoring_from`).
       dialect: how to read it where the file itself cannot say, as a cohort knows; None looks at the file.

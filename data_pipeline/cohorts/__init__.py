@@ -31,7 +31,7 @@ class Source:
       demographics: what the cohort's tables say of the person.
       split: "train", "val" or "test" when the data set fixes it, else None.
       scored: what the scorer looked for, as in `night.Scoring`; None takes it from what the files show.
-      dialect: how `scoring` is written, a module of `data_pipeline.annotations`; None looks at each file.
+      dialect: how `scoring` is written, a name in `annotations.DIALECTS`; None looks at each file.
       terms: words of the scoring that mean something of their own in this cohort, in lower case.
       unusable: what is known to be wrong in this recording, as in `load.load_night`.
       cohort: whose nights these are, where the folder itself says so; None is the name of the adapter.

@@ -167,10 +167,8 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     )
     error = ""
     if not channels:
-        error = (
-            "No channel is usable. Where only the labels are at fault, say what each channel is: "
-            f"sleepmami diagnose {path.name} --write-montage montage.yaml"
-        )
+        error = "No channel is usable. Where only the labels are at fault, say what each channel is: "
+        error += f"sleepmami diagnose {path.name} --write-montage montage.yaml"
     elif recording.duration_s < EPOCH_S:
         error = f"{recording.duration_s:g} s long, expected at least one epoch of {EPOCH_S} s."
     slots = {c.slot for c in channels}

@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from data_pipeline.from_json import from_json
 from data_pipeline.population.card import Population, population_of
@@ -54,14 +53,9 @@ def read_population(path: Path) -> Population:
             value = value["card"]
         elif (value["format"], value["version"]) != (FORMAT, VERSION):
             raise ValueError(f"{value['format']} version {value['version']}, expected {FORMAT} version {VERSION}")
-        return population_from(value["population"])
+        return from_json(Population, value["population"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{file}: no population card in it, or a damaged one ({error})") from error
-
-
-def population_from(value: Any) -> Population:
-    """The card in a JSON value, the inverse of `dataclasses.asdict`. Raises ValueError if it is none."""
-    return from_json(Population, value)
 
 
 def _kept(folder: Path) -> Population | None:
@@ -69,7 +63,7 @@ def _kept(folder: Path) -> Population | None:
     try:
         card = json.loads((folder / POPULATION).read_text(encoding="utf-8"))
         expected = {"format": FORMAT, "version": VERSION, "manifest_sha256": _manifest_sha256(folder)}
-        return population_from(card.pop("population")) if card | expected == card else None
+        return from_json(Population, card.pop("population")) if card | expected == card else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # it is made again
 

@@ -103,15 +103,7 @@ def night_epochs(
         by_modality = [(m, tuple(c for c in channels if c.modality is m)) for m in Modality]
         stored = [_quantised(m, of_modality, ranges) for m, of_modality in by_modality if of_modality]
         for signals in zip(*(_by_epoch(s) for s in stored), strict=True):
-            yield Epoch(
-                night_id=night.night_id,
-                index=index,
-                n_epochs=n_epochs,
-                stage=int(stages[index]),
-                signals=signals,
-                events=tuple(events[index]),
-                scored=scored,
-            )
+            yield Epoch(night.night_id, index, n_epochs, int(stages[index]), signals, tuple(events[index]), scored)
             index += 1
 
 
@@ -143,9 +135,8 @@ def _quantised(
         stored[:, place] = steps.reshape(stored[:, place].shape)
     quality = [second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, EPOCH_S) for channel in channels]
     scale, offset = np.array([ranges[channel.slot] for channel in channels]).T
-    return PackedSignals(
-        modality, tuple(channel.slot for channel in channels), scale, offset, stored, np.stack(quality, 1)
-    )
+    slots = tuple(channel.slot for channel in channels)
+    return PackedSignals(modality, slots, scale, offset, stored, np.stack(quality, 1))
 
 
 def _by_epoch(stored: PackedSignals) -> Iterator[PackedSignals]:

@@ -125,15 +125,9 @@ class RecordedChannel:
 
     def filtered(self, stretch: Stretch) -> np.ndarray:
         """(seconds * canonical rate,) float32: a stretch at the canonical rate and band."""
-        return condition(
-            stretch.samples,
-            self.signal.rate_hz,
-            self.derivation.modality,
-            len(stretch.flags),
-            self.mains,
-            start_s=stretch.start_s,
-            context_s=stretch.context_s,
-        )
+        modality, n_seconds = self.derivation.modality, len(stretch.flags)
+        place = {"start_s": stretch.start_s, "context_s": stretch.context_s}
+        return condition(stretch.samples, self.signal.rate_hz, modality, n_seconds, self.mains, **place)
 
     def prepared(self, stretch: Stretch) -> Channel:
         """The second half of `read`: filtered, and what the filtered samples tell of their quality."""

@@ -4,6 +4,7 @@ An artefact is drawn first, as a fact with channel and interval that the truth f
 into signals.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,11 +89,7 @@ def add_electric(
     second = np.arange(rate_hz, dtype=np.float32) / rate_hz
     # Whole cycles fit into a second, so one second of mains repeats without a seam.
     period = np.sin(2 * np.pi * mains_hz * second + rng.uniform(0, 2 * np.pi)).astype(np.float32)
-    for artefact in artefacts:
-        if artefact.slot not in (slot, "all"):
-            continue
-        start = round(artefact.onset_s * rate_hz)
-        part = samples[start : start + round(artefact.duration_s * rate_hz)]
+    for artefact, part in _parts(samples, slot, artefacts, rate_hz):
         t = np.arange(len(part), dtype=np.float32) / rate_hz
         if artefact.kind == "mains":
             whole = part[: len(part) // rate_hz * rate_hz].reshape(-1, rate_hz)
@@ -108,11 +105,20 @@ def add_electric(
             part[:] = artefact.amplitude * np.resize(period, len(part))
 
 
+def _parts(
+    samples: np.ndarray, slot: str, artefacts: list[Artefact], rate_hz: int
+) -> Iterator[tuple[Artefact, np.ndarray]]:
+    """The artefacts of a channel, each with a view of the samples that it is in."""
+    for artefact in artefacts:
+        if artefact.slot in (slot, "all"):
+            start = round(artefact.onset_s * rate_hz)
+            yield artefact, samples[start : start + round(artefact.duration_s * rate_hz)]
+
+
 def _movement(rng: np.random.Generator, n: int, rate_hz: int) -> np.ndarray:
     """(n,) float32 of about unit RMS: slow swings and muscle together."""
-    slow = np.interp(
-        np.arange(n), np.linspace(0, n, max(3, 2 * n // rate_hz)), rng.standard_normal(max(3, 2 * n // rate_hz))
-    )
+    n_swings = max(3, 2 * n // rate_hz)
+    slow = np.interp(np.arange(n), np.linspace(0, n, n_swings), rng.standard_normal(n_swings))
     ramp = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.3 * rate_hz))
     return ((0.8 * slow + 0.4 * rng.standard_normal(n)) * ramp).astype(np.float32)
 
@@ -121,11 +127,7 @@ def add_to_breathing(
     rng: np.random.Generator, samples: np.ndarray, slot: str, artefacts: list[Artefact], rate_hz: int
 ) -> None:
     """Puts movements and loose sensors into a flow or effort channel (n,), in place; a breath is 1."""
-    for artefact in artefacts:
-        if artefact.slot not in (slot, "all"):
-            continue
-        start = round(artefact.onset_s * rate_hz)
-        part = samples[start : start + round(artefact.duration_s * rate_hz)]
+    for artefact, part in _parts(samples, slot, artefacts, rate_hz):
         if artefact.kind == "movement":
             part += 0.8 * _movement(rng, len(part), rate_hz)
         elif artefact.kind == "lead_off":

@@ -61,7 +61,12 @@ def _confidence(pieces: list[Piece]) -> Confidence:
     return Confidence.LIKELY if unknown else Confidence.CERTAIN
 
 
-_BREATHING = {"FLOW", "THERMAL", "PRESSURE", "NASAL", "ORAL", "CANNULA", "TRACH"}
+_SENSORS = {name: {name} for name in ("CHIN", "LEG", "ECG", "SPO2", "THORAX", "ABDOMEN")}
+_SENSORS |= {
+    "SPO2": {"SPO2", "OXIMETER"},
+    "FLOW": {"FLOW", "THERMAL", "PRESSURE", "NASAL", "ORAL", "CANNULA", "TRACH"},
+}
+"""Sensors -> the meanings that tell of them."""
 
 
 def read_sensor(pieces: list[Piece]) -> Label | None:
@@ -69,19 +74,7 @@ def read_sensor(pieces: list[Piece]) -> Label | None:
     has = meanings.__contains__
     plain = _confidence(pieces)
     numbers = [p.text for p in pieces if p.meaning == NUMBER]
-    groups = [
-        name
-        for name, members in (
-            ("CHIN", {"CHIN"}),
-            ("LEG", {"LEG"}),
-            ("ECG", {"ECG"}),
-            ("SPO2", {"SPO2", "OXIMETER"}),
-            ("THORAX", {"THORAX"}),
-            ("ABDOMEN", {"ABDOMEN"}),
-            ("FLOW", _BREATHING),
-        )
-        if members & meanings
-    ]
+    groups = [sensor for sensor, telling in _SENSORS.items() if telling & meanings]
     if groups == ["ECG", "THORAX"]:
         groups = ["ECG"]  # a chest lead
     if groups == ["THORAX", "ABDOMEN"]:

@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 import pytest
 
-from data_pipeline.population.card import population_of
-from data_pipeline.population.file import POPULATION, population_from, read_population, write_population
+from data_pipeline.from_json import from_json
+from data_pipeline.population.card import Population, population_of
+from data_pipeline.population.file import POPULATION, read_population, write_population
 from data_pipeline.prepare.run import prepare
 from tests.support.nights import load_random_night, write_recordings
 from tests.support.populations import nights_of
@@ -46,7 +47,7 @@ def test_a_card_that_holds_is_not_made_again(base):
 
 def test_a_card_goes_through_json(base):
     card = read_population(base)
-    assert population_from(json.loads(json.dumps(asdict(card)))) == card
+    assert from_json(Population, json.loads(json.dumps(asdict(card)))) == card
 
 
 @pytest.mark.parametrize(
