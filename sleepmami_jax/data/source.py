@@ -77,8 +77,7 @@ class PreparedFolder:
         length: int | None = None,
         tasks: Sequence[Task] = (),
     ) -> dict[str, Any]:
-        """A night, or epochs [start, stop) of it, as arrays; see `sleepmami_jax.data.arrays` for their
-        shapes.
+        """A night, or epochs [start, stop) of it, as arrays; see `sleepmami_jax.data.arrays` for their shapes.
 
         `length` pads E; `bucket_length` gives a good one.
         """

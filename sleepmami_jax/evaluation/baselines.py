@@ -41,10 +41,9 @@ def event_baselines(
 ) -> dict[str, float | str | None]:
     """F1 (any overlap, one to one) of marking test nights without looking at any signal.
 
-    Both guesses put events of the training nights' median length into the test nights' own sleep, which
-    flatters
-    them: `f1_everything` fills it end to end, `f1_random` draws as many a sleeping hour as the training
-    nights have, at random. Marking nothing has F1 0, or no F1 where there is nothing to find.
+    Both guesses put events of the training nights' median length into the test nights' own sleep, which flatters them:
+    `f1_everything` fills it end to end, `f1_random` draws as many a sleeping hour as the training nights have, at
+    random. Marking nothing has F1 0, or no F1 where there is nothing to find.
 
     Args:
       train_events: counted events of one family, a night each (`sleepmami_jax.tasks`).

@@ -104,8 +104,7 @@ def age_probe(
     test_vectors: np.ndarray,
     test_ages: Sequence[float | None],
 ) -> dict[str, Any]:
-    """Mean absolute error in years of ridge regression on night vectors, and of always saying the training
-    mean.
+    """Mean absolute error in years of ridge regression on night vectors, and of always saying the training mean.
 
     The penalty is chosen by cross-validation inside the training nights, with all nights of a person in one
     fold. Nights of unknown age are left out and counted.

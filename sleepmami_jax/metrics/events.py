@@ -13,8 +13,7 @@ from data_pipeline.night import Event
 from sleepmami_jax.tasks.breathing import SEVERITIES
 
 IOUS = (0.1, 0.2, 0.3, 0.5)
-"""Overlap thresholds beside "any overlap": 0.2 and 0.3 are customary for spindles and arousals, 0.5 is
-strict."""
+"""Overlap thresholds beside "any overlap": 0.2 and 0.3 are customary for spindles and arousals, 0.5 is strict."""
 THRESHOLDS = tuple(np.round(np.arange(0.02, 1.0, 0.02), 2).tolist())
 """Probability thresholds that `fit_threshold` tries."""
 
@@ -33,8 +32,7 @@ def iou(reference: Sequence[Event], predicted: Sequence[Event]) -> np.ndarray:
 
 
 def match(reference: Sequence[Event], predicted: Sequence[Event], min_iou: float = 0.0) -> list[tuple[int, int]]:
-    """One-to-one pairs (index in reference, index in predicted): as many as possible, then with the most
-    overlap.
+    """One-to-one pairs (index in reference, index in predicted): as many as possible, then with the most overlap.
 
     A pair is possible when the events overlap at all (`min_iou` 0) or their IoU is at least `min_iou`. No
     event is in two pairs: a long prediction over three events finds one of them.
@@ -153,8 +151,7 @@ def fit_threshold(
     decode: Callable[[Any, float], Sequence[Event]],
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> float:
-    """The threshold with the highest F1 (any overlap, one to one, pooled over nights); of equals the middle
-    one.
+    """The threshold with the highest F1 (any overlap, one to one, pooled over nights); of equals the middle one.
 
     Fit it on validation nights, keep it with the model, and never fit it on the nights that are reported.
 

@@ -3,10 +3,9 @@
     w_ij = sum_f lambda_f k_f(i, j) / sum_f lambda_f        over the factors known of both
     L = - mean_i sum_{j != i} (w_ij / sum_{k != i} w_ik) log softmax_j (z_i . z_j / tau)
 
-Age and BMI have Gaussian kernels, sex an equality kernel, and the identity kernel joins the two views of a night,
-so that a night of which nothing is known still learns. With the identity alone this is NT-Xent (SimCLR, Chen et
-al. 2020). The paper gives the idea and not the formula; this one is of the family of y-aware InfoNCE (Dufumier
-et al. 2021).
+Age and BMI have Gaussian kernels, sex an equality kernel, and the identity kernel joins the two views of a night, so
+that a night of which nothing is known still learns. With the identity alone this is NT-Xent (SimCLR, Chen et al. 2020).
+The paper gives the idea and not the formula; this one is of the family of y-aware InfoNCE (Dufumier et al. 2021).
 
 With `rule="class"` w_ij is 1 for two views of a night and for two people who agree in every factor that has weight
 and is known of both, of which there must be one; otherwise 0. This is supervised contrast (SupCon, Khosla et al.

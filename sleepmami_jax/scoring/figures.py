@@ -184,8 +184,7 @@ def _events(page: _Page, scores: Scores) -> None:
 
 
 def _breathing_rate(page: _Page, scores: Scores) -> None:
-    """Bars of apneas and hypopneas per hour of sleep in half-hour bins; a bin with under 5 min of sleep
-    has none."""
+    """Bars of apneas and hypopneas per hour of sleep in half-hour bins; a bin with under 5 min of sleep has none."""
     height = 60
     top = page.panel("Apneas and hypopneas per hour of sleep, in half hours", height)
     edges = [*range(0, len(scores.stages), RATE_BIN_EPOCHS), len(scores.stages)]

@@ -74,9 +74,8 @@ def _csv(rows: list[list[Any]]) -> str:
 def summary(scores: Scores, night: Night) -> dict[str, Any]:
     """The score as one flat dict of words, finite numbers, nulls and lists of words.
 
-    Statistics keep their names; agreement with a human scoring starts with `agreement_`, the model's facts
-    with `model_`. A statistic of a task that the sensors do not allow is not there; `not_available` names
-    the task.
+    Statistics keep their names; agreement with a human scoring starts with `agreement_`, the model's facts with
+    `model_`. A statistic of a task that the sensors do not allow is not there; `not_available` names the task.
     """
     flat: dict[str, Any] = {
         "format": FORMAT,

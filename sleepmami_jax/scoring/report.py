@@ -36,8 +36,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def number(value: Any) -> str:
-    """A statistic as a reader wants it: a dash for None, words as they are, one decimal where it tells
-    something."""
+    """A statistic as a reader wants it: a dash for None, words as they are, one decimal where it tells something."""
     if value is None:
         return "\N{EN DASH}"
     if isinstance(value, str):

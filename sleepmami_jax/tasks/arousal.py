@@ -26,9 +26,8 @@ SEPARATION_S = 10.0
 AWAKENING_S = 60.0
 """A stretch that looks like one arousal for longer than this is no arousal."""
 BEFORE_EVENT_END_S, AFTER_EVENT_END_S = 6.0, 14.0
-"""A breathing event's arousal begins from 6 s before to 14 s after the event's end. The manual gives no
-window; this one holds 90 % of hypopnea-linked arousals in 11 400 recordings (Zitting et al., J Clin Sleep
-Med 2023)."""
+"""A breathing event's arousal begins from 6 s before to 14 s after the event's end. The manual gives no window; this
+one holds 90 % of hypopnea-linked arousals in 11 400 recordings (Zitting et al., J Clin Sleep Med 2023)."""
 
 
 def arousal_rules(marks: Sequence[Event]) -> tuple[Event, ...]:
@@ -54,8 +53,7 @@ def counted_arousals(events: Sequence[Event], stages: np.ndarray) -> tuple[Event
 def link_arousals(breathing: Sequence[Event], arousals: Sequence[Event]) -> dict[int, int]:
     """Which arousal ends which breathing event: {index in `breathing`: index in `arousals`}.
 
-    An arousal is used once and an event has one at most; the nearest pairs (arousal onset to event end) go
-    first.
+    An arousal is used once and an event has one at most; the nearest pairs (arousal onset to event end) go first.
 
     >>> link_arousals([Event("hypopnea", 100, 20)], [Event("arousal", 50, 5), Event("arousal", 121, 5)])
     {0: 1}

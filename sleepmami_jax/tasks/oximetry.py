@@ -1,5 +1,4 @@
-"""What the oximeter says: desaturations, ODI, time below 90 %, hypoxic burden. Signal processing, no
-model."""
+"""What the oximeter says: desaturations, ODI, time below 90 %, hypoxic burden. Signal processing, no model."""
 
 from __future__ import annotations
 
@@ -163,8 +162,7 @@ def oximetry_statistics(
 
 
 def _held_minimum(spo2: np.ndarray, held_s: int = 3) -> float | None:
-    """The lowest level at or under which SpO2 stays for 3 s; None when there are no 3 valid seconds on
-    end."""
+    """The lowest level at or under which SpO2 stays for 3 s; None when there are no 3 valid seconds on end."""
     lows = [
         np.lib.stride_tricks.sliding_window_view(spo2[start:stop], held_s).max(axis=1).min()
         for start, stop in runs(np.isfinite(spo2))
@@ -174,8 +172,7 @@ def _held_minimum(spo2: np.ndarray, held_s: int = 3) -> float | None:
 
 
 def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], tst_min: float) -> tuple[float | None, str]:
-    """Hypoxic burden in %·min per hour of sleep, and the rule it was made by (Azarbarzin et al., Eur Heart J
-    2019).
+    """Hypoxic burden in %·min per hour of sleep, and the rule it was made by (Azarbarzin et al., Eur Heart J 2019).
 
     SpO2 is cut from 100 s before to 100 s after every breathing event's end; the deepest point of the mean
     curve in [-10, +80] s and the peaks on both sides of it give one window for all; each event's area is

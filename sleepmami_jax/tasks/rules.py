@@ -78,8 +78,7 @@ def keep_separated(events: Sequence[Event], gap_s: float) -> tuple[Event, ...]:
 
 
 def count_in_sleep(events: Sequence[Event], stages: np.ndarray, lead_s: float = 0.0) -> tuple[Event, ...]:
-    """The events of which any part lies in an epoch scored as sleep (AASM VIII); unknown epochs are not
-    sleep.
+    """The events of which any part lies in an epoch scored as sleep (AASM VIII); unknown epochs are not sleep.
 
     >>> [e.onset_s for e in count_in_sleep([Event("arousal", 5, 4), Event("arousal", 35, 4)], np.array([0, 2]))]
     [35]

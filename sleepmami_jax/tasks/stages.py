@@ -21,8 +21,7 @@ INDEX_SLEEP_MIN = 120.0
 """An index from less than 2 h of sleep comes with a warning (our choice)."""
 NREM_PERIOD_MIN = 15.0
 REM_PERIOD_MIN = 5.0
-"""Shortest NREM period, and shortest REM period after the first one (Feinberg & Floyd, Psychophysiology
-1979)."""
+"""Shortest NREM period, and shortest REM period after the first one (Feinberg & Floyd, Psychophysiology 1979)."""
 
 DEFINITIONS = {
     "trt_min": "recording time (TRT): the whole recording in 30-s epochs, for want of lights-off and lights-on marks",
