@@ -20,11 +20,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from data_pipeline.shards.manifest import SPLITS
-from sleepmami_jax.evaluation.probe import token_nights
 from sleepmami_jax.pretrained import load
 from sleepmami_jax.sweep import Run
 
 from .foundation import SEEDS, base, foundation, shards
+from .token_probes import token_nights
 
 PEOPLE = (25, 50, 75, 100, 120)
 MEASURED, DRAWS = 34, 20

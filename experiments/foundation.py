@@ -19,8 +19,6 @@ from sklearn.model_selection import GroupKFold
 from data_pipeline.shards.manifest import SPLITS
 from sleepmami_jax.config import DataSource, Experiment, ModelConfig
 from sleepmami_jax.evaluation.evaluate import measure
-from sleepmami_jax.evaluation.night import night_probe
-from sleepmami_jax.evaluation.probe import token_nights, token_probe
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import load
@@ -31,6 +29,8 @@ from sleepmami_jax.training.finetune import finetune
 from sleepmami_jax.training.loop import train
 
 from . import cohort
+from .night_probes import night_probe
+from .token_probes import token_nights, token_probe
 
 SEEDS = (0, 1, 2)
 PROBED = {"train": 24, "test": 20}  # nights, where tokens are made anew for every run

@@ -28,7 +28,6 @@ from data_pipeline.prepare.run import prepare
 from data_pipeline.simulate import simulate_cohort
 from sleepmami_jax.config import DataConfig, DataSource, Experiment
 from sleepmami_jax.evaluation.baselines import majority_stage
-from sleepmami_jax.evaluation.spindles import spindle_metrics, spindles_above
 from sleepmami_jax.export.folder import ModelFolder, load_model
 from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.models.sleepmami import create
@@ -59,6 +58,7 @@ from .real_probes import (
     yasa_stages,
 )
 from .real_table import plot, table
+from .spindles import spindle_metrics, spindles_above
 
 SEEDS = (0, 1, 2)
 NIGHTS, HOURS = 12, (3.0, 3.0)

@@ -16,12 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind, Quality
-from sleepmami_jax.evaluation.spindles import centred, spindle_seconds, spindles_above
 from sleepmami_jax.metrics.events import fit_threshold
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.pretrained import Pretrained
 
 from .real_nights import EegNight
+from .spindles import centred, spindle_seconds, spindles_above
 
 EEG_HZ = RATE_HZ[Modality.EEG]
 BANDS_HZ = ((1, 4), (4, 8), (8, 11), (11, 16), (16, 25))

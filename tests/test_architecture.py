@@ -56,10 +56,7 @@ UPPER = {
     "scoring": ("tasks metrics", "flatten runs whole_files modalities night tasks"),
     "pretrained": ("config models run export data scoring", "whole_files night tasks shards montage load"),
     "__init__": ("pretrained", ""),
-    "evaluation": (
-        "config models run export data tasks metrics scoring pretrained",
-        "nearest runs modalities night tasks shards",
-    ),
+    "evaluation": ("config run export data tasks metrics scoring pretrained", "nearest night tasks shards"),
     "training": (
         "config models objectives run export data costs tasks evaluation",
         "night tasks shards population",

@@ -11,18 +11,11 @@ import numpy as np
 from data_pipeline.night import Event
 from data_pipeline.tasks import AROUSAL, BREATHING
 from sleepmami_jax.tasks.room import Counted, Room
-from sleepmami_jax.tasks.rules import (
-    count_in_sleep,
-    keep_by_duration,
-    keep_separated,
-    merge,
-    per_hour,
-    share,
-    sleep_minutes,
-)
+from sleepmami_jax.tasks.rules import keep_by_duration, keep_separated, merge, per_hour, share, sleep_minutes
 
 SEPARATION_S = 10.0
-"""An arousal follows at least 10 s of stable sleep (AASM V), so none follows another one sooner."""
+"""An arousal follows at least 10 s of stable sleep (AASM V), so none follows another one sooner; and one that wakes the
+person, and may lie wholly in an epoch scored W, counts when the 10 s before it touch an epoch of sleep."""
 AWAKENING_S = 60.0
 """A stretch that looks like one arousal for longer than this is no arousal."""
 BEFORE_EVENT_END_S, AFTER_EVENT_END_S = 6.0, 14.0
@@ -38,16 +31,6 @@ def arousal_rules(marks: Sequence[Event]) -> tuple[Event, ...]:
     """
     apart = keep_separated(keep_by_duration(merge(marks, AROUSAL), AROUSAL.shortest_s, None), SEPARATION_S)
     return tuple(replace(e, duration_s=min(e.duration_s, AROUSAL.longest_s)) for e in apart)
-
-
-def counted_arousals(events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
-    """The arousals of a mixed list of events that the arousal index counts.
-
-    An arousal that wakes the person may lie wholly in an epoch scored W; it counts when the 10 s before it
-    touch an epoch of sleep (AASM V).
-    """
-    arousals = arousal_rules([e for e in events if e.kind in AROUSAL.kinds])
-    return count_in_sleep(arousals, stages, lead_s=SEPARATION_S)
 
 
 def link_arousals(breathing: Sequence[Event], arousals: Sequence[Event]) -> dict[int, int]:
@@ -85,7 +68,6 @@ def arousal_statistics(counted: Counted, stages: np.ndarray) -> dict[str, Any]:
 ROOM = Room(
     AROUSAL,
     permitted=arousal_rules,
-    counted=counted_arousals,
     statistics=arousal_statistics,
     definitions={
         "arousal_index_per_h": "arousal index: the arousals listed, per hour of sleep; an arousal lasts at least "
@@ -101,8 +83,6 @@ ROOM = Room(
         ("breathing_with_arousal_pct", "Breathing events with arousal", "%"),
     ),
     index="arousal_index_per_h",
-    endless=(
-        AWAKENING_S,
-        f"count as one of {AROUSAL.longest_s:.0f} s each: they may be wakefulness, or noise",
-    ),
+    lead_s=SEPARATION_S,
+    endless=(AWAKENING_S, f"count as one of {AROUSAL.longest_s:.0f} s each: they may be wakefulness, or noise"),
 )

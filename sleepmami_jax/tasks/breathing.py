@@ -9,8 +9,8 @@ import numpy as np
 
 from data_pipeline.night import APNEAS, EPOCH_S, Event
 from data_pipeline.tasks import BREATHING
-from sleepmami_jax.tasks.room import Counted, Room
-from sleepmami_jax.tasks.rules import count_in_sleep, keep_by_duration, merge, per_hour, sleep_minutes
+from sleepmami_jax.tasks.room import Counted, Room, permitted
+from sleepmami_jax.tasks.rules import per_hour, sleep_minutes
 from sleepmami_jax.tasks.stages import EPOCH_MIN, REM
 
 DESATURATION_AFTER_EVENT_END_S = 45.0
@@ -28,13 +28,7 @@ def breathing_rules(marks: Sequence[Event]) -> tuple[Event, ...]:
     Two marks that are each long enough to be an event stay two: apneas in a row are counted, however little is
     breathed between.
     """
-    joined = merge(marks, BREATHING, whole_s=BREATHING.shortest_s)
-    return keep_by_duration(joined, BREATHING.shortest_s, BREATHING.longest_s)
-
-
-def counted_breathing(events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
-    """The apneas and hypopneas of a mixed list of events that the AHI counts: those of which a part lies in sleep."""
-    return count_in_sleep(breathing_rules([e for e in events if e.kind in BREATHING.kinds]), stages)
+    return permitted(BREATHING, marks, whole_s=BREATHING.shortest_s)
 
 
 def severity(ahi_per_h: float) -> str:
@@ -46,17 +40,17 @@ def severity(ahi_per_h: float) -> str:
     return SEVERITIES[int(np.searchsorted(SEVERITY_CUTS, ahi_per_h, side="right"))]
 
 
-def breathing_statistics(breathing: Sequence[Event], stages: np.ndarray) -> dict[str, Any]:
-    """Counts and indices of `counted_breathing` events over a hypnogram (E,).
+def breathing_statistics(counted: Counted, stages: np.ndarray) -> dict[str, Any]:
+    """Counts and indices of counted apneas and hypopneas over a hypnogram (E,).
 
-    An event in REM or NREM is one whose onset is there; one that begins in an epoch of W or an unscored one
-    is in the AHI and in neither of the two.
+    An event in REM or NREM is one whose onset is there; one that begins in an epoch of W or an unscored one is in the
+    AHI and in neither of the two.
     """
-    tst_min = sleep_minutes(stages)
+    breathing, tst_min = counted[BREATHING.name], sleep_minutes(stages)
     ahi = per_hour(len(breathing), tst_min)
     n_apneas = sum(e.kind in APNEAS for e in breathing)
-    onset_epochs = [min(int(e.onset_s // EPOCH_S), len(stages) - 1) for e in breathing]
-    onset_stages = np.asarray(stages)[onset_epochs] if onset_epochs else np.zeros(0, int)
+    onset_epochs = np.array([min(e.onset_s // EPOCH_S, len(stages) - 1) for e in breathing], int)
+    onset_stages = np.asarray(stages)[onset_epochs]
 
     def stage_ahi(in_stage, events_in_stage) -> float | None:
         stage_min = float(in_stage.sum() * EPOCH_MIN)
@@ -98,15 +92,10 @@ def link_desaturations(breathing: Sequence[Event], nadirs_s: Sequence[float]) ->
     return linked
 
 
-def _statistics(counted: Counted, stages: np.ndarray) -> dict[str, Any]:
-    return breathing_statistics(counted[BREATHING.name], stages)
-
-
 ROOM = Room(
     BREATHING,
     permitted=breathing_rules,
-    counted=counted_breathing,
-    statistics=_statistics,
+    statistics=breathing_statistics,
     definitions={
         "ahi_per_h": "AHI: the apneas and hypopneas listed, per hour of sleep; an event lasts 10 to 180 s, marks "
         "up to 3 s apart are one, and some part of it lies in sleep; the desaturation rule for hypopneas is the "

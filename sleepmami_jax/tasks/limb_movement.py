@@ -14,7 +14,7 @@ import numpy as np
 from data_pipeline.night import BREATHING_EVENTS, Event, EventKind
 from data_pipeline.tasks import BREATHING, LIMB_MOVEMENT
 from sleepmami_jax.tasks.room import Counted, Room, permitted
-from sleepmami_jax.tasks.rules import TOLERANCE_S, count_in_sleep, per_hour, sleep_minutes
+from sleepmami_jax.tasks.rules import TOLERANCE_S, per_hour, sleep_minutes
 
 BILATERAL_S = 5.0
 """Movements of the two legs whose onsets lie less than 5 s apart are one, which begins with the first (AASM VII). Marks
@@ -34,19 +34,6 @@ def limb_movement_rules(marks: Sequence[Event]) -> tuple[Event, ...]:
         if not kept or event.onset_s - kept[-1].onset_s >= BILATERAL_S - TOLERANCE_S:
             kept.append(event)
     return tuple(kept)
-
-
-def counted_limb_movements(events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
-    """The limb movements of a mixed list of events that count: in sleep, and none of a breathing event of the list."""
-    disturbed = [e for e in events if e.kind in BREATHING_EVENTS or e.kind == EventKind.RERA]
-    movements = limb_movement_rules([e for e in events if e.kind in LIMB_MOVEMENT.kinds])
-    near_s = BREATHING_MARGIN_S + TOLERANCE_S
-    alone = [
-        m
-        for m in movements
-        if not any(b.onset_s - near_s <= m.end_s and m.onset_s <= b.end_s + near_s for b in disturbed)
-    ]
-    return count_in_sleep(alone, stages)
 
 
 def periodic_series(movements: Sequence[Event]) -> list[list[Event]]:
@@ -86,7 +73,6 @@ def limb_movement_statistics(counted: Counted, stages: np.ndarray) -> dict[str, 
 ROOM = Room(
     LIMB_MOVEMENT,
     permitted=limb_movement_rules,
-    counted=counted_limb_movements,
     statistics=limb_movement_statistics,
     definitions={
         "limb_movement_index_per_h": "limb movements: those listed, in sleep; a movement lasts 0.5 to 10 s, two that "
@@ -104,5 +90,6 @@ ROOM = Room(
     ),
     index="limb_movement_index_per_h",
     beside=(BREATHING.name,),
+    disturbing=(BREATHING_EVENTS | {EventKind.RERA}, BREATHING_MARGIN_S),
     endless=(LIMB_MOVEMENT.longest_s, "are not counted"),
 )

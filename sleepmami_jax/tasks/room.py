@@ -16,7 +16,7 @@ import numpy as np
 from data_pipeline.night import Event
 from data_pipeline.runs import runs
 from data_pipeline.tasks import Task
-from sleepmami_jax.tasks.rules import count_in_sleep, keep_by_duration, merge, per_hour, sleep_minutes
+from sleepmami_jax.tasks.rules import count_in_sleep, keep_apart, keep_by_duration, merge, per_hour, sleep_minutes
 
 Counted = Mapping[str, Sequence[Event]]
 """Name of a task -> its events that count, for the tasks that this night's sensors allow."""
@@ -29,26 +29,35 @@ class Room:
     Attributes:
       task: its record.
       permitted: marks of it -> events of a permitted length, sorted, asleep or not.
-      counted: (events of all tasks, stages (E,)) -> those of this task that count.
       statistics: (`Counted`, stages (E,)) -> flat, finite numbers, words or None; keys end in their units.
       definitions: statistic -> how it and those after it are defined.
       rows: (statistic, words, unit) of the report's table; the first is its tile too.
       index: the statistic that nights are compared by, per hour.
-      beside: other tasks whose events `counted` looks at.
+      lead_s: seconds before an event that count as part of it when it is asked whether it touches sleep.
+      beside: other tasks, of whose events none that counts may be near.
+      disturbing: the kinds of event that are meant by that, and how near in seconds is too near.
       severity: index -> its class, where there are classes.
       endless: seconds after which a stretch of marks is no such event but something else, and what becomes of it.
     """
 
     task: Task
     permitted: Callable[[Sequence[Event]], tuple[Event, ...]]
-    counted: Callable[[Sequence[Event], np.ndarray], tuple[Event, ...]]
     statistics: Callable[[Counted, np.ndarray], dict[str, Any]]
     definitions: Mapping[str, str]
     rows: tuple[tuple[str, str, str], ...]
     index: str
+    lead_s: float = 0.0
     beside: tuple[str, ...] = ()
+    disturbing: tuple[frozenset[str], float] = (frozenset(), 0.0)
     severity: Callable[[float], str] | None = None
     endless: tuple[float, str] | None = None
+
+    def counted(self, events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
+        """Of events of all tasks those of this one that count, by a hypnogram (E,): permitted, apart, in sleep."""
+        kinds, margin_s = self.disturbing
+        own = self.permitted([e for e in events if e.kind in self.task.kinds])
+        alone = keep_apart(own, [e for e in events if e.kind in kinds], margin_s)
+        return count_in_sleep(alone, stages, self.lead_s)
 
     def decode(self, probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
         """The events of a night: runs of seconds where some class is more probable than `threshold`, by `permitted`.
@@ -85,24 +94,21 @@ def _mean_over(probs: np.ndarray, event: Event) -> np.ndarray:
     return probs[first : max(round(event.end_s), first + 1)].mean(axis=0, dtype=np.float64)
 
 
-def permitted(task: Task, marks: Sequence[Event]) -> tuple[Event, ...]:
-    """Marks of a task, joined where they are near each other, that are neither too short nor too long."""
-    return keep_by_duration(merge(marks, task), task.shortest_s, task.longest_s)
+def permitted(task: Task, marks: Sequence[Event], whole_s: float = float("inf")) -> tuple[Event, ...]:
+    """Marks of a task, joined as `merge` does, that are neither too short nor too long."""
+    return keep_by_duration(merge(marks, task, whole_s), task.shortest_s, task.longest_s)
 
 
 def own_room(task: Task) -> Room:
     """The room of a task that has no file: its events as marked, those in sleep, and how many there are an hour."""
-    name, index = task.name, f"{task.name}_index_per_h"
-
-    def counted(events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
-        return count_in_sleep(permitted(task, [e for e in events if e.kind in task.kinds]), stages)
+    name, index, n, mean = task.name, *(f"{task.name}_{what}" for what in ("index_per_h", "events", "event_mean_s"))
 
     def statistics(counted: Counted, stages: np.ndarray) -> dict[str, Any]:
         events = counted[name]
         return {
             index: per_hour(len(events), sleep_minutes(stages)),
-            f"{name}_events": len(events),
-            f"{name}_event_mean_s": float(np.mean([e.duration_s for e in events])) if events else None,
+            n: len(events),
+            mean: float(np.mean([e.duration_s for e in events])) if events else None,
         }
 
     longest = "" if task.longest_s is None else f" and at most {task.longest_s:g} s"
@@ -110,6 +116,5 @@ def own_room(task: Task) -> Room:
         f"{task.title} index: the {task.plural} listed, per hour of sleep; one lasts at least {task.shortest_s:g} s"
         f"{longest}, marks up to {task.join_s:g} s apart are one, and some part of it lies in sleep"
     )
-    rows = ((index, f"{task.title} index", "/h"), (f"{name}_events", "Events", ""))
-    rows += ((f"{name}_event_mean_s", "Mean duration", "s"),)
-    return Room(task, partial(permitted, task), counted, statistics, {index: definition}, rows, index)
+    rows = ((index, f"{task.title} index", "/h"), (n, "Events", ""), (mean, "Mean duration", "s"))
+    return Room(task, partial(permitted, task), statistics, {index: definition}, rows, index)

@@ -77,6 +77,18 @@ def keep_separated(events: Sequence[Event], gap_s: float) -> tuple[Event, ...]:
     return tuple(kept)
 
 
+def keep_apart(events: Sequence[Event], others: Sequence[Event], margin_s: float) -> tuple[Event, ...]:
+    """The events of which no part lies within `margin_s` seconds of one of the others.
+
+    >>> [e.onset_s for e in keep_apart([Event("limb_movement", 9, 2)], [Event("hypopnea", 11.4, 10)], margin_s=0.5)]
+    []
+    """
+    near_s = margin_s + TOLERANCE_S
+    return tuple(
+        e for e in events if not any(o.onset_s - near_s <= e.end_s and e.onset_s <= o.end_s + near_s for o in others)
+    )
+
+
 def count_in_sleep(events: Sequence[Event], stages: np.ndarray, lead_s: float = 0.0) -> tuple[Event, ...]:
     """The events of which any part lies in an epoch scored as sleep (AASM VIII); unknown epochs are not sleep.
 
@@ -89,13 +101,12 @@ def count_in_sleep(events: Sequence[Event], stages: np.ndarray, lead_s: float = 
       lead_s: seconds before the onset that count as part of the event.
     """
     asleep = np.asarray(stages) > 0
-    return tuple(
-        e
-        for e in events
-        if asleep[
-            max(0, int((e.onset_s - lead_s) // EPOCH_S)) : max(0, int(np.ceil((e.end_s - TOLERANCE_S) / EPOCH_S)))
-        ].any()
-    )
+
+    def touches_sleep(event: Event) -> bool:
+        first, end = (event.onset_s - lead_s) // EPOCH_S, np.ceil((event.end_s - TOLERANCE_S) / EPOCH_S)
+        return bool(asleep[max(0, int(first)) : max(0, int(end))].any())
+
+    return tuple(filter(touches_sleep, events))
 
 
 def per_hour(count: float, minutes: float) -> float | None:

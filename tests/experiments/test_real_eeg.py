@@ -28,9 +28,9 @@ from experiments.real_probes import (
     token_seconds,
     with_neighbours,
 )
+from experiments.spindles import spindle_metrics, spindle_seconds, spindles_above
 from sleepmami_jax.config import ModalityConfig
 from sleepmami_jax.data.source import PreparedFolder
-from sleepmami_jax.evaluation.spindles import spindle_metrics, spindle_seconds, spindles_above
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import Pretrained

@@ -19,7 +19,6 @@ from sleepmami_jax.evaluation.baselines import (
 )
 from sleepmami_jax.evaluation.evaluate import evaluate, measure, predict_nights
 from sleepmami_jax.evaluation.night import age_probe, sex_probe
-from sleepmami_jax.evaluation.probe import probe_model
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
@@ -189,11 +188,3 @@ def test_measure_is_evaluate_without_the_training_nights(scorer, shards, tmp_pat
     assert sorted(kept) == ["n1", "n3"]
     some = measure(scorer, [shards], embeddings=tmp_path / "embeddings", only=["EEG"])
     assert "breathing_f1" not in some and some["stages_accuracy"] is not None
-
-
-def test_all_probes_of_a_model(scorer, shards, tmp_path):
-    found = probe_model(scorer, [shards], embeddings=tmp_path)
-    assert {"stages_kappa", "breathing_ap", "arousal_auroc", "age_mae", "tokens_sex_auroc"} <= found.keys()
-    assert 0 < found["breathing_prevalence"] < 1 and found["stages_kappa"] is None  # two people to learn from
-    with pytest.raises(ValueError, match="2 people are on both sides, such as n0"):
-        probe_model(scorer, [shards], embeddings=tmp_path, split="train")

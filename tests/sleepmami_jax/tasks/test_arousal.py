@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sleepmami_jax.tasks.arousal import ROOM, arousal_rules, counted_arousals, link_arousals
+from sleepmami_jax.tasks.arousal import ROOM, arousal_rules, link_arousals
 from tests.support.events import N2, W, arousal, hypopnea, spans
 
 
@@ -20,7 +20,7 @@ def test_an_arousal_that_ends_in_waking_counts_as_its_first_fifteen_seconds():
 
 def test_an_arousal_may_lie_in_the_wake_that_it_makes():
     stages = np.array([N2, W, W], np.int8)
-    assert spans(counted_arousals([arousal(35), arousal(50), hypopnea(0, 20)], stages)) == [(35, 40)]
+    assert spans(ROOM.counted([arousal(35), arousal(50), hypopnea(0, 20)], stages)) == [(35, 40)]
 
 
 def test_arousal_window_and_one_arousal_for_one_event():
@@ -46,5 +46,5 @@ def test_people_and_the_model_are_held_to_one_rule():
     yes[20:60] = 0.6
     yes[50:58] = 0.9  # most probable near its end
     stages = np.full(4, N2, np.int8)
-    by_model = counted_arousals(ROOM.decode(np.stack([1 - yes, yes], 1), 0.5), stages)
-    assert by_model == counted_arousals([arousal(20, 40)], stages) == (arousal(20, 15),)
+    by_model = ROOM.counted(ROOM.decode(np.stack([1 - yes, yes], 1), 0.5), stages)
+    assert by_model == ROOM.counted([arousal(20, 40)], stages) == (arousal(20, 15),)

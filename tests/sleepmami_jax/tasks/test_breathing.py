@@ -12,7 +12,6 @@ from sleepmami_jax.tasks.breathing import (
     ROOM,
     breathing_rules,
     breathing_statistics,
-    counted_breathing,
     link_desaturations,
     severity,
 )
@@ -37,14 +36,14 @@ from tests.support.events import (
 
 def test_apneas_in_a_row_are_counted_however_short_the_breath_between():
     chain = [Event(APNEA, 27.5 * i, 25.0) for i in range(8)]
-    assert counted_breathing(chain, np.full(10, N2)) == tuple(chain)
+    assert ROOM.counted(chain, np.full(10, N2)) == tuple(chain)
     fragments = [hypopnea(0, 6), hypopnea(8, 6), hypopnea(40, 30), hypopnea(71, 4)]
     assert spans(breathing_rules(fragments)) == [(0, 14), (40, 75)]
 
 
 def test_counted_breathing_takes_breathing_only():
     stages = np.full(4, N2, np.int8)
-    counted = counted_breathing([arousal(0, 12), hypopnea(30, 12), Event(EventKind.RERA, 60, 20)], stages)
+    counted = ROOM.counted([arousal(0, 12), hypopnea(30, 12), Event(EventKind.RERA, 60, 20)], stages)
     assert spans(counted) == [(30, 42)]
 
 
@@ -76,7 +75,7 @@ def test_breathing_statistics_by_hand():
         Event(APNEA, 4300, 20.0),
         Event(OBSTRUCTIVE, 6000, 10.0),
     ]
-    s = breathing_statistics(breathing, stages)
+    s = breathing_statistics({"breathing": breathing}, stages)
     assert (s["apneas"], s["hypopneas"], s["ahi_per_h"]) == (2, 2, 2)
     assert (s["ahi_nrem_per_h"], s["ahi_rem_per_h"]) == (1, 2)
     assert (s["breathing_event_mean_s"], s["breathing_event_longest_s"]) == (20, 30)
@@ -89,8 +88,8 @@ def test_breathing_statistics_by_hand():
 
 def test_stage_ahi_needs_fifteen_minutes():
     event = [hypopnea(100, 20)]
-    assert breathing_statistics(event, hypnogram((N2, 29)))["ahi_nrem_per_h"] is None
-    assert breathing_statistics(event, hypnogram((N2, 30)))["ahi_nrem_per_h"] == 4
+    assert breathing_statistics({"breathing": event}, hypnogram((N2, 29)))["ahi_nrem_per_h"] is None
+    assert breathing_statistics({"breathing": event}, hypnogram((N2, 30)))["ahi_nrem_per_h"] == 4
 
 
 def test_severity_cuts_belong_to_the_worse_class():
@@ -111,7 +110,7 @@ def test_a_real_night_has_the_minutes_and_events_that_its_scorer_counted():
     s = sleep_statistics(stages)
     minutes = [s[f"{name}_min"] for name in ("w", "rem", "n1", "n2", "n3")]
     assert minutes == [164, 9.5, 29, 140, 68.5] and s["trt_min"] == 411
-    counted = counted_breathing(events, stages)
+    counted = ROOM.counted(events, stages)
     assert len(counted) == 9
-    assert breathing_statistics(counted, stages)["ahi_per_h"] == pytest.approx(9 / (247 / 60))
-    assert breathing_statistics(counted, stages)["ahi_rem_per_h"] is None  # 9.5 min of REM
+    assert breathing_statistics({"breathing": counted}, stages)["ahi_per_h"] == pytest.approx(9 / (247 / 60))
+    assert breathing_statistics({"breathing": counted}, stages)["ahi_rem_per_h"] is None  # 9.5 min of REM

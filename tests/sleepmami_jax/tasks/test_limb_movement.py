@@ -5,7 +5,6 @@ import pytest
 
 from sleepmami_jax.tasks.limb_movement import (
     ROOM,
-    counted_limb_movements,
     limb_movement_rules,
     limb_movement_statistics,
     periodic_series,
@@ -29,12 +28,12 @@ def test_durations_and_both_legs():
 @pytest.mark.parametrize("kind", [EventKind.HYPOPNEA, EventKind.CENTRAL_APNEA, EventKind.RERA])
 def test_within_half_a_second_of_a_breathing_event_none_counts(onset_s, counts, kind):
     events = [Event(kind, 100.0, 20.0), limb_movement(onset_s, 2)]
-    assert bool(counted_limb_movements(events, ASLEEP)) == counts
+    assert bool(ROOM.counted(events, ASLEEP)) == counts
 
 
 def test_only_in_sleep():
     stages = hypnogram((W, 2), (N2, 2))
-    assert spans(counted_limb_movements([limb_movement(30), limb_movement(59, 2), limb_movement(90)], stages)) == [
+    assert spans(ROOM.counted([limb_movement(30), limb_movement(59, 2), limb_movement(90)], stages)) == [
         (59, 61),
         (90, 92),
     ]
@@ -66,4 +65,4 @@ def test_movements_from_probabilities():
     movements = ROOM.decode(np.stack([1 - yes, yes], 1), 0.5)
     assert spans(movements) == [(20, 22), (60, 63)]
     beside = [hypopnea(50, 12.0), *movements]
-    assert spans(counted_limb_movements(beside, ASLEEP)) == [(20, 22)]
+    assert spans(ROOM.counted(beside, ASLEEP)) == [(20, 22)]

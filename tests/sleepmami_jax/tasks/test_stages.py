@@ -34,8 +34,8 @@ def test_no_sleep_gives_none_and_not_nan(stages):
     s = sleep_statistics(stages)
     assert s["tst_min"] == 0 and s["se_pct"] == 0 and s["cycles"] == 0
     assert s["sol_min"] is s["sme_pct"] is s["waso_aasm_min"] is s["rem_latency_min"] is s["n2_pct_tst"] is None
-    assert breathing_statistics((), stages)["ahi_per_h"] is None
-    assert breathing_statistics((), stages)["ahi_severity"] is None
+    assert breathing_statistics({"breathing": ()}, stages)["ahi_per_h"] is None
+    assert breathing_statistics({"breathing": ()}, stages)["ahi_severity"] is None
     assert arousal_statistics({"arousal": (), "breathing": ()}, stages)["arousal_index_per_h"] is None
 
 

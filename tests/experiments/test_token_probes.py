@@ -10,9 +10,13 @@ import pytest
 
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import EPOCH_S, Demographics, Event, EventKind
-from sleepmami_jax.evaluation.night import Facts, night_probe
-from sleepmami_jax.evaluation.probe import EVENTS, TokenNight, event_seconds, token_probe
+from data_pipeline.prepare.run import prepare
+from experiments.night_probes import Facts, night_probe
+from experiments.token_probes import EVENTS, TokenNight, event_seconds, token_nights, token_probe
+from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.pretrained import Pretrained
 from tests.conftest import tiny_config
+from tests.support.nights import load_random_night, write_recordings
 
 MODALITIES = tiny_config().modalities
 COUNTS = [EPOCH_S // MODALITIES[m].token_s for m in SLOTS]
@@ -165,3 +169,21 @@ def test_no_apnea_is_known_without_scored_events():
     (x, train), (x_test, test) = people(12), people(6, 100)
     unknown = [Facts(n.subject_id, Demographics(), None) for n in test]
     assert set(night_probe(x, train, x_test, unknown).values()) == {None}
+
+
+def test_nights_of_a_prepared_folder(tiny, model, tmp_path):
+    write_recordings(tmp_path / "recordings", range(4))
+    people = [f"n{i},n{i},{('train', 'test')[i % 2]}\n" for i in range(4)]
+    (tmp_path / "recordings" / "demographics.csv").write_text("night_id,subject_id,split\n" + "".join(people))
+    prepare([tmp_path / "recordings"], tmp_path / "shards", load=load_random_night)
+    scorer = Pretrained(ModelFolder(tiny, model[1]))
+    train, test = (
+        token_nights(scorer, [tmp_path / "shards"], split=split, embeddings=tmp_path / "embeddings")
+        for split in ("train", "test")
+    )
+    found = token_probe(train, test)
+    assert {"stages_kappa", "breathing_ap", "arousal_auroc"} <= found.keys()
+    assert 0 < found["breathing_prevalence"] < 1 and found["stages_kappa"] is None  # two people to learn from
+    facts = [night.facts() for night in test]
+    assert [f.subject_id for f in facts] == ["n1", "n3"] and all(f.ahi_per_h is not None for f in facts)
+    assert np.isfinite(np.stack([night.statistics() for night in test])).all()

@@ -7,7 +7,7 @@ person in one fold. Seconds and epochs are drawn by a fixed seed, few enough for
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +29,13 @@ from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.labels import second_labels
 from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.evaluation.baselines import majority_metrics
-from sleepmami_jax.evaluation.night import Facts, night_probe
 from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.models.micro import layout
-from sleepmami_jax.pretrained import Pretrained, load
+from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
-from sleepmami_jax.tasks.breathing import breathing_statistics, counted_breathing
+from sleepmami_jax.tasks import breathing
+
+from .night_probes import Facts
 
 EVENTS = (
     BREATHING,
@@ -97,55 +98,9 @@ class TokenNight:
     def facts(self) -> Facts:
         scored, ahi = self.entry.scored, None
         if BREATHING.was_scored(scored) and "stages" in scored:
-            stages = self.entry.stage_codes
-            ahi = breathing_statistics(counted_breathing(self.events(), stages), stages)["ahi_per_h"]
+            stages, room = self.entry.stage_codes, breathing.ROOM
+            ahi = room.statistics({BREATHING.name: room.counted(self.events(), stages)}, stages)[room.index]
         return Facts(self.entry.subject_id, self.entry.demographics, ahi)
-
-
-def probe_model(
-    model: Pretrained | Path,
-    shards: Sequence[str | Path],
-    *,
-    embeddings: Path,
-    split: str = "test",
-    progress: Callable | None = None,
-) -> dict[str, float | None]:
-    """All probes of a model, fine-tuned or not, flat: its tokens, its night vectors, and its tokens without a macro.
-
-    Args:
-      model: or its folder.
-      shards: prepared folders.
-      embeddings: where micro tokens are kept; those already there are not made again.
-      split: whose nights are measured; those of "train" are learnt from.
-      progress: `(description, total) -> tick`; nothing is shown when None.
-
-    Returns:
-      what `token_probe` and `night_probe` return, and `tokens_age_mae`, `tokens_sex_auroc`, `tokens_apnea_auroc` of
-      `TokenNight.statistics` in place of night vectors.
-
-    Raises:
-      ValueError: no night of a split, or a person on both sides.
-    """
-    model = model if isinstance(model, Pretrained) else load(model)
-    train, test = (
-        token_nights(model, shards, split=side, embeddings=embeddings, progress=progress) for side in ("train", split)
-    )
-    if shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}:
-        raise ValueError(f"{len(shared)} people are on both sides, such as {min(shared)}: prepare anew")
-
-    def vectors(nights):
-        return np.stack([model.vector(*n.folder.tokens(n.night)) for n in nights])
-
-    def statistics(nights):
-        return np.stack([n.statistics() for n in nights])
-
-    facts, test_facts = ([n.facts() for n in side] for side in (train, test))
-    plain = night_probe(statistics(train), facts, statistics(test), test_facts)
-    return {
-        **token_probe(train, test),
-        **night_probe(vectors(train), facts, vectors(test), test_facts),
-        **{f"tokens_{name}": plain[name] for name in ("age_mae", "sex_auroc", "apnea_auroc")},
-    }
 
 
 def token_nights(
@@ -155,16 +110,14 @@ def token_nights(
     split: str,
     embeddings: Path,
     nights: int | None = None,
-    progress: Callable | None = None,
 ) -> list[TokenNight]:
     """The nights of a split with their micro tokens, which are made if they are not in `embeddings`.
 
-    Arguments as in `probe_model`; with `nights` only the first so many of each folder.
+    With `nights` only the first so many of each folder.
     """
     config, params = model.folder.config, model.folder.params
     data = DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split, nights=nights)
-    show = progress or bars(quiet=True)
-    folders = embed_nights(config, params, data, embeddings, show)
+    folders = embed_nights(config, params, data, embeddings, bars(quiet=True))
     return [
         TokenNight(folder, night, config.modalities)
         for folder in folders
