@@ -63,6 +63,8 @@ class Task:
             object.__setattr__(self, name, value)
         if not re.fullmatch(OWN_KIND, self.name):
             raise ValueError(f"Task.name {self.name!r}: expected a lower-case word such as 'snore'")
+        if (self.kind is TaskKind.STAGES) != (self.name == "stages"):
+            raise ValueError(f"Task {self.name}.kind {self.kind}: 'stages' alone is of that kind; choose another name")
         if self.kind is not TaskKind.STAGES and (not classes or not all(classes)):
             raise ValueError(f"Task {self.name}.events: expected at least one kind of event for each class")
         if twice := [kind for kind in self.kinds if sum(kind in c for c in classes) > 1]:

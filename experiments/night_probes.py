@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_pipeline.night import Demographics
-from sleepmami_jax.evaluation.night import age_probe, binary_probe, sex_probe
+from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
 
 APNEA_AHI_PER_H = 15
 """Moderate sleep apnea (AASM 1999, ICSD-3): the usual yes or no."""
@@ -52,13 +52,13 @@ def night_probe(
         return n.demographics.age_years
 
     def sex(n):
-        return n.demographics.sex
+        return is_man(n.demographics.sex)
 
     def apnea(n):
         return None if n.ahi_per_h is None else n.ahi_per_h >= APNEA_AHI_PER_H
 
     ages = age_probe(train_vectors, labels(train, age), subjects, test_vectors, labels(test, age))
-    sexes = sex_probe(train_vectors, labels(train, sex), subjects, test_vectors, labels(test, sex))
+    sexes = binary_probe(train_vectors, labels(train, sex), subjects, test_vectors, labels(test, sex))
     sick, sick_test = labels(train, apnea), labels(test, apnea)
     known, known_test = _demographic_features(train, test)
     return {

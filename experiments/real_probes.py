@@ -42,7 +42,7 @@ def token_seconds(model: Pretrained, recording: EegNight) -> np.ndarray:
     if modalities.EEG.token_s != 1:
         raise ValueError(f"model.modalities.EEG.token_s={modalities.EEG.token_s}: expected 1, a token a second")
     where = layout(modalities)
-    span = slice(where.offset[Modality.EEG], where.offset[Modality.EEG] + where.tokens[Modality.EEG])
+    span = where.span(Modality.EEG)
     tokens, ok = model.tokens(recording.night)
     return standardised(tokens[:, span].reshape(-1, tokens.shape[-1]), ok[:, span].ravel())
 

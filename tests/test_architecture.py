@@ -46,7 +46,7 @@ GROUND = {
 UPPER = {
     "config": ("", "nearest modalities night tasks shards"),
     "models": ("config", "modalities night tasks"),
-    "objectives": ("config models", "modalities night"),
+    "objectives": ("config models", "modalities"),
     "run": ("config", "flatten whole_files"),
     "export": ("config models run", "whole_files tasks"),
     "data": ("config models run export", "whole_files modalities night tasks shards"),

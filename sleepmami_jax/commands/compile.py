@@ -6,6 +6,7 @@ sleepmami compile --config micro_tiny --topology v5e:16x16
 import json
 import os
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 
 from sleepmami_jax.commands.arguments import experiment
 
@@ -22,5 +23,5 @@ def run(args: Namespace) -> int:
     from sleepmami_jax.training.step import lower
 
     compiled = compile_ahead(load_experiment(args.config, args.set), args.topology, lower)
-    print(json.dumps(compiled.to_dict(), indent=1))
+    print(json.dumps(asdict(compiled), indent=1))
     return 0

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import jax
 from jax.experimental import topologies
@@ -58,10 +57,6 @@ class Compiled:
     compute_s: float
     memory_s: float
     link_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
 
 
 Lower = Callable[[Experiment, list[jax.Device]], tuple[jax.stages.Lowered, Mesh]]

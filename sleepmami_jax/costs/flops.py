@@ -9,8 +9,9 @@ cent of the FLOPs of all but the smallest models, whatever it costs in time.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S
@@ -51,13 +52,10 @@ class Cost:
     padding: float = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(a + b for a, b in zip(self._values(), other._values(), strict=True)))
+        return Cost(*map(operator.add, astuple(self), astuple(other)))
 
     def __mul__(self, times: int) -> Cost:
-        return Cost(*(a * times for a in self._values()))
-
-    def _values(self) -> tuple[float, ...]:
-        return (self.parameters, self.active, self.flops, self.fixed, self.padding)
+        return Cost(*(a * times for a in astuple(self)))
 
     @property
     def training(self) -> float:

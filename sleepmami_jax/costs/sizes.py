@@ -40,11 +40,7 @@ def model_of_depth(depth: int) -> ModelConfig:
     half_head = head_dim // 2  # an SSD block is twice as wide inside
     return ModelConfig(
         micro=MicroConfig(
-            dim=dim,
-            heads=max(4, depth // 2),
-            private_depth=blocks,
-            shared_depth=depth,
-            experts=min(8, 2 * depth),
+            dim=dim, heads=max(4, depth // 2), private_depth=blocks, shared_depth=depth, experts=min(8, 2 * depth)
         ),
         macro=MacroConfig(
             dim=dim,

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
+from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Demographics, Night, Quality
 from data_pipeline.shards.epochs import Epoch
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
@@ -111,29 +111,6 @@ def usable_channels(channels: Sequence[ChannelEntry], slots: Slots) -> dict[str,
     """The channels of a night that reach the model: slot -> place on the C axis, entry."""
     places = {slot: place for names in slots.values() for place, slot in enumerate(names)}
     return {c.slot: (places[c.slot], c) for c in channels if c.slot in places and c.normalisable(MIN_GOOD_SHARE)}
-
-
-def epochs_arrays(
-    epochs: Sequence[Epoch],
-    channels: Sequence[ChannelEntry],
-    slots: Slots = SLOTS,
-    *,
-    length: int | None = None,
-    tasks: Sequence[Task] = (),
-) -> dict[str, Any]:
-    """Consecutive records of one night as arrays, without demographics.
-
-    Args:
-      epochs: records of one night.
-      channels: the night's channels in the manifest.
-      slots: which channels, and their order on the C axis.
-      length: E, padded with masked epochs; as many as there are records when None.
-      tasks: tasks of events that are labelled.
-    """
-    arrays = blank_arrays(len(epochs) if length is None else length, slots, tasks)
-    if epochs:
-        fill_epochs(arrays, epochs, plan_of(epochs[0], channels, slots), tasks)
-    return with_present(arrays, slots)
 
 
 @dataclass(frozen=True, eq=False)

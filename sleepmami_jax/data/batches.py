@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grain
+import jax
 import numpy as np
 
 from data_pipeline.modalities import SLOTS
@@ -118,10 +119,6 @@ class _Read(grain.transforms.Map):
         if self.epochs is None:
             del arrays["epoch_mask"]
         else:
-            arrays = _map_arrays(arrays, lambda x: x.reshape(n, length, *x.shape[1:]))
+            arrays = jax.tree.map(lambda x: x.reshape(n, length, *x.shape[1:]), arrays)
             arrays["demographics"] = {name: np.stack([p[name] for p in people]) for name in people[0]}
         return arrays | {"night": self.first_nights[places[:, 0]] + places[:, 1], "epoch": places[:, 2]}
-
-
-def _map_arrays(arrays: dict[str, Any], function: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-    return {k: _map_arrays(v, function) if isinstance(v, dict) else function(v) for k, v in arrays.items()}

@@ -53,12 +53,7 @@ def _compiled_encode(config: ModelConfig) -> Callable:
 
 
 def embed_nights(
-    model: ModelConfig,
-    params: Params,
-    data: DataConfig,
-    out: Path,
-    progress: Callable,
-    only: tuple[str, ...] = (),
+    model: ModelConfig, params: Params, data: DataConfig, out: Path, progress: Callable, only: tuple[str, ...] = ()
 ) -> list[EmbeddedFolder]:
     """Micro tokens of the chosen nights of every prepared folder, under `out`, one folder for each set of weights.
 

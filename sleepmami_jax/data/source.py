@@ -19,7 +19,15 @@ from data_pipeline.shards.files import open_shard, read_epochs
 from data_pipeline.shards.manifest import MANIFEST, Manifest, read_manifest
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
-from sleepmami_jax.data.arrays import Slots, demographics_arrays, epochs_arrays, usable_channels
+from sleepmami_jax.data.arrays import (
+    Slots,
+    blank_arrays,
+    demographics_arrays,
+    fill_epochs,
+    plan_of,
+    usable_channels,
+    with_present,
+)
 
 
 # Shared by the whole process, so that a `PreparedFolder` holds no file and can be sent to another process.
@@ -79,12 +87,14 @@ class PreparedFolder:
     ) -> dict[str, Any]:
         """A night, or epochs [start, stop) of it, as arrays; see `sleepmami_jax.data.arrays` for their shapes.
 
-        `length` pads E; `bucket_length` gives a good one.
+        `length` pads E, with masked epochs; `bucket_length` gives a good one. `tasks` of events are labelled.
         """
         entry = self.manifest.nights[night]
         epochs = self.epochs(night, start, entry.n_epochs if stop is None else stop)
-        arrays = epochs_arrays(epochs, entry.channels, slots, length=length, tasks=tasks)
-        return arrays | {"demographics": demographics_arrays(entry.demographics)}
+        arrays = blank_arrays(len(epochs) if length is None else length, slots, tasks)
+        if epochs:
+            fill_epochs(arrays, epochs, plan_of(epochs[0], entry.channels, slots), tasks)
+        return with_present(arrays, slots) | {"demographics": demographics_arrays(entry.demographics)}
 
 
 def manifest_sha256(folder: Path | str) -> str:

@@ -18,11 +18,10 @@ from data_pipeline.night import Event
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import usable_channels
-from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
-from sleepmami_jax.evaluation.night import age_probe, sex_probe
+from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics
@@ -30,7 +29,7 @@ from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.prediction import Prediction
-from sleepmami_jax.tasks import Room, rooms_of
+from sleepmami_jax.tasks import Room, counted_events, rooms_of
 
 UNFITTED = 0.5
 
@@ -67,15 +66,10 @@ class ScoredNight:
         return room.counted(self.events, stages)
 
     def predicted(self, room: Room, thresholds: Mapping[str, float]) -> tuple[Event, ...]:
-        """The model's events of a task that count, by the thresholds of it and of what it looks at beside."""
-        looked_at = {room.task.name, *room.beside} & thresholds.keys() - self.prediction.unavailable.keys()
-        decoded = [
-            event
-            for other in rooms_of(self.prediction.tasks)
-            if other.task.name in looked_at
-            for event in other.decode(self.prediction.probs[other.task.name], thresholds[other.task.name])
-        ]
-        return room.counted(decoded, self.model_stages)
+        """The model's events of a task that count, by the thresholds of it and of what may disturb them."""
+        known = thresholds.keys() - self.prediction.unavailable.keys()
+        rooms = [other for other in rooms_of(self.prediction.tasks) if other.task.name in known]
+        return counted_events(room, rooms, self.prediction.probs, thresholds, self.model_stages)
 
 
 def predict_nights(
@@ -89,16 +83,12 @@ def predict_nights(
       only: channels of the model, as if no others had been recorded (see `sensors.channels_of`); all when empty.
     """
     config, params = model.folder.config, model.folder.params
-    folders = embed_nights(config, params, data, embeddings, progress, only)
-    for folder in folders:
-        for night in chosen_nights(folder.prepared.manifest, data):
-            yield _predict(model, folder, night)
-
-
-def _predict(model: Pretrained, folder: EmbeddedFolder, night: int) -> ScoredNight:
-    entry = folder.prepared.manifest.nights[night]
-    seen = usable_channels(folder.prepared.manifest.nights[night].channels, model.slots)
-    return ScoredNight(entry, folder.prepared.events(night), model.infer(*folder.tokens(night), tuple(seen)))
+    for folder in embed_nights(config, params, data, embeddings, progress, only):
+        prepared = folder.prepared
+        for night in chosen_nights(prepared.manifest, data):
+            entry = prepared.manifest.nights[night]
+            channels = tuple(usable_channels(entry.channels, model.slots))
+            yield ScoredNight(entry, prepared.events(night), model.infer(*folder.tokens(night), channels))
 
 
 def calibrate(
@@ -114,16 +104,17 @@ def calibrate(
     nights = list(predict_nights(Pretrained(folder), validation, embeddings, progress))
     thresholds: dict[str, float] = {}
     how = {}
-    for room in rooms_of(folder.tasks):
+    # What disturbs comes before what is disturbed.
+    for room in sorted(rooms_of(folder.tasks), key=lambda room: bool(room.disturbed_by)):
         name = room.task.name
         labelled = [n for n in nights if n.has(room)]
         references = [n.reference(room) for n in labelled]
+
+        def decode(night: ScoredNight, threshold: float, room: Room = room) -> tuple[Event, ...]:
+            return night.predicted(room, thresholds | {room.task.name: threshold})
+
         try:
-            thresholds[name] = fit_threshold(
-                labelled,
-                references,
-                lambda night, t, room=room: night.predicted(room, thresholds | {room.task.name: t}),
-            )
+            thresholds[name] = fit_threshold(labelled, references, decode)
             how[name] = f"fitted on {sum(map(len, references))} events of {len(labelled)} validation nights"
         except ValueError as reason:
             thresholds[name] = UNFITTED
@@ -176,7 +167,8 @@ def evaluate(
         raise ValueError(f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew")
     result = measure_tasks(model, test)
     if "stages" in result:
-        result["stages"]["baselines"] = _stage_baselines(train, test)
+        known, wanted = ([n.human_stages for n in nights if n.staged] for nights in (train, test))
+        result["stages"]["baselines"] = {"majority": majority_metrics(known, wanted)} if known else {}
     for room in rooms_of(model.folder.tasks):
         if room.task.name in result:
             result[room.task.name]["baselines"] = _event_baselines(room, train, test)
@@ -196,21 +188,20 @@ def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any
 
     Those of events have `index` too, `index_metrics` of what the report calls their index, and `index_mae`.
     """
-    result: dict[str, Any] = {}
-    staged = [n for n in nights if n.staged]
-    if staged:
+    thresholds, result = model.thresholds, {}
+    if staged := [n for n in nights if n.staged]:
         result["stages"] = staging_metrics([n.human_stages for n in staged], [n.model_stages for n in staged])
     for room in rooms_of(model.folder.tasks):
         labelled = [n for n in nights if n.has(room)]
         if not labelled:
             continue
         references = [n.reference(room) for n in labelled]
-        predictions = [n.predicted(room, model.thresholds) for n in labelled]
+        predictions = [n.predicted(room, thresholds) for n in labelled]
         human = _indices(room, references, [n.human_stages for n in labelled])
         ours = _indices(room, predictions, [n.model_stages for n in labelled])
         index = index_metrics(human, ours, room.severity)
-        metrics = {"index": index, "index_mae": index["mae_per_h"]}
-        result[room.task.name] = event_metrics(references, predictions) | metrics
+        metrics = event_metrics(references, predictions)
+        result[room.task.name] = metrics | {"index": index, "index_mae": index["mae_per_h"]}
     return result
 
 
@@ -251,12 +242,6 @@ def measure(
     return {f"{task}_{name}": metrics[name] for task, metrics in tasks.items() for name in names if name in metrics}
 
 
-def _stage_baselines(train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
-    """What guessing from the training nights reaches in stages."""
-    known, wanted = ([n.human_stages for n in side if n.staged] for side in (train, test))
-    return {"majority": majority_metrics(known, wanted)} if known else {}
-
-
 def _event_baselines(room: Room, train: list[ScoredNight], test: list[ScoredNight]) -> dict[str, Any]:
     """What guessing from the training nights reaches in the events of a task."""
     train, test = ([n for n in side if n.has(room)] for side in (train, test))
@@ -276,14 +261,11 @@ def _indices(room: Room, nights: Sequence[Sequence[Event]], stages: Sequence[np.
 
 
 def _night_probes(train, test) -> dict[str, Any]:
-    def side(nights, field):
-        vectors = np.stack([n.prediction.night_vector for n in nights]) if nights else np.zeros((0, 1))
-        return vectors, [getattr(n.entry.demographics, field) for n in nights]
-
     subjects = [n.entry.subject_id for n in train]
-    (x, ages), (x_test, test_ages) = side(train, "age_years"), side(test, "age_years")
-    age = age_probe(x, ages, subjects, x_test, test_ages)
-    sex = sex_probe(x, side(train, "sex")[1], subjects, x_test, side(test, "sex")[1])
+    x, x_test = (np.array([n.prediction.night_vector for n in nights]) for nights in (train, test))
+    ages, test_ages = ([n.entry.demographics.age_years for n in nights] for nights in (train, test))
+    men, test_men = ([is_man(n.entry.demographics.sex) for n in nights] for nights in (train, test))
+    age, sex = age_probe(x, ages, subjects, x_test, test_ages), binary_probe(x, men, subjects, x_test, test_men)
     return {
         "age_mae": age["mae_years"],
         "age_mae_mean_baseline": age["mae_years_mean_baseline"],

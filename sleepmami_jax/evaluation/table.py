@@ -24,9 +24,8 @@ def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
     """
     rows = list(_STAGES)  # (task, what is measured, its name among the metrics, how it is guessed)
     for room in rooms_of(tuple(tasks)):
-        index = next(words for key, words, _ in room.rows if key == room.index)
         rows.append((room.task.name, f"{room.task.plural}, F1", "f1", "marked blindly"))
-        rows.append((room.task.name, f"{index}, mean error per hour", "index_mae", "train median"))
+        rows.append((room.task.name, f"{room.index_words}, mean error per hour", "index_mae", "train median"))
     rows = [row for row in (*rows, *_NIGHT) if row[0] in metrics]
     columns = ["this model", "guessing"]
     if any("from_scratch" in metrics[task].get("baselines", {}) for task, *_ in rows):

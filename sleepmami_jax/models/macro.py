@@ -29,9 +29,8 @@ def epoch_means(tokens: jax.Array, ok: jax.Array, where: Layout) -> tuple[jax.Ar
     """(..., L, D), (..., L) -> the mean token of each modality (..., M, D) and which are there (..., M)."""
     means, present = [], []
     for m in where.tokens:
-        part = slice(where.offset[m], where.offset[m] + where.tokens[m])
-        means.append(masked_mean(tokens[..., part, :], ok[..., part], -2))
-        present.append(ok[..., part].any(-1))
+        means.append(masked_mean(tokens[..., where.span(m), :], ok[..., where.span(m)], -2))
+        present.append(ok[..., where.span(m)].any(-1))
     return jnp.stack(means, -2), jnp.stack(present, -1)
 
 
@@ -159,18 +158,13 @@ class SecondsDecoder(nnx.Module):
         epochs: jax.Array,  # (N, E, Dm)
     ) -> jax.Array:  # (N, 30 E, Ds)
         n, e = tokens.shape[:2]
-        where = self.layout
-        parts, there = [], []
-        for m in where.tokens:
-            span = slice(where.offset[m], where.offset[m] + where.tokens[m])
-            parts.append(self.enter.maps[m.value](tokens[:, :, span]))
-            there.append(ok[:, :, span])
-        total = jnp.zeros((n, e, EPOCH_S, parts[0].shape[-1]), jnp.float32)
-        count = jnp.zeros((n, e, EPOCH_S, 1), jnp.float32)
-        for m, part, mask in zip(where.tokens, parts, there, strict=True):
-            weight = mask[..., None].astype(part.dtype)
-            total = total + jnp.repeat(part * weight, where.token_s[m], axis=2)
-            count = count + jnp.repeat(weight, where.token_s[m], axis=2)
+        total = count = jnp.zeros((), jnp.float32)
+        for m, token_s in self.layout.token_s.items():
+            span = self.layout.span(m)
+            part = self.enter.maps[m.value](tokens[:, :, span])
+            weight = ok[:, :, span, None].astype(part.dtype)
+            total = total + jnp.repeat(part * weight, token_s, axis=2)
+            count = count + jnp.repeat(weight, token_s, axis=2)
         h = (total / jnp.maximum(count, 1.0)).astype(tokens.dtype) + self.context(epochs)[:, :, None]
         seen = (count[..., 0] > 0).reshape(n, e * EPOCH_S)
         h = h.reshape(n, e * EPOCH_S, -1)

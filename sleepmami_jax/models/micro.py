@@ -32,6 +32,10 @@ class Layout(NamedTuple):
     offset: dict[Modality, int]
     total: int
 
+    def span(self, modality: Modality) -> slice:
+        """The places of a modality's tokens."""
+        return slice(self.offset[modality], self.offset[modality] + self.tokens[modality])
+
     def modality_of_token(self) -> np.ndarray:
         """(total,) index of each token's modality."""
         return np.repeat(np.arange(len(self.tokens)), list(self.tokens.values()))

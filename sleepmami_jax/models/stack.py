@@ -13,11 +13,7 @@ from sleepmami_jax.models.initial import MATMUL
 
 
 def apply_blocks(
-    blocks: Sequence[nnx.Module],
-    x: jax.Array,
-    *args: jax.Array,
-    compute: ComputeConfig,
-    **options,
+    blocks: Sequence[nnx.Module], x: jax.Array, *args: jax.Array, compute: ComputeConfig, **options
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """`x = block(x, *args, **options)` for every block of equal structure.
 

@@ -12,7 +12,6 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline.modalities import RATE_HZ, Modality
-from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig, MicroPretraining, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs, normal
 from sleepmami_jax.models.micro import Layout, Tokens, layout, patches
@@ -37,7 +36,7 @@ def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> 
     visible = {}
     for i, m in enumerate(where.tokens):
         n, run = where.tokens[m], max(1, round(config.mask_block_s / where.token_s[m]))
-        span = slice(where.offset[m], where.offset[m] + n)
+        span = where.span(m)
         shift = (shift_draw[:, i, None] * run).astype(jnp.int32)
         score = jnp.take_along_axis(run_draw[:, span], (jnp.arange(n) + shift) // run, axis=1)
         visible[m] = jnp.sort(jnp.argsort(score + 1e-3 * tie_draw[:, span], axis=1)[:, : keep[m]], axis=1)
@@ -63,13 +62,7 @@ class MaskedDecoder(nnx.Module):
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        dim: int,
-        *,
-        spectral: bool = True,
-        compute: ComputeConfig = PLAIN,
-        rngs: Rngs,
+        self, config: ModelConfig, dim: int, *, spectral: bool = True, compute: ComputeConfig = PLAIN, rngs: Rngs
     ):
         self.compute = compute
         self.layout = where = layout(config.modalities)
@@ -108,8 +101,7 @@ class MaskedDecoder(nnx.Module):
         h, _ = apply_blocks([self.block], full, there, compute=self.compute)
         rebuilt = {}
         for m in where.tokens:
-            span = slice(where.offset[m], where.offset[m] + where.tokens[m])
-            channel = h[:, None, span] + self.slots[m.value][...][:, None, :]  # (B, C, n, D)
+            channel = h[:, None, where.span(m)] + self.slots[m.value][...][:, None, :]  # (B, C, n, D)
             channel = jax.nn.gelu(self.mix[m.value](channel))
             bands = self.bands[m.value](channel) if self.spectral else None
             rebuilt[m] = self.samples[m.value](channel), bands
@@ -140,9 +132,5 @@ def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[j
 
 def places_there(batch, where: Layout) -> jax.Array:
     """(B, L) bool: tokens for which some channel of their modality was recorded."""
-    there = []
-    for m in where.tokens:
-        usable = batch[m.value]["usable"]
-        b, c, _ = usable.shape
-        there.append(usable.reshape(b, c, EPOCH_S // where.token_s[m], -1).all(-1).any(1))
-    return jnp.concatenate(there, 1)
+    of_channels = [patches(*(batch[m.value][k] for k in ("signal", "usable")), s)[1] for m, s in where.token_s.items()]
+    return jnp.concatenate([ok.any(1) for ok in of_channels], 1)

@@ -53,14 +53,7 @@ def events_csv(scores: Scores) -> str:
         probability = "" if confidence is None else f"{confidence:.4f}"
         stage = stage_of(event, scores.stages)
         rows.append(
-            [
-                f"{event.onset_s:g}",
-                f"{event.duration_s:g}",
-                str(event.kind),
-                stage,
-                probability,
-                *linked.values(),
-            ]
+            [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage, probability, *linked.values()]
         )
     return _csv(rows)
 

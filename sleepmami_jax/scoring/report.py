@@ -20,10 +20,7 @@ COLUMNS = 3
 """How many stacks of tables stand beside each other on a wide page."""
 
 
-NO_BREATHING = {
-    Modality.RESP: "no breathing events",
-    Modality.SPO2: "no ODI, no T90",
-}
+NO_BREATHING = {Modality.RESP: "no breathing events", Modality.SPO2: "no ODI, no T90"}
 """What a reader loses where both are missing."""
 
 _ENVIRONMENT = jinja2.Environment(
@@ -96,11 +93,7 @@ def render(scores: Scores, night: Night) -> str:
     """The page as text. Everything in it is escaped: labels and notes come from files that nobody checked."""
     statistics = scores.statistics
     stage_rows = [
-        (
-            name,
-            statistics[f"{name.lower()}_min"],
-            None if name == "W" else statistics[f"{name.lower()}_pct_tst"],
-        )
+        (name, statistics[f"{name.lower()}_min"], None if name == "W" else statistics[f"{name.lower()}_pct_tst"])
         for name in DISPLAY_ORDER
     ]
     tables = _tables(scores)
@@ -123,10 +116,7 @@ def render(scores: Scores, night: Night) -> str:
         tiles=tiles,
         columns=_stacks(tables),
         titles={task.name: task.plural.capitalize() for task in scores.tasks},
-        indices={
-            room.task.name: next((key, words) for key, words, _ in room.rows if key == room.index)
-            for room in rooms_of(scores.tasks)
-        },
+        indices={room.task.name: (room.index, room.index_words) for room in rooms_of(scores.tasks)},
         stage_rows=stage_rows,
         longest_stage_min=max(minutes for _, minutes, _ in stage_rows) or 1,
         consequences=_consequences(scores),

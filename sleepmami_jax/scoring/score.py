@@ -16,7 +16,7 @@ from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.scoring import files, report
 from sleepmami_jax.scoring.prediction import Prediction, Scores
-from sleepmami_jax.tasks import Room, rooms_of
+from sleepmami_jax.tasks import Room, counted_events, rooms_of
 from sleepmami_jax.tasks import stages as stage_room
 from sleepmami_jax.tasks.arousal import link_arousals
 from sleepmami_jax.tasks.breathing import link_desaturations
@@ -64,8 +64,7 @@ def summarise(
     if not np.isfinite(spo2).any():
         unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
     rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
-    decoded = [e for room in rooms for e in room.decode(prediction.probs[room.task.name], thresholds[room.task.name])]
-    counted = {room.task.name: room.counted(decoded, stages) for room in rooms}
+    counted = {room.task.name: counted_events(room, rooms, prediction.probs, thresholds, stages) for room in rooms}
 
     statistics: dict[str, Any] = dict(sleep_statistics(stages))
     rules = dict(stage_room.DEFINITIONS)
@@ -83,24 +82,21 @@ def summarise(
             statistics["hypoxic_burden_pct_min_per_h"] = burden
             rules["hypoxic_burden_pct_min_per_h"] = burden_rule
 
-    families: dict[str, list[tuple[Event, float | None]]] = {
-        name: [(event, mean_probability(prediction.probs[name], event)) for event in events]
+    listed: list[tuple[tuple[str, int], Event, float | None]] = [
+        ((name, i), event, mean_probability(prediction.probs[name], event))
         for name, events in counted.items()
-    }
-    families[OXIMETRY.name] = [(fall.event, None) for fall in falls]
-    order = sorted(
-        ((name, i) for name, members in families.items() for i in range(len(members))),
-        key=lambda place: families[place[0]][place[1]][0].onset_s,
-    )
-    listed = [families[name][i] for name, i in order]
+        for i, event in enumerate(events)
+    ]
+    listed += [((OXIMETRY.name, i), fall.event, None) for i, fall in enumerate(falls)]
+    listed.sort(key=lambda entry: entry[1].onset_s)
     agreement = _agreement(night, stages, rooms, counted)
     return Scores(
         stages=stages,
         stage_probs=prediction.stage_probs,
         tasks=prediction.event_tasks,
-        events=tuple(event for event, _ in listed),
-        confidences=tuple(confidence for _, confidence in listed),
-        links=_links(order, counted, falls),
+        events=tuple(event for _, event, _ in listed),
+        confidences=tuple(confidence for _, _, confidence in listed),
+        links=_links([place for place, _, _ in listed], counted, falls),
         statistics=statistics,
         rules={key: rule for key, rule in rules.items() if key in statistics},
         agreement=agreement,
@@ -157,10 +153,10 @@ def _agreement(night: Night, stages: np.ndarray, rooms: Sequence[Room], counted)
     human: dict[str, tuple[Event, ...]] = {}
     for room in rooms:
         if room.task.was_scored(scoring.scored):
-            human[room.task.name] = room.counted(scoring.events, human_stages)
-            agreement[room.task.name] = event_metrics([human[room.task.name]], [counted[room.task.name]])
-            index = room.statistics(human, human_stages)[room.index]
-            agreement[room.task.name][f"human_{room.index}"] = index
+            name = room.task.name
+            human[name] = room.counted(scoring.events, human_stages)
+            index = {f"human_{room.index}": room.statistics(human, human_stages)[room.index]}
+            agreement[name] = event_metrics([human[name]], [counted[name]]) | index
     return agreement
 
 

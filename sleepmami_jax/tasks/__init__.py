@@ -5,8 +5,12 @@ The records themselves, and what needs them without a model, are in `data_pipeli
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from data_pipeline.night import Event
 from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.tasks import arousal, breathing, limb_movement
 from sleepmami_jax.tasks.room import Room, own_room
@@ -17,6 +21,29 @@ ROOMS = (breathing.ROOM, arousal.ROOM, limb_movement.ROOM)
 def rooms_of(tasks: tuple[Task, ...]) -> tuple[Room, ...]:
     """The rooms of those tasks that are learnt events, in their order."""
     return tuple(_room(task) for task in tasks if task.kind is TaskKind.EVENTS)
+
+
+def counted_events(
+    room: Room,
+    rooms: Sequence[Room],
+    probs: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, float],
+    stages: np.ndarray,
+) -> tuple[Event, ...]:
+    """The model's events of a task that count on a night with a hypnogram (E,).
+
+    Args:
+      rooms: of all that can be said of the night; those whose events may disturb are decoded too, and no others, which
+        may have kinds of event in common with this one.
+      probs, thresholds: by name of the task, as in `Room.decode`.
+    """
+    events = [
+        event
+        for other in rooms
+        if other.task.name == room.task.name or other.task.kinds & room.disturbed_by
+        for event in other.decode(probs[other.task.name], thresholds[other.task.name])
+    ]
+    return room.counted(events, stages)
 
 
 def _room(task: Task) -> Room:

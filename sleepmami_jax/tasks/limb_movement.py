@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import BREATHING_EVENTS, Event, EventKind
-from data_pipeline.tasks import BREATHING, LIMB_MOVEMENT
+from data_pipeline.tasks import LIMB_MOVEMENT
 from sleepmami_jax.tasks.room import Counted, Room, permitted
 from sleepmami_jax.tasks.rules import TOLERANCE_S, per_hour, sleep_minutes
 
@@ -89,7 +89,7 @@ ROOM = Room(
         ("limb_movement_index_per_h", "Limb movement index", "/h"),
     ),
     index="limb_movement_index_per_h",
-    beside=(BREATHING.name,),
-    disturbing=(BREATHING_EVENTS | {EventKind.RERA}, BREATHING_MARGIN_S),
+    disturbed_by=BREATHING_EVENTS | {EventKind.RERA},
+    margin_s=BREATHING_MARGIN_S,
     endless=(LIMB_MOVEMENT.longest_s, "are not counted"),
 )

@@ -34,8 +34,7 @@ class Room:
       rows: (statistic, words, unit) of the report's table; the first is its tile too.
       index: the statistic that nights are compared by, per hour.
       lead_s: seconds before an event that count as part of it when it is asked whether it touches sleep.
-      beside: other tasks, of whose events none that counts may be near.
-      disturbing: the kinds of event that are meant by that, and how near in seconds is too near.
+      disturbed_by: kinds of event of other tasks; an event within `margin_s` seconds of one of them does not count.
       severity: index -> its class, where there are classes.
       endless: seconds after which a stretch of marks is no such event but something else, and what becomes of it.
     """
@@ -47,16 +46,20 @@ class Room:
     rows: tuple[tuple[str, str, str], ...]
     index: str
     lead_s: float = 0.0
-    beside: tuple[str, ...] = ()
-    disturbing: tuple[frozenset[str], float] = (frozenset(), 0.0)
+    disturbed_by: frozenset[str] = frozenset()
+    margin_s: float = 0.0
     severity: Callable[[float], str] | None = None
     endless: tuple[float, str] | None = None
 
+    @property
+    def index_words(self) -> str:
+        """What a reader calls the index."""
+        return next(words for key, words, _ in self.rows if key == self.index)
+
     def counted(self, events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
         """Of events of all tasks those of this one that count, by a hypnogram (E,): permitted, apart, in sleep."""
-        kinds, margin_s = self.disturbing
         own = self.permitted([e for e in events if e.kind in self.task.kinds])
-        alone = keep_apart(own, [e for e in events if e.kind in kinds], margin_s)
+        alone = keep_apart(own, [e for e in events if e.kind in self.disturbed_by], self.margin_s)
         return count_in_sleep(alone, stages, self.lead_s)
 
     def decode(self, probs: np.ndarray, threshold: float) -> tuple[Event, ...]:

@@ -80,7 +80,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
     where = layout(experiment.model.modalities)
 
     def hidden_modalities(keys, there):  # (N,), (N, E, L) -> (N, M)
-        spans = (slice(where.offset[m], where.offset[m] + where.tokens[m]) for m in where.tokens)
+        spans = (where.span(m) for m in where.tokens)
         present = jnp.stack([there[..., span].any((1, 2)) for span in spans], 1)
         return sample_hidden(keys, present, config.drop_modality)
 

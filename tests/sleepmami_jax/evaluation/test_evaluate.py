@@ -18,7 +18,7 @@ from sleepmami_jax.evaluation.baselines import (
     median_index_mae,
 )
 from sleepmami_jax.evaluation.evaluate import evaluate, measure, predict_nights
-from sleepmami_jax.evaluation.night import age_probe, sex_probe
+from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
@@ -49,7 +49,8 @@ def test_probes_beat_guessing_when_there_is_something_to_know():
     found = age_probe(vectors[:60], ages[:60], subjects[:60], vectors[60:], ages[60:])
     assert (found["n_train"], found["n_test"]) == (59, 20)
     assert found["mae_years"] < 0.6 * found["mae_years_mean_baseline"]
-    assert sex_probe(vectors[:60], sexes[:60], subjects[:60], vectors[60:], sexes[60:])["auroc"] > 0.8
+    men = [is_man(sex) for sex in sexes]
+    assert binary_probe(vectors[:60], men[:60], subjects[:60], vectors[60:], men[60:])["auroc"] > 0.8
 
 
 def test_probes_fall_back_to_the_mean_on_noise():
@@ -68,8 +69,8 @@ def test_mean_baseline_by_hand():
 def test_probes_say_none_when_they_cannot_be_fitted():
     vectors, ages, _, subjects = people(8)
     assert age_probe(vectors[:4], ages[:4], ["a", "a", "b", "b"], vectors[4:], ages[4:])["mae_years"] is None
-    assert sex_probe(vectors[:4], ["F"] * 4, list("abcd"), vectors[4:], ["F", "M", "F", "M"])["auroc"] is None
-    assert sex_probe(vectors[:4], ["F", "M"] * 2, list("abcd"), vectors[4:], ["F"] * 4)["auroc"] is None
+    assert binary_probe(vectors[:4], [False] * 4, list("abcd"), vectors[4:], [False, True] * 2)["auroc"] is None
+    assert binary_probe(vectors[:4], [False, True] * 2, list("abcd"), vectors[4:], [False] * 4)["auroc"] is None
     with pytest.raises(ValueError, match="one of each a night"):
         age_probe(vectors, ages[:4], subjects, vectors, ages)
 

@@ -171,7 +171,7 @@ def test_epoch_means_are_those_of_the_tokens_that_are_there(tiny):
     ok[0, 0, where.offset[Modality.ECG] :][: where.tokens[Modality.ECG]] = False
     means, present = epoch_means(tokens, ok, where)
     for i, m in enumerate(SLOTS):
-        span = slice(where.offset[m], where.offset[m] + where.tokens[m])
+        span = where.span(m)
         for n, e in np.ndindex(NIGHTS, 2):
             some = ok[n, e, span]
             assert present[n, e, i] == some.any()
@@ -185,7 +185,8 @@ def test_the_model_gives_what_its_docstring_says(tiny, model):
     tokens, ok = night(tiny, 5)
     out = jax.eval_shape(lambda params: merge(graph, params)(tokens, ok), params)
     assert isinstance(out, NightOutput)
-    assert [v.shape for v in out] == [(NIGHTS, 16), (NIGHTS, 5, 5), (NIGHTS, 150, 3), (NIGHTS, 150)]
+    heads = {"stages": (NIGHTS, 5, 5), "breathing": (NIGHTS, 150, 3), "arousal": (NIGHTS, 150, 1)}
+    assert out.vector.shape == (NIGHTS, 16) and {name: v.shape for name, v in out.heads.items()} == heads
 
 
 def test_parameters_go_through_their_flat_names_and_back(model):

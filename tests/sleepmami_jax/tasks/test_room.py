@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.tasks import BREATHING, STAGES, Task, find_task
-from sleepmami_jax.tasks import ROOMS, rooms_of
+from sleepmami_jax.tasks import ROOMS, counted_events, rooms_of
 from sleepmami_jax.tasks.room import event_probability, mean_probability
 from tests.support.events import N2, Event, W, hypnogram, spans
 
@@ -40,6 +40,15 @@ def test_of_several_classes_the_most_probable_names_the_event():
     assert mean_probability(probs, Event("sigh", 5.0, 10.0)) == pytest.approx(0.4)
 
 
+def test_tasks_with_a_kind_in_common_do_not_count_each_others_events():
+    rooms = rooms_of((BREATHING, Task("obstructive", events=("obstructive_apnea",), needs=("RESP",))))
+    breathing, obstructive = np.tile([1.0, 0.0, 0.0], (120, 1)), np.tile([1.0, 0.0], (120, 1))
+    breathing[10:30], obstructive[50:70] = [0.0, 0.0, 1.0], [0.0, 1.0]
+    probs, thresholds = {"breathing": breathing, "obstructive": obstructive}, {"breathing": 0.5, "obstructive": 0.5}
+    counted = [counted_events(room, rooms, probs, thresholds, hypnogram((N2, 4))) for room in rooms]
+    assert [spans(events) for events in counted] == [[(10, 30)], [(50, 70)]]
+
+
 def test_rooms_keep_the_order_and_the_record_of_the_model():
     assert [room.task.name for room in rooms_of((SNORE, STAGES, BREATHING))] == ["snore", "breathing"]
     assert all(find_task(room.task.name) == room.task for room in ROOMS)
@@ -52,6 +61,8 @@ def test_rooms_keep_the_order_and_the_record_of_the_model():
     ("change", "message"),
     [
         ({"name": "My snore"}, "lower-case word"),
+        ({"name": "stages"}, "'stages' alone is of that kind"),
+        ({"kind": "stages"}, "'stages' alone is of that kind"),
         ({"events": ()}, "at least one kind"),
         ({"events": ("a", ("b", "a"))}, "'a' is in two classes"),
         ({"events": ("Snoring sound",)}, "lower-case words"),
