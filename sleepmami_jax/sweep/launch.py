@@ -173,15 +173,7 @@ def _stopped(number, frame):
 def command(sweep: Sweep, workdir: Path, name: str) -> list[str]:
     """The command that does one run, from any folder."""
     program = [sys.executable, "-P", "-m", "sleepmami_jax.cli", "sweep"]
-    return [
-        *program,
-        "--config",
-        str(sweep.file.resolve()),
-        "--workdir",
-        str(workdir.resolve()),
-        "--run",
-        name,
-    ]
+    return [*program, "--config", str(sweep.file.resolve()), "--workdir", str(workdir.resolve()), "--run", name]
 
 
 def _jobs(sweep: Sweep, workdir: Path, names: Sequence[str]) -> list[Job]:

@@ -36,11 +36,7 @@ State = dict[str, Any]
 
 @leaving(NonFiniteError, Preempted)
 def train(
-    experiment: Experiment,
-    workdir: str | PathLike[str],
-    *,
-    quiet: bool = False,
-    accept_changes: bool = False,
+    experiment: Experiment, workdir: str | PathLike[str], *, quiet: bool = False, accept_changes: bool = False
 ) -> epath.Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
@@ -193,14 +189,7 @@ class _Run:
         if not is_finite(values):
             self.journal.clock("stopped", step=done.number)
             raise stopped(
-                self.experiment,
-                self.phase,
-                self.mesh,
-                state["params"],
-                done.number,
-                done.batch,
-                values,
-                self.workdir,
+                self.experiment, self.phase, self.mesh, state["params"], done.number, done.batch, values, self.workdir
             )
         self.journal.metrics(done.number, values)
         self.bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)

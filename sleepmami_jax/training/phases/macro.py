@@ -52,12 +52,7 @@ def macro_batches(experiment: Experiment, params, workdir, progress, rows) -> Ba
     out = embeddings_folder(experiment, workdir)
     folders = embed_nights(experiment.model, params, experiment.data, out, progress)
     return embedded_nights(
-        folders,
-        experiment.data,
-        config.night_epochs,
-        global_batch=config.batch,
-        seed=experiment.seed,
-        rows=rows,
+        folders, experiment.data, config.night_epochs, global_batch=config.batch, seed=experiment.seed, rows=rows
     )
 
 

@@ -30,14 +30,7 @@ from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, sha
 class MicroObjective(nnx.Module):
     """What only the loss needs; nothing for a part of it that has no weight."""
 
-    def __init__(
-        self,
-        model: ModelConfig,
-        config: MicroPretraining,
-        compute: ComputeConfig = PLAIN,
-        *,
-        rngs: Rngs,
-    ):
+    def __init__(self, model: ModelConfig, config: MicroPretraining, compute: ComputeConfig = PLAIN, *, rngs: Rngs):
         spectral = config.spectral_weight > 0
         self.decoder = MaskedDecoder(model, config.decoder_dim, spectral=spectral, compute=compute, rngs=rngs)
         if config.contrast_weight:
