@@ -57,7 +57,7 @@ def hints(cls: type) -> dict[str, Any]:
 
 
 def check(hint: Any, value: Any, of: str, *path: str | int) -> None:
-    """Raises ConfigError unless the value, which stands at `path` in `of`, is of the type and in the range of `hint`."""
+    """Raises ConfigError unless the value, at `path` in `of`, is of the type and in the range of `hint`."""
 
     def expect(holds: bool, words: str) -> None:
         if not holds:

@@ -68,7 +68,7 @@ def test_a_whole_number_may_stand_for_a_float():
         ({"parts": [PART | {"spans": [[0, 3], [7]]}]}, r"^parts\[0\]\.spans\[1\]: expected 2 items, found 1"),
         (
             {"parts": [PART | {"spans": [[0, 3.5]]}]},
-            r"^parts\[0\]\.spans\[0\]\[1\]: expected a whole number, found 3.5",
+            r"^parts\[0\]\.spans\[0\]\[1\]: expected a whole number, found",
         ),
         ({"parts": [PART | {"chair": 1}]}, r"^parts\[0\]\.chair: no such field; did you mean 'share'?"),
         ({"best": {"share": 1}}, "^best.modality: is missing"),
