@@ -22,11 +22,9 @@ _LEGEND = "mean and standard deviation over seeds; small dots are single runs"
 
 def write_plots(plots: tuple[Plot, ...], results: Mapping[str, Result], workdir: Path) -> list[Path]:
     """Leaves `plots/NAME.png` for each plot of which there is anything to show; returns these files."""
-    written = []
+    written, rows = [], measured(results).values()
     for place, plot in enumerate(plots):
-        shown = [
-            r for r in measured(results).values() if plot.x in r.factors and plot.where.items() <= r.factors.items()
-        ]
+        shown = [r for r in rows if plot.x in r.factors and plot.where.items() <= r.factors.items()]
         measures = [m for m in plot.y if any(known([r], m) for r in shown)]
         if measures:
             title = plot.title or f"{place + 1} {', '.join(plot.y)} by {plot.x}"
