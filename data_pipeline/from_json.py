@@ -1,7 +1,8 @@
 """Dataclasses from JSON: the inverse of `dataclasses.asdict`, which believes nothing.
 
 Each field is of its annotated type, or the error names it: str, int, float, bool, an enum, a dataclass, or a tuple, a
-dict or `| None` of these.
+dict or `| None` of these. What a dataclass checks itself is left to it: a `Literal`, and whether a text names a record
+(`Record | str`). Of several records JSON cannot say which it is, so one of those is taken as it is.
 """
 
 from __future__ import annotations
@@ -19,18 +20,21 @@ from data_pipeline.nearest import suggestion
 
 _Reader = Callable[[Any], Any]
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false"}
+WORDS = _PLAIN | {float: "a number"}
+"""Types in words."""
 
 
 class FieldError(ValueError):
-    """A value that is not of its field's type. `path` leads to the field, such as ("channels", "3", "iqr")."""
+    """A value that is not of its field's type. `path` leads to the field, such as ("channels", 3, "iqr"), from `of`."""
 
-    def __init__(self, problem: str, path: tuple[str, ...] = ()):
-        super().__init__(f"{'.'.join(path)}: {problem}" if path else problem)
+    def __init__(self, problem: str, path: tuple[str | int, ...] = (), of: str = ""):
+        where = of + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+        super().__init__(f"{where.lstrip('.')}: {problem}" if where else problem)
         self.problem, self.path = problem, path
 
-    def below(self, name: object) -> FieldError:
+    def below(self, name: str | int) -> FieldError:
         """The same, seen from what holds the field."""
-        return FieldError(self.problem, (str(name), *self.path))
+        return FieldError(self.problem, (name, *self.path))
 
 
 def from_json(kind: Any, value: Any) -> Any:
@@ -53,9 +57,10 @@ def _reader(kind: Any) -> _Reader:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _dataclass_reader(kind)
-    if origin in (typing.Union, types.UnionType) and parts[1:] == (type(None),):
-        read_known = _reader(parts[0])
-        return lambda value: None if value is None else read_known(value)
+    if origin in (typing.Union, types.UnionType):
+        return _union_reader(parts)
+    if origin is typing.Literal:
+        return lambda value: value
     if origin is tuple:
         return _tuple_reader(parts)
     if origin is dict and parts[0] is str:
@@ -76,7 +81,9 @@ def _dataclass_reader(kind: Any) -> _Reader:
     required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
 
     def read(value: Any) -> Any:
-        _of_class(value, "an object", dict)
+        if value.__class__ is kind:
+            return value
+        _of_class(value, "a group of fields", dict)
         if not required <= value.keys() <= hints.keys():
             for name in value.keys() - hints.keys():
                 raise FieldError(f"no such field{suggestion(name, hints)}", (name,))
@@ -90,6 +97,22 @@ def _dataclass_reader(kind: Any) -> _Reader:
         except FieldError as error:
             raise error.below(name) from error
         return kind(**fields)
+
+    return read
+
+
+def _union_reader(parts: tuple[Any, ...]) -> _Reader:
+    """Of `x | None`, of `Record | str`, or of several records."""
+    read_first = _reader(parts[0])
+    if parts[1:] == (type(None),):
+        return lambda value: None if value is None else read_first(value)
+    if parts[1:] == (str,):
+        return lambda value: read_first(value) if value.__class__ is dict else value
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, parts):
+            raise FieldError(f"set its fields one by one, such as {dataclasses.fields(parts[0])[0].name}")
+        return value
 
     return read
 
@@ -112,9 +135,11 @@ def _tuple_reader(parts: tuple[Any, ...]) -> _Reader:
     length = None if parts[-1] is ... else len(parts)
     (kind,) = set(parts) - {...}
     plain, read_item = {kind} & _PLAIN.keys(), _reader(kind)
+    example = f'{{"{dataclasses.fields(kind)[0].name}": …}}' if dataclasses.is_dataclass(kind) else '"a", "b"'
+    words = "a list" if plain - {str} else f"a list such as [{example}]"
 
     def read(value: Any) -> tuple[Any, ...]:
-        _of_class(value, "a list", list, tuple)
+        _of_class(value, words, list, tuple)
         if length not in (None, len(value)):
             raise FieldError(f"expected {length} items, found {len(value)}")
         if plain.issuperset(map(type, value)):

@@ -27,20 +27,3 @@ def load(path) -> Pretrained:
     from sleepmami_jax.pretrained import load
 
     return load(path)
-
-
-def score(recording, model, out=None, montage=None):
-    """Score one recording with the model folder `model`; see `Pretrained.score`.
-
-    >>> score("night.edf", "demo/model").stages.shape
-    (60,)
-    """
-    return load(model).score(recording, out=out, montage=montage)
-
-
-def embed(recording, model):
-    """Micro tokens, their mask and the night's vector of one recording; see `Pretrained.embed`.
-
-    >>> tokens, ok, vector = embed("night.edf", "demo/model")
-    """
-    return load(model).embed(recording)

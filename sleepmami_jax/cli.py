@@ -24,8 +24,7 @@ COMMANDS = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sleepmami",
-        description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}",
+        prog="sleepmami", description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}"
     )
     parser.add_argument("--version", action="version", version=f"sleepmami {version('sleepmami')}")
     parser.set_defaults(run=lambda args: parser.print_help() or 2)

@@ -44,7 +44,7 @@ GROUND = {
 }
 # Room: the rooms of its own package that it imports, and those of data_pipeline.
 UPPER = {
-    "config": ("", "nearest modalities night tasks shards"),
+    "config": ("", "from_json nearest modalities night tasks shards"),
     "models": ("config", "modalities night tasks"),
     "objectives": ("config models", "modalities"),
     "run": ("config", "flatten whole_files"),

@@ -16,25 +16,24 @@ def workers(parser: ArgumentParser, help: str = "processes; the bytes do not dep
 
 
 def experiment(parser: ArgumentParser) -> None:
-    of = "an experiment file, or the name of a recipe of this package, such as micro_tiny"
-    parser.add_argument("--config", type=Path, required=True, help=of)
-    change = "change fields of the experiment"
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="a.b=c", help=change)
+    add = parser.add_argument
+    add(
+        "--config", type=Path, required=True, help="an experiment file, or a recipe of this package, such as micro_tiny"
+    )
+    add("--set", nargs="+", action="extend", default=[], metavar="a.b=c", help="change fields of the experiment")
 
 
 def training(parser: ArgumentParser) -> None:
     experiment(parser)
+    add = parser.add_argument
     where = "where the run lives, a folder or gs://bucket/folder; an interrupted run goes on"
-    parser.add_argument("--workdir", type=Path, required=True, help=where)
-    accept = "go on although the configuration or the data changed"
-    parser.add_argument("--accept-changes", action="store_true", help=accept)
-    group = parser.add_argument_group("many processes", "see docs/scale.md")
-    started = "one of the processes that Slurm, MPI, TPUs or GKE started"
-    group.add_argument("--distributed", action="store_true", help=started)
-    first = "of process 0, where none of these says so"
-    group.add_argument("--coordinator", metavar="HOST:PORT", help=first)
-    group.add_argument("--processes", type=int, help="how many there are")
-    group.add_argument("--process", type=int, help="which one this is, from 0")
+    add("--workdir", type=Path, required=True, help=where)
+    add("--accept-changes", action="store_true", help="go on although the configuration or the data changed")
+    add = parser.add_argument_group("many processes", "see docs/scale.md").add_argument
+    add("--distributed", action="store_true", help="one of the processes that Slurm, MPI, TPUs or GKE started")
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, where none of these says so")
+    add("--processes", type=int, help="how many there are")
+    add("--process", type=int, help="which one this is, from 0")
 
 
 def join(args: Namespace) -> None:

@@ -11,13 +11,12 @@ from sleepmami_jax.commands.arguments import montage
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a recording")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    add = parser.add_argument
+    add("file", type=Path, help="a recording")
+    add("--json", action="store_true", help="for programs")
     montage(parser)
-    review = "write this recording's montage, for review"
-    parser.add_argument("--write-montage", type=Path, metavar="FILE", help=review)
-    report = "quality over time, as .html or .png"
-    parser.add_argument("--report", type=Path, metavar="FILE", help=report)
+    add("--write-montage", type=Path, metavar="FILE", help="write this recording's montage, for review")
+    add("--report", type=Path, metavar="FILE", help="quality over time, as .html or .png")
 
 
 def run(args: Namespace) -> int:

@@ -10,8 +10,7 @@ from pathlib import Path
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("shards", type=Path, help="a prepared folder")
     parser.add_argument("--model", type=Path, required=True, help="a model folder")
-    out = "a folder; nights embedded there before are kept"
-    parser.add_argument("--out", type=Path, required=True, help=out)
+    parser.add_argument("--out", type=Path, required=True, help="a folder; nights embedded there before are kept")
 
 
 def run(args: Namespace) -> int:

@@ -11,8 +11,7 @@ from pathlib import Path
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("shards", type=Path, nargs="+", help="prepared folders")
     parser.add_argument("--model", type=Path, required=True, help="a model folder")
-    splits = ("train", "val", "test")
-    parser.add_argument("--split", choices=splits, default="test", help="whose nights are measured")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="whose nights are measured")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--embeddings", type=Path, help="keep micro tokens here between evaluations")
     only = "as if nothing else had been recorded: channels such as C4, or all of a modality such as EEG"
@@ -30,15 +29,8 @@ def run(args: Namespace) -> int:
 
     model = load(args.model)
     with tempfile.TemporaryDirectory() as scratch:
-        embeddings = args.embeddings or Path(scratch)
-        result = evaluate(
-            model,
-            tuple(map(str, args.shards)),
-            split=args.split,
-            embeddings=embeddings,
-            progress=bars(quiet=False),
-            only=args.only,
-        )
+        kept = {"embeddings": args.embeddings or Path(scratch), "progress": bars(quiet=False)}
+        result = evaluate(model, tuple(map(str, args.shards)), split=args.split, only=args.only, **kept)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.out, json.dumps(result, indent=1) + "\n")
     print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")

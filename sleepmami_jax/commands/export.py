@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def arguments(parser: ArgumentParser) -> None:
-    workdir = "the workdir of a finished run"
-    parser.add_argument("--run", dest="run_folder", type=Path, required=True, help=workdir)
-    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    add = parser.add_argument
+    add("--run", dest="run_folder", type=Path, required=True, help="the workdir of a finished run")
+    add("--out", type=Path, required=True, help="a new folder")
 
 
 def run(args: Namespace) -> int:

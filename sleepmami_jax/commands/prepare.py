@@ -14,32 +14,22 @@ from sleepmami_jax.commands.arguments import montage, workers
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
-    out = "the folder to fill; it belongs to these inputs"
-    parser.add_argument("--out", type=Path, required=True, help=out)
+    add = parser.add_argument
+    add("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
+    add("--out", type=Path, required=True, help="the folder to fill; it belongs to these inputs")
     montage(parser)
-    parser.add_argument(
-        "--cohort",
-        default="generic",
-        metavar="NAME",
-        help="how files, scorings and demographics are found: shhs, mesa, mros, physionet2018, slpdb, sleep_edf, "
-        "isruc, kiss, generic, or a Python file of your own (docs/data.md)",
-    )
+    cohort = """how files, scorings and demographics are found: shhs, mesa, mros, physionet2018, slpdb, sleep_edf,
+        isruc, kiss, generic, or a Python file of your own (docs/data.md)"""
+    add("--cohort", default="generic", metavar="NAME", help=cohort)
     own = "an experiment file with tasks of your own: the events that they are about are kept too"
-    parser.add_argument("--config", type=Path, metavar="FILE", help=own)
+    add("--config", type=Path, metavar="FILE", help=own)
     workers(parser)
-    parser.add_argument(
-        "--ray",
-        metavar="ADDRESS",
-        help="work on a Ray cluster instead: auto, host:6379 or ray://host:10001; every node needs the ray extra "
-        "installed and sees inputs and output under the same paths",
-    )
-    parser.add_argument(
-        "--rehash",
-        action="store_true",
-        help="read the recordings of finished nights again to see that they are the same, also where size and "
-        "times have not changed",
-    )
+    ray = """work on a Ray cluster instead: auto, host:6379 or ray://host:10001; every node needs the ray extra
+        installed and sees inputs and output under the same paths"""
+    add("--ray", metavar="ADDRESS", help=ray)
+    rehash = """read the recordings of finished nights again to see that they are the same, also where size and times
+        have not changed"""
+    add("--rehash", action="store_true", help=rehash)
 
 
 def run(args: Namespace) -> int:
@@ -49,19 +39,10 @@ def run(args: Namespace) -> int:
 
     montage = read_montage(args.montage) if args.montage else None
     config = PrepareConfig(kinds=_own_kinds(args.config)) if args.config else None
+    how = {"cohort": args.cohort, "workers": args.workers, "ray": args.ray, "rehash": args.rehash}
     try:
         with counted("prepare") as progress:
-            summary = prepare(
-                args.inputs,
-                args.out,
-                cohort=args.cohort,
-                workers=args.workers,
-                config=config,
-                montage=montage,
-                ray=args.ray,
-                rehash=args.rehash,
-                progress=progress,
-            )
+            summary = prepare(args.inputs, args.out, config=config, montage=montage, progress=progress, **how)
     except KeyboardInterrupt:
         print("stopped: finished nights are kept, the same command goes on from here", file=sys.stderr)
         return 130

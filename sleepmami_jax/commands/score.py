@@ -12,13 +12,12 @@ from sleepmami_jax.commands.arguments import montage
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("recordings", type=Path, nargs="+", metavar="NIGHT.edf", help="recordings")
-    parser.add_argument("--model", type=Path, required=True, help="a model folder")
-    out = "a folder; one below it for each of several recordings"
-    parser.add_argument("--out", type=Path, required=True, help=out)
+    add = parser.add_argument
+    add("recordings", type=Path, nargs="+", metavar="NIGHT.edf", help="recordings")
+    add("--model", type=Path, required=True, help="a model folder")
+    add("--out", type=Path, required=True, help="a folder; one below it for each of several recordings")
     montage(parser)
-    human = "a human's scoring, to compare with"
-    parser.add_argument("--scoring", type=Path, nargs="*", default=[], help=human)
+    add("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
 
 
 def run(args: Namespace) -> int:
@@ -38,13 +37,10 @@ def run(args: Namespace) -> int:
             print(f"{recording.name}: {warning}", file=sys.stderr)
         if scores.missing:
             print(f"{recording.name}: not in this recording: {', '.join(scores.missing)}")
-        if "stages" in scores.agreement:
-            a = scores.agreement["stages"]
+        if a := scores.agreement.get("stages"):
             kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
-            print(
-                f"{recording.name}: stages against the scoring given: kappa {kappa}, "
-                f"accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
-            )
+            agreement = f"kappa {kappa}, accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
+            print(f"{recording.name}: stages against the scoring given: {agreement}")
         print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
     print(RESEARCH_USE)
     return 0

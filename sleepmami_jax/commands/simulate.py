@@ -10,8 +10,7 @@ from sleepmami_jax.commands.arguments import workers
 
 
 def arguments(parser: ArgumentParser) -> None:
-    out = "a new folder, or one that an earlier call began"
-    parser.add_argument("--out", type=Path, required=True, help=out)
+    parser.add_argument("--out", type=Path, required=True, help="a new folder, or one that an earlier call began")
     parser.add_argument("--nights", type=int, required=True, help="how many; some 130 MB each")
     site = "one of the two simulated laboratories; both by turns if absent"
     parser.add_argument("--site", choices=("a", "b"), help=site)

@@ -12,30 +12,24 @@ from pathlib import Path
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, required=True, help="an experiment file with sweep()")
-    where = "where the sweep lives"
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help=where)
-    parser.add_argument(
-        "--launcher",
-        choices=("local", "slurm", "ray"),
-        default="local",
-        help="where runs are done: here, or on a cluster whose nodes see the same paths (docs/scale.md)",
-    )
+    add = parser.add_argument
+    add("--config", type=Path, required=True, help="an experiment file with sweep()")
+    add("--workdir", type=Path, required=True, metavar="DIR", help="where the sweep lives")
+    where = "where runs are done: here, or on a cluster whose nodes see the same paths (docs/scale.md)"
+    add("--launcher", choices=("local", "slurm", "ray"), default="local", help=where)
     at_once = "runs at once (here 1, as each uses all cores; a cluster is given all that are ready)"
-    parser.add_argument("--parallel", type=int, metavar="N", help=at_once)
-    named = "runs of these names, and those that come before them"
-    parser.add_argument("--only", metavar="GLOB", help=named)
-    dry = "list the runs and what is done already, and what would start now"
-    parser.add_argument("--dry-run", action="store_true", help=dry)
-    one = "do this run here and now: what a launcher calls"
-    parser.add_argument("--run", dest="run_name", metavar="NAME", help=one)
-    group = parser.add_argument_group("on a cluster", "see docs/scale.md")
+    add("--parallel", type=int, metavar="N", help=at_once)
+    add("--only", metavar="GLOB", help="runs of these names, and those that come before them")
+    add("--dry-run", action="store_true", help="list the runs and what is done already, and what would start now")
+    add("--run", dest="run_name", metavar="NAME", help="do this run here and now: what a launcher calls")
+    add = parser.add_argument_group("on a cluster", "see docs/scale.md").add_argument
     each = {"nargs": "+", "action": "extend", "default": []}
     told = "what sbatch is told of each run, such as partition=gpu gres=gpu:1 time=12:00:00 signal=B:TERM@120"
-    group.add_argument("--slurm", **each, metavar="OPTION=VALUE", help=told)
-    group.add_argument("--ray", metavar="ADDRESS", help="auto (the default), host:6379 or ray://host:10001")
-    taken = "what a run takes of a Ray node, such as CPU=8 GPU=1 (CPU=1)"
-    group.add_argument("--resources", **each, metavar="NAME=NUMBER", help=taken)
+    add("--slurm", **each, metavar="OPTION=VALUE", help=told)
+    add("--ray", metavar="ADDRESS", help="auto (the default), host:6379 or ray://host:10001")
+    add(
+        "--resources", **each, metavar="NAME=NUMBER", help="what a run takes of a Ray node, such as CPU=8 GPU=1 (CPU=1)"
+    )
 
 
 def run(args: Namespace) -> int:

@@ -12,12 +12,14 @@ import types
 import typing
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
+from data_pipeline.from_json import WORDS, FieldError
 from data_pipeline.nearest import nearest
 
 
-class ConfigError(ValueError):
+class ConfigError(FieldError):
     """A configuration that cannot be used; the message names the field and says what was expected."""
 
 
@@ -36,15 +38,16 @@ class Checked:
 
     def __post_init__(self) -> None:
         for name, hint in hints(type(self)).items():
-            check(hint, getattr(self, name), f"{type(self).__name__}.{name}")
+            check(hint, getattr(self, name), type(self).__name__, name)
 
     def expect(self, holds: bool, name: str, words: str) -> None:
         """Raises ConfigError about the field `name` (or `group.name`) unless `holds`."""
         if not holds:
-            value = self
-            for part in name.split("."):
-                value = getattr(value, part)
-            raise ConfigError(f"{type(self).__name__}.{name}: expected {words}, found {value!r}")
+            raise self.error(name, f"expected {words}, found {attrgetter(name)(self)!r}")
+
+    def error(self, name: str, problem: str) -> ConfigError:
+        """That something is wrong with the field `name` (or `group.name`)."""
+        return ConfigError(problem, tuple(name.split(".")), type(self).__name__)
 
 
 @cache
@@ -53,33 +56,33 @@ def hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def check(hint: Any, value: Any, where: str) -> None:
-    """Raises ConfigError, which begins with `where`, unless `value` is of the type and in the range of `hint`."""
+def check(hint: Any, value: Any, of: str, *path: str | int) -> None:
+    """Raises ConfigError unless the value, at `path` in `of`, is of the type and in the range of `hint`."""
+
+    def expect(holds: bool, words: str) -> None:
+        if not holds:
+            raise ConfigError(f"expected {words}, found {value!r}", path, of)
+
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        check(args[0], value, where)
+        check(args[0], value, of, *path)
         for allowed in args[1:]:
-            if not allowed.holds(value):
-                raise ConfigError(f"{where}: expected {allowed.words}, found {value!r}")
+            expect(allowed.holds(value), allowed.words)
     elif origin is Literal:
         if value not in args:
             near = nearest(str(value), args)
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise ConfigError(f"{where}: expected {' or '.join(map(repr, args))}, found {value!r}{hint}")
+            meant = f"; did you mean {near!r}?" if near else ""
+            raise ConfigError(f"expected {' or '.join(map(repr, args))}, found {value!r}{meant}", path, of)
     elif origin in (typing.Union, types.UnionType):
-        if not any(dataclasses.is_dataclass(a) for a in args):  # a value, or None
-            if value is not None:
-                check(args[0], value, where)
-        elif not isinstance(value, args):
-            raise ConfigError(f"{where}: expected {' or '.join(a.__name__ for a in args)}, found {value!r}")
+        if any(map(dataclasses.is_dataclass, args)):
+            expect(isinstance(value, args), " or ".join(arg.__name__ for arg in args))
+        elif value is not None:
+            check(args[0], value, of, *path)
     elif origin is tuple:
-        if not isinstance(value, tuple):
-            raise ConfigError(f"{where}: expected a tuple, found {value!r}")
+        expect(isinstance(value, tuple), "a tuple")
         for i, part in enumerate(value):
-            check(args[0], part, f"{where}[{i}]")
-    elif not isinstance(value, (int, float) if hint is float else hint) or (
-        isinstance(value, bool) and hint is not bool
-    ):
-        raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}")
-    elif hint is float and not math.isfinite(value):
-        raise ConfigError(f"{where}: expected a finite number, found {value!r}")
+            check(args[0], part, of, *path, i)
+    else:
+        right = isinstance(value, (int, float) if hint is float else hint)
+        expect(right and (hint is bool or not isinstance(value, bool)), WORDS.get(hint, hint.__name__))
+        expect(hint is not float or math.isfinite(value), "a finite number")

@@ -13,7 +13,7 @@ from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from data_pipeline.shards.manifest import SPLITS
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, Task, TaskKind, find_task
-from sleepmami_jax.config.ranges import Checked, ConfigError, Range
+from sleepmami_jax.config.ranges import Checked, Range
 
 
 def _from(low: int) -> Range:
@@ -243,15 +243,15 @@ class Finetuning(Checked):
         try:
             tasks = tuple(find_task(task) if isinstance(task, str) else task for task in self.tasks)
         except ValueError as error:
-            raise ConfigError(f"Finetuning.tasks: {error}") from error
+            raise self.error("tasks", str(error)) from error
         object.__setattr__(self, "tasks", tasks)
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
-            raise ConfigError(f"Finetuning.tasks: expected each task once, found {', '.join(names)}")
+            raise self.error("tasks", f"expected each task once, found {', '.join(names)}")
         if not any(task.kind is TaskKind.STAGES for task in tasks):
-            raise ConfigError("Finetuning.tasks: expected 'stages' among them: events count where a person sleeps")
+            raise self.error("tasks", "expected 'stages' among them: events count where a person sleeps")
         if measured := [task.name for task in tasks if task.kind is TaskKind.MEASURED]:
-            raise ConfigError(f"Finetuning.tasks: {measured[0]!r} is measured by a rule; there is nothing to learn")
+            raise self.error("tasks", f"{measured[0]!r} is measured by a rule; there is nothing to learn")
 
     @property
     def event_tasks(self) -> tuple[Task, ...]:

@@ -7,15 +7,14 @@ costs a training run.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import json
-import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from data_pipeline.nearest import nearest
-from sleepmami_jax.config.ranges import ConfigError, check, hints
+from data_pipeline.from_json import FieldError, from_json
+from data_pipeline.nearest import suggestion
+from sleepmami_jax.config.ranges import ConfigError
 
 
 def to_dict(config: Any) -> Any:
@@ -39,13 +38,10 @@ def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     >>> from_dict(ModelConfig, {"micro": {"dim": 32}}).micro.dim
     32
     """
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where or cls.__name__}: expected a group of fields, found {values!r}")
-    fields = {name: _field(cls, name, value, where) for name, value in values.items()}
-    for f in dataclasses.fields(cls):
-        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where or cls.__name__}: {f.name} is missing")
-    return cls(**fields)
+    try:
+        return from_json(cls, values)
+    except FieldError as error:
+        raise ConfigError(error.problem, error.path, where or cls.__name__) from error
 
 
 class _Some(dict):
@@ -77,63 +73,27 @@ def override(config: Any, assignments: Sequence[str]) -> Any:
             if not isinstance(group, dict):
                 raise ConfigError(f"{path.strip()}: {part} has no fields of its own (it is {group!r})")
         group[name] = value
-    return _changed(config, changes, "")
+    try:
+        return _changed(config, changes)
+    except FieldError as error:
+        raise ConfigError(error.problem, error.path) from error
 
 
-def _changed(config: Any, changes: _Some, where: str) -> Any:
-    fields = {}
+def _changed(config: Any, changes: _Some) -> Any:
+    known, fields = typing.get_type_hints(type(config)), {}
     for name, value in changes.items():
-        child = getattr(config, name, None)
-        if isinstance(value, _Some) and dataclasses.is_dataclass(child):
-            fields[name] = _changed(child, value, _path(where, name))
-        elif isinstance(value, _Some) and name in hints(type(config)):
-            path = _path(where, name, next(iter(value)))
-            raise ConfigError(f"{path}: {name} has no fields of its own (it is {child!r})")
-        else:
-            fields[name] = _field(type(config), name, value, where)
+        if name not in known:
+            raise FieldError(f"no such field{suggestion(name, known)}", (name,))
+        child = getattr(config, name)
+        if type(value) in (int, float) and known[name] in (str, str | None):
+            value = str(value)
+        try:
+            if not isinstance(value, _Some):
+                fields[name] = from_json(known[name], value)
+            elif dataclasses.is_dataclass(child):
+                fields[name] = _changed(child, value)
+            else:
+                raise FieldError(f"{name} has no fields of its own (it is {child!r})", tuple(value)[:1])
+        except FieldError as error:
+            raise error.below(name) from error
     return dataclasses.replace(config, **fields)
-
-
-def _path(*names: str) -> str:
-    return ".".join(filter(None, names))
-
-
-def _field(cls: type, name: str, value: Any, where: str) -> Any:
-    """The plain `value` as what the field `name` of `cls` holds, or ConfigError."""
-    known = hints(cls)
-    if name not in known:
-        near = nearest(name, known)
-        meant = f"did you mean {_path(where, near)}?" if near else f"there are {', '.join(known)}"
-        raise ConfigError(f"{_path(where, name)}: no such field; {meant}")
-    return _convert(known[name], value, _path(where, name))
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """What JSON cannot say as the type `hint` has it; then checked."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        value = _convert(args[0], value, path)
-    elif origin in (typing.Union, types.UnionType):
-        if type(None) in args:
-            return None if value is None else _convert(args[0], value, path)
-        if str in args:  # a record, or its name
-            value = from_dict(args[0], value, path) if isinstance(value, Mapping) else value
-        elif not isinstance(value, args):
-            raise ConfigError(f"{path}: set its fields one by one, such as {path}.batch=8")
-    elif origin is tuple:
-        if not isinstance(value, list | tuple):
-            example = '[{"folder": "shards"}]' if dataclasses.is_dataclass(args[0]) else '["a", "b"]'
-            raise ConfigError(f"{path}: expected a list such as {example}, found {value!r}")
-        value = tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(value))
-    elif dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(hint, value, path)
-    elif isinstance(hint, enum.EnumMeta):
-        if value not in list(hint):
-            raise ConfigError(f"{path}: expected one of {', '.join(hint)}, found {value!r}")
-        value = hint(value)
-    elif hint is float and type(value) is int:
-        value = float(value)
-    elif hint is str and type(value) in (int, float):
-        value = str(value)
-    check(hint, value, path)
-    return value

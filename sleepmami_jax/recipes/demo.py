@@ -86,13 +86,8 @@ def run(
     with _timed(seconds, "train from scratch"):
         finetune(experiment(scratch_tiny, None), out / "runs" / "scratch")
     with _timed(seconds, "evaluate"):
-        metrics = evaluate(
-            load(out / "model"),
-            (str(out / "shards"),),
-            split="test",
-            embeddings=out / "embeddings",
-            progress=bars(quiet=False),
-        )
+        how = {"split": "test", "embeddings": out / "embeddings", "progress": bars(quiet=False)}
+        metrics = evaluate(load(out / "model"), (str(out / "shards"),), **how)
         _add_scratch(metrics, out)
     with _timed(seconds, "score one night"):
         load(out / "model").score(recording, out=out / "score")
@@ -137,11 +132,9 @@ def table(metrics: dict[str, Any], out: Path) -> str:
         f"{metrics['n_nights']} simulated test nights of {metrics['n_subjects']} subjects never seen, "
         f"after {finetune_tiny.get_config().data.nights} scored nights",
         metrics_table(metrics, finetune_tiny.get_config().tasks),
-    ]
-    lines.append("")
-    lines += [f"{step:44}{spent:>10.0f} s" for step, spent in metrics["seconds"].items()]
-    lines.append(f"{'in all':44}{sum(metrics['seconds'].values()):>10.0f} s")
-    lines += [
+        "",
+        *(f"{step:44}{spent:>10.0f} s" for step, spent in metrics["seconds"].items()),
+        f"{'in all':44}{sum(metrics['seconds'].values()):>10.0f} s",
         "",
         f"report: {out}/score/report.html   model: {out}/model   numbers: {out}/metrics.json",
         "Simulated nights only. Research use only: not a medical device, not for diagnosis or treatment.",

@@ -59,16 +59,10 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until the last save is on disk. Raises CheckpointError if it failed."""
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
+        pending, self._pending = self._pending, None
+        if pending is not None:
             with self._saving():
-                try:
-                    pending.result(timeout=SAVE_S)
-                except TimeoutError as error:
-                    raise TimeoutError(
-                        f"it was not done after {SAVE_S:.0f} s; another process may not have been able to write, "
-                        "see what it said"
-                    ) from error
+                pending.result(timeout=SAVE_S)
 
     def restore(self, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The newest whole checkpoint as `(state, position)`, or None if the run has none.
@@ -81,9 +75,9 @@ class Checkpoints:
         """
         steps = sorted((c.step for c in self._saver.checkpoints), reverse=True)
         for step in steps:
+            problem = None
             try:
                 state, own = self._load(step, like)
-                problem = None
             except CheckpointError:
                 raise
             except Exception as error:  # noqa: BLE001 Orbax has no one class for a damaged file
@@ -130,12 +124,14 @@ class Checkpoints:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             self._failed = True
-            free = ""
+            why, free = str(error), ""
+            if isinstance(error, TimeoutError):
+                why = f"it was not done after {SAVE_S:.0f} s; see whether another process could not write"
             if not in_bucket(self.folder):
                 with suppress(OSError):  # the disk may be what is gone
                     free = f"; {shutil.disk_usage(self.folder).free / 1e9:.1f} GB are free there"
             raise CheckpointError(
-                f"{self.folder}: a checkpoint could not be saved ({error}){free}. Those before it are whole: "
+                f"{self.folder}: a checkpoint could not be saved ({why}){free}. Those before it are whole: "
                 "make space, or mend what is wrong, and the same command goes on from the newest"
             ) from error
 
@@ -172,11 +168,8 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 def _same_tree(stored, expected, step, folder) -> None:
     differences = [f"{name} is missing from it" for name in sorted(expected.keys() - stored.keys())]
     differences += [f"{name} is not in this model" for name in sorted(stored.keys() - expected.keys())]
-    differences += [
-        f"{name} has shape {stored[name]}, this model {expected[name]}"
-        for name in sorted(expected.keys() & stored.keys())
-        if stored[name] != expected[name]
-    ]
+    other = sorted(name for name in expected.keys() & stored.keys() if stored[name] != expected[name])
+    differences += [f"{name} has shape {stored[name]}, this model {expected[name]}" for name in other]
     if differences:
         shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         raise CheckpointError(

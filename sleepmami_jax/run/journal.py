@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +56,11 @@ class Journal:
         if not self._metrics.exists():
             return 0, None
         written = None if self._bucket else self._metrics.stat().st_mtime
-        kept, forgotten = [], 0
-        for line in self._metrics.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if entry["step"] > step:
-                forgotten += 1
-            else:
-                kept.append(line)
+        lines = list(_lines(self._metrics))
+        kept = [line for line, entry in lines if entry["step"] <= step]
         with _writing(self._metrics):
             write_whole(self._metrics, "".join(f"{line}\n" for line in kept))
-        return forgotten, written
+        return len(lines) - len(kept), written
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """One step's values."""
@@ -85,13 +77,7 @@ class Journal:
 
     def clock_events(self) -> list[dict[str, Any]]:
         """All that `clock` wrote in this folder, by this process and by those before it."""
-        events = []
-        for line in self._clock.read_text().splitlines():
-            try:
-                events.append(json.loads(line))
-            except json.JSONDecodeError:  # cut
-                continue
-        return events
+        return [event for _, event in _lines(self._clock)]
 
     def flush(self) -> None:
         """Everything is in the bucket; on a disk it is there already."""
@@ -111,6 +97,13 @@ class Journal:
             file.write(json.dumps(entry) + "\n")
 
 
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines and what they say, but for those that a kill or a full disk cut."""
+    for line in path.read_text().splitlines():
+        with suppress(json.JSONDecodeError):
+            yield line, json.loads(line)
+
+
 def _fetched(folder: epath.Path) -> Path:
     """A temporary folder with a copy of the lines in `folder`, until the program ends."""
     temporary = Path(tempfile.mkdtemp(prefix="sleepmami-"))
@@ -127,8 +120,5 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{path} cannot be written ({error.strerror}); make space, or mend what is wrong, and the same command "
-            "goes on from the last checkpoint",
-        ) from error
+        advice = "make space, or mend what is wrong, and the same command goes on from the last checkpoint"
+        raise OSError(error.errno, f"{path} cannot be written ({error.strerror}); {advice}") from error

@@ -45,14 +45,9 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     if any(given) and not all(given):
         raise ValueError("--coordinator, --processes and --process go together; leave all out under Slurm or on TPUs")
     jax.config.update("jax_enable_preemption_service", True)
+    how = {"local_device_ids": [] if _alone_on_its_node() else None, "heartbeat_timeout_seconds": HEARTBEAT_S}
     try:
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            process,
-            local_device_ids=[] if _alone_on_its_node() else None,
-            heartbeat_timeout_seconds=HEARTBEAT_S,
-        )
+        jax.distributed.initialize(coordinator, processes, process, **how)
     except ValueError as error:
         if any(given):
             raise

@@ -46,9 +46,8 @@ def claim(workdir: epath.Path, experiment: Experiment, inputs: Mapping[str, str]
     blank = to_dict(Experiment(experiment.name, type(experiment.objective)()))
     defaults, ours = (flatten(json.loads(json.dumps(tree))) for tree in (blank, ours))  # tuples as lists
     theirs = defaults | flatten(json.loads(path.read_text()))
-    changed = sorted(
-        k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k) and not k.startswith("mesh.")
-    )
+    names = {name for name in ours.keys() | theirs.keys() if not name.startswith("mesh.")}
+    changed = sorted(name for name in names if ours.get(name) != theirs.get(name))
     multihost_utils.sync_global_devices("compared")
     if changed and accept and first:
         _write_whole(path, text)

@@ -114,13 +114,7 @@ def launch(
 
 
 def run_sweep(
-    sweep: Sweep,
-    workdir: Path,
-    launcher: Launcher,
-    *,
-    only: str | None = None,
-    parallel: int | None = 1,
-    dry_run: bool = False,
+    sweep: Sweep, workdir: Path, launcher: Launcher, *, only: str | None, parallel: int | None, dry_run: bool
 ) -> int:
     """The `sleepmami sweep` command: does the runs, writes tables and plots, and returns the exit status.
 
@@ -148,7 +142,7 @@ def run_sweep(
     workdir.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # under nohup a hang-up means nothing
-            signal.signal(number, _stopped)
+            signal.signal(number, signal.default_int_handler)
     try:
         failed, blocked = launch(sweep, workdir, names, launcher, parallel=parallel)
     except KeyboardInterrupt:
@@ -166,27 +160,10 @@ def run_sweep(
     return 1 if failed else 0
 
 
-def _stopped(number, frame):
-    raise KeyboardInterrupt
-
-
-def command(sweep: Sweep, workdir: Path, name: str) -> list[str]:
-    """The command that does one run, from any folder."""
-    program = [sys.executable, "-P", "-m", "sleepmami_jax.cli", "sweep"]
-    return [
-        *program,
-        "--config",
-        str(sweep.file.resolve()),
-        "--workdir",
-        str(workdir.resolve()),
-        "--run",
-        name,
-    ]
-
-
 def _jobs(sweep: Sweep, workdir: Path, names: Sequence[str]) -> list[Job]:
-    home = workdir.resolve()
-    return [Job(name, command(sweep, workdir, name), folder(home, name)) for name in names]
+    home, program = workdir.resolve(), (sys.executable, "-P", "-m", "sleepmami_jax.cli", "sweep")
+    command = [*program, "--config", str(sweep.file.resolve()), "--workdir", str(home), "--run"]
+    return [Job(name, [*command, name], folder(home, name)) for name in names]
 
 
 def _report(name: str, how: str, log: Path) -> str:

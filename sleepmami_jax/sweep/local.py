@@ -34,13 +34,12 @@ class Local:
                 )
 
     def ended(self) -> Mapping[str, str | None]:
-        codes = {run: process.poll() for run, process in self._running.items()}
-        codes = {run: code for run, code in codes.items() if code is not None}
-        for run in codes:
+        ended = {run: _how(process.poll()) for run, process in self._running.items() if process.poll() is not None}
+        for run in ended:
             del self._running[run]
-        if not codes:
+        if not ended:
             time.sleep(_POLL_S)
-        return {run: _how(code) for run, code in codes.items()}
+        return ended
 
     def stop(self) -> None:
         for process in self._running.values():

@@ -127,18 +127,14 @@ def load_sweep(path: Path) -> Sweep:
     ordered = _ordered(path, runs)
     descriptions: dict[str, Any] = {}
     for name, run in ordered.items():
-        descriptions[name] = {
-            "do": _describe(run.do, f"{path}: run {name!r}"),
-            "factors": _describe(run.factors, f"{path}: run {name!r}"),
-            "after": {before: digest(descriptions[before]) for before in run.after},
-        }
+        what = _describe({"do": run.do, "factors": run.factors}, f"{path}: run {name!r}")
+        descriptions[name] = what | {"after": {before: digest(descriptions[before]) for before in run.after}}
     known = {factor for run in listed for factor in run.factors}
     for plot in plots:
         for factor in filter(None, (plot.x, plot.line, *plot.where)):
             if factor not in known:
-                raise ConfigError(
-                    f"{path}: PLOTS: {factor!r} is no factor of any run{suggestion(factor, sorted(known))}"
-                )
+                near = suggestion(factor, sorted(known))
+                raise ConfigError(f"{path}: PLOTS: {factor!r} is no factor of any run{near}")
     headline = (inspect.getdoc(module) or path.stem).splitlines()[0]
     return Sweep(path, headline, ordered, plots, descriptions)
 
@@ -171,10 +167,10 @@ def _ordered(path: Path, runs: dict[str, Run]) -> dict[str, Run]:
         sorter.prepare()
     except CycleError as error:
         raise ConfigError(f"{path}: runs wait for each other: {' <- '.join(error.args[1])}") from error
-    places = {name: place for place, name in enumerate(runs)}
+    places = list(runs)
     ordered: dict[str, Run] = {}
     while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=places.__getitem__)
+        ready = sorted(sorter.get_ready(), key=places.index)
         ordered |= {name: runs[name] for name in ready}
         sorter.done(*ready)
     return ordered

@@ -22,9 +22,9 @@ _LEGEND = "mean and standard deviation over seeds; small dots are single runs"
 
 def write_plots(plots: tuple[Plot, ...], results: Mapping[str, Result], workdir: Path) -> list[Path]:
     """Leaves `plots/NAME.png` for each plot of which there is anything to show; returns these files."""
-    written = []
+    written, rows = [], measured(results).values()
     for place, plot in enumerate(plots):
-        shown = [r for r in measured(results).values() if plot.x in r.factors and _is_in(r, plot.where)]
+        shown = [r for r in rows if plot.x in r.factors and plot.where.items() <= r.factors.items()]
         measures = [m for m in plot.y if any(known([r], m) for r in shown)]
         if measures:
             title = plot.title or f"{place + 1} {', '.join(plot.y)} by {plot.x}"
@@ -35,38 +35,21 @@ def write_plots(plots: tuple[Plot, ...], results: Mapping[str, Result], workdir:
     return written
 
 
-def _is_in(result: Result, where: Mapping[str, Factor]) -> bool:
-    return all(result.factors.get(factor) == value for factor, value in where.items())
-
-
 def _draw(plot: Plot, results: list[Result], measures: list[str], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    style = {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "#e6e6e6",
-        "axes.axisbelow": True,
-        "legend.frameon": False,
-    }
+    style = {"font.size": 10, "axes.grid": True, "grid.color": "#e6e6e6", "axes.axisbelow": True}
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
     xs = _values(results, plot.x)
     numeric = _are_numbers(xs)
     width, height = _PANEL_INCHES
-    if not numeric:
-        height = _MARGIN_INCHES + _ROW_INCHES * len(xs)
+    size = (width * len(measures), height if numeric else _MARGIN_INCHES + _ROW_INCHES * len(xs))
     with pyplot.rc_context(style):
         figure, panels = pyplot.subplots(
-            1,
-            len(measures),
-            figsize=(width * len(measures), height),
-            sharey=not numeric,
-            squeeze=False,
-            layout="constrained",
+            1, len(measures), figsize=size, sharey=not numeric, squeeze=False, layout="constrained"
         )
         for axis, measure in zip(panels[0], measures, strict=True):
             _panel(axis, plot, xs, results, measure)
@@ -106,25 +89,12 @@ def _panel(axis, plot: Plot, xs: list[Factor], results: list[Result], measure: s
         for place, values in zip(places, points.values(), strict=True):
             if len(values) > 1:
                 along = [place] * len(values)
-                axis.plot(
-                    *((along, values) if numeric else (values, along)),
-                    ".",
-                    color=colour,
-                    alpha=0.35,
-                    markersize=5,
-                    zorder=1,
-                )
-        axis.errorbar(
-            *((places, means) if numeric else (means, places)),
-            **{"yerr" if numeric else "xerr": spreads},
-            label=str(line),
-            color=colour,
-            marker=marker,
-            markersize=5,
-            linestyle="-" if numeric else "none",
-            capsize=3,
-            elinewidth=1.2,
-        )
+                xy = (along, values) if numeric else (values, along)
+                axis.plot(*xy, ".", color=colour, alpha=0.35, markersize=5, zorder=1)
+        xy = (places, means) if numeric else (means, places)
+        bars = {"yerr" if numeric else "xerr": spreads, "capsize": 3, "elinewidth": 1.2}
+        points = {"marker": marker, "markersize": 5, "linestyle": "-" if numeric else "none"}
+        axis.errorbar(*xy, label=str(line), color=colour, **points, **bars)
     if numeric and plot.x_log:
         axis.set_xscale("log")
         axis.set_xticks(xs, [f"{x:g}" for x in xs])

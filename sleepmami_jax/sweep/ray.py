@@ -47,7 +47,8 @@ class Ray:
             import sleepmami_jax
 
             self._ray = connect(self._address, data_pipeline, sleepmami_jax)
-            if not any(_has(node, self._resources) for node in self._ray.nodes()):
+            nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+            if not any(all(node.get(name, 0) >= n for name, n in self._resources.items()) for node in nodes):
                 tqdm.write(f"no node of the cluster has {self._words()} yet; runs wait for one", file=sys.stderr)
         others = {name: number for name, number in self._resources.items() if name not in ("CPU", "GPU")}
         task = self._ray.remote(
@@ -75,15 +76,14 @@ class Ray:
         return ended
 
     def stop(self) -> None:
-        if self._ray is None:
-            return
         for ref in self._running:
             self._ray.cancel(ref)
         if self._running:
             self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_GRACE_S)
         self._running.clear()
-        self._ray.shutdown()
-        self._ray = None
+        if self._ray is not None:
+            self._ray.shutdown()
+            self._ray = None
 
     def preview(self, jobs: Sequence[Job]) -> str:
         names = ", ".join(job.run for job in jobs)
@@ -104,10 +104,6 @@ def _do(job: Job, directory: Path) -> str | None:
         return ended[job.run]
     finally:
         here.stop()
-
-
-def _has(node: Mapping, resources: Mapping[str, float]) -> bool:
-    return node["Alive"] and all(node["Resources"].get(name, 0) >= n for name, n in resources.items())
 
 
 def _resource(word: str) -> tuple[str, float]:

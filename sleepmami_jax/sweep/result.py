@@ -54,8 +54,7 @@ def read_results(sweep: Sweep, workdir: Path) -> dict[str, Result]:
         _check_same(sweep, workdir, name)
         path = folder(workdir, name) / RESULT
         if path.is_file():
-            kept = json.loads(path.read_text())
-            results[name] = Result(kept["factors"], kept["measures"], kept["seconds"])
+            results[name] = Result(**json.loads(path.read_text()))
     return results
 
 
@@ -80,8 +79,7 @@ def do_run(sweep: Sweep, workdir: Path, name: str) -> Result:
         _write(home / RUN, sweep.descriptions[name])
         begun = time.perf_counter()
         measures = {measure: _number(name, measure, value) for measure, value in run.do(workdir).items()}
-        seconds = round(time.perf_counter() - begun, 1)
-        result = Result(dict(run.factors), measures, seconds)
+        result = Result(dict(run.factors), measures, round(time.perf_counter() - begun, 1))
         _write(home / RESULT, asdict(result))
     return result
 

@@ -42,11 +42,10 @@ def groups(results: Mapping[str, Result]) -> list[Group]:
     for name, result in measured(results).items():
         factors = {k: v for k, v in result.factors.items() if k != SEED} or {"run": name}
         alike.setdefault(frozenset(factors.items()), (factors, []))[1].append(result)
-    listed = []
-    for factors, members in alike.values():
-        values = {m: known(members, m) for m in _names(r.measures for r in members)}
-        listed.append(Group(factors, values, len(members)))
-    return listed
+    return [
+        Group(factors, {m: known(members, m) for m in _names(r.measures for r in members)}, len(members))
+        for factors, members in alike.values()
+    ]
 
 
 def known(results: Iterable[Result], measure: str) -> list[float]:
@@ -73,7 +72,11 @@ def write_tables(sweep: Sweep, results: Mapping[str, Result], workdir: Path) -> 
     averaged = groups(results)
     columns = _names(g.factors for g in averaged)
     header = [*columns, "n", *(part for m in measures for part in (m, f"{m}_sd"))]
-    lines = [[*map(g.factors.get, columns), g.n, *_statistics(g, measures)] for g in averaged]
+    lines = []
+    for g in averaged:
+        values = [g.values.get(m, ()) for m in measures]
+        statistics = (part for v in values for part in (mean(v) if v else None, spread(v)))
+        lines.append([*map(g.factors.get, columns), g.n, *statistics])
     write_whole(workdir / "summary.csv", _csv(header, lines))
     write_whole(workdir / "summary.md", _markdown(sweep, results, averaged, columns, measures))
 
@@ -89,15 +92,10 @@ def _markdown(sweep, results, averaged: list[Group], columns, measures) -> str:
         text += ["", f"Not finished: {', '.join(missing)}."]
     text += [f"\n**{warning}**" for warning in _alike(results)]
     if averaged:
-        cells = [[*columns, "n", *measures]]
+        cells = [[*columns, "n", *measures], ["---"] * len(columns) + ["---:"] * (1 + len(measures))]
         for g in averaged:
-            cells.append(
-                [_word(g.factors.get(c)) for c in columns]
-                + [str(g.n)]
-                + [_mean_sd(g.values.get(m, ())) for m in measures]
-            )
-        aligned = ["---"] * len(columns) + ["---:"] * (1 + len(measures))
-        cells.insert(1, aligned)
+            factors = (_word(g.factors.get(c)) for c in columns)
+            cells.append([*factors, str(g.n), *(_mean_sd(g.values.get(m, ())) for m in measures)])
         text += ["", *("| " + " | ".join(row) + " |" for row in cells)]
     return "\n".join(text) + "\n"
 
@@ -111,14 +109,6 @@ def _alike(results: Mapping[str, Result]) -> list[str]:
         if first != name:
             warnings.append(f"{first} and {name} have the same factors and seed: give them one that tells them apart.")
     return warnings
-
-
-def _statistics(group: Group, measures: Sequence[str]) -> list[float | None]:
-    cells: list[float | None] = []
-    for m in measures:
-        values = group.values.get(m, ())
-        cells += [mean(values) if values else None, spread(values)]
-    return cells
 
 
 def _mean_sd(values: Sequence[float]) -> str:
@@ -138,6 +128,5 @@ def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([header, *(["" if cell is None else cell for cell in row] for row in rows)])
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])  # None is an empty cell
     return text.getvalue()

@@ -21,11 +21,7 @@ from sleepmami_jax.training.nonfinite import NonFiniteError
 
 @leaving(NonFiniteError, Preempted)
 def finetune(
-    experiment: Experiment,
-    workdir: str | PathLike[str],
-    *,
-    quiet: bool = False,
-    accept_changes: bool = False,
+    experiment: Experiment, workdir: str | PathLike[str], *, quiet: bool = False, accept_changes: bool = False
 ) -> epath.Path:
     """Train, calibrate, and return the model folder `workdir/model`, which can score.
 

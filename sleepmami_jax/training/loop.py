@@ -36,11 +36,7 @@ State = dict[str, Any]
 
 @leaving(NonFiniteError, Preempted)
 def train(
-    experiment: Experiment,
-    workdir: str | PathLike[str],
-    *,
-    quiet: bool = False,
-    accept_changes: bool = False,
+    experiment: Experiment, workdir: str | PathLike[str], *, quiet: bool = False, accept_changes: bool = False
 ) -> epath.Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
@@ -104,8 +100,7 @@ def _inputs(experiment: Experiment, start: ModelFolder | None) -> dict[str, str]
 
 def _begin_journal(workdir: epath.Path, experiment: Experiment, changed: list[str]) -> Journal:
     """The journal of this process, with its start written down, and what has changed since the last one."""
-    process = jax.process_index()
-    own = workdir / f"process-{process}" if process else workdir
+    own = workdir / f"process-{jax.process_index()}" if jax.process_index() else workdir
     journal = Journal(own, tensorboard=experiment.tensorboard)
     journal.clock("start")
     if changed:
@@ -120,11 +115,10 @@ def _resume(checkpoints: Checkpoints, state: State, phase: Phase, journal: Journ
     if restored is not None:
         state, position = restored
         first = int(state["step"])
-        if position["global_next_index"] != first * phase.global_batch:
-            raise CheckpointError(
-                f"{checkpoints.folder}: the checkpoint of step {first} stands at example "
-                f"{position['global_next_index']} of the data, expected {first * phase.global_batch}"
-            )
+        at, expected = position["global_next_index"], first * phase.global_batch
+        if at != expected:
+            place = f"the checkpoint of step {first} stands at example {at} of the data"
+            raise CheckpointError(f"{checkpoints.folder}: {place}, expected {expected}")
         phase.batches.set_state(position)
     lost, written = journal.rewind(first)
     if restored is not None or lost:
@@ -193,14 +187,7 @@ class _Run:
         if not is_finite(values):
             self.journal.clock("stopped", step=done.number)
             raise stopped(
-                self.experiment,
-                self.phase,
-                self.mesh,
-                state["params"],
-                done.number,
-                done.batch,
-                values,
-                self.workdir,
+                self.experiment, self.phase, self.mesh, state["params"], done.number, done.batch, values, self.workdir
             )
         self.journal.metrics(done.number, values)
         self.bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
@@ -221,8 +208,7 @@ def _export(
     """The model without what only the loss needs, as a folder in `workdir`."""
     weights = everywhere({**state["params"], **state.get("ema", {})}, mesh)
     params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
-    card = model_card(experiment, start)
-    folder = ModelFolder(experiment.model, params, experiment.tasks, card=card)
+    folder = ModelFolder(experiment.model, params, experiment.tasks, card=model_card(experiment, start))
     if jax.process_index() == 0:
         save_model(folder, workdir / "model")
     multihost_utils.sync_global_devices("model")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import jax
@@ -35,8 +36,7 @@ class NonFiniteError(RuntimeError):
 
 def is_finite(values: dict[str, float]) -> bool:
     """Whether the run can go on after a step with these metrics."""
-    vital = ("loss", "gradient_norm", "update_norm", "parameter_norm")
-    return all(np.isfinite(values[name]) for name in vital)
+    return all(np.isfinite(values[name]) for name in ("loss", "gradient_norm", "update_norm", "parameter_norm"))
 
 
 def stopped(
@@ -132,9 +132,4 @@ def _unsound_rows(is_sound: Callable[[np.ndarray], bool], n: int) -> list[int]:
         for half in np.array_split(rows, 2):
             yield from search(half)
 
-    rows = []
-    for row in search(np.arange(n)):
-        rows.append(row)
-        if len(rows) == SHOWN:
-            break
-    return rows
+    return list(islice(search(np.arange(n)), SHOWN))

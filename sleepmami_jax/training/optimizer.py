@@ -34,14 +34,9 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     if config.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, steps)
     fall = max(1, steps // 5)
-    return optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, config.learning_rate, warmup),
-            optax.constant_schedule(config.learning_rate),
-            optax.linear_schedule(config.learning_rate, 0.0, fall),
-        ],
-        [warmup, steps - fall],
-    )
+    up = optax.linear_schedule(0.0, config.learning_rate, warmup)
+    down = optax.linear_schedule(config.learning_rate, 0.0, fall)
+    return optax.join_schedules([up, optax.constant_schedule(config.learning_rate), down], [warmup, steps - fall])
 
 
 SMALL = 2**16

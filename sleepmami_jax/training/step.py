@@ -80,11 +80,7 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
             "parameter_norm": parameter_norm,
             "learning_rate": rate(state["step"]),
         }
-        new = {
-            "step": state["step"] + 1,
-            "params": {**state["params"], **trained},
-            "optimizer": moments,
-        }
+        new = {"step": state["step"] + 1, "params": {**state["params"], **trained}, "optimizer": moments}
         if config.ema:
             new["ema"] = running_average(state["ema"], trained, config.ema, new["step"])
         return new, metrics

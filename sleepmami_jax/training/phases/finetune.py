@@ -11,7 +11,6 @@ from flax import nnx
 
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
-from sleepmami_jax.data.frozen import embed_nights, embeddings_folder
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
@@ -20,11 +19,13 @@ from sleepmami_jax.objectives.masked import places_there, sample_hidden
 from sleepmami_jax.tasks.losses import task_losses
 from sleepmami_jax.training.phases.phase import (
     Phase,
+    frozen_tokens,
     modules,
+    read_by,
     router_loss,
     shapes_of,
     signal_window_shapes,
-    signal_windows,
+    signals,
 )
 
 
@@ -43,18 +44,9 @@ def finetuning_batches(experiment: Experiment, params, workdir, progress, rows) 
     """Arguments as in `phases.build`."""
     config: Finetuning = experiment.objective
     if not config.freeze_micro:
-        return signal_windows(experiment, config.epochs, rows, config.event_tasks)
-    out = embeddings_folder(experiment, workdir)
-    folders = embed_nights(experiment.model, params, experiment.data, out, progress)
-    return embedded_windows(
-        folders,
-        experiment.data,
-        config.epochs,
-        config.event_tasks,
-        global_batch=config.batch,
-        seed=experiment.seed,
-        rows=rows,
-    )
+        return signals(experiment, config.epochs, rows, config.event_tasks)
+    folders, how = frozen_tokens(experiment, params, workdir, progress), read_by(experiment, rows)
+    return embedded_windows(folders, experiment.data, config.epochs, config.event_tasks, **how)
 
 
 def finetuning_shapes(experiment: Experiment):

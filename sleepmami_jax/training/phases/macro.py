@@ -13,7 +13,6 @@ from data_pipeline.night import Demographics
 from sleepmami_jax.config import Experiment, MacroPretraining
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
-from sleepmami_jax.data.frozen import embed_nights, embeddings_folder
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.models.initial import Linear, Rngs
@@ -25,11 +24,13 @@ from sleepmami_jax.objectives.parts import in_parts
 from sleepmami_jax.objectives.reduce import global_mean
 from sleepmami_jax.training.phases.phase import (
     Phase,
+    frozen_tokens,
     modules,
+    read_by,
     router_loss,
     shapes_of,
     signal_window_shapes,
-    signal_windows,
+    signals,
     with_objective,
 )
 
@@ -48,17 +49,9 @@ def macro_batches(experiment: Experiment, params, workdir, progress, rows) -> Ba
     """Arguments as in `phases.build`."""
     config: MacroPretraining = experiment.objective
     if not config.freeze_micro:
-        return signal_windows(experiment, config.night_epochs, rows)
-    out = embeddings_folder(experiment, workdir)
-    folders = embed_nights(experiment.model, params, experiment.data, out, progress)
-    return embedded_nights(
-        folders,
-        experiment.data,
-        config.night_epochs,
-        global_batch=config.batch,
-        seed=experiment.seed,
-        rows=rows,
-    )
+        return signals(experiment, config.night_epochs, rows)
+    folders = frozen_tokens(experiment, params, workdir, progress)
+    return embedded_nights(folders, experiment.data, config.night_epochs, **read_by(experiment, rows))
 
 
 def macro_shapes(experiment: Experiment):
@@ -133,7 +126,7 @@ def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.
         means, present = epoch_means(tokens.x.astype(jnp.float32), tokens.ok, micro.layout)
         return means, present, tokens.router, tokens.ok.sum()
 
-    signals = {m.value: jax.tree.map(flat, batch[m.value]) for m in micro.layout.tokens}
-    means, present, router, count = in_parts(encode, n * (epochs + pad) // block, signals)
+    flattened = {m.value: jax.tree.map(flat, batch[m.value]) for m in micro.layout.tokens}
+    means, present, router, count = in_parts(encode, n * (epochs + pad) // block, flattened)
     shaped = (v.reshape(n, epochs + pad, *v.shape[2:])[:, :epochs] for v in (means, present))
     return *shaped, {name: global_mean(v, count, axes)[0] for name, v in router.items()}

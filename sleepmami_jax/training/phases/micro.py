@@ -9,7 +9,6 @@ from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
 from sleepmami_jax.data.arrays import blank_arrays, with_present
-from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.initial import Rngs
@@ -24,20 +23,13 @@ from sleepmami_jax.objectives.masked import (
     sample_visible,
     shown_modalities,
 )
-from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, shapes_of, with_objective
+from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, shapes_of, signals, with_objective
 
 
 class MicroObjective(nnx.Module):
     """What only the loss needs; nothing for a part of it that has no weight."""
 
-    def __init__(
-        self,
-        model: ModelConfig,
-        config: MicroPretraining,
-        compute: ComputeConfig = PLAIN,
-        *,
-        rngs: Rngs,
-    ):
+    def __init__(self, model: ModelConfig, config: MicroPretraining, compute: ComputeConfig = PLAIN, *, rngs: Rngs):
         spectral = config.spectral_weight > 0
         self.decoder = MaskedDecoder(model, config.decoder_dim, spectral=spectral, compute=compute, rngs=rngs)
         if config.contrast_weight:
@@ -55,9 +47,7 @@ def micro_pretraining(experiment: Experiment, graph, params, rngs: Rngs) -> Phas
 
 def micro_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
     """Arguments as in `phases.build`."""
-    slots = model_slots(experiment.model)
-    batch = experiment.objective.batch
-    return signal_batches(experiment.data, slots, global_batch=batch, seed=experiment.seed, rows=rows)
+    return signals(experiment, None, rows)
 
 
 def micro_shapes(experiment: Experiment):

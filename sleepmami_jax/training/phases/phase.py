@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,7 +21,8 @@ from data_pipeline.tasks import Task
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.data.arrays import blank_arrays, demographics_arrays, with_present
 from sleepmami_jax.data.batches import signal_batches
-from sleepmami_jax.data.frozen import model_slots
+from sleepmami_jax.data.embeddings import EmbeddedFolder
+from sleepmami_jax.data.frozen import embed_nights, embeddings_folder, model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
 
@@ -81,7 +83,7 @@ def shapes_of(arrays, batch: int):
 
 
 def signal_window_shapes(experiment: Experiment, epochs: int, tasks: Sequence[Task] = ()):
-    """Shapes of the global batch of `signal_windows`."""
+    """Shapes of the global batch of `signals`, of windows."""
     slots = model_slots(experiment.model)
     arrays = with_present(blank_arrays(epochs, slots, tasks), slots)
     window = jax.tree.map(lambda v: v[None], arrays | {"demographics": demographics_arrays(Demographics())})
@@ -89,14 +91,18 @@ def signal_window_shapes(experiment: Experiment, epochs: int, tasks: Sequence[Ta
     return shapes_of(window | places, experiment.objective.batch)
 
 
-def signal_windows(experiment: Experiment, epochs: int, rows: Sequence[int], tasks: Sequence[Task] = ()) -> Batches:
-    """This process's batches of windows of so many epochs, for a Micro-Encoder that is trained."""
-    return signal_batches(
-        experiment.data,
-        model_slots(experiment.model),
-        epochs=epochs,
-        global_batch=experiment.objective.batch,
-        seed=experiment.seed,
-        rows=rows,
-        tasks=tasks,
-    )
+def read_by(experiment: Experiment, rows: Sequence[int]) -> dict[str, Any]:
+    """What all readers of batches are told: the size of a batch, the seed, and this process's rows."""
+    return {"global_batch": experiment.objective.batch, "seed": experiment.seed, "rows": rows}
+
+
+def signals(experiment: Experiment, epochs: int | None, rows: Sequence[int], tasks: Sequence[Task] = ()) -> Batches:
+    """This process's batches of single epochs, or of windows of so many, for a Micro-Encoder that is trained."""
+    slots = model_slots(experiment.model)
+    return signal_batches(experiment.data, slots, epochs=epochs, tasks=tasks, **read_by(experiment, rows))
+
+
+def frozen_tokens(experiment: Experiment, params: Params, workdir: Path, progress: Callable) -> list[EmbeddedFolder]:
+    """The micro tokens of all nights of the run, by a Micro-Encoder that is not trained."""
+    out = embeddings_folder(experiment, workdir)
+    return embed_nights(experiment.model, params, experiment.data, out, progress)
