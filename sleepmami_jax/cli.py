@@ -22,7 +22,8 @@ COMMANDS = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what each takes, and its help, is in `commands`."""
     parser = argparse.ArgumentParser(
         prog="sleepmami", description=f"Whole-night sleep recordings, one model of both scales. {RESEARCH_USE}"
     )
@@ -44,9 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line, whose first word is the program."""
     flags.FLAGS(argv[:1])  # Grain reads absl flags, which must count as parsed
-    return _parser().parse_args(argv[1:])
+    return make_parser().parse_args(argv[1:])
 
 
 def _huge_pages() -> None:
@@ -67,7 +69,8 @@ def _keep_compiled() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 
 
-def _run(args: argparse.Namespace) -> int:
+def run_command(args: argparse.Namespace) -> int:
+    """Does what was asked for; the exit status. An error of the input is one line on stderr."""
     from data_pipeline.night import RecordingError
 
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every step it takes
@@ -88,7 +91,7 @@ def main() -> None:
     """Console entry point."""
     _huge_pages()
     _keep_compiled()
-    app.run(_run, flags_parser=_parse)
+    app.run(run_command, flags_parser=parse)
 
 
 if __name__ == "__main__":

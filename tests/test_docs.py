@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.shards.manifest import read_manifest
-from sleepmami_jax.cli import _parse, _run
+from sleepmami_jax.cli import parse, run_command
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -40,7 +40,7 @@ def test_a_cohort_of_ones_own(studies, tmp_path, monkeypatch):
     Path("our_lab.py").write_text(block)
     command = "prepare studies --cohort our_lab.py --out shards --workers 1"
     assert f"sleepmami {command.removesuffix(' --workers 1')}" in (DOCS / "data.md").read_text()
-    assert _run(_parse(["sleepmami", *command.split()])) == 0
+    assert run_command(parse(["sleepmami", *command.split()])) == 0
     nights = read_manifest(Path("shards")).nights
     assert [n.night_id for n in nights] == ["A017-night1", "A017-night2"]
     assert len({n.split for n in nights}) == 1
@@ -66,6 +66,6 @@ def test_an_adapter_that_is_none(studies, tmp_path, capsys, text, message):
     if text:
         adapter.write_text(text)
     arguments = ["prepare", str(studies), "--cohort", str(adapter), "--out", str(tmp_path / "shards")]
-    assert _run(_parse(["sleepmami", *arguments])) == 1
+    assert run_command(parse(["sleepmami", *arguments])) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "shards").exists()

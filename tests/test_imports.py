@@ -31,7 +31,7 @@ def test_importing_the_package_does_not_import_jax():
 
 
 def test_listing_the_commands_imports_nothing_heavy():
-    listed = _modules_after("from sleepmami_jax.cli import _parse\n_parse(['sleepmami', 'sizes'])")
+    listed = _modules_after("from sleepmami_jax.cli import parse\n_parse(['sleepmami', 'sizes'])")
     assert not {"jax", "numpy", "sleepmami_jax.config", "data_pipeline.night"} & listed
 
 

@@ -97,7 +97,7 @@ def test_pods_of_the_gke_job_fill_the_slice_and_run_a_command_that_is_one(monkey
     program, *words = container["command"]
     assert program == "sleepmami"
     monkeypatch.chdir(LAUNCH.parents[1])
-    args = cli._parser().parse_args(words)
+    args = cli.make_parser().parse_args(words)
     assert args.distributed and in_bucket(args.workdir)
     experiment = load_experiment(args.config, args.set)
     assert experiment.objective.batch % (chips * experiment.accumulate) == 0

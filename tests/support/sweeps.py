@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from sleepmami_jax.cli import _parse, _run
+from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.sweep.launch import launch
 from sleepmami_jax.sweep.plan import load_sweep
 
@@ -41,7 +41,7 @@ PLOTS = (Plot("width", ("fish", "error"), "net", "Wider nets", x_log=True), Plot
 
 
 def sleepmami(file, workdir, *words) -> int:
-    return _run(_parse(["sleepmami", "sweep", "--config", str(file), "--workdir", str(workdir), *words]))
+    return run_command(parse(["sleepmami", "sweep", "--config", str(file), "--workdir", str(workdir), *words]))
 
 
 class Here:
@@ -61,7 +61,7 @@ class Here:
     def ended(self):
         name = next(iter(self._running))
         words = self._running.pop(name)[4:]
-        failed = name in self.fails or _run(_parse(["sleepmami", *words]))
+        failed = name in self.fails or run_command(parse(["sleepmami", *words]))
         return {name: "no luck" if failed else None}
 
     def stop(self):

@@ -174,12 +174,12 @@ def test_the_report_is_one_file_that_shows_each_channel_and_escapes_labels(tmp_p
 
 
 def test_the_command_writes_a_montage_for_review_and_reads_it_back(tmp_path, capsys):
-    from sleepmami_jax.cli import _parser
+    from sleepmami_jax.cli import make_parser
 
     path = write(tmp_path / "n.edf", ("Zebra", 100, "uV"), ("EEG", 100, "uV"))
 
     def run(*options):
-        args = _parser().parse_args(["diagnose", str(path), *map(str, options)])
+        args = make_parser().parse_args(["diagnose", str(path), *map(str, options)])
         return args.run(args), capsys.readouterr().out
 
     montage = tmp_path / "m.yaml"

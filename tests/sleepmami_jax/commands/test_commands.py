@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sleepmami_jax import commands
-from sleepmami_jax.cli import COMMANDS, _parse
+from sleepmami_jax.cli import COMMANDS, parse
 
 
 def test_every_file_of_the_folder_is_a_command_but_what_they_share():
@@ -18,16 +18,16 @@ def test_every_file_of_the_folder_is_a_command_but_what_they_share():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_begins_with_what_it_does_and_gives_an_example(name, capsys):
     with pytest.raises(SystemExit) as stop:
-        _parse(["sleepmami", name, "--help"])
+        parse(["sleepmami", name, "--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
     module = import_module(f"sleepmami_jax.commands.{name}")
     assert " ".join(module.__doc__.partition("\n\n")[0].split()) in " ".join(said.split())
     for line in said.split("example:\n")[1].split("\n\n")[0].splitlines():
         assert line.startswith(f"  sleepmami {name}")
-        assert _parse(shlex.split(line)).run is module.run
+        assert parse(shlex.split(line)).run is module.run
 
 
 def test_each_set_counts():
-    args = _parse(["sleepmami", "pretrain", "--config", "c", "--workdir", "w", "--set", "a=1", "--set", "b=2", "c=3"])
+    args = parse(["sleepmami", "pretrain", "--config", "c", "--workdir", "w", "--set", "a=1", "--set", "b=2", "c=3"])
     assert args.set == ["a=1", "b=2", "c=3"]

@@ -17,7 +17,7 @@ def base(tmp_path_factory) -> Path:
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
-    code = cli._run(cli._parse(["sleepmami", "population", *map(str, arguments)]))
+    code = cli.run_command(cli.parse(["sleepmami", "population", *map(str, arguments)]))
     out, err = capsys.readouterr()
     return code, out, err
 

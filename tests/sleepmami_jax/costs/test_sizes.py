@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sleepmami_jax.cli import _parse, _run
+from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.config import ConfigError, ModelConfig
 from sleepmami_jax.costs.sizes import DEPTH, model_of_depth, size
 from sleepmami_jax.models.sleepmami import structure
@@ -37,7 +37,7 @@ def test_other_names_and_depths_are_refused():
 
 
 def test_the_table(capsys):
-    assert _run(_parse(["sleepmami", "sizes", "--night-hours", "8"])) == 0
+    assert run_command(parse(["sleepmami", "sizes", "--night-hours", "8"])) == 0
     print(shown := capsys.readouterr().out)
     head, columns, *rows = shown.partition("\n\n")[0].splitlines()
     assert "night of 8 h, GFLOP" in head and columns.split()[:3] == ["size", "dim", "depth"]
@@ -55,5 +55,5 @@ def test_the_table(capsys):
 
 @pytest.mark.parametrize("hours", ["0", "nan", "inf"])
 def test_a_night_without_an_epoch_or_an_end_is_refused(hours, capsys):
-    assert _run(_parse(["sleepmami", "sizes", "--night-hours", hours])) == 1
+    assert run_command(parse(["sleepmami", "sizes", "--night-hours", hours])) == 1
     assert f"a night of {float(hours)} h: expected at least one epoch of 30 s" in capsys.readouterr().err

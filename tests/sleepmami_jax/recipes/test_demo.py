@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sleepmami_jax.cli import _parse, _run
+from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.config import Finetuning, MacroPretraining
 from sleepmami_jax.recipes.demo import run, table
 from tests.conftest import tiny_config
@@ -35,7 +35,7 @@ def demo(tmp_path_factory) -> Path:
 
 
 def sleepmami(*words) -> int:
-    return _run(_parse(["sleepmami", *map(str, words)]))
+    return run_command(parse(["sleepmami", *map(str, words)]))
 
 
 def test_demo_leaves_what_it_says(demo):

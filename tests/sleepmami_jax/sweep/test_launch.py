@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sleepmami_jax.cli import _parse
+from sleepmami_jax.cli import parse
 from sleepmami_jax.sweep.plan import load_sweep
 from sleepmami_jax.sweep.result import do_run
 from tests.support.sweeps import EXPERIMENT, Here, launch_all, rows, sleepmami
@@ -43,8 +43,8 @@ def test_a_sweep_from_the_command_line(file, workdir, capsys):
 
 def test_the_launcher_imports_no_jax(file, workdir):
     code = (
-        "import sys; from pathlib import Path; from sleepmami_jax.cli import _parse, _run;"
-        f"_run(_parse(['sleepmami', 'sweep', '--config', {str(file)!r}, '--workdir', {str(workdir)!r}, '--dry-run']));"
+        "import sys; from pathlib import Path; from sleepmami_jax.cli import parse, run_command;"
+        f"run_command(parse(['sleepmami', 'sweep', '--config', {str(file)!r}, '--workdir', {str(workdir)!r}, '--dry-run']));"
         "import sleepmami_jax.sweep.launch; sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
@@ -113,5 +113,5 @@ def test_options_of_another_launcher_are_refused(file, workdir, capsys):
 
 def test_help_has_an_example(capsys):
     with pytest.raises(SystemExit) as stop:
-        _parse(["sleepmami", "sweep", "--help"])
+        parse(["sleepmami", "sweep", "--help"])
     assert stop.value.code == 0 and "sleepmami sweep --config" in capsys.readouterr().out.split("example:")[1]

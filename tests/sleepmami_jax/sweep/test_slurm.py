@@ -224,7 +224,7 @@ def test_a_sweep_that_was_killed_comes_back_to_its_tasks_and_can_be_stopped(file
     file.write_text(EXPERIMENT.replace("    fish = int(", f"{waits}    fish = int("))
     code = (
         "import sys; from sleepmami_jax.sweep import slurm; slurm.POLL_S = 0.05\n"
-        "from sleepmami_jax.cli import _parse, _run; sys.exit(_run(_parse(['sleepmami', 'sweep', *sys.argv[1:]])))"
+        "from sleepmami_jax.cli import parse, run_command; sys.exit(run_command(parse(['sleepmami', 'sweep', *sys.argv[1:]])))"
     )
     words = ["--config", file, "--workdir", workdir, "--launcher", "slurm", "--only", "fine-4-0"]
     command = [sys.executable, "-c", code, *map(str, words)]

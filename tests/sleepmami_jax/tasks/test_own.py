@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.shards.manifest import read_manifest
-from sleepmami_jax.cli import _parse, _run
+from sleepmami_jax.cli import parse, run_command
 
 EXPERIMENT = """
 from data_pipeline.tasks import Task
@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
 
 
 def sleepmami(*words) -> int:
-    return _run(_parse(["sleepmami", *map(str, words)]))
+    return run_command(parse(["sleepmami", *map(str, words)]))
 
 
 def test_from_a_column_to_the_report(folder, monkeypatch, capsys):
