@@ -61,6 +61,8 @@ class Task:
         plain["plural"] = self.plural or f"{self.name.replace('_', ' ')} events"
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+        if self.name in ("night", "split", "channels", "cohorts", "n_nights", "n_subjects"):
+            raise ValueError(f"Task.name {self.name!r}: it stands beside the tasks among the metrics; expected another")
         if not re.fullmatch(OWN_KIND, self.name):
             raise ValueError(f"Task.name {self.name!r}: expected a lower-case word such as 'snore'")
         if (self.kind is TaskKind.STAGES) != (self.name == "stages"):

@@ -6,13 +6,13 @@ A field is read where it is used and nowhere else.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from data_pipeline.shards.manifest import SPLITS
-from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, Task, TaskKind, find_task
+from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, TASKS, Task, TaskKind, find_task
 from sleepmami_jax.config.ranges import Checked, Range
 
 
@@ -252,6 +252,10 @@ class Finetuning(Checked):
             raise self.error("tasks", "expected 'stages' among them: events count where a person sleeps")
         if measured := [task.name for task in tasks if task.kind is TaskKind.MEASURED]:
             raise self.error("tasks", f"{measured[0]!r} is measured by a rule; there is nothing to learn")
+        for task in tasks:
+            known = next((known for known in TASKS if known.name == task.name), task)
+            if replace(task, loss_weight=known.loss_weight) != known:
+                raise self.error("tasks", f"{task.name!r} is a task by rules of its own; expected another name")
 
     @property
     def event_tasks(self) -> tuple[Task, ...]:

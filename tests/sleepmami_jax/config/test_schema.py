@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args, get_origin
 
 import pytest
 
-from data_pipeline.tasks import Task
+from data_pipeline.tasks import BREATHING, Task
 from sleepmami_jax.config import (
     ConfigError,
     DataConfig,
@@ -258,3 +258,20 @@ def test_every_field_but_flags_and_groups_is_tried_with_a_wrong_value():
     tried = {path.rpartition(".")[2] for _, path, *_ in WRONG} | {"folder", "weight"}
     names = {f.name for cls in classes(Experiment) for f in fields(cls) if not classes(hints(cls)[f.name])}
     assert names <= tried | {"bidirectional", "scored"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "text"),
+    [
+        (("breathing",), "expected 'stages' among them"),
+        (("stages", "stages"), "expected each task once"),
+        (("stages", "snor"), "'snor' is no task; there are stages, breathing"),
+        (("stages", "oximetry"), "'oximetry' is measured by a rule"),
+        (("stages", replace(BREATHING, shortest_s=5)), "'breathing' is a task by rules of its own"),
+    ],
+)
+def test_tasks_that_cannot_be_learnt_are_refused(tasks, text):
+    with pytest.raises(ConfigError, match=f"Finetuning.tasks: {text}"):
+        Finetuning(tasks=tasks)
+    lighter = replace(BREATHING, loss_weight=0.5)
+    assert Finetuning(tasks=("stages", lighter)).tasks[1] is lighter

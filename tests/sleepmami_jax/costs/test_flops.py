@@ -38,6 +38,7 @@ from sleepmami_jax.objectives.masked import MaskedDecoder, masked_loss, visible_
 
 STATISTICS = 1e-4  # of the router, which are not counted
 B, EPOCHS = 2, 45  # no multiple of a chunk, nor of the merged epochs
+TASKS = Finetuning().tasks
 
 
 def matmuls(jaxpr) -> float:
@@ -76,10 +77,10 @@ def signals(config: ModelConfig, n: int) -> dict:
 def test_parameters_are_those_of_the_model(name):
     config = size(name)
     real = Counter()
-    for path, leaf in structure(config)[1].items():
+    for path, leaf in structure(config, tasks=TASKS)[1].items():
         part = path.split("/")
         real[part[1] if part[0] == "micro" else part[0]] += math.prod(leaf.shape)
-    micro, night = micro_costs(config), night_costs(config, 960)
+    micro, night = micro_costs(config), night_costs(config, 960, TASKS)
     assert micro["private"].parameters == real["private"]
     assert micro["shared"].parameters == real["shared"] + real["modality"] + real["norm"]
     macro = night["context"] + night["vector"] + night["epochs"]
@@ -124,11 +125,11 @@ def test_flops_of_visible_tokens_and_the_decoder(tiny):
 @pytest.mark.parametrize("name", ["tiny", "base"])
 def test_flops_of_a_night_are_its_matmuls(name):
     config = size(name)
-    graph, params = structure(config)
+    graph, params = structure(config, tasks=TASKS)
     tokens = jax.ShapeDtypeStruct((1, EPOCHS, 87, config.micro.dim), jnp.float32)
     ok = jax.ShapeDtypeStruct((1, EPOCHS, 87), bool)
     real = counted(lambda *a: merge(graph, a[0])(*a[1:]), params, tokens, ok)
-    assert total(night_costs(config, EPOCHS)).flops == real
+    assert total(night_costs(config, EPOCHS, TASKS)).flops == real
 
 
 def test_xla_counts_the_same_where_matmuls_dominate(tiny):
@@ -138,14 +139,14 @@ def test_xla_counts_the_same_where_matmuls_dominate(tiny):
         micro=MicroConfig(dim=512, heads=4, experts=2, top_k=2, capacity=1, shared_depth=1),
         macro=MacroConfig(dim=256, levels=2, seconds_dim=256, head_dim=64, seconds_depth=1, state=64, chunk=64),
     )
-    graph, params = structure(config)
+    graph, params = structure(config, tasks=TASKS)
     micro = jax.jit(lambda p, s: merge(graph, p).micro(s, exact=False).x).lower(params, signals(config, 8))
     assert total(micro_costs(config, 8)).flops == pytest.approx(micro.cost_analysis()["flops"], rel=0.04)
     length = layout(config.modalities).total
     tokens = jax.ShapeDtypeStruct((1, 64, length, 512), jnp.float32)
     ok = jax.ShapeDtypeStruct((1, 64, length), bool)
     night = jax.jit(lambda *a: merge(graph, a[0])(*a[1:])).lower(params, tokens, ok)
-    assert total(night_costs(config, 64)).flops == pytest.approx(night.cost_analysis()["flops"], rel=0.04)
+    assert total(night_costs(config, 64, TASKS)).flops == pytest.approx(night.cost_analysis()["flops"], rel=0.04)
 
 
 def test_active_parameters_are_those_one_token_meets():

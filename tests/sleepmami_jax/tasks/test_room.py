@@ -61,6 +61,7 @@ def test_rooms_keep_the_order_and_the_record_of_the_model():
     ("change", "message"),
     [
         ({"name": "My snore"}, "lower-case word"),
+        ({"name": "night"}, "beside the tasks among the metrics"),
         ({"name": "stages"}, "'stages' alone is of that kind"),
         ({"kind": "stages"}, "'stages' alone is of that kind"),
         ({"events": ()}, "at least one kind"),
