@@ -27,3 +27,13 @@ def load(path) -> Pretrained:
     from sleepmami_jax.pretrained import load
 
     return load(path)
+
+
+def score(recording, model, out=None, montage=None):
+    """Score one recording with the model folder `model`; see `Pretrained.score`."""
+    return load(model).score(recording, out=out, montage=montage)
+
+
+def embed(recording, model):
+    """Micro tokens, their mask and the night's vector of one recording; see `Pretrained.embed`."""
+    return load(model).embed(recording)

@@ -75,7 +75,7 @@ def test_scoring_from_the_command_line_and_from_python_agree(demo, tmp_path):
 
     night = next((demo / "recordings").glob("*.edf"))
     assert sleepmami("score", night, "--model", demo / "model", "--out", tmp_path / "a") == 0
-    sleepmami_jax.load(demo / "model").score(night, out=tmp_path / "b")
+    sleepmami_jax.score(night, demo / "model", out=tmp_path / "b")
     for name in FIVE:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 

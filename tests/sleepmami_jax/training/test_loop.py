@@ -200,7 +200,7 @@ def test_fine_tuning_can_train_everything(experiment, tmp_path):
         train(whole, tmp_path / "unscored", quiet=True)
     whole = replace(whole, data=replace(whole.data, scored=True))
     train(whole, tmp_path, quiet=True)
-    losses = [json.loads(line)["stage"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [json.loads(line)["stages"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(losses) == 2 and np.isfinite(losses).all()
 
 
