@@ -1,6 +1,5 @@
 """What is none of the dialects is refused, by name and place."""
 
-import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -11,14 +10,7 @@ import pytest
 from data_pipeline.annotations import read_scoring
 from data_pipeline.annotations.text import LARGEST_BYTES
 from data_pipeline.night import STAGES, RecordingError
-
-
-def write(path: Path, content) -> Path:
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
+from tests.support.scorings import write
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline.annotations import read_scoring
+from tests.support.scorings import write
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 
@@ -16,14 +17,6 @@ needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no f
 
 
 W, N1, N2, N3, REM = range(5)
-
-
-def write(path: Path, content) -> Path:
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
 
 
 def test_dreems_list_of_stages(tmp_path):

@@ -1,19 +1,9 @@
 """ISRUC's lines of stages."""
 
-import json
-from pathlib import Path
-
 from data_pipeline.annotations import read_scoring
+from tests.support.scorings import write
 
 W, N1, N2, N3, REM = range(5)
-
-
-def write(path: Path, content) -> Path:
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
 
 
 def test_isrucs_lines_of_stages(tmp_path):

@@ -1,22 +1,12 @@
 """Scoring in JSON."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from data_pipeline.annotations import read_scoring
 from data_pipeline.night import RecordingError
+from tests.support.scorings import write
 
 W, N1, N2, N3, REM = range(5)
-
-
-def write(path: Path, content) -> Path:
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
 
 
 def test_a_json_table_is_read_as_a_csv_table(tmp_path):

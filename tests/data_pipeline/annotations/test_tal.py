@@ -1,21 +1,11 @@
 """Bare annotation lists."""
 
-import json
-from pathlib import Path
-
 import edfio
 
 from data_pipeline.annotations import read_scoring
+from tests.support.scorings import write
 
 W, N1, N2, N3, REM = range(5)
-
-
-def write(path: Path, content) -> Path:
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
 
 
 def test_a_bare_annotation_list_is_read_as_inside_an_edf(tmp_path):
