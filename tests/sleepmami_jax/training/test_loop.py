@@ -303,7 +303,7 @@ def test_the_average_is_what_is_exported_and_off_is_off(toy_experiment, train, t
 
 
 def test_a_run_that_cannot_begin_leaves_its_folder_free(train, toy_experiment, model, tmp_path):
-    with pytest.raises(ValueError, match=r"objective\.batch=8 does not divide"):
+    with pytest.raises(ValueError, match=r"expected a divisor of objective\.batch=8, found 3"):
         train(replace(toy_experiment, accumulate=3), tmp_path / "run")
     save_model(ModelFolder(toy_experiment.model, model[1], Finetuning().tasks), tmp_path / "start")
     other = replace(toy_experiment.model, projection_dim=2 * toy_experiment.model.projection_dim)
