@@ -9,10 +9,10 @@ from data_pipeline.tasks import Task
 from sleepmami_jax.tasks import rooms_of
 
 _STAGES = (
-    ("stages", "stages, Cohen's κ", "kappa", "majority"),
-    ("stages", "stages, macro-F1", "macro_f1", "majority"),
+    ("stages", "Stages, Cohen's κ", "kappa", "majority"),
+    ("stages", "Stages, macro-F1", "macro_f1", "majority"),
 )
-_NIGHT = (("night", "age from night vector, mean error in years", "age_mae", "train mean"),)
+_NIGHT = (("night", "Age from night vector, mean error in years", "age_mae", "train mean"),)
 
 
 def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
@@ -24,7 +24,8 @@ def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
     """
     rows = list(_STAGES)  # (task, what is measured, its name among the metrics, how it is guessed)
     for room in rooms_of(tuple(tasks)):
-        rows.append((room.task.name, f"{room.task.plural}, F1", "f1", "marked blindly"))
+        events = room.task.plural[0].upper() + room.task.plural[1:]
+        rows.append((room.task.name, f"{events}, F1", "f1", "marked blindly"))
         rows.append((room.task.name, f"{room.index_words}, mean error per hour", "index_mae", "train median"))
     rows = [row for row in (*rows, *_NIGHT) if row[0] in metrics]
     columns = ["this model", "guessing"]

@@ -78,7 +78,7 @@ def test_from_a_column_to_the_report(folder, monkeypatch, capsys):
     assert described["thresholds"].keys() == {"snore"}
     capsys.readouterr()
     assert sleepmami("evaluate", "shards", "--model", "run/model", "--out", "metrics.json") == 0
-    assert "snore events, F1" in capsys.readouterr().out
+    assert "Snore events, F1" in capsys.readouterr().out
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["snore"]["n_reference"] > 3 and "breathing" not in metrics
     night = folder / "recordings" / "d.edf"
