@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import sys
@@ -121,16 +120,41 @@ class Preemption:
 
 
 class Watchdog:
-    """Shows where a run stands when no step ends, not even the first."""
+    """Shows where a run stands when no step ends, not even the first.
+
+    `faulthandler.dump_traceback_later` walks the stacks of running threads without holding the interpreter, which
+    ends the process on CPython 3.13.0. This thread holds it while it looks, and so cannot speak while something else
+    keeps it; waiting for devices and for other processes does not.
+    """
 
     def __init__(self) -> None:
-        self.stepped()
+        self._stepped, self._closed = threading.Event(), False
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._closed:
+            if not self._stepped.wait(STALL_S):
+                self._show()
+                self._stepped.wait()  # once a stall
+            self._stepped.clear()
+
+    def _show(self) -> None:
+        if sys.__stderr__ is None:  # as under pythonw
+            return
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        lines = [f"Timeout: no step has ended for {STALL_S:.0f} s. The threads stand here:\n"]
+        for ident, frame in sys._current_frames().items():
+            lines += [f"Thread {names.get(ident, ident)}:\n", *traceback.format_stack(frame)]
+        sys.__stderr__.write("".join(lines))
+        sys.__stderr__.flush()
 
     def stepped(self) -> None:
         """A step has ended; the clock starts anew."""
-        if sys.__stderr__ is not None:  # a notebook's own stderr is no file
-            faulthandler.dump_traceback_later(STALL_S, file=sys.__stderr__)
+        self._stepped.set()
 
     def close(self) -> None:
         """No more is expected to end."""
-        faulthandler.cancel_dump_traceback_later()
+        self._closed = True
+        self._stepped.set()
+        self._thread.join()
