@@ -23,10 +23,10 @@ from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import bucket_length, night_signals, usable_channels
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
-from sleepmami_jax.data.frozen import frozen_digest, micro_encode, model_slots
+from sleepmami_jax.data.frozen import compiled_summary, frozen_digest, micro_encode, model_slots
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores
@@ -114,12 +114,12 @@ class Pretrained:
         n, tasks = len(tokens), self.folder.tasks
         x, there = _padded(tokens, ok)
         vector, heads = _compiled(self.folder.config, tasks, _infer, x.shape[1])(self._params, x, there)
-        lengths = {TaskKind.STAGES: n, TaskKind.EVENTS: n * EPOCH_S}
+        length = {task.name: n * task.per_epoch for task in tasks}
         modality = layout(self.folder.config.modalities).modality_of_token()
         present = {slot for i, slots in enumerate(self.slots.values()) if ok[:, modality == i].any() for slot in slots}
         return Prediction(
             tasks=tasks,
-            probs={task.name: np.asarray(heads[task.name])[: lengths[task.kind]] for task in tasks},
+            probs={task.name: np.asarray(heads[task.name])[: length[task.name]] for task in tasks},
             night_vector=np.asarray(vector),
             scorable=ok.any(-1),
             channels=tuple(slot for slot in channels if slot in present),
@@ -201,8 +201,8 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     nights = list(range(len(prepared.manifest.nights)))
     tick = progress(f"micro tokens of {shards.name}", len(nights))
     digest = frozen_digest(model.folder.params)
-    modality = layout(model.folder.config.modalities).modality_of_token()
-    embedded = embed_folder(prepared, out, model.encode, digest, model.slots, modality, nights, tick)
+    summarise = compiled_summary(model.folder.config)
+    embedded = embed_folder(prepared, out, model.encode, digest, model.slots, summarise, nights, tick)
     vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
     with whole_file(out / "vectors.safetensors") as half:
         save_file(vectors, half)
@@ -247,7 +247,7 @@ def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, leng
     """`what` of one night of so many epochs: a compilation a length, whatever the weights."""
     graph, params = structure(config, tasks=tasks)
     n = layout(config.modalities).total
-    tokens = jax.ShapeDtypeStruct((1, length, n, config.micro.dim), np.float32)
+    tokens = jax.ShapeDtypeStruct((1, length, n, token_width(config)), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)
     compiled = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok).compile()
     _return_heap()

@@ -108,10 +108,12 @@ class MacroConfig(Checked):
     bidirectional: bool = True  # False reads from sleep onset only
     seconds_dim: Count = 48  # width of the dense path back to seconds
     seconds_depth: Natural = 2
+    fast_dim: Count = 32  # width of the path to parts of a second, which waves of the EEG are told from
+    fast_depth: Natural = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for width in ("dim", "seconds_dim") if self.mixer == "ssd" else ():
+        for width in ("dim", "seconds_dim", "fast_dim") if self.mixer == "ssd" else ():
             inner = 2 * getattr(self, width)
             self.expect(inner % self.head_dim == 0, "head_dim", f"a divisor of {inner}, twice {width}")
         merged = max(0, self.levels - 1) * math.log2(self.merge)

@@ -14,7 +14,7 @@ from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import EmbeddedFolder
-from sleepmami_jax.data.labels import NOT_SCORED, second_labels
+from sleepmami_jax.data.labels import NOT_SCORED, event_labels
 from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
 from sleepmami_jax.data.source import chosen_nights
 
@@ -38,7 +38,7 @@ def embedded_nights(
       global_batch, seed, rows: as in `data.batches.signal_batches`.
 
     Returns:
-      batches of `means` (N, E, M, D) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32
+      batches of `summary` (N, E, M, W) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32
       as in `data.batches`.
     """
     nights = [chosen_nights(folder.prepared.manifest, data) for folder in folders]
@@ -49,7 +49,7 @@ def embedded_nights(
 
 @dataclass(frozen=True, eq=False)
 class _ReadNight(grain.transforms.Map):
-    """A place -> the night's means."""
+    """A place -> the night's epochs in summary."""
 
     folders: list[EmbeddedFolder]
     first_nights: np.ndarray
@@ -58,9 +58,9 @@ class _ReadNight(grain.transforms.Map):
     def map(self, place: np.ndarray) -> dict[str, Any]:
         number, night, _ = map(int, place)
         folder = self.folders[number]
-        means, present = folder.means(night, self.length)
+        summary, present = folder.summary(night, self.length)
         return {
-            "means": _padded(means.astype(np.float32), self.length, 0),
+            "summary": _padded(summary.astype(np.float32), self.length, 0),
             "present": _padded(present, self.length, False),
             "demographics": demographics_arrays(folder.prepared.manifest.nights[night].demographics),
             "night": np.int32(self.first_nights[number] + night),
@@ -83,7 +83,7 @@ def embedded_windows(
     seconds are labelled.
 
     Returns:
-      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L) bool, `stage` (N, E) int32, `seconds` of (N, E, 30)
+      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L) bool, `stage` (N, E) int32, `seconds` of (N, E, T)
       int8, `night` and `epoch` (N,) int32 as in `data.batches`.
     """
     nights, elements = {}, []
@@ -100,14 +100,14 @@ def embedded_windows(
 class _LabelledNight:
     folder: EmbeddedFolder
     stage: np.ndarray  # (E,) int32
-    seconds: dict[str, np.ndarray]  # (E, 30) int8
+    events: dict[str, np.ndarray]  # (E, T) int8
 
     @classmethod
     def open(cls, folder: EmbeddedFolder, night: int, tasks: Sequence[Task]) -> _LabelledNight:
         entry = folder.prepared.manifest.nights[night]
         events = folder.prepared.events(night)
-        seconds = second_labels(events, entry.scored, tasks, 0.0, entry.n_epochs * EPOCH_S)
-        shaped = {task: labels.reshape(-1, EPOCH_S) for task, labels in seconds.items()}
+        labels = event_labels(events, entry.scored, tasks, 0.0, entry.n_epochs * EPOCH_S)
+        shaped = {task: v.reshape(entry.n_epochs, -1) for task, v in labels.items()}
         return cls(folder, entry.stage_codes.astype(np.int32), shaped)
 
 
@@ -125,7 +125,7 @@ class _ReadWindow(grain.transforms.Map):
         stop = min(start + self.epochs, len(labelled.stage))
         tokens, ok = labelled.folder.tokens(night, start, stop)
         seconds = {
-            task: _padded(labels[start:stop], self.epochs, NOT_SCORED) for task, labels in labelled.seconds.items()
+            task: _padded(labels[start:stop], self.epochs, NOT_SCORED) for task, labels in labelled.events.items()
         }
         return {
             "tokens": _padded(tokens, self.epochs, 0),

@@ -14,10 +14,11 @@ from flax import nnx
 from data_pipeline.modalities import RATE_HZ, Modality
 from sleepmami_jax.config import ComputeConfig, MicroPretraining, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs, normal
-from sleepmami_jax.models.micro import Layout, Tokens, layout, patches
+from sleepmami_jax.models.micro import Layout, Tokens, layout, patches, token_width
 from sleepmami_jax.models.sleepmami import PLAIN
 from sleepmami_jax.models.stack import apply_blocks
-from sleepmami_jax.models.tokenizer import log_spectrum, n_bands, time_code
+from sleepmami_jax.models.stem import features, n_features
+from sleepmami_jax.models.tokenizer import time_code
 from sleepmami_jax.models.transformer import Block, Mlp
 from sleepmami_jax.objectives.reduce import global_mean
 
@@ -67,7 +68,7 @@ class MaskedDecoder(nnx.Module):
         self.compute = compute
         self.layout = where = layout(config.modalities)
         heads = max(1, dim // 16)
-        self.enter = Linear(config.micro.dim, dim, rngs=rngs)
+        self.enter = Linear(token_width(config), dim, rngs=rngs)
         self.hidden_token = nnx.Param(normal(rngs.params(), (dim,), 0.02))
         self.modality = nnx.Param(normal(rngs.params(), (len(where.tokens), dim), 0.02))
         self.block = Block(dim, heads, Mlp(dim, 2 * dim, rngs=rngs), rngs=rngs)
@@ -82,7 +83,7 @@ class MaskedDecoder(nnx.Module):
         self.samples = nnx.Dict({m.value: Linear(dim, samples[m], rngs=rngs) for m in where.tokens})
         self.spectral = spectral
         if spectral:
-            self.bands = nnx.Dict({m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in where.tokens})
+            self.bands = nnx.Dict({m.value: Linear(dim, n_features(m, s), rngs=rngs) for m, s in where.token_s.items()})
 
     def __call__(
         self,
@@ -90,7 +91,7 @@ class MaskedDecoder(nnx.Module):
         visible: dict[Modality, jax.Array],  # {modality: (B, K)}
         there: jax.Array,  # (B, L) bool, places where some channel was recorded
     ) -> dict[Modality, tuple[jax.Array, jax.Array | None]]:
-        """Returns {modality: (patches (B, C, n, P), log band power (B, C, n, bands) or None)}."""
+        """Returns {modality: (patches (B, C, n, P), `stem.features` (B, C, n, F) or None)}."""
         where = self.layout
         place = jnp.concatenate([visible[m] + where.offset[m] for m in where.tokens], 1)  # (B, K_total)
         seen = jnp.where(tokens.ok[..., None], self.enter(tokens.x), self.hidden_token[...])
@@ -125,7 +126,8 @@ def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[j
         a, n = global_mean(huber, weight, axes)
         amplitude, count = amplitude + a, count + (n > 0)
         if bands is not None:
-            log_error = jnp.square(bands.astype(jnp.float32) - log_spectrum(target)).mean(-1)
+            measured = features(batch[m.value]["signal"], batch[m.value]["usable"], m, where.token_s[m])
+            log_error = jnp.square(bands.astype(jnp.float32) - measured).mean(-1)
             spectral += global_mean(log_error, weight, axes)[0]
     return amplitude / jnp.maximum(count, 1.0), spectral / jnp.maximum(count, 1.0)
 

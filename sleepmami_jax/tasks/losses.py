@@ -33,8 +33,8 @@ def task_losses(
     """The weighted sum of the tasks' losses, each of them under its name, and `stages_accuracy`.
 
     Args:
-      heads: of windows: `stages` (N, E, 5), events (N, 30 E, K).
-      labels: `stages` (N, E), events (N, 30 E); -1 is unknown.
+      heads: of windows: `stages` (N, E, 5), events (N, 30 E * rate_hz, K).
+      labels: `stages` (N, E), events (N, 30 E * rate_hz); -1 is unknown.
     """
     loss, parts = 0.0, {}
     for task in tasks:

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.objectives.masked import places_there, sample_hidden
 from sleepmami_jax.tasks.losses import task_losses
 from sleepmami_jax.training.phases.phase import (
@@ -36,7 +35,7 @@ def finetuning(experiment: Experiment, graph, params, rngs: Rngs) -> Phase:
         raise ConfigError("data.scored: fine-tuning learns from labels; set data.scored=true")
     # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
     macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
-    trainable = (*macro, "seconds/", "heads/") if config.freeze_micro else (*macro, "seconds/", "heads/", "micro/")
+    trainable = (*macro, "seconds/", "fast/", "heads/", *(() if config.freeze_micro else ("micro/",)))
     return Phase(params, trainable, finetune_loss(experiment, graph), config.batch)
 
 
@@ -56,10 +55,10 @@ def finetuning_shapes(experiment: Experiment):
         return signal_window_shapes(experiment, config.epochs, config.event_tasks)
     tokens = (1, config.epochs, layout(experiment.model.modalities).total)
     window = {
-        "tokens": np.zeros((*tokens, experiment.model.micro.dim), np.float16),
+        "tokens": np.zeros((*tokens, token_width(experiment.model)), np.float16),
         "ok": np.zeros(tokens, bool),
         "stage": np.zeros((1, config.epochs), np.int32),
-        "seconds": {task.name: np.zeros((1, config.epochs, EPOCH_S), np.int8) for task in config.event_tasks},
+        "seconds": {t.name: np.zeros((1, config.epochs, t.per_epoch), np.int8) for t in config.event_tasks},
         "night": np.zeros(1, np.int32),
         "epoch": np.zeros(1, np.int32),
     }
@@ -96,7 +95,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))
             balance, metrics = router_loss(micro.router, config)
         labels = {"stages": batch["stage"]}
-        labels |= {task: v.reshape(n, e * EPOCH_S).astype(jnp.int32) for task, v in batch["seconds"].items()}
+        labels |= {task: v.reshape(n, -1).astype(jnp.int32) for task, v in batch["seconds"].items()}
         total, parts = task_losses(model(tokens, ok).heads, labels, config.tasks, axes)
         return total + balance, parts | metrics
 

@@ -11,7 +11,7 @@ from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.macro import ModalityMerge, epoch_means, token_statistics
+from sleepmami_jax.models.macro import ModalityMerge, epoch_summary, token_statistics
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import NightOutput, create, merge, split, structure
 from sleepmami_jax.training.optimizer import decays
@@ -29,7 +29,7 @@ def compiled(graph, params):
     @jax.jit
     def run(params, tokens, ok):
         model = merge(graph, params)
-        vector, epochs = model.macro(*epoch_means(tokens, ok, model.micro.layout))
+        vector, epochs = model.macro(*epoch_summary(tokens, ok, model.micro.layout))
         return vector, epochs, model.seconds(tokens, ok, epochs)
 
     return lambda tokens, ok: jax.device_get(run(params, tokens, ok))
@@ -126,7 +126,7 @@ def test_a_night_with_nothing_has_finite_gradients(tiny, model):
     ok[0] = False
 
     def loss(params):
-        vector, epochs = merge(graph, params).macro(*epoch_means(tokens, ok, layout(tiny.modalities)))
+        vector, epochs = merge(graph, params).macro(*epoch_summary(tokens, ok, layout(tiny.modalities)))
         return (vector**2).sum() + (epochs**2).sum()
 
     gradients = jax.jit(jax.grad(loss))({name: model[1][name] for name in shapes})
@@ -165,11 +165,11 @@ def test_modalities_merge_to_the_mean_of_those_that_are_there():
     np.testing.assert_allclose(merger(x, ok), expected, atol=1e-6)
 
 
-def test_epoch_means_are_those_of_the_tokens_that_are_there(tiny):
+def test_epoch_summary_are_those_of_the_tokens_that_are_there(tiny):
     tokens, ok = night(tiny, 2)
     where = layout(tiny.modalities)
     ok[0, 0, where.offset[Modality.ECG] :][: where.tokens[Modality.ECG]] = False
-    means, present = epoch_means(tokens, ok, where)
+    means, present = epoch_summary(tokens, ok, where)
     for i, m in enumerate(SLOTS):
         span = where.span(m)
         for n, e in np.ndindex(NIGHTS, 2):
@@ -255,7 +255,7 @@ def test_bfloat16_tokens_give_bfloat16_features(tiny, mixer):
 
     def run(params, tokens):
         model = merge(graph, params)
-        vector, epochs = model.macro(*epoch_means(tokens, ok, model.micro.layout))
+        vector, epochs = model.macro(*epoch_summary(tokens, ok, model.micro.layout))
         return vector, epochs, model.seconds(tokens, ok, epochs)
 
     out = jax.eval_shape(run, low, jnp.asarray(tokens, jnp.bfloat16))

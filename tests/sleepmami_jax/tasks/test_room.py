@@ -37,7 +37,7 @@ def test_of_several_classes_the_most_probable_names_the_event():
     probs[10:20], probs[30:40] = [0.2, 0.5, 0.3], [0.2, 0.3, 0.5]
     assert [(e.kind, e.onset_s) for e in room.decode(probs, 0.5)] == [("sigh", 10), ("gasp", 30)]
     assert event_probability(probs)[[0, 10]].tolist() == [0, 0.8]
-    assert mean_probability(probs, Event("sigh", 5.0, 10.0)) == pytest.approx(0.4)
+    assert mean_probability(probs, Event("sigh", 5.0, 10.0), task) == pytest.approx(0.4)
 
 
 def test_tasks_with_a_kind_in_common_do_not_count_each_others_events():

@@ -18,7 +18,7 @@ from sleepmami_jax.config import (
     MicroPretraining,
 )
 from sleepmami_jax.models.initial import Linear, Rngs
-from sleepmami_jax.models.macro import epoch_means
+from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import create, merge, structure
 from sleepmami_jax.objectives.masked import sample_hidden
@@ -150,7 +150,7 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
         signals = {m.value: jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), batch[m]) for m in SLOTS}
         own = {n: v for n, v in params.items() if not n.startswith("objective/")}
         tokens = merge(weights[0], own).micro(signals, exact=True)
-        means, present = epoch_means(tokens.x, tokens.ok, layout(shallow.modalities))
+        means, present = epoch_summary(tokens.x, tokens.ok, layout(shallow.modalities))
         night = {"means": means.reshape(4, 8, M, -1), "present": present.reshape(4, 8, M)}
         return frozen_loss(params, night | {"demographics": batch["demographics"]}, keys_of(4))
 
