@@ -28,8 +28,9 @@ class NightOutput(NamedTuple):
 
     Attributes:
       vector: (N, Dm) the night.
-      heads: by name of the task, logits: of stages (N, E, 5) over `night.STAGES`, of events (N, 30 E * rate, K), a row
-        a second or as often as the task says, over none and the classes of the task, or a single number of yes against no where there is one class.
+      heads: by name of the task, logits: of stages (N, E, 5) over `night.STAGES`, of events (N, 30 E * rate_hz, K), a
+        row a second or a part of one, over none and the classes of the task, or a single number of yes against no where
+        there is one class.
     """
 
     vector: jax.Array

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ class Look:
 
 def _between(*edges_hz: float) -> tuple[tuple[float, float], ...]:
     """Bands from one edge up to just below the next."""
-    return tuple((low, high - 1e-6) for low, high in zip(edges_hz[:-1], edges_hz[1:], strict=True))
+    return tuple((low, high - 1e-6) for low, high in pairwise(edges_hz))
 
 
 FAST = Look(1, Fraction(1, FAST_HZ), ((1, 4), (7, 10), (11, 12), (13, 15), (18, 24)))
@@ -73,7 +74,7 @@ LOOKS = {
 stages and spindles differ in the EEG, the pace of breaths and beats where those are recorded."""
 _MOST_BANDS = 12
 _MOST_BINS = 4
-"""Of a band, evenly spread: a Hann window hears twice as far as its bins lie apart, and each costs a matmul's column."""
+"""Of a band, evenly spread: a window hears twice as far as its bins lie apart, and each is a column of a matmul."""
 
 
 def plain_look(rate_hz: int, token_s: int) -> Look:
