@@ -166,6 +166,7 @@ def filters(look: Look, rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     angle = 2 * np.pi * np.arange(window)[:, None] / window * np.flatnonzero(kept)
     wave = taper[:, None] * np.concatenate([np.cos(angle), np.sin(angle)], 1)
     wave -= wave.mean(0) * taper[:, None] / taper.mean()  # blind to a constant
+    wave /= np.tile(np.sqrt((wave**2).sum(0).reshape(2, -1).sum(0)), 2)  # white noise has power 1 in every bin
     second = np.pad(np.arange(EPOCH_S).repeat(rate_hz), _margins(look, rate_hz), mode="reflect")
     reached = np.lib.stride_tricks.sliding_window_view(second, window)[:: int(look.hop_s * rate_hz)]
     energy = (reached == np.arange(EPOCH_S)[:, None, None]) @ taper**2
