@@ -11,19 +11,23 @@ from jax.sharding import PartitionSpec as P
 
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import EPOCH_S
+from data_pipeline.tasks import SPINDLE, STAGES
 from sleepmami_jax.config import (
+    DataConfig,
     Experiment,
     Finetuning,
     MacroPretraining,
     MicroPretraining,
 )
+from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_summary, summary_width
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import create, merge, structure
 from sleepmami_jax.objectives.masked import sample_hidden
+from sleepmami_jax.training import phases
 from sleepmami_jax.training.phases import build, macro
-from sleepmami_jax.training.phases.finetune import finetune_loss
+from sleepmami_jax.training.phases.finetune import finetune_loss, finetuning
 from sleepmami_jax.training.phases.macro import macro_loss
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import with_objective
@@ -207,6 +211,25 @@ def test_a_hidden_modality_is_as_one_that_was_not_recorded(shallow, epochs_of, f
         fewer = present & ~(shown & (np.arange(M) == m))
         assert abs(loss(params, only(fewer), keys_of(n))[0] - missing) > 1e-4, m
     assert ("moe_balance" in metrics) == (not freeze_micro)
+
+
+# Tasks that pretraining did not know
+
+
+def test_a_pretrained_model_gets_what_waves_are_told_from(shallow, weights, tmp_path, monkeypatch):
+    objective = Finetuning(tasks=(STAGES, SPINDLE), freeze_micro=True)
+    monkeypatch.setitem(phases._KINDS, Finetuning, (finetuning, lambda *_: None, None))
+    known = {n: np.asarray(v) + 1 for n, v in weights[2].items() if not n.startswith("objective/")}
+    assert not any(name.startswith("fast/") for name in known)
+    experiment = Experiment("waves", objective, DataConfig(scored=True), shallow)
+    phase = build(experiment, ModelFolder(shallow, known), tmp_path, lambda *_: lambda: None, range(1))
+    fresh = create(shallow, experiment.seed, tasks=objective.tasks)[1]
+    assert phase.params.keys() == fresh.keys()
+    new = {name for name in fresh if name not in known}
+    assert {name.split("/")[0] for name in new} == {"fast", "heads"}
+    for name, value in phase.params.items():
+        np.testing.assert_array_equal(value, fresh[name] if name in new else known[name], err_msg=name)
+    assert all(name.startswith(phase.trainable) for name in new)
 
 
 # Parts of a loss without weight
