@@ -2,8 +2,8 @@
 
 Bidirectional SSD blocks read the night at full rate; M neighbours are merged into one between levels, so that the
 last level sees hours; the night's vector is pooled there and from the tokens themselves; on the way back up each
-level is added to the finer one. Without levels and without blocks of seconds nothing is mixed over time: a head is
-then a probe of the Micro-Encoder.
+level is added to the finer one. Without levels and without blocks of seconds nothing is mixed over time but what
+`within_night` knows of the night: a head is then a probe of the Micro-Encoder.
 """
 
 from __future__ import annotations
