@@ -46,20 +46,21 @@ class ModalityConfig(Checked):
 
 @dataclass(frozen=True)
 class ModalitiesConfig(Checked):
-    """The modalities that a model looks at, in the order of their tokens."""
+    """The modalities that a model looks at, in the order of their tokens; None is not looked at."""
 
-    EEG: ModalityConfig = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
-    EOG: ModalityConfig = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
-    EMG: ModalityConfig = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
-    ECG: ModalityConfig = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
-    RESP: ModalityConfig = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
-    SPO2: ModalityConfig = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
+    EEG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
+    EOG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
+    EMG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
+    ECG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
+    RESP: ModalityConfig | None = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
+    SPO2: ModalityConfig | None = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
     PPG: ModalityConfig | None = None  # side channels, looked at where a token's length is given
     SNORE: ModalityConfig | None = None
     POSITION: ModalityConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.expect(any(vars(self).values()), "EEG", "a modality to look at, as all others are None")
         for name, config in vars(self).items():
             if config is not None:
                 m = Modality(name)
@@ -108,12 +109,11 @@ class MacroConfig(Checked):
     bidirectional: bool = True  # False reads from sleep onset only
     seconds_dim: Count = 48  # width of the dense path back to seconds
     seconds_depth: Natural = 2
-    fast_dim: Count = 32  # width of the path to parts of a second, which waves of the EEG are told from
-    fast_depth: Natural = 1
+    fast_dim: Count = 24  # width of the path to parts of a second, which waves of the EEG are told from
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for width in ("dim", "seconds_dim", "fast_dim") if self.mixer == "ssd" else ():
+        for width in ("dim", "seconds_dim") if self.mixer == "ssd" else ():
             inner = 2 * getattr(self, width)
             self.expect(inner % self.head_dim == 0, "head_dim", f"a divisor of {inner}, twice {width}")
         merged = max(0, self.levels - 1) * math.log2(self.merge)
