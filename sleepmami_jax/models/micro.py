@@ -128,10 +128,14 @@ class ModalityEncoder(nnx.Module):
         place: jax.Array | None,  # (B, K) tokens to encode; None is all
     ) -> tuple[jax.Array, jax.Array, jax.Array]:  # (B, K, dim), (B, K, F), (B, K)
         x, ok = patches(signal, usable, self.token_s)
-        bands = features(signal, usable, self.modality, self.token_s)
+        every = jnp.arange(x.shape[2])
         if place is None:
-            place = jnp.broadcast_to(jnp.arange(x.shape[2]), (x.shape[0], x.shape[2]))
+            bands = features(signal, usable, self.modality, self.token_s)
+            place = jnp.broadcast_to(every, (x.shape[0], x.shape[2]))
         else:
+            # Windows reach over their token's ends; nobody may look there into what is hidden.
+            shown = jnp.repeat((place[..., None] == every).any(1), self.token_s, axis=1)
+            bands = features(signal, usable & shown[:, None], self.modality, self.token_s)
             x, bands, ok = (take_tokens(v, place) for v in (x, bands, ok))
         b, c, k, _ = x.shape
         # The channels of a modality lie end to end: a spindle is seen in all of them at once.

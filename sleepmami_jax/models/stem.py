@@ -126,12 +126,20 @@ def _powers(signal: jax.Array, usable: jax.Array, look: Look, rate_hz: int) -> j
     """(B, C, T), (B, C, 30) -> (B, C, looks, bands): mean power of a bin; 1 for white noise of unit variance."""
     wave, band, energy = filters(look, rate_hz)
     b, c, _ = signal.shape
-    x = jnp.pad(signal.astype(jnp.float32).reshape(b * c, -1), ((0, 0), _margins(look, rate_hz)), mode="reflect")
+    x = jnp.pad(_heard(signal, usable).reshape(b * c, -1), ((0, 0), _margins(look, rate_hz)), mode="reflect")
     stride, order = int(look.hop_s * rate_hz), ("NWC", "WIO", "NWC")
     both = lax.conv_general_dilated(x[..., None], wave[:, None], (stride,), "VALID", dimension_numbers=order) ** 2
     power = (both[..., : len(band)] + both[..., len(band) :]) @ band  # of cosines, and of sines
     seen = usable.reshape(b * c, EPOCH_S).astype(jnp.float32) @ energy  # (B * C, looks) share of the window's energy
     return (power / jnp.maximum(seen, 0.1)[..., None]).reshape(b, c, -1, band.shape[1])
+
+
+def _heard(signal: jax.Array, usable: jax.Array) -> jax.Array:
+    """The signal about its mean, 0 in unusable seconds, so that a level is no step beside them: (B, C, 30, rate)."""
+    there = usable[..., None]
+    x = jnp.where(there, signal.astype(jnp.float32).reshape(*usable.shape, -1), 0.0)
+    level = x.sum((2, 3), keepdims=True) / jnp.maximum(there.sum((2, 3), keepdims=True) * x.shape[-1], 1)
+    return jnp.where(there, x - level, 0.0)
 
 
 def _margins(look: Look, rate_hz: int) -> tuple[int, int]:
@@ -158,6 +166,7 @@ def filters(look: Look, rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     angle = 2 * np.pi * np.arange(window)[:, None] / window * np.flatnonzero(kept)
     wave = taper[:, None] * np.concatenate([np.cos(angle), np.sin(angle)], 1)
     wave -= wave.mean(0) * taper[:, None] / taper.mean()  # blind to a constant
+    wave /= np.tile(np.sqrt((wave**2).sum(0).reshape(2, -1).sum(0)), 2)  # white noise has power 1 in every bin
     second = np.pad(np.arange(EPOCH_S).repeat(rate_hz), _margins(look, rate_hz), mode="reflect")
     reached = np.lib.stride_tricks.sliding_window_view(second, window)[:: int(look.hop_s * rate_hz)]
     energy = (reached == np.arange(EPOCH_S)[:, None, None]) @ taper**2

@@ -9,7 +9,8 @@ import pytest
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig, Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.models.initial import Linear, Rngs
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.macro import summary_width
+from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.training.phases import Phase
 from sleepmami_jax.training.phases.finetune import finetune_loss
@@ -46,7 +47,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
             own, params = with_objective(params, Linear(model.macro.dim, model.projection_dim, rngs=Rngs(1)))
             loss, trainable = macro_loss(experiment, graph, own), ("macro/", "objective/")
             batch = {
-                "means": rng.standard_normal((N, EPOCHS, M, model.micro.dim)).astype(np.float32),
+                "summary": rng.standard_normal((N, EPOCHS, M, summary_width(model))).astype(np.float32),
                 "present": rng.random((N, EPOCHS, M)) < 0.9,
                 "demographics": people_of(N),
             }
@@ -54,7 +55,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
             loss, trainable = finetune_loss(experiment, graph), ("macro/", "seconds/", "heads/")
             shape = (N, EPOCHS, layout(model.modalities).total)
             batch = {
-                "tokens": rng.standard_normal((*shape, model.micro.dim)).astype(np.float16),
+                "tokens": rng.standard_normal((*shape, token_width(model))).astype(np.float16),
                 "ok": rng.random(shape) < 0.9,
                 "stage": rng.integers(-1, 5, (N, EPOCHS)).astype(np.int32),
                 "seconds": {

@@ -18,8 +18,8 @@ from sleepmami_jax.config import (
     MicroPretraining,
 )
 from sleepmami_jax.models.initial import Linear, Rngs
-from sleepmami_jax.models.macro import epoch_summary
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.macro import epoch_summary, summary_width
+from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import create, merge, structure
 from sleepmami_jax.objectives.masked import sample_hidden
 from sleepmami_jax.training.phases import build, macro
@@ -70,7 +70,7 @@ def in_parts(shallow, weights):
     graph, project_graph, params = weights
     rng = np.random.default_rng(0)
     batch = {
-        "means": rng.standard_normal((NIGHTS, EPOCHS, M, shallow.micro.dim)).astype(np.float32),
+        "summary": rng.standard_normal((NIGHTS, EPOCHS, M, summary_width(shallow))).astype(np.float32),
         "present": rng.random((NIGHTS, EPOCHS, M)) < 0.8,
         "demographics": people_of(NIGHTS),
     }
@@ -150,8 +150,8 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
         signals = {m.value: jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), batch[m]) for m in SLOTS}
         own = {n: v for n, v in params.items() if not n.startswith("objective/")}
         tokens = merge(weights[0], own).micro(signals, exact=True)
-        means, present = epoch_summary(tokens.x, tokens.ok, layout(shallow.modalities))
-        night = {"means": means.reshape(4, 8, M, -1), "present": present.reshape(4, 8, M)}
+        summary, present = epoch_summary(tokens.x, tokens.ok, shallow)
+        night = {"summary": summary.reshape(4, 8, M, -1), "present": present.reshape(4, 8, M)}
         return frozen_loss(params, night | {"demographics": batch["demographics"]}, keys_of(4))
 
     expected, others = jax.device_get(over_frozen(phase.params))
@@ -183,7 +183,7 @@ def test_a_hidden_modality_is_as_one_that_was_not_recorded(shallow, epochs_of, f
 
     def only(shown):  # (n, M) -> the batch with these modalities
         if freeze_micro:
-            tokens = np.random.default_rng(1).standard_normal((n, e, where.total, shallow.micro.dim))
+            tokens = np.random.default_rng(1).standard_normal((n, e, where.total, token_width(shallow)))
             ok = np.broadcast_to(shown[:, None, where.modality_of_token()], (n, e, where.total))
             return {"tokens": tokens.astype(np.float16), "ok": ok, **labels}
         batch = jax.tree.map(lambda v: v.reshape(n, e, *v.shape[1:]), epochs_of(shallow, n * e))
