@@ -42,7 +42,7 @@ class Artefact:
     amplitude: float
 
 
-def draw_artefacts(rng: np.random.Generator, stages: np.ndarray) -> list[Artefact]:
+def draw_artefacts(rng: np.random.Generator, stages: np.ndarray, *, variety: float) -> list[Artefact]:
     """Draws a night's artefacts, sorted by onset; `stages` is (n_epochs,) int8."""
     n_seconds = len(stages) * EPOCH_S
     found: list[Artefact] = []

@@ -35,7 +35,9 @@ ECG_WAVES = ((-0.17, 0.022, 0.12), (-0.028, 0.008, -0.1), (0.0, 0.01, 1.0), (0.0
 """(seconds from R, width in s, size against R) of P, Q, R, S and T in lead II; assumed."""
 
 
-def make_eog(rng: np.random.Generator, stages: np.ndarray, eeg: list[np.ndarray], rate_hz: int) -> np.ndarray:
+def make_eog(
+    rng: np.random.Generator, stages: np.ndarray, eeg: list[np.ndarray], rate_hz: int, *, variety: float
+) -> np.ndarray:
     """(2, n) float32 µV: E1 and E2 against the opposite mastoid; eye movements in antiphase, EEG in phase."""
     eog = np.empty((2, len(eeg[0])), dtype=np.float32)
     frequencies = block_frequencies_hz(rate_hz)
@@ -89,7 +91,9 @@ def _add_slow(rng: np.random.Generator, eog: np.ndarray, start_s: int, rate_hz: 
     _add(eog, onset, np.array([[1.0], [-1.0]], np.float32) * wave, rate_hz)
 
 
-def make_chin(rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int) -> np.ndarray:
+def make_chin(
+    rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int, *, variety: float
+) -> np.ndarray:
     """(n,) float32 µV chin EMG: tone by stage, atonia and twitches in REM, bursts with arousals."""
     tone = np.array([CHIN_UV[stage] for stage in range(5)])[stages]
     tone = tone * np.exp(CHIN_LOG_SD * rng.standard_normal(len(stages)))
@@ -110,7 +114,9 @@ def make_chin(rng: np.random.Generator, stages: np.ndarray, events: list[TrueEve
     return _muscle(rng, envelope, grid, rate_hz)
 
 
-def make_legs(rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int) -> np.ndarray:
+def make_legs(
+    rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int, *, variety: float
+) -> np.ndarray:
     """(2, n) float32 µV left and right anterior tibialis: quiet, with a burst at each limb movement."""
     grid = 10
     legs = []
@@ -137,7 +143,13 @@ def _muscle(rng: np.random.Generator, envelope: np.ndarray, grid: int, rate_hz: 
 
 
 def make_heart_beats(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent], breath_times_s: np.ndarray
+    rng: np.random.Generator,
+    person: Person,
+    stages: np.ndarray,
+    events: list[TrueEvent],
+    breath_times_s: np.ndarray,
+    *,
+    variety: float,
 ) -> np.ndarray:
     """(n_beats,) float64 seconds of the R peaks: stage, breathing, arousals and apneas move the rate."""
     grid = 4
@@ -181,7 +193,9 @@ def _add_bump(bpm: np.ndarray, start: int, height: float, grid: int) -> None:
     part += wave[: len(part)]
 
 
-def make_ecg(rng: np.random.Generator, person: Person, beats_s: np.ndarray, n_seconds: int, rate_hz: int) -> np.ndarray:
+def make_ecg(
+    rng: np.random.Generator, person: Person, beats_s: np.ndarray, n_seconds: int, rate_hz: int, *, variety: float
+) -> np.ndarray:
     """(n,) float32 µV lead II: a P-QRS-T complex at every beat, breathing-free base line and sensor noise."""
     n = n_seconds * rate_hz
     impulses = np.zeros(n, dtype=np.float32)

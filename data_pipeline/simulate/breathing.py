@@ -54,7 +54,13 @@ class Breathing:
 
 
 def make_breathing(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent], rate_hz: int
+    rng: np.random.Generator,
+    person: Person,
+    stages: np.ndarray,
+    events: list[TrueEvent],
+    rate_hz: int,
+    *,
+    variety: float,
 ) -> Breathing:
     """Makes flow and effort at `rate_hz`, and saturation, for a night.
 

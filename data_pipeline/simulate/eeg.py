@@ -50,7 +50,13 @@ AROUSAL_SLOW_LEFT = 0.5  # how much of the sleeping background remains; assumed
 
 
 def make_eeg(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent], rate_hz: int
+    rng: np.random.Generator,
+    person: Person,
+    stages: np.ndarray,
+    events: list[TrueEvent],
+    rate_hz: int,
+    *,
+    variety: float,
 ) -> list[np.ndarray]:
     """Makes the six EEG derivations of `SLOTS`, each against the opposite mastoid.
 

@@ -39,7 +39,7 @@ LIMB_INTERVAL_LOG_SD = 0.3  # assumed
 LIMB_AROUSAL_SHARE = 0.25  # assumed, 20–35 %
 
 
-def draw_events(rng: np.random.Generator, person: Person, stages: np.ndarray) -> list[TrueEvent]:
+def draw_events(rng: np.random.Generator, person: Person, stages: np.ndarray, *, variety: float) -> list[TrueEvent]:
     """Draws all events of a night, sorted by onset; `stages` is (n_epochs,) int8.
 
     Hypopneas with neither a desaturation of 3 % nor an arousal are not `scored` (rule 1A).
@@ -48,7 +48,7 @@ def draw_events(rng: np.random.Generator, person: Person, stages: np.ndarray) ->
     limbs = _limb_movements(rng, person, stages, breathing)
     arousals = _arousals(rng, person, stages, breathing, limbs)
     breathing = _score_by_rule_1a(breathing, arousals)
-    waves = draw_waves(rng, person, stages, arousals)
+    waves = draw_waves(rng, person, stages, arousals, variety=variety)
     return sorted([*breathing, *limbs, *arousals, *waves], key=lambda event: (event.onset_s, event.kind))
 
 

@@ -27,7 +27,7 @@ WAKE_WEIGHT = {N1: 2.0, N2: 1.0, N3: 0.2, REM: 0.7}  # where waking cuts in; ass
 WAKE_WEIGHT_REM_END = 12.0  # wake comes mostly just after REM; assumed
 
 
-def draw_hypnogram(rng: np.random.Generator, person: Person, n_epochs: int) -> np.ndarray:
+def draw_hypnogram(rng: np.random.Generator, person: Person, n_epochs: int, *, variety: float) -> np.ndarray:
     """Draws the stages of a night with `n_epochs` epochs in bed: (n_epochs,) int8 codes, at least one epoch of W first.
 
     The person's traits set latency, WASO and the share of each stage.

@@ -94,7 +94,7 @@ class Person:
     circulation_s: float
 
 
-def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
+def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) -> Person:
     """Draws a person: demographics first, then traits that depend on them, each with its spread."""
     age = float(np.clip(rng.normal(AGE_MEAN_YEARS, AGE_SD_YEARS), *AGE_RANGE_YEARS))
     woman = bool(rng.random() < 0.5)

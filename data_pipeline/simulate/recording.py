@@ -27,6 +27,8 @@ def record(
     events: list[TrueEvent],
     artefacts: list[Artefact],
     site: Site,
+    *,
+    variety: float,
 ) -> list[EdfSignal]:
     """Every lead of a site, filtered and quantised: n_epochs * 30 seconds each, in the order of `site.leads`.
 
@@ -34,9 +36,10 @@ def record(
     """
     recorder = _Recorder(rng, site, artefacts, len(stages) * EPOCH_S)
     # One kind of signal after the other: those of a whole night at once are most of a gigabyte.
-    breath_times_s = _record_breathing(recorder, person, stages, events)
-    leak = _record_heart(recorder, person, make_heart_beats(rng, person, stages, events, breath_times_s))
-    legs = make_legs(rng, stages, events, recorder.rate_hz("LEG_L"))
+    breath_times_s = _record_breathing(recorder, person, stages, events, variety)
+    beats_s = make_heart_beats(rng, person, stages, events, breath_times_s, variety=variety)
+    leak = _record_heart(recorder, person, beats_s, variety)
+    legs = make_legs(rng, stages, events, recorder.rate_hz("LEG_L"), variety=variety)
     for slot, samples in zip(("LEG_L", "LEG_R"), legs, strict=True):
         recorder.finish(slot, recorder.disturb(slot, samples))
     del legs, samples
@@ -44,9 +47,9 @@ def record(
     references = _references(rng, stages, leak, rate_hz) if site.referential else {}
     for slot, samples in references.items():
         recorder.finish(slot, samples)
-    _record_chin(recorder, stages, events, references)
-    eeg = make_eeg(rng, person, stages, events, rate_hz)
-    eog = make_eog(rng, stages, eeg, rate_hz)
+    _record_chin(recorder, stages, events, references, variety)
+    eeg = make_eeg(rng, person, stages, events, rate_hz, variety=variety)
+    eog = make_eog(rng, stages, eeg, rate_hz, variety=variety)
     waves = dict(zip((*SLOTS[Modality.EEG], *SLOTS[Modality.EOG]), (*eeg, *eog), strict=True))
     del eeg, eog
     while waves:  # each is let go as soon as it is finished: eight of them are most of the memory
@@ -81,9 +84,12 @@ class _Recorder:
         self.done[slot] = _digitise(samples, self._leads[slot], self._digital[slot])
 
 
-def _record_breathing(recorder: _Recorder, person: Person, stages: np.ndarray, events: list[TrueEvent]) -> np.ndarray:
+def _record_breathing(
+    recorder: _Recorder, person: Person, stages: np.ndarray, events: list[TrueEvent], variety: float
+) -> np.ndarray:
     """Airflow, belts and SpO2; returns when the breaths begin, in seconds."""
-    breathing = make_breathing(recorder.rng, person, stages, events, recorder.rate_hz("THERMISTOR"))
+    rate_hz = recorder.rate_hz("THERMISTOR")
+    breathing = make_breathing(recorder.rng, person, stages, events, rate_hz, variety=variety)
     for slot in SLOTS[Modality.RESP]:
         samples = getattr(breathing, slot.lower())
         add_to_breathing(recorder.rng, samples, slot, recorder.artefacts, recorder.rate_hz(slot))
@@ -94,19 +100,23 @@ def _record_breathing(recorder: _Recorder, person: Person, stages: np.ndarray, e
     return breathing.breath_times_s
 
 
-def _record_heart(recorder: _Recorder, person: Person, beats_s: np.ndarray) -> np.ndarray:
+def _record_heart(recorder: _Recorder, person: Person, beats_s: np.ndarray, variety: float) -> np.ndarray:
     """The ECG; returns (n,) float32 µV, what of it reaches the electrodes of the head."""
-    ecg = make_ecg(recorder.rng, person, beats_s, recorder.n_seconds, recorder.rate_hz("ECG"))
+    ecg = make_ecg(recorder.rng, person, beats_s, recorder.n_seconds, recorder.rate_hz("ECG"), variety=variety)
     leak = ecg * np.float32(person.ecg_leak_uv / person.ecg_r_uv)
     recorder.finish("ECG", recorder.disturb("ECG", ecg))
     return leak
 
 
 def _record_chin(
-    recorder: _Recorder, stages: np.ndarray, events: list[TrueEvent], references: dict[str, np.ndarray]
+    recorder: _Recorder,
+    stages: np.ndarray,
+    events: list[TrueEvent],
+    references: dict[str, np.ndarray],
+    variety: float,
 ) -> None:
     rate_hz = recorder.rate_hz("CHIN")
-    chin = recorder.disturb("CHIN", make_chin(recorder.rng, stages, events, rate_hz))
+    chin = recorder.disturb("CHIN", make_chin(recorder.rng, stages, events, rate_hz, variety=variety))
     if references:
         # The chin amplifier is slower; the reference has next to nothing above its Nyquist frequency.
         chin_reference = references["M1"][:: recorder.rate_hz("ECG") // rate_hz]

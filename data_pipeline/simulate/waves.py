@@ -16,7 +16,7 @@ K_COMPLEX_GAP_S, K_COMPLEX_THEN_SPINDLE = 4.0, 0.30  # assumed
 
 
 def draw_waves(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, arousals: list[TrueEvent]
+    rng: np.random.Generator, person: Person, stages: np.ndarray, arousals: list[TrueEvent], *, variety: float
 ) -> list[TrueEvent]:
     """Draws the spindles and K-complexes of a night; none during an arousal."""
     seconds = np.arange(len(stages) * EPOCH_S)
