@@ -7,9 +7,11 @@ from scipy import signal
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from data_pipeline.simulate.artefacts import Artefact, add_electric, add_to_breathing, add_to_spo2
-from data_pipeline.simulate.body import make_chin, make_ecg, make_eog, make_heart_beats, make_legs
+from data_pipeline.simulate.body import make_chin, make_eog
 from data_pipeline.simulate.breathing import make_breathing
 from data_pipeline.simulate.eeg import make_eeg
+from data_pipeline.simulate.heart import make_ecg, make_heart_beats
+from data_pipeline.simulate.legs import make_legs
 from data_pipeline.simulate.noise import block_frequencies_hz, colour, white_spectrum
 from data_pipeline.simulate.person import Person
 from data_pipeline.simulate.sites import Lead, Site

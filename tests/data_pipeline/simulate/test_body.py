@@ -4,8 +4,10 @@ import numpy as np
 from scipy import signal
 
 from data_pipeline.night import EventKind
-from data_pipeline.simulate.body import make_chin, make_ecg, make_eog, make_heart_beats, make_legs
+from data_pipeline.simulate.body import make_chin, make_eog
+from data_pipeline.simulate.heart import make_ecg, make_heart_beats
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
+from data_pipeline.simulate.legs import make_legs
 from data_pipeline.simulate.person import draw_person
 
 
