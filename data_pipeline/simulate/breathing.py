@@ -11,7 +11,7 @@ import numpy as np
 from scipy import signal
 
 from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, EventKind
-from data_pipeline.simulate.events import BREATHING_RECOVERY_S
+from data_pipeline.simulate.breathing_events import BREATHING_RECOVERY_S
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.person import Person
 from data_pipeline.simulate.timing import TrueEvent, second_rate

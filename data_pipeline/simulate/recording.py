@@ -40,8 +40,8 @@ def record(
     # One kind of signal after the other: those of a whole night at once are most of a gigabyte.
     breath_times_s = _record_breathing(recorder, person, stages, events, variety)
     beats_s = make_heart_beats(rng, person, stages, events, breath_times_s, variety=variety)
-    leak = _record_heart(recorder, person, beats_s, variety)
-    legs = make_legs(rng, stages, events, recorder.rate_hz("LEG_L"), variety=variety)
+    leak = _record_heart(recorder, person, beats_s, breath_times_s, variety)
+    legs = make_legs(rng, person, stages, events, recorder.rate_hz("LEG_L"), variety=variety)
     for slot, samples in zip(("LEG_L", "LEG_R"), legs, strict=True):
         recorder.finish(slot, recorder.disturb(slot, samples))
     del legs, samples
@@ -102,9 +102,13 @@ def _record_breathing(
     return breathing.breath_times_s
 
 
-def _record_heart(recorder: _Recorder, person: Person, beats_s: np.ndarray, variety: float) -> np.ndarray:
+def _record_heart(
+    recorder: _Recorder, person: Person, beats_s: np.ndarray, breath_times_s: np.ndarray, variety: float
+) -> np.ndarray:
     """The ECG; returns (n,) float32 µV, what of it reaches the electrodes of the head."""
-    ecg = make_ecg(recorder.rng, person, beats_s, recorder.n_seconds, recorder.rate_hz("ECG"), variety=variety)
+    ecg = make_ecg(
+        recorder.rng, person, beats_s, breath_times_s, recorder.n_seconds, recorder.rate_hz("ECG"), variety=variety
+    )
     leak = ecg * np.float32(person.ecg_leak_uv / person.ecg_r_uv)
     recorder.finish("ECG", recorder.disturb("ECG", ecg))
     return leak
