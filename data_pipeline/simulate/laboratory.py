@@ -42,7 +42,7 @@ BRAIN = (
     ("{e}", "EEG {e}", "EEG {e}-Ref", "{e}-REF"),
 )
 EYES = (("EOG {e}-{m}", "{e}-{m}", "{e}{m}", "{e}:{m}", "EOG {o}-{a}", "{o}-{a}"), ("{o}", "EOG {o}", "EOG {s}", "{e}"))
-"""Of a derived and of a referential recorder: e is the electrode, m and a names of a mastoid, o LOC or ROC, s L or R."""
+"""Of a derived and a referential recorder: e is the electrode, m and a names of a mastoid, o LOC or ROC, s L or R."""
 CHIN_PAIRS = (("Chin1", "Chin2"), ("Chin 1", "Chin 2"), ("CHIN L", "CHIN R"), ("EMG Chin1", "EMG Chin2"))
 LABELS = {
     "CHIN": ("EMG Chin", "Chin EMG", "CHIN", "Chin", "EMG Submental", "Chin1-Chin2", "EMG chin", "ChinEMG"),
