@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from data_pipeline.simulate.constitution import PLAIN, Constitution, draw_constitution
+from data_pipeline.simulate.head import Head, draw_head
 
 AGE_MEAN_YEARS, AGE_SD_YEARS, AGE_RANGE_YEARS = 52.0, 17.0, (18.0, 88.0)  # assumed: adults of all ages
 BMI_MEDIAN, BMI_LOG_SD, BMI_RANGE = 26.0, 0.17, (17.0, 50.0)  # assumed; HypnoLaus 25.6 ± 4.1 (Heinzer 2015)
@@ -47,6 +48,10 @@ K_COMPLEX_PER_MIN, K_COMPLEX_UV, K_COMPLEX_UV_PER_DECADE = 1.8, 190.0, -16.0  # 
 ALPHA_HZ, ALPHA_HZ_SD, ALPHA_HZ_PER_DECADE = 9.8, 0.9, -0.08  # after 40 y; assumed
 ALPHA_UV, ALPHA_ABSENT_SHARE = 38.0, 0.10  # p-p occipital, and people who make none; assumed
 
+# Over people of every age where they vary: uniform, of central EEG; assumed.
+SPINDLE_PER_MIN_RANGE, SPINDLE_UV_RANGE, SPINDLE_S_RANGE = (1.0, 6.5), (14.0, 50.0), (0.65, 1.1)
+K_COMPLEX_PER_MIN_RANGE, K_COMPLEX_UV_RANGE = (0.2, 2.8), (80.0, 240.0)
+
 HEART_BPM, HEART_SD, HEART_WOMEN, HEART_PER_BMI = 66.0, 8.0, 4.0, 0.3  # assumed
 RMSSD_MS_AT_25, RMSSD_LOG_PER_YEAR, RMSSD_LOG_SD = 45.0, -0.018, 0.4  # assumed
 BREATHS_PER_MIN, BREATHS_SD = 15.0, 2.0  # assumed
@@ -58,7 +63,8 @@ CIRCULATION_S, CIRCULATION_SD_S = 16.0, 3.0  # airflow to fingertip, with the ox
 class Person:
     """One sleeper and the traits that stay the same from night to night.
 
-    Percentages are of total sleep time, rates per hour of sleep, amplitudes peak to peak.
+    Percentages are of total sleep time, rates per hour of sleep, amplitudes peak to peak. `head` is None where
+    people do not vary.
     """
 
     subject_id: str
@@ -98,6 +104,7 @@ class Person:
     spo2_percent: float
     circulation_s: float
     constitution: Constitution = PLAIN
+    head: Head | None = None
 
 
 def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) -> Person:
@@ -162,7 +169,29 @@ def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) ->
         alpha_uv=float(ALPHA_UV * spread(0.3)) if has_alpha else 4.0,
         **_heart_and_lungs(rng, age, woman, bmi),
     )
-    return replace(person, **draw_constitution(rng, person, variety)) if variety > 0 else person
+    if variety == 0:
+        return person
+    person = _with_head(rng, person, has_alpha, variety)
+    return replace(person, **draw_constitution(rng, person, variety))
+
+
+def _with_head(rng: np.random.Generator, person: Person, has_alpha: bool, variety: float) -> Person:
+    """The person with a head of its own, and waves that differ as much as people's do."""
+    head = draw_head(rng, person.slow_wave_uv, has_alpha, variety=variety)
+    gain = 10 ** (head.gain_db / 20)
+
+    def mixed(plain: float, low: float, high: float) -> float:
+        return (1 - variety) * plain + variety * float(rng.uniform(low, high))
+
+    return replace(
+        person,
+        head=head,
+        spindle_per_min=mixed(person.spindle_per_min, *SPINDLE_PER_MIN_RANGE),
+        spindle_uv=mixed(person.spindle_uv, *SPINDLE_UV_RANGE) * gain,
+        spindle_s=mixed(person.spindle_s, *SPINDLE_S_RANGE),
+        k_complex_per_min=mixed(person.k_complex_per_min, *K_COMPLEX_PER_MIN_RANGE),
+        k_complex_uv=mixed(person.k_complex_uv, *K_COMPLEX_UV_RANGE) * gain,
+    )
 
 
 def _spread(rng: np.random.Generator, log_sd: float) -> float:
