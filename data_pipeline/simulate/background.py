@@ -25,20 +25,22 @@ STAGE_HZ = (0.5, 1, 2, 4, 6, 8, 10, 13, 17, 22, 30, 45)
 STAGE_DB = {
     W: (15, 14, 11, 8, 6, 6, 7, 5, 3.5, 2, -2, -5),
     N1: (12, 13, 12, 9, 6.5, 5.5, 5, 3, 1, -2, -8, -12),
-    N2: (16, 17.5, 15.5, 12, 9, 7.5, 6, 4, 0, -4, -12, -17),
-    N3: (24, 25, 20.5, 15, 11.5, 9, 8, 4, -1, -5, -13, -18),
-    REM: (12, 13, 11, 9.5, 6.5, 5.5, 4, 1.5, -0.5, -3, -11, -16),
+    N2: (16, 17.5, 15.5, 12, 9, 7.5, 6, 4, 0, -3.5, -11, -16),
+    N3: (24, 25, 20.5, 15, 11.5, 9, 8, 4, 0, -3.5, -12, -17),
+    REM: (12, 13, 11, 9.5, 6.5, 5.5, 4, 2, 0.5, -1.5, -10, -15),
 }
 """Power density of a central derivation at `STAGE_HZ`, dB over 1 µV²/Hz."""
 N3_OVER_N2_DB = 3.0  # at least, below 4 Hz: a scorer needs slow waves to say N3
 BORDER_S, BORDER_WIDTH_S = 12.0, (12.0, 44.0)  # how far a change of stage lies from the epoch's border; how soft it is
-EPOCH_RHO, EPOCH_SD_DB = (0.4, 0.9), (0.7, 2.0)  # drift from epoch to epoch
-BLOCK_RHO, BLOCK_SD_DB = (0.2, 0.6), (2.6, 2.2, 1.8, 1.8, 1.5)  # and from block to block, at `EQUALISER_HZ`
+EPOCH_RHO, EPOCH_SD_DB = (0.5, 0.95), (0.6, 1.7)  # drift from epoch to epoch
+BLOCK_RHO, BLOCK_SD_DB = (0.1, 0.5), (2.6, 1.8, 1.4, 1.3, 1.2)  # and from block to block, at `EQUALISER_HZ`
 NIGHT_SD_DB, SLOW_WAVE_DECLINE_DB = 1.2, (0.0, 2.5)  # from the middle to either end of the night
 OPEN_SLOW_DB, OPEN_MUSCLE_DB = (0.0, 6.0), (-1.0, 6.0)  # eyes open
+RESTLESS_RHO, RESTLESS_DB = 0.85, (0.0, 6.0)  # of wake, from epoch to epoch
+SECOND_LOG_SD, SECOND_WAKE = (0.15, 0.45), 1.5  # amplitude from second to second; so much more awake
 BURST_GAP_S, BURST_DB, BURST_BLOCKS = (40.0, 240.0), 14.0, 12  # muscle and small movements of wake
 SHIFT_PER_H = {N1: 25.0, N2: 14.0, N3: 3.0, REM: 14.0}  # passing lightenings too short or weak to score
-SHIFT_RATE, SHIFT_DB, SHIFT_BLOCKS = (0.3, 1.8), 7.0, 3
+SHIFT_RATE, SHIFT_DB, SHIFT_BLOCKS = (0.3, 1.8), 5.0, 3
 MOVEMENT_PER_H, MOVEMENT_DB, MOVEMENT_BLOCKS = {W: 12.0, N1: 1.5, N2: 0.7, N3: 0.4, REM: 0.7}, (6.0, 20.0), 6
 FLOOR_UV_PER_ROOT_HZ = (0.02, 0.35)  # amplifier and electrode
 DERIVATION_SD_DB = 1.0  # of a derivation's own curve, and of its gain
@@ -85,7 +87,9 @@ def make_background(
     loadings = _loadings(rng, person.head, stages, closed, variety)
     # To the natural logarithm of power, in the shapes, which are few.
     log_shapes = (np.array(per_channel) * (np.log(10) / 10)).astype(np.float32)
-    return _coloured(rng, loadings, log_shapes, np.array(floors, np.float32), rate_hz)
+    eeg = _coloured(rng, loadings, log_shapes, np.array(floors, np.float32), rate_hz)
+    _swell(rng, eeg, loadings[:-1, W], rate_hz, variety)
+    return eeg
 
 
 def _coloured(
@@ -123,6 +127,20 @@ def _coloured(
                 eeg[channel][: len(joined) - 1] = joined[1:]
             last[channel] = blocks[-1, hop:]
     return [samples.ravel() for samples in eeg]
+
+
+def _swell(rng: np.random.Generator, eeg: list[np.ndarray], wake: np.ndarray, rate_hz: int, variety: float) -> None:
+    """Makes the whole head louder and fainter from second to second, in place: people's EEG comes in bursts.
+
+    `wake` is (n_hops,) how much of a hop is wake; power stays the same in the mean.
+    """
+    log_sd = variety * between(rng, *SECOND_LOG_SD, variety) * np.repeat(1 + (SECOND_WAKE - 1) * wake, HOP_S)
+    gains = np.exp(log_sd * rng.standard_normal(len(log_sd), dtype=np.float32) - log_sd**2).astype(np.float32)
+    steps = np.diff(gains, append=gains[-1:])
+    ramp = np.arange(rate_hz, dtype=np.float32) / rate_hz
+    gain = (gains[:, None] + steps[:, None] * ramp).ravel()
+    for samples in eeg:
+        samples *= gain
 
 
 def correlation_over_the_head() -> np.ndarray:
@@ -181,13 +199,17 @@ def _loadings(
     loadings = np.zeros((n, LEVEL + 2), dtype=np.float32)
     loadings[:, :5] = soft
     loadings[:, BANDS] = _drift(rng, len(stages), n, variety)
-    loadings[:, ALPHA] = wax * (wake * shut * head.alpha_db + n1 * head.alpha_n1_db)
+    drowsy = n1 * head.alpha_n1_db + (n2 + n3 + rem) * head.alpha_sleep_db
+    loadings[:, ALPHA] = wax * (wake * shut * head.alpha_db + drowsy)
     loadings[:, THETA_N1], loadings[:, THETA_REM] = n1, rem
     loadings[:, SIGMA] = n2 * head.sigma_n2_db + n3 * head.sigma_n3_db
     decline = between(rng, *SLOW_WAVE_DECLINE_DB, variety)
     loadings[:, DELTA] = (n2 + n3) * decline * np.linspace(1, -1, n, dtype=np.float32)
     loadings[:, SLOW] = opened * between(rng, *OPEN_SLOW_DB, variety)
     loadings[:, MUSCLE] = opened * between(rng, *OPEN_MUSCLE_DB, variety)
+    restless = np.repeat(correlated(rng, (len(stages), 2), RESTLESS_RHO), EPOCH_S // HOP_S, axis=0)
+    restless = np.maximum(0, restless) * between(rng, *RESTLESS_DB, variety) * wake[:-1, None]
+    loadings[:-1, [SLOW, MUSCLE]] += restless
     loadings[:, -1] = 1
     _add_bursts(rng, loadings, stages, variety)
     return loadings

@@ -15,7 +15,7 @@ EQUALISER_HZ = (0.7, 2.5, 7.0, 14.0, 28.0)
 EQUALISER_SD_DB, TILT_SD_DB, STAGE_SD_DB = 2.2, 1.2, 1.4  # tilt per e-fold of frequency
 GAIN_SD_DB = 2.0  # skull, skin and derivation
 ALPHA_DB, ALPHA_WIDTH_HZ = (0.0, 12.0), (0.6, 1.4)  # over the background, eyes closed
-ALPHA_DB_IN_N1 = 0.25  # at most this share of it is left in N1
+ALPHA_N1_DB, ALPHA_SLEEP_DB = (0.0, 6.0), (0.0, 3.0)  # drowsy, and in N2, N3 and REM
 THETA_HZ, THETA_N1_DB, THETA_REM_DB = (4.0, 6.5), (0.0, 3.0), (0.0, 2.5)
 SIGMA_N2_DB, SIGMA_N3_DB = (0.0, 3.5), (0.0, 2.5)  # of the background, between spindles
 SLOW_WAVE_REFERENCE_UV, SLOW_WAVE_SHARE, SLOW_WAVE_SD_DB = 95.0, 0.6, 1.5
@@ -33,7 +33,8 @@ class Head:
       stage_db: the same kind of curve for each of the five stages by itself.
       slow_wave_db: of N3 below 4 Hz.
       gain_db: of everything.
-      alpha_db, alpha_width_hz, alpha_n1_db: the peak of wake with closed eyes, and what N1 keeps of it.
+      alpha_db, alpha_width_hz, alpha_n1_db, alpha_sleep_db: the peak of wake with closed eyes, of N1, and of the
+        rest of sleep.
       theta_hz, theta_n1_db, theta_rem_db: the peaks of N1 and REM.
       sigma_n2_db, sigma_n3_db: the background around the spindles' frequency.
       blink_uv, frontal_leak, central_leak: see `FRONTAL_LEAK`.
@@ -48,6 +49,7 @@ class Head:
     alpha_db: float
     alpha_width_hz: float
     alpha_n1_db: float
+    alpha_sleep_db: float
     theta_hz: float
     theta_n1_db: float
     theta_rem_db: float
@@ -72,7 +74,8 @@ def draw_head(rng: np.random.Generator, slow_wave_uv: float, has_alpha: bool, *,
         gain_db=float(rng.normal(0, GAIN_SD_DB * variety)),
         alpha_db=alpha_db,
         alpha_width_hz=between(rng, *ALPHA_WIDTH_HZ, variety),
-        alpha_n1_db=alpha_db * between(rng, 0.0, ALPHA_DB_IN_N1, variety),
+        alpha_n1_db=min(alpha_db, between(rng, *ALPHA_N1_DB, variety)),
+        alpha_sleep_db=between(rng, *ALPHA_SLEEP_DB, variety),
         theta_hz=between(rng, *THETA_HZ, variety),
         theta_n1_db=between(rng, *THETA_N1_DB, variety),
         theta_rem_db=between(rng, *THETA_REM_DB, variety),

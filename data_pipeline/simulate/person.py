@@ -48,6 +48,11 @@ K_COMPLEX_PER_MIN, K_COMPLEX_UV, K_COMPLEX_UV_PER_DECADE = 1.8, 190.0, -16.0  # 
 ALPHA_HZ, ALPHA_HZ_SD, ALPHA_HZ_PER_DECADE = 9.8, 0.9, -0.08  # after 40 y; assumed
 ALPHA_UV, ALPHA_ABSENT_SHARE = 38.0, 0.10  # p-p occipital, and people who make none; assumed
 
+AGE_SD_VARIED_YEARS, AGE_RANGE_VARIED_YEARS = 21.0, (4.0, 95.0)  # assumed
+GROWN_YEARS, CHILDREN_SHARE = 18.0, 0.12  # assumed
+CHILD_BMI_LESS, CHILD_N3_MORE, CHILD_SLOW_WAVE_MORE, CHILD_CYCLE_SHORTER = 0.35, 0.5, 0.7, 0.25
+"""Shares at the youngest age; assumed, directions Ohayon 2004 and Feinberg 2010."""
+CHILD_SPINDLE_SLOWER_HZ, CHILD_ALPHA_SLOWER_HZ = 0.9, 1.8  # assumed
 # Over people of every age where they vary: uniform, of central EEG; assumed.
 SPINDLE_PER_MIN_RANGE, SPINDLE_UV_RANGE, SPINDLE_S_RANGE = (1.0, 6.5), (14.0, 50.0), (0.65, 1.1)
 K_COMPLEX_PER_MIN_RANGE, K_COMPLEX_UV_RANGE = (0.2, 2.8), (80.0, 240.0)
@@ -109,7 +114,7 @@ class Person:
 
 def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) -> Person:
     """Draws a person: demographics first, then traits that depend on them, each with its spread."""
-    age = float(np.clip(rng.normal(AGE_MEAN_YEARS, AGE_SD_YEARS), *AGE_RANGE_YEARS))
+    age = _age_years(rng, variety)
     woman = bool(rng.random() < 0.5)
     bmi = float(np.clip(BMI_MEDIAN * np.exp(BMI_LOG_SD * rng.standard_normal()), *BMI_RANGE))
     decades = (age - 40) / 10
@@ -171,8 +176,33 @@ def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) ->
     )
     if variety == 0:
         return person
-    person = _with_head(rng, person, has_alpha, variety)
+    person = _with_head(rng, _as_a_child(person), has_alpha, variety)
     return replace(person, **draw_constitution(rng, person, variety))
+
+
+def _age_years(rng: np.random.Generator, variety: float) -> float:
+    sd = AGE_SD_YEARS + variety * (AGE_SD_VARIED_YEARS - AGE_SD_YEARS)
+    age = float(np.clip(rng.normal(AGE_MEAN_YEARS, sd), *(AGE_RANGE_VARIED_YEARS if variety > 0 else AGE_RANGE_YEARS)))
+    if variety > 0 and rng.random() < CHILDREN_SHARE * variety:
+        age = float(rng.uniform(AGE_RANGE_VARIED_YEARS[0], GROWN_YEARS))
+    return age
+
+
+def _as_a_child(person: Person) -> Person:
+    """What the adults' slopes miss below `GROWN_YEARS`: the younger, the more of it; unchanged for the grown."""
+    young = max(0.0, (GROWN_YEARS - person.age_years) / (GROWN_YEARS - AGE_RANGE_VARIED_YEARS[0]))
+    return replace(
+        person,
+        bmi=round(person.bmi * (1 - CHILD_BMI_LESS * young), 1),
+        n3_percent=min(40.0, person.n3_percent * (1 + CHILD_N3_MORE * young)),
+        n1_percent=person.n1_percent * (1 - 0.5 * young),
+        waso_min=person.waso_min * (1 - 0.5 * young),
+        cycle_scale=person.cycle_scale * (1 - CHILD_CYCLE_SHORTER * young),
+        ahi_per_h=person.ahi_per_h * (1 - 0.7 * young),
+        slow_wave_uv=person.slow_wave_uv * (1 + CHILD_SLOW_WAVE_MORE * young),
+        spindle_hz=person.spindle_hz - CHILD_SPINDLE_SLOWER_HZ * young,
+        alpha_hz=person.alpha_hz - CHILD_ALPHA_SLOWER_HZ * young,
+    )
 
 
 def _with_head(rng: np.random.Generator, person: Person, has_alpha: bool, variety: float) -> Person:

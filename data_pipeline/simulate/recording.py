@@ -23,6 +23,7 @@ DIGITAL_MAX = 32767
 REFERENCE_UV = 18.0  # RMS of what the common reference adds to every electrode; assumed
 BREATHING_RATES_HZ = (16, 32)  # breathing is made at the rate of its fastest lead, within these
 LEAK_RATE_HZ = 128  # of the heart that no ECG records, only others pick up
+CHIN_ECG_UV = (0.0, 15.0)  # R wave that reaches the chin's; assumed
 LEG_ECG_UV = (0.0, 8.0)  # R wave that reaches a leg's electrodes; assumed, small over so short a distance
 MASTOID_UV = 5.0  # RMS of what a mastoid picks up by itself; assumed
 
@@ -56,7 +57,7 @@ def record(
     for slot in filter(recorder.has, references):
         recorder.finish(slot, references[slot])
     if recorder.has("CHIN"):
-        _record_chin(recorder, stages, events, references, variety)
+        _record_chin(recorder, person, stages, events, ecg, references, variety)
     if recorder.head_rate_hz:
         _record_head(recorder, person, stages, events, leak, references, variety)
     return [recorder.done[lead.slot] for lead in site.leads]
@@ -140,13 +141,19 @@ def _record_legs(
 
 def _record_chin(
     recorder: _Recorder,
+    person: Person,
     stages: np.ndarray,
     events: list[TrueEvent],
+    ecg: np.ndarray,
     references: dict[str, np.ndarray],
     variety: float,
 ) -> None:
     rate_hz = recorder.rate_hz("CHIN")
-    chin = recorder.disturb("CHIN", make_chin(recorder.rng, stages, events, rate_hz, variety=variety))
+    chin = make_chin(recorder.rng, stages, events, rate_hz, variety=variety)
+    if variety > 0:
+        leak_uv = variety * recorder.rng.uniform(*CHIN_ECG_UV)
+        chin += _at_rate(ecg * np.float32(leak_uv / person.ecg_r_uv), recorder.n_seconds, rate_hz)
+    recorder.disturb("CHIN", chin)
     if references:
         # The chin amplifier is slower; the reference has next to nothing above its Nyquist frequency.
         chin_reference = _at_rate(references["M1"], recorder.n_seconds, rate_hz)
