@@ -163,6 +163,23 @@ class OptimizerConfig(Checked):
 
 
 @dataclass(frozen=True)
+class Augmentation(Checked):
+    """What is done to the signals of each example in training, anew whenever it comes; as it stands here, nothing.
+
+    A channel that is hidden, or an epoch that is cut off, is one that was not recorded. What is in units that mean
+    something, as SpO2 is, keeps its values.
+    """
+
+    equaliser_db: Weight = 0.0  # SD of a random curve over frequency in EEG, EOG, EMG, half of it a channel's own
+    gain_db: Weight = 0.0  # SD of a channel's gain
+    noise: Weight = 0.0  # white or pink, up to so many robust standard deviations of the channel's night
+    flip: Chance = 0.0  # of another sign where it is arbitrary: RESP, ECG, EMG by channel, EOG all together
+    drop_channel: Chance = 0.0  # of a channel to be hidden; one always stays
+    only_eeg: Chance = 0.0  # of all to be hidden but one channel of the EEG, where there is one
+    shortest_crop: Share = 1.0  # of its epochs that a window keeps; 1 is all of them
+
+
+@dataclass(frozen=True)
 class MicroPretraining(Checked):
     """Masked autoencoding of tokens plus leave-one-modality-out contrast, on single epochs."""
 
@@ -177,9 +194,11 @@ class MicroPretraining(Checked):
     balance_weight: Weight = 0.01  # MoE load balance (Switch Transformer, eq. 4)
     router_z_weight: Weight = 0.001  # (ST-MoE, eq. 5)
     decoder_dim: MultipleOf16 = 48
+    augment: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.expect(self.augment.shortest_crop == 1, "augment.shortest_crop", "1, as an epoch cannot be cut")
         divides = not self.contrast_keys or self.batch % self.contrast_keys == 0
         self.expect(divides, "contrast_keys", f"a divisor of batch={self.batch}, or 0 for all of it")
 
@@ -237,9 +256,12 @@ class Finetuning(Checked):
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
     balance_weight: Weight = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: Weight = 0.001
+    augment: Augmentation = Augmentation()  # of signals, so with freeze_micro=false
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        possible = not self.freeze_micro or self.augment == Augmentation()
+        self.expect(possible, "augment", "nothing, or freeze_micro=false: frozen tokens stay as they are")
         try:
             tasks = tuple(find_task(task) if isinstance(task, str) else task for task in self.tasks)
         except ValueError as error:

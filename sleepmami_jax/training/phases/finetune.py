@@ -11,6 +11,7 @@ from flax import nnx
 
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
+from sleepmami_jax.data.augment import augmented
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
@@ -78,6 +79,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
 
     def loss(params, batch, keys, axes):
         model, _ = modules(graph, None, params)
+        batch = augmented(batch, keys, config.augment)
         n, e = batch["stage"].shape
         balance, metrics = 0.0, {}
         if config.freeze_micro:

@@ -10,6 +10,7 @@ import pytest
 
 from data_pipeline.tasks import BREATHING, Task
 from sleepmami_jax.config import (
+    Augmentation,
     ConfigError,
     DataConfig,
     DataSource,
@@ -45,6 +46,14 @@ WRONG = [
     (MICRO, "objective.contrast_keys", 5, "a divisor of batch=32, or 0 for all of it"),
     (MICRO, "objective.balance_weight", -0.1, "at least 0"),
     (MICRO, "objective.router_z_weight", math.inf, "a finite number"),
+    (MICRO, "objective.augment.equaliser_db", -1.0, "at least 0"),
+    (MICRO, "objective.augment.gain_db", -1.0, "at least 0"),
+    (MICRO, "objective.augment.noise", -0.1, "at least 0"),
+    (MICRO, "objective.augment.flip", 2.0, "from 0 to 1"),
+    (MICRO, "objective.augment.drop_channel", 1.1, "from 0 to 1"),
+    (MICRO, "objective.augment.only_eeg", -0.1, "from 0 to 1"),
+    (MICRO, "objective.augment.shortest_crop", 0.0, "more than 0 and at most 1"),
+    (MICRO, "objective.augment.shortest_crop", 0.5, "1, as an epoch cannot be cut"),
     (MICRO, "objective.decoder_dim", 50, "a multiple of 16"),
     (MICRO, "objective.decoder_dim", 0, "a multiple of 16"),
     (MICRO, "objective.batch", 0, "at least 1"),
@@ -214,6 +223,11 @@ def test_what_lies_at_the_edge_is_taken(row):
         (
             lambda: KernelConfig(age=0, bmi=0, sex=0, identity=0),
             "KernelConfig.identity: expected more than 0 where age, bmi and sex weigh nothing, found 0",
+        ),
+        (
+            lambda: Finetuning(augment=Augmentation(flip=0.5)),
+            "Finetuning.augment: expected nothing, or freeze_micro=false: frozen tokens stay as they are, "
+            f"found {Augmentation(flip=0.5)}",
         ),
         (
             lambda: Experiment("a", "micro"),
