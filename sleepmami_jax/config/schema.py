@@ -146,7 +146,8 @@ class DataConfig(Checked):
     nights: Count | None = None  # use only the next so many; None is all of them
     scored: bool = False  # use only nights that somebody scored
     embeddings: Text | None = None  # where a frozen Micro-Encoder's tokens are kept; None: in the workdir
-    prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process
+    prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process of a run, workers and all
+    workers: Natural = 0  # processes that each process of a run reads with; 0 reads in its threads
 
 
 @dataclass(frozen=True)

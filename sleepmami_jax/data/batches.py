@@ -13,6 +13,7 @@ import numpy as np
 from data_pipeline.modalities import SLOTS
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
+from sleepmami_jax.data.ahead import BATCHES_OF_WORKER, ReadAhead
 from sleepmami_jax.data.arrays import (
     Plan,
     Slots,
@@ -55,8 +56,8 @@ def signal_batches(
       `order.open_nights`; `epoch (B,)` int32, a window's first.
 
     Raises:
-      ValueError: a manifest is missing, or nothing in a folder is left to read. While iterating: a shard is missing
-        or damaged.
+      ValueError: a manifest is missing, nothing in a folder is left to read, or the workers need more memory than
+        `data.prefetch_bytes`. While iterating: a shard is missing or damaged.
     """
     folders, elements = [PreparedFolder.open(source.folder) for source in data.shards], []
     for folder in folders:
@@ -78,12 +79,17 @@ def signal_batches(
         elements.append(np.concatenate(listed))
     ordered = in_random_order(data, elements, seed)
     batch_bytes = (global_batch if rows is None else len(rows)) * (epochs or 1) * epoch_bytes(slots)
+    least = data.workers * BATCHES_OF_WORKER * batch_bytes
+    if least > data.prefetch_bytes:
+        raise ValueError(
+            f"data.prefetch_bytes={data.prefetch_bytes}: data.workers={data.workers} have {BATCHES_OF_WORKER} batches "
+            f"of {batch_bytes / 2**20:.1f} MiB each in memory; give {least} or more, or read with fewer"
+        )
     # Grain counts in elements, here whole batches, and would read 500 ahead. A second thread would fight the
     # first for the interpreter: two give a fifth less than one, for two thirds more of processor time.
-    ahead = max(1, data.prefetch_bytes // max(1, batch_bytes))
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
+    ahead = ReadAhead(max(1, data.prefetch_bytes // max(1, batch_bytes)), workers=data.workers)
     read = _Read(tuple(folders), first_nights(folders), slots, epochs, tuple(tasks))
-    return Batches(ordered, global_batch, rows, options, read)
+    return Batches(ordered, global_batch, rows, ahead, read)
 
 
 _PLANS = 4096  # some kB each

@@ -11,6 +11,7 @@ of hosts. To resume at a step: `iterator.set_state({"global_next_index": step * 
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig
+from sleepmami_jax.data.ahead import ReadAhead
 from sleepmami_jax.data.source import PreparedFolder
 
 
@@ -84,7 +86,7 @@ class Batches:
       elements: endless; places, or what was read there.
       global_batch: elements in a batch of all processes together.
       rows: those of each batch that this process reads, ascending; None is all of them.
-      options: how far to read ahead, counted in batches.
+      ahead: how far to read ahead, and by whom.
       read: places (B, 3) -> a batch; None where the elements have been read one by one.
     """
 
@@ -93,12 +95,13 @@ class Batches:
         elements: grain.MapDataset,
         global_batch: int,
         rows: Sequence[int] | None,
-        options: grain.ReadOptions,
+        ahead: ReadAhead,
         read: grain.transforms.Map | None = None,
     ) -> None:
-        self._elements, self._read, self._options = elements, read, options
+        self._elements, self._read, self._ahead = elements, read, ahead
         self._global_batch, self._rows = global_batch, range(global_batch) if rows is None else rows
         self._iterator: grain.DatasetIterator | None = None
+        self._end: weakref.finalize | None = None
         self._next_index = 0
 
     def __iter__(self) -> Batches:
@@ -110,7 +113,9 @@ class Batches:
             batched = grain.MapDataset.source(ours).batch(len(self._rows), drop_remainder=True)
             if self._read is not None:
                 batched = batched.map(self._read)
-            self._iterator = iter(batched.to_iter_dataset(self._options))
+            self._iterator = self._ahead.start(batched)
+            # Also when nobody closes: at its end a process waits for its workers, which wait for it.
+            self._end = weakref.finalize(self, self._iterator.close)
         batch = next(self._iterator)
         self._next_index += self._global_batch
         return batch
@@ -127,7 +132,7 @@ class Batches:
     def close(self) -> None:
         """No more is read ahead; the next batch begins to again."""
         if self._iterator is not None:
-            self._iterator.close()
+            self._end()
         self._iterator = None
 
 

@@ -12,13 +12,16 @@ import numpy as np
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
+from sleepmami_jax.data.ahead import ReadAhead
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.labels import NOT_SCORED, second_labels
 from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
 from sleepmami_jax.data.source import chosen_nights
 
-_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+
+def _ahead(data: DataConfig) -> ReadAhead:
+    return ReadAhead(batches=2, threads=2, workers=data.workers)
 
 
 def embedded_nights(
@@ -44,7 +47,7 @@ def embedded_nights(
     nights = [chosen_nights(folder.prepared.manifest, data) for folder in folders]
     whole = [np.stack(np.broadcast_arrays(chosen, 0), -1) for chosen in nights]  # from their first epoch on
     read = _ReadNight(folders, first_nights([folder.prepared for folder in folders]), length)
-    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _AHEAD)
+    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _ahead(data))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,7 @@ def embedded_windows(
         starts = [window_starts(night, len(nights[number, night].stage), epochs) for night in chosen]
         elements.append(np.concatenate(starts))
     read = _ReadWindow(nights, first_nights([folder.prepared for folder in folders]), epochs)
-    return Batches(in_random_order(data, elements, seed).map(read), global_batch, rows, _AHEAD)
+    return Batches(in_random_order(data, elements, seed).map(read), global_batch, rows, _ahead(data))
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,6 +72,7 @@ WRONG = [
     (MICRO, "data.nights", 0, "at least 1"),
     (MICRO, "data.embeddings", " ", "a word"),
     (MICRO, "data.prefetch_bytes", 0, "at least 1"),
+    (MICRO, "data.workers", -1, "at least 0"),
     (MICRO, "model.micro.dim", 1, "at least 2"),
     (MICRO, "model.micro.heads", 5, "a divisor of dim=64"),
     (MICRO, "model.micro.heads", 0, "at least 1"),
