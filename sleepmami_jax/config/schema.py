@@ -255,6 +255,10 @@ class Finetuning(Checked):
     freeze_micro: bool = True
     drop_modality: Chance = 0.0  # chance that a modality is hidden from a window, for missing sensors
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
+    event_windows: Chance = 0.0  # share of windows laid about an event: of each task, and each class of it, as often
+    focal: Weight = 0.0  # exponent of focal loss (Lin et al. 2017): what is easy counts less
+    label_smoothing: BelowOne = 0.0
+    class_weight: Chance = 0.0  # exponent of a class's inverse frequency in the run's nights; the mean weight is 1
     balance_weight: Weight = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: Weight = 0.001
     augment: Augmentation = Augmentation()  # of signals, so with freeze_micro=false
@@ -271,6 +275,11 @@ class Finetuning(Checked):
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
             raise self.error("tasks", f"expected each task once, found {', '.join(names)}")
+        self.expect(
+            not self.event_windows or any(t.kind is TaskKind.EVENTS for t in tasks),
+            "event_windows",
+            "0 without a task of events",
+        )
         if not any(task.kind is TaskKind.STAGES for task in tasks):
             raise self.error("tasks", "expected 'stages' among them: events count where a person sleeps")
         if measured := [task.name for task in tasks if task.kind is TaskKind.MEASURED]:

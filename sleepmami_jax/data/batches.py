@@ -25,6 +25,7 @@ from sleepmami_jax.data.arrays import (
     with_present,
 )
 from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
+from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import PreparedFolder, chosen_epochs, chosen_nights
 
 
@@ -37,6 +38,7 @@ def signal_batches(
     seed: int,
     rows: Sequence[int] | None = None,
     tasks: Sequence[Task] = (),
+    event_windows: float = 0.0,
 ) -> Batches:
     """Batches of single epochs in random order, each once a pass over its folder; or of windows of a night.
 
@@ -48,6 +50,7 @@ def signal_batches(
       seed: decides the order.
       rows: those of each batch that this process reads, ascending; None is all of them.
       tasks: those of events whose seconds are labelled.
+      event_windows: share of windows placed about an event of `tasks`, as `EventWindows` draws them, instead.
 
     Returns:
       An iterator of dictionaries with B = len(rows). Of single epochs: per modality `signal (B, C, 30 * rate)`
@@ -59,7 +62,7 @@ def signal_batches(
       ValueError: a manifest is missing, nothing in a folder is left to read, or the workers need more memory than
         `data.prefetch_bytes`. While iterating: a shard is missing or damaged.
     """
-    folders, elements = [PreparedFolder.open(source.folder) for source in data.shards], []
+    folders, elements, events = [PreparedFolder.open(source.folder) for source in data.shards], [], []
     for folder in folders:
         try:
             nights = chosen_nights(folder.manifest, data)
@@ -77,7 +80,10 @@ def signal_batches(
                 "for other channels, or prepare more nights"
             )
         elements.append(np.concatenate(listed))
-    ordered = in_random_order(data, elements, seed)
+        if event_windows:
+            own = np.unique(elements[-1][:, 0]).tolist()
+            events.append(EventWindows.of(folder, own, tasks, epochs, event_windows))
+    ordered = in_random_order(data, elements, seed, events)
     batch_bytes = (global_batch if rows is None else len(rows)) * (epochs or 1) * epoch_bytes(slots)
     least = data.workers * BATCHES_OF_WORKER * batch_bytes
     if least > data.prefetch_bytes:

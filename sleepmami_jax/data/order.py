@@ -11,7 +11,6 @@ of hosts. To resume at a step: `iterator.set_state({"global_next_index": step * 
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.ahead import ReadAhead
+from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import PreparedFolder
 
 
@@ -46,7 +46,9 @@ def window_starts(night: int, n_epochs: int, epochs: int) -> np.ndarray:
     return np.stack(np.broadcast_arrays(night, *starts), -1)
 
 
-def in_random_order(data: DataConfig, elements: Sequence[np.ndarray], seed: int) -> grain.MapDataset:
+def in_random_order(
+    data: DataConfig, elements: Sequence[np.ndarray], seed: int, events: Sequence[EventWindows | None] = ()
+) -> grain.MapDataset:
     """Places (3,) int32 without end: each element once a pass over its folder, folders mixed by their weights.
 
     Args:
@@ -54,26 +56,35 @@ def in_random_order(data: DataConfig, elements: Sequence[np.ndarray], seed: int)
       elements: of each folder, rows of (night, epoch), or of (night, earliest, latest), of which the epoch is drawn
         anew in each pass, both ends included.
       seed: decides the order and the draws.
+      events: of each folder, where some of its windows lie instead; none at all, or None, is nowhere.
 
     Raises:
-      ValueError: no folder.
+      ValueError: no folder, or events in none of them.
     """
     if not data.shards:
         raise ValueError("data.shards: expected one or more folders, found none")
+    if events and not any(events):
+        raise ValueError(
+            "objective.event_windows: no event of the tasks in any night; set it to 0, or change the tasks"
+        )
     datasets = []
-    for folder, rows in enumerate(elements):
+    for folder, (rows, own) in enumerate(zip(elements, events or [None] * len(elements), strict=True)):
         numbered = np.pad(rows, ((0, 0), (1, 0)), constant_values=folder).astype(np.int32)
         dataset = grain.MapDataset.source(numbered).seed(seed + folder).shuffle().repeat()
-        datasets.append(dataset if numbered.shape[1] == 3 else dataset.random_map(_DrawStart()))
+        datasets.append(dataset if numbered.shape[1] == 3 else dataset.random_map(_DrawStart(own)))
     return grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
 
 
+@dataclass(frozen=True)
 class _DrawStart(grain.transforms.RandomMap):
     """(folder, night, earliest, latest) -> (folder, night, epoch)."""
 
+    events: EventWindows | None = None
+
     def random_map(self, element: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        earliest, latest = element[2:]
-        return np.array([*element[:2], rng.integers(earliest, latest + 1)], np.int32)
+        folder, night, earliest, latest = element
+        drawn = None if self.events is None else self.events.draw(rng)
+        return np.array([folder, *(drawn or (night, rng.integers(earliest, latest + 1)))], np.int32)
 
 
 class Batches:
@@ -101,7 +112,6 @@ class Batches:
         self._elements, self._read, self._ahead = elements, read, ahead
         self._global_batch, self._rows = global_batch, range(global_batch) if rows is None else rows
         self._iterator: grain.DatasetIterator | None = None
-        self._end: weakref.finalize | None = None
         self._next_index = 0
 
     def __iter__(self) -> Batches:
@@ -114,8 +124,6 @@ class Batches:
             if self._read is not None:
                 batched = batched.map(self._read)
             self._iterator = self._ahead.start(batched)
-            # Also when nobody closes: at its end a process waits for its workers, which wait for it.
-            self._end = weakref.finalize(self, self._iterator.close)
         batch = next(self._iterator)
         self._next_index += self._global_batch
         return batch
@@ -132,7 +140,7 @@ class Batches:
     def close(self) -> None:
         """No more is read ahead; the next batch begins to again."""
         if self._iterator is not None:
-            self._end()
+            self._iterator.close()
         self._iterator = None
 
 

@@ -137,6 +137,10 @@ WRONG = [
     (MACRO, "objective.kernel.identity", -1.0, "at least 0"),
     (TUNED, "objective.batch", 0, "at least 1"),
     (TUNED, "objective.epochs", 0, "at least 1"),
+    (TUNED, "objective.event_windows", 1.1, "from 0 to 1"),
+    (TUNED, "objective.focal", -1.0, "at least 0"),
+    (TUNED, "objective.label_smoothing", 1.0, "at least 0 and less than 1"),
+    (TUNED, "objective.class_weight", 1.1, "from 0 to 1"),
     (TUNED, "objective.drop_modality", 1.1, "from 0 to 1"),
     (TUNED, "objective.balance_weight", -1.0, "at least 0"),
     (TUNED, "objective.router_z_weight", -1.0, "at least 0"),
@@ -224,6 +228,10 @@ def test_what_lies_at_the_edge_is_taken(row):
         (
             lambda: KernelConfig(age=0, bmi=0, sex=0, identity=0),
             "KernelConfig.identity: expected more than 0 where age, bmi and sex weigh nothing, found 0",
+        ),
+        (
+            lambda: Finetuning(tasks=("stages",), event_windows=0.5),
+            "Finetuning.event_windows: expected 0 without a task of events, found 0.5",
         ),
         (
             lambda: Finetuning(augment=Augmentation(flip=0.5)),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import grain
@@ -107,6 +108,8 @@ def test_workers_that_would_need_more_memory_are_refused(shards):
     text = rf"data\.prefetch_bytes={data.prefetch_bytes}: data\.workers=2 have 4 batches .* give {8 * batch} or more"
     with pytest.raises(ValueError, match=text):
         signal_batches(data, SMALL, epochs=3, global_batch=4, seed=0)
+    enough = replace(data, prefetch_bytes=data.prefetch_bytes + 1)
+    signal_batches(enough, SMALL, epochs=3, global_batch=4, seed=0)
 
 
 # The end of a worker

@@ -19,12 +19,14 @@ from sleepmami_jax.config import (
     MacroPretraining,
     MicroPretraining,
 )
+from sleepmami_jax.data.scored import class_counts
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_means
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import create, merge, structure
 from sleepmami_jax.objectives.masked import sample_hidden
-from sleepmami_jax.training.phases import build, macro
+from sleepmami_jax.tasks.losses import class_weights, task_losses
+from sleepmami_jax.training.phases import build, finetune, macro
 from sleepmami_jax.training.phases.finetune import finetune_loss
 from sleepmami_jax.training.phases.macro import macro_loss
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
@@ -270,6 +272,35 @@ def test_augmented_epochs_are_what_is_rebuilt(tiny, epochs_of, model):
         return quick_jit(sharded(micro_loss(experiment, graph, objective)))(params, batch, keys_of(4))[1]["amplitude"]
 
     assert amplitude(Augmentation(noise=1.0)) > 1.02 * amplitude(Augmentation())  # there is more to rebuild
+
+
+# What rare classes weigh
+
+
+def test_a_run_tells_its_loss_what_its_labels_are(shallow, prepared, tmp_path, monkeypatch):
+    told = {}
+
+    def losses(heads, labels, tasks, axes, **how):
+        told.update(how)
+        return task_losses(heads, labels, tasks, axes, **how)
+
+    monkeypatch.setattr(finetune, "task_losses", losses)
+    objective = Finetuning(batch=4, epochs=2, freeze_micro=False, focal=1.5, label_smoothing=0.1, event_windows=1.0)
+    data = replace(prepared, scored=True)
+    for exponent in (0.0, 0.5):
+        objective = replace(objective, class_weight=exponent)
+        experiment = Experiment("rare", objective, data, shallow)
+        phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(4))
+        batch = next(phase.batches)
+        phase.batches.close()
+        assert ((batch["seconds"]["breathing"] > 0) | (batch["seconds"]["arousal"] > 0)).any((1, 2)).all()
+        jax.eval_shape(sharded(phase.loss), phase.params, batch, keys_of(4))
+        assert (told["focal"], told["smoothing"]) == (1.5, 0.1)
+        expected = class_weights(class_counts(data, objective.tasks), exponent) if exponent else None
+        assert (told["weights"] is None) == (expected is None)
+        for name in expected or ():
+            np.testing.assert_array_equal(told["weights"][name], expected[name])
+            assert told["weights"][name].std() > 0
 
 
 # Parts of a loss without weight
