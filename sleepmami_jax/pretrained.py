@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -25,14 +26,13 @@ from sleepmami_jax.data.arrays import bucket_length, night_signals, usable_chann
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
 from sleepmami_jax.data.frozen import frozen_digest, micro_encode, model_slots
 from sleepmami_jax.data.source import PreparedFolder
-from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
+from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError, load_model
+from sleepmami_jax.export.readme import model_name, trained_on
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
-
-SIMULATED = "simulated"  # the cohort of nights that `sleepmami simulate` made
 
 
 class Pretrained:
@@ -42,10 +42,14 @@ class Pretrained:
     >>> scores = model.score("night.edf", out="night")
     >>> scores.statistics["trt_min"]
     30.0
+
+    Args:
+      bundled: it is the one that comes with the package, which its card then says.
     """
 
-    def __init__(self, folder: ModelFolder):
+    def __init__(self, folder: ModelFolder, *, bundled: bool = False):
         self.folder = folder
+        self.bundled = bundled
         self.slots = model_slots(folder.config)
         names = structure(folder.config, tasks=folder.tasks)[1]
         self._params = jax.device_put({name: folder.params[name] for name in names})
@@ -64,21 +68,14 @@ class Pretrained:
     @property
     def card(self) -> dict[str, Any]:
         """What a reader of a score should know of the model."""
-        training = self.folder.card["training"]
-        cohorts = sorted({c for phase in training for c in phase["cohorts"]})
-        nights = max((phase["nights"] for phase in training), default=0)
-        if not cohorts:
-            trained_on = "nothing: its parameters are random"
-        elif cohorts == [SIMULATED]:
-            trained_on = f"simulated nights only ({nights}); it has never seen a recording of a person"
-        else:
-            trained_on = f"up to {nights} nights of {', '.join(cohorts)}"
+        card = self.folder.card
         return {
-            "name": training[-1]["name"] if training else "untrained",
+            "name": model_name(card),
             "version": self.folder.digest()[:12],
-            "trained_on": trained_on,
-            "training": {phase["name"]: phase for phase in training},
-            "thresholds": self.folder.card.get("thresholds", {}),
+            **({"source": "bundled with the program"} if self.bundled else {}),
+            "trained_on": trained_on(card),
+            "training": {phase["name"]: phase for phase in card["training"]},
+            "thresholds": card.get("thresholds", {}),
         }
 
     def tokens(self, night: Night) -> tuple[np.ndarray, np.ndarray]:
@@ -254,10 +251,10 @@ def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, leng
     return compiled
 
 
-def load(path: Path | str) -> Pretrained:
-    """A model folder, ready to use. Raises ModelFolderError.
+def load(path: Path | str = BUNDLED) -> Pretrained:
+    """A model folder, ready to use; without a path, the one that comes with the package. Raises ModelFolderError.
 
     >>> load("demo/model").slots["EEG"]
     ('C3', 'C4')
     """
-    return Pretrained(load_model(path))
+    return Pretrained(load_model(path), bundled=os.fspath(path) == BUNDLED)

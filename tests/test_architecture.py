@@ -48,7 +48,7 @@ UPPER = {
     "models": ("config", "modalities night tasks"),
     "objectives": ("config models", "modalities"),
     "run": ("config", "flatten whole_files"),
-    "export": ("config models run", "whole_files tasks"),
+    "export": ("config models run", "whole_files modalities tasks"),
     "data": ("config models run export", "whole_files modalities night tasks shards"),
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
