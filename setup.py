@@ -58,6 +58,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff==0.17.6",
+            "setuptools>=71",
             "tensorboardX>=2.6",
             "wfdb>=4.3",
         ],
