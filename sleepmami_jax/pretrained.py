@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from data_pipeline.load import load_night
+from data_pipeline.load import in_memory, open_night
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Night
 from data_pipeline.shards.manifest import channel_entry
@@ -22,9 +23,9 @@ from data_pipeline.shards.scale import channel_scale
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
-from sleepmami_jax.data.arrays import bucket_length, night_signals, usable_channels
+from sleepmami_jax.data.arrays import blank_signals, bucket_length, night_signals, usable_channels, with_present
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
-from sleepmami_jax.data.frozen import frozen_digest, micro_encode, model_slots
+from sleepmami_jax.data.frozen import QUICKLY, frozen_digest, micro_encode, model_slots
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError, load_model
 from sleepmami_jax.export.readme import model_name, trained_on
@@ -33,6 +34,12 @@ from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
+
+ONCE = QUICKLY | {"xla_cpu_use_fusion_emitters": False}
+"""How a CPU compiles what reads a night's tokens: in two thirds of the time, and for one call a night it is no slower.
+The Micro-Encoder, called sixty times a night, would lose a fifth by it (measured as `QUICKLY` was)."""
+_BESIDE = ThreadPoolExecutor(2, "compile")
+"""Compiles while a recording is read: most of what a first score takes is these two programs."""
 
 
 class Pretrained:
@@ -81,6 +88,7 @@ class Pretrained:
     def tokens(self, night: Night) -> tuple[np.ndarray, np.ndarray]:
         """Micro tokens of a night: (E, L, D) float32 and which are there (E, L) bool.
 
+        >>> from data_pipeline.load import load_night
         >>> tokens, ok = load("demo/model").tokens(load_night(Path("night.edf")))
         >>> len(tokens) == len(ok) == 60
         True
@@ -110,7 +118,7 @@ class Pretrained:
         """
         n, tasks = len(tokens), self.folder.tasks
         x, there = _padded(tokens, ok)
-        vector, heads = _compiled(self.folder.config, tasks, _infer, x.shape[1])(self._params, x, there)
+        vector, heads = self._program(_infer, n).result()(self._params, x, there)
         lengths = {TaskKind.STAGES: n, TaskKind.EVENTS: n * EPOCH_S}
         modality = layout(self.folder.config.modalities).modality_of_token()
         present = {slot for i, slots in enumerate(self.slots.values()) if ok[:, modality == i].any() for slot in slots}
@@ -125,12 +133,24 @@ class Pretrained:
     def vector(self, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
         """The night's vector (Dm,) alone, which needs no way back to epochs and seconds; arguments as in `infer`."""
         x, there = _padded(tokens, ok)
-        compiled = _compiled(self.folder.config, self.folder.tasks, _vector, x.shape[1])
-        return np.asarray(compiled(self._params, x, there))
+        return np.asarray(self._program(_vector, len(tokens)).result()(self._params, x, there))
+
+    def _program(self, what: Callable, n_epochs: int) -> Future[Callable]:
+        """`what` of a night of so many epochs, once it is compiled; another call begins no second compilation."""
+        return _compiled(self.folder.config, self.folder.tasks, what, bucket_length(n_epochs))
+
+    def _opened(self, recording: Path, scoring: Sequence[Path], what: Callable, **options) -> Night:
+        """The recording in memory, read while all that it goes through is compiled. Arguments as of `open_night`."""
+        night = open_night(recording, scoring, **options)
+        if night.n_epochs:
+            _BESIDE.submit(self.encode, with_present(blank_signals(BLOCK_EPOCHS, self.slots), self.slots))
+            self._program(what, night.n_epochs)
+        return in_memory(night)
 
     def predict(self, night: Night) -> Prediction:
         """What the model says of a night.
 
+        >>> from data_pipeline.load import load_night
         >>> load("demo/model").predict(load_night(Path("night.edf"))).stage_probs.shape
         (60, 5)
         """
@@ -144,7 +164,7 @@ class Pretrained:
         >>> tokens.shape, ok.shape, vector.shape
         ((60, 33, 16), (60, 33), (16,))
         """
-        night = recording if isinstance(recording, Night) else load_night(Path(recording))
+        night = recording if isinstance(recording, Night) else self._opened(Path(recording), (), _vector)
         tokens, ok = self.tokens(night)
         return tokens, ok, self.vector(tokens, ok)
 
@@ -177,7 +197,7 @@ class Pretrained:
         night = (
             recording
             if isinstance(recording, Night)
-            else load_night(Path(recording), [Path(s) for s in scoring], montage=rules)
+            else self._opened(Path(recording), [Path(s) for s in scoring], _infer, montage=rules)
         )
         scores = summarise(night, self.predict(night), thresholds, self.card)
         if out is not None:
@@ -240,13 +260,18 @@ def _vector(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> jax.Array:
 
 
 @lru_cache
-def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, length: int) -> Callable:
+def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, length: int) -> Future[Callable]:
     """`what` of one night of so many epochs: a compilation a length, whatever the weights."""
+    return _BESIDE.submit(_compile, config, tasks, what, length)
+
+
+def _compile(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, length: int) -> Callable:
     graph, params = structure(config, tasks=tasks)
     n = layout(config.modalities).total
     tokens = jax.ShapeDtypeStruct((1, length, n, config.micro.dim), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)
-    compiled = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok).compile()
+    lowered = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok)
+    compiled = lowered.compile(ONCE if jax.default_backend() == "cpu" else None)
     _return_heap()
     return compiled
 

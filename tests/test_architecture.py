@@ -36,7 +36,7 @@ GROUND = {
     "montage": "nearest modalities night readers shards",
     "signals": "runs modalities night readers montage",
     "load": "modalities night readers annotations montage signals",
-    "diagnose": "whole_files modalities night tasks readers montage load",
+    "diagnose": "whole_files modalities night tasks readers montage signals load",
     "cohorts": "night readers annotations shards",
     "simulate": "whole_files modalities night",
     "population": "from_json modalities night tasks shards",

@@ -23,7 +23,8 @@ FIRST_WHEELS = 70  # setuptools makes wheels by itself from here on
 FIVE = {"report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf"}
 
 pytestmark = pytest.mark.skipif(
-    int(version("setuptools").split(".")[0]) <= FIRST_WHEELS, reason="needs setuptools 71 or newer (pip install -e .[dev])"
+    int(version("setuptools").split(".")[0]) <= FIRST_WHEELS,
+    reason="needs setuptools 71 or newer (pip install -e .[dev])",
 )
 
 
@@ -82,6 +83,9 @@ def test_an_installed_package_scores_a_night_without_being_given_a_model(install
     assert {path.name for path in (tmp_path / "night").iterdir()} == FIVE
     assert "bundled with the program" in (tmp_path / "night" / "report.html").read_text()
     code = "import sleepmami_jax as s; s.score('night.edf', out='again'); print(s.__file__, s.load().bundled)"
-    assert python("-P", "-c", code, cwd=tmp_path, **path).split() == [str(installed / "sleepmami_jax/__init__.py"), "True"]
+    assert python("-P", "-c", code, cwd=tmp_path, **path).split() == [
+        str(installed / "sleepmami_jax/__init__.py"),
+        "True",
+    ]
     for name in FIVE:
         assert (tmp_path / "night" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name

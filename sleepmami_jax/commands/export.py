@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from data_pipeline.tasks import Task
+    from sleepmami_jax.export.folder import ModelFolder
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -32,13 +31,13 @@ def run(args: Namespace) -> int:
 
     folder = load_model(args.run_folder / "model")
     if args.results:
-        folder = replace(folder, card={**folder.card, "results": _results(args.results, folder.tasks)})
+        folder = replace(folder, card={**folder.card, "results": _results(args.results, folder)})
     save_model(folder.halved() if args.half else folder, args.out)
     print(f"model folder: {args.out}")
     return 0
 
 
-def _results(file: Path, tasks: Sequence[Task]) -> str:
+def _results(file: Path, folder: ModelFolder) -> str:
     """The file as Markdown. Raises ValueError if it is neither of what `--results` takes."""
     from sleepmami_jax.evaluation.table import metrics_table
 
@@ -48,6 +47,6 @@ def _results(file: Path, tasks: Sequence[Task]) -> str:
     try:
         metrics = json.loads(text)
         nights = f"{metrics['n_nights']} nights of {metrics['n_subjects']} people, split {metrics['split']}"
-        return f"{nights}, cohorts {', '.join(metrics['cohorts'])}:\n\n```\n{metrics_table(metrics, tasks)}\n```"
+        return f"{nights}, cohorts {', '.join(metrics['cohorts'])}:\n\n```\n{metrics_table(metrics, folder.tasks)}\n```"
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: expected the JSON of `sleepmami evaluate`, or a .md file ({error!r})") from error
