@@ -1,4 +1,4 @@
-"""What is installed: an archive of the sources makes a wheel, and the wheel scores a night with nothing else beside it."""
+"""What is installed: the archive of the sources makes a wheel, and the wheel scores a night by itself."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ FIVE = {"report.html", "stages.csv", "events.csv", "summary.json", "annotations.
 
 pytestmark = pytest.mark.skipif(
     int(version("setuptools").split(".")[0]) <= FIRST_WHEELS,
-    reason="needs setuptools 71 or newer (pip install -e .[dev])",
+    reason="needs setuptools 71 (pip install -e .[dev])",
 )
 
 
@@ -82,10 +82,7 @@ def test_an_installed_package_scores_a_night_without_being_given_a_model(install
     assert said[0].startswith("bundled model ") and ", trained on " in said[0]
     assert {path.name for path in (tmp_path / "night").iterdir()} == FIVE
     assert "bundled with the program" in (tmp_path / "night" / "report.html").read_text()
-    code = "import sleepmami_jax as s; s.score('night.edf', out='again'); print(s.__file__, s.load().bundled)"
-    assert python("-P", "-c", code, cwd=tmp_path, **path).split() == [
-        str(installed / "sleepmami_jax/__init__.py"),
-        "True",
-    ]
+    code = "import sleepmami_jax as s; s.score('night.edf', out='again'); print(s.__file__)"
+    assert Path(python("-P", "-c", code, cwd=tmp_path, **path).strip()).parents[1] == installed
     for name in FIVE:
         assert (tmp_path / "night" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def model(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="FOLDER", default="bundled", help="the one that comes with this if absent")
+    parser.add_argument(
+        "--model", metavar="FOLDER", default="bundled", help="without it, the one that is bundled with this program"
+    )
 
 
 def loaded(args: Namespace) -> Pretrained:

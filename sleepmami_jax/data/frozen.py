@@ -21,7 +21,6 @@ from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, merge, structure
 from sleepmami_jax.run.places import in_bucket
 
-
 QUICKLY = {"xla_backend_optimization_level": 1}
 """How a CPU compiles what only reads nights: an eighth faster than XLA's own level, and the program is as fast (CPU
 seconds of tiny and small models, jax 0.10.2)."""
