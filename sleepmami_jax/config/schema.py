@@ -330,7 +330,7 @@ class Experiment(Checked):
     optimizer: OptimizerConfig = OptimizerConfig()
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
-    init: Text | None = None  # a model folder to start from; None starts from random parameters
+    init: Text | None = None  # a model folder to start from, or "bundled"; None starts from random parameters
     steps: Count = 100  # of the optimiser, in all
     save_every: Count = 50  # steps between checkpoints
     seed: Seed = 0

@@ -10,7 +10,7 @@ import numpy as np
 from data_pipeline.night import EPOCH_S, STAGES
 from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import DataConfig
-from sleepmami_jax.data.labels import second_labels
+from sleepmami_jax.data.labels import event_labels
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 
 
@@ -29,7 +29,7 @@ def class_counts(data: DataConfig, tasks: Sequence[Task]) -> dict[str, np.ndarra
             entry = folder.manifest.nights[night]
             events = folder.events(night) if any(_counted(task, entry.event_counts) for task in tasks) else ()
             own = [task for task in tasks if task.kind is TaskKind.EVENTS]
-            labels = second_labels(events, entry.scored, own, 0.0, entry.n_epochs * EPOCH_S)
+            labels = event_labels(events, entry.scored, own, 0.0, entry.n_epochs * EPOCH_S)
             for name, values in (labels | {"stages": entry.stage_codes}).items():
                 if name in counts:
                     counts[name] += np.bincount(values[values >= 0], minlength=len(counts[name]))
