@@ -42,9 +42,9 @@ def eeg_statistics(eeg: np.ndarray, stages: np.ndarray, usable: np.ndarray, mark
     Returns:
       Those of the stages that have `LEAST_EPOCHS` usable epochs. NaN never: what cannot be computed is left out.
     """
-    band = butter(3, BAND_HZ, "bandpass", fs=EEG_HZ, output="sos")
-    eeg = sosfiltfilt(band, np.asarray(eeg, np.float64)[: len(stages) * EPOCH_S * EEG_HZ])
-    density = second_densities(eeg)
+    eeg = np.asarray(eeg, np.float64)[: len(stages) * EPOCH_S * EEG_HZ]
+    density = second_densities(eeg)  # before the filter, whose skirt would be a slope
+    eeg = sosfiltfilt(butter(3, BAND_HZ, "bandpass", fs=EEG_HZ, output="sos"), eeg)
     slow = sosfiltfilt(butter(2, BANDS["delta"], "bandpass", fs=EEG_HZ, output="sos"), eeg)
     powers = {name: epoch_band_db(density, hz) for name, hz in BANDS.items()}
     found: Statistics = {}

@@ -193,7 +193,7 @@ def run(model: Pretrained, psg: Path, folder: Path | None = None) -> dict[str, A
 def table(result: dict[str, Any]) -> str:
     """The result for a reader."""
     about = result["model"]
-    lines = [f"Model {about['name']} {about['version']}, trained on: {about['trained_on']}", ""]
+    lines = [f"Model {about['name']} {about['version']}, trained on {about['trained_on']}", ""]
     heads = ("epochs", "kappa", "accuracy", "macro-F1", "confidence", "sure", "of these right")
     lines.append(f"{'Stages':26}" + "".join(f"{head:>16}" for head in heads))
     for tested, methods in result["stages"].items():
