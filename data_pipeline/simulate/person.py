@@ -4,10 +4,12 @@ Every constant below names its source (first author, year). "assumed" marks a va
 single table states. `decades` is (age - 40) / 10.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+
+from data_pipeline.simulate.head import Head, draw_head
 
 AGE_MEAN_YEARS, AGE_SD_YEARS, AGE_RANGE_YEARS = 52.0, 17.0, (18.0, 88.0)  # assumed: adults of all ages
 BMI_MEDIAN, BMI_LOG_SD, BMI_RANGE = 26.0, 0.17, (17.0, 50.0)  # assumed; HypnoLaus 25.6 ± 4.1 (Heinzer 2015)
@@ -42,6 +44,10 @@ K_COMPLEX_PER_MIN, K_COMPLEX_UV, K_COMPLEX_UV_PER_DECADE = 1.8, 190.0, -16.0  # 
 ALPHA_HZ, ALPHA_HZ_SD, ALPHA_HZ_PER_DECADE = 9.8, 0.9, -0.08  # after 40 y; assumed
 ALPHA_UV, ALPHA_ABSENT_SHARE = 38.0, 0.10  # p-p occipital, and people who make none; assumed
 
+# Over people of every age where they vary: uniform, of central EEG; assumed.
+SPINDLE_PER_MIN_RANGE, SPINDLE_UV_RANGE, SPINDLE_S_RANGE = (1.0, 6.5), (14.0, 50.0), (0.65, 1.1)
+K_COMPLEX_PER_MIN_RANGE, K_COMPLEX_UV_RANGE = (0.2, 2.8), (80.0, 240.0)
+
 HEART_BPM, HEART_SD, HEART_WOMEN, HEART_PER_BMI = 66.0, 8.0, 4.0, 0.3  # assumed
 RMSSD_MS_AT_25, RMSSD_LOG_PER_YEAR, RMSSD_LOG_SD = 45.0, -0.018, 0.4  # assumed
 BREATHS_PER_MIN, BREATHS_SD = 15.0, 2.0  # assumed
@@ -53,7 +59,8 @@ CIRCULATION_S, CIRCULATION_SD_S = 16.0, 3.0  # airflow to fingertip, with the ox
 class Person:
     """One sleeper and the traits that stay the same from night to night.
 
-    Percentages are of total sleep time, rates per hour of sleep, amplitudes peak to peak.
+    Percentages are of total sleep time, rates per hour of sleep, amplitudes peak to peak. `head` is None where
+    people do not vary.
     """
 
     subject_id: str
@@ -92,6 +99,7 @@ class Person:
     breaths_per_min: float
     spo2_percent: float
     circulation_s: float
+    head: Head | None = None
 
 
 def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) -> Person:
@@ -108,7 +116,7 @@ def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) ->
     spindle_density = SPINDLE_PER_MIN * np.exp(SPINDLE_LOG_PER_DECADE * young) + SPINDLE_SD * rng.normal()
     has_alpha = rng.random() >= ALPHA_ABSENT_SHARE
 
-    return Person(
+    person = Person(
         subject_id=subject_id,
         age_years=round(age, 1),
         sex="F" if woman else "M",
@@ -151,6 +159,26 @@ def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) ->
         alpha_hz=float(rng.normal(ALPHA_HZ + ALPHA_HZ_PER_DECADE * max(0.0, decades), ALPHA_HZ_SD)),
         alpha_uv=float(ALPHA_UV * spread(0.3)) if has_alpha else 4.0,
         **_heart_and_lungs(rng, age, woman, bmi),
+    )
+    return _with_head(rng, person, has_alpha, variety) if variety > 0 else person
+
+
+def _with_head(rng: np.random.Generator, person: Person, has_alpha: bool, variety: float) -> Person:
+    """The person with a head of its own, and waves that differ as much as people's do."""
+    head = draw_head(rng, person.slow_wave_uv, has_alpha, variety=variety)
+    gain = 10 ** (head.gain_db / 20)
+
+    def mixed(plain: float, low: float, high: float) -> float:
+        return (1 - variety) * plain + variety * float(rng.uniform(low, high))
+
+    return replace(
+        person,
+        head=head,
+        spindle_per_min=mixed(person.spindle_per_min, *SPINDLE_PER_MIN_RANGE),
+        spindle_uv=mixed(person.spindle_uv, *SPINDLE_UV_RANGE) * gain,
+        spindle_s=mixed(person.spindle_s, *SPINDLE_S_RANGE),
+        k_complex_per_min=mixed(person.k_complex_per_min, *K_COMPLEX_PER_MIN_RANGE),
+        k_complex_uv=mixed(person.k_complex_uv, *K_COMPLEX_UV_RANGE) * gain,
     )
 
 

@@ -7,9 +7,10 @@ from scipy import signal
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from data_pipeline.simulate.artefacts import Artefact, add_electric, add_to_breathing, add_to_spo2
-from data_pipeline.simulate.body import make_chin, make_ecg, make_eog, make_heart_beats, make_legs
+from data_pipeline.simulate.body import make_chin, make_ecg, make_heart_beats, make_legs
 from data_pipeline.simulate.breathing import make_breathing
 from data_pipeline.simulate.eeg import make_eeg
+from data_pipeline.simulate.eyes import draw_eyes, make_eog
 from data_pipeline.simulate.noise import block_frequencies_hz, colour, white_spectrum
 from data_pipeline.simulate.person import Person
 from data_pipeline.simulate.sites import Lead, Site
@@ -48,8 +49,9 @@ def record(
     for slot, samples in references.items():
         recorder.finish(slot, samples)
     _record_chin(recorder, stages, events, references, variety)
-    eeg = make_eeg(rng, person, stages, events, rate_hz, variety=variety)
-    eog = make_eog(rng, stages, eeg, rate_hz, variety=variety)
+    eyes = draw_eyes(rng, person.head, stages, rate_hz, variety=variety) if variety > 0 else None
+    eeg = make_eeg(rng, person, stages, events, rate_hz, eyes, variety=variety)
+    eog = make_eog(rng, stages, eeg, rate_hz, eyes, variety=variety)
     waves = dict(zip((*SLOTS[Modality.EEG], *SLOTS[Modality.EOG]), (*eeg, *eog), strict=True))
     del eeg, eog
     while waves:  # each is let go as soon as it is finished: eight of them are most of the memory
