@@ -19,7 +19,7 @@ from data_pipeline.simulate.spread import between, correlated
 HOP_S = 2
 BLOCK_S = 2 * HOP_S
 HIGHEST_HZ = 50
-CHUNK = 512  # blocks at a time: the arrays of so many stay in the processor's cache
+CHUNK = 48  # blocks at a time: they stay in the cache, and BLAS starts no threads for products so small
 
 STAGE_HZ = (0.5, 1, 2, 4, 6, 8, 10, 13, 17, 22, 30, 45)
 STAGE_DB = {
@@ -106,13 +106,13 @@ def _coloured(
     last = np.zeros((n_channels, hop), dtype=np.float32)
     for start in range(0, len(loadings), CHUNK):
         part = loadings[start : start + CHUNK]
-        white = rng.standard_normal((n_channels, len(part) * 2 * n_bins), dtype=np.float32)
-        mixed = (mixing @ white).view(np.complex64).reshape(n_channels, len(part), n_bins)
+        white = rng.standard_normal((len(part), n_channels, 2 * n_bins), dtype=np.float32)
+        mixed = (mixing @ white).view(np.complex64)
         for channel in range(n_channels):
             density = np.exp(part @ log_shapes[channel])
             density += floors[channel]
             density[:, 0] = 0
-            blocks = fft.irfft(mixed[channel] * np.sqrt(density, out=density), n=2 * hop, axis=1)
+            blocks = fft.irfft(mixed[:, channel] * np.sqrt(density, out=density), n=2 * hop, axis=1)
             blocks *= window
             # A block is centred where its hop begins: half of the first one lies before the night.
             first, rest = blocks[:1, :hop] + last[channel], blocks[1:, :hop] + blocks[:-1, hop:]

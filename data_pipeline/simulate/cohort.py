@@ -13,6 +13,7 @@ from data_pipeline.night import BREATHING_EVENTS, RecordingError
 from data_pipeline.simulate.artefacts import draw_artefacts
 from data_pipeline.simulate.events import draw_events
 from data_pipeline.simulate.hypnogram import draw_hypnogram
+from data_pipeline.simulate.laboratory import draw_site
 from data_pipeline.simulate.person import Person, draw_person
 from data_pipeline.simulate.recording import record
 from data_pipeline.simulate.sites import EVENT_WORDS, SITES
@@ -125,9 +126,10 @@ def person_of(request: dict) -> Person:
 def simulate_night(out: Path, request: dict) -> Path:
     """Simulates and writes one night; `request` has seed, site, index, hours and variety. Returns the EDF+ path."""
     rng = np.random.default_rng([request["seed"], ord(request["site"]), request["index"], 0])
-    person, site, variety = person_of(request), SITES[request["site"]], request["variety"]
+    person, variety = person_of(request), request["variety"]
     stages = draw_hypnogram(rng, person, round(rng.uniform(*request["hours"]) * 120), variety=variety)
-    events = draw_events(rng, person, stages, variety=variety)
+    site = draw_site(rng, SITES[request["site"]], person, stages, variety=variety)
+    events = draw_events(rng, person, stages, variety=variety, cpap_from_s=site.cpap_from_s)
     artefacts = draw_artefacts(rng, stages, variety=variety)
     start = datetime.time(21 + int(rng.integers(0, 3)), int(rng.integers(0, 60)), int(rng.integers(0, 60)))
     signals = record(rng, person, stages, events, artefacts, site, variety=variety)

@@ -4,8 +4,10 @@ import numpy as np
 from scipy import signal
 
 from data_pipeline.night import EventKind
-from data_pipeline.simulate.body import make_chin, make_ecg, make_eog, make_heart_beats, make_legs
+from data_pipeline.simulate.body import make_chin, make_eog
+from data_pipeline.simulate.heart import make_ecg, make_heart_beats
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
+from data_pipeline.simulate.legs import make_legs
 from data_pipeline.simulate.person import draw_person
 
 
@@ -22,7 +24,7 @@ def test_eyes_muscles_and_heart_follow_stage_and_event(signals):
     assert tone == sorted(tone)
     assert tone[1] > 2 * tone[0]  # atonia
 
-    legs = make_legs(rng, stages, events, 128, variety=0)
+    legs = make_legs(rng, person, stages, events, 128, variety=0)
     for event in events:
         if event.kind is EventKind.LIMB_MOVEMENT and event.detail["side"] == "both":
             burst = legs[:, round(event.onset_s * 128) : round(event.end_s * 128)]
@@ -39,6 +41,6 @@ def test_eyes_muscles_and_heart_follow_stage_and_event(signals):
         if e.kind is EventKind.AROUSAL
     ]
     assert 4 < np.mean(rises) < 25
-    ecg = make_ecg(rng, person, beats, 30 * len(stages), 128, variety=0)
+    ecg = make_ecg(rng, person, beats, breathing.breath_times_s, 30 * len(stages), 128, variety=0)
     peaks, _ = signal.find_peaks(ecg, height=0.5 * person.ecg_r_uv, distance=32)
     assert abs(len(peaks) - len(beats)) <= 2
