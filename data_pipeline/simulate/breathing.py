@@ -27,6 +27,7 @@ VOLUME = {W: 1.0, N1: 0.95, N2: 0.92, N3: 0.92, REM: 0.78}  # REM tidal volume 7
 ABDOMINAL_SHARE = {W: 0.54, N1: 0.48, N2: 0.42, N3: 0.38, REM: 0.56}  # Stradling 1985; N1, N2 assumed
 SIGHS_PER_H, SIGH_VOLUME = 4.0, 2.2  # assumed, 2–6 /h and 2–2.5 times
 BREATH_MEMORY, BREATH_WANDER_LOG_SD = 0.97, 0.15  # sizes drift over some dozen breaths; assumed
+BREATH_SHAPE_SD = 0.02  # of a breath, from second to second; assumed
 CLOSING_S = 1.0  # to close and to open an airway; assumed
 WAXING = (0.4, 1.1)  # breaths between the apneas of Cheyne–Stokes: the smallest, and what is added; assumed
 HYPERPNOEA = 1.6  # breaths after an event; assumed, 1.5–2 times
@@ -82,6 +83,8 @@ def make_breathing(
     times, volumes = _breaths(rng, person, stages, n_seconds, variety)
     t = np.arange(n, dtype=np.float64) / rate_hz
     phase = np.interp(t, times, np.arange(len(times)))
+    if variety > 0:  # no two breaths have one shape
+        phase += variety * BREATH_SHAPE_SD * np.interp(t, np.arange(n_seconds), rng.standard_normal(n_seconds))
     size = np.interp(t, times, volumes).astype(np.float32)
     flow_gain, effort_gain, shift, limited, apnea_like = _event_gains(rng, events, n, rate_hz)
 

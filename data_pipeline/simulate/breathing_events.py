@@ -62,11 +62,17 @@ def draw_breathing_events(
     if variety > 0 and person.ahi_per_h > 0:
         # An hour of so many events leaves no more time between them.
         recovery_s = float(np.clip(0.6 * (3600 / person.ahi_per_h - mean_s), RECOVERY_SHORT_S, recovery_s))
+    gap_s = mean_s + recovery_s
+    fell_asleep_s = np.maximum.accumulate(np.where(asleep, 0, np.arange(1, len(rate) + 1)))
     events: list[TrueEvent] = []
     free_s = 0.0
-    for time in onsets_s(rng, per_s, mean_s + recovery_s, regular=1.5):
+    for time in onsets_s(rng, per_s, gap_s, regular=1.5):
         onset = max(float(time), free_s)
         if onset + 60 >= len(rate) or not asleep[int(onset)]:
+            continue
+        # `onsets_s` makes up for the time that events block; just after waking, nothing has blocked any.
+        is_first = free_s < fell_asleep_s[int(onset)]
+        if variety > 0 and is_first and rng.random() < min(0.8, per_s[int(onset)] * gap_s):
             continue
         run = _periodic_run if is_periodic[int(onset)] else _single
         for event in run(rng, person, stages, onset, variety):

@@ -44,3 +44,15 @@ def signals():
         make_eeg(rng, person, stages, events, 128, None, variety=0),
         make_breathing(rng, person, stages, events, 32, variety=0),
     )
+
+
+@pytest.fixture(scope="module")
+def varied_people():
+    """60 persons as varied as people with one whole night each: (person, stages, events), no signals."""
+    nights = []
+    for index in range(60):
+        rng = np.random.default_rng([13, index])
+        person = draw_person(rng, f"person-{index}", variety=1)
+        stages = draw_hypnogram(rng, person, 900, variety=1)
+        nights.append((person, stages, draw_events(rng, person, stages, variety=1)))
+    return nights
