@@ -4,7 +4,8 @@ import numpy as np
 from scipy import signal
 
 from data_pipeline.night import EventKind
-from data_pipeline.simulate.body import make_chin, make_eog
+from data_pipeline.simulate.body import make_chin
+from data_pipeline.simulate.eyes import make_eog
 from data_pipeline.simulate.heart import make_ecg, make_heart_beats
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.legs import make_legs
@@ -15,7 +16,7 @@ def test_eyes_muscles_and_heart_follow_stage_and_event(signals):
     stages, events, eeg, breathing = signals
     rng = np.random.default_rng(9)
     person = draw_person(rng, "one", variety=0)
-    eog = make_eog(rng, stages, eeg, 128, variety=0).reshape(2, len(stages), -1)
+    eog = make_eog(rng, stages, eeg, 128, None, variety=0).reshape(2, len(stages), -1)
     lowest = np.array([np.corrcoef(eog[0, i], eog[1, i])[0, 1] for i in range(len(stages))])
     assert np.median(lowest[stages == REM]) < 0 < np.median(lowest[stages == N3])  # saccades; slow waves
 
@@ -44,3 +45,16 @@ def test_eyes_muscles_and_heart_follow_stage_and_event(signals):
     ecg = make_ecg(rng, person, beats, breathing.breath_times_s, 30 * len(stages), 128, variety=0)
     peaks, _ = signal.find_peaks(ecg, height=0.5 * person.ecg_r_uv, distance=32)
     assert abs(len(peaks) - len(beats)) <= 2
+
+
+def test_varied_chins_are_loud_or_faint_with_or_without_atonia():
+    stages = np.repeat([W, N2, REM], 10).astype(np.int8)
+    wake, ratio = [], []
+    for seed in range(80):
+        chin = make_chin(np.random.default_rng([51, seed]), stages, [], 128, variety=1.0).reshape(3, -1)
+        levels = np.median(np.abs(chin), axis=1) / 0.6745
+        wake.append(levels[0])
+        ratio.append(levels[0] / levels[2])
+    assert min(wake) < 4 and max(wake) > 25
+    assert np.mean(np.array(ratio) < 1.6) > 0.05  # no contrast to see
+    assert np.median(ratio) > 2.5
