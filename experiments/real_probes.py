@@ -73,7 +73,7 @@ def with_neighbours(features: np.ndarray) -> np.ndarray:
     return np.concatenate([padded[:-2], features, padded[2:]], 1)
 
 
-def _probe(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
+def probe(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
     with threadpool_limits(1):  # so small a problem is slower on several threads
         return LogisticRegression(C=FIT / len(x), max_iter=500).fit(x, y)
 
@@ -94,7 +94,7 @@ def find_spindles(
     y = [spindle_seconds(events, len(f)) for events, f in zip(marks, x, strict=True)]
 
     def fitted(places: Sequence[int]) -> LogisticRegression:
-        return _probe(np.concatenate([x[i] for i in places]), np.concatenate([y[i] for i in places]))
+        return probe(np.concatenate([x[i] for i in places]), np.concatenate([y[i] for i in places]))
 
     found = []
     for held_out in range(len(x)):
@@ -114,7 +114,7 @@ def epoch_features(seconds: np.ndarray) -> np.ndarray:
 def probe_stages(train: Sequence[np.ndarray], stages: Sequence[np.ndarray], test: np.ndarray) -> np.ndarray:
     """(E,) codes of the test epochs, by a probe fitted on the training recordings' epochs of known stage."""
     x, y = np.concatenate(list(train)), np.concatenate(list(stages))
-    return _probe(x[y != UNKNOWN_STAGE], y[y != UNKNOWN_STAGE]).predict(test)
+    return probe(x[y != UNKNOWN_STAGE], y[y != UNKNOWN_STAGE]).predict(test)
 
 
 def probe_blocks(features: np.ndarray, stages: np.ndarray, blocks: int = 5) -> np.ndarray:

@@ -96,6 +96,8 @@ WRONG = [
     (MICRO, "model.macro.mixer", "sdd", "'ssd' or 'selective'"),
     (MICRO, "model.macro.seconds_dim", 0, "at least 1"),
     (MICRO, "model.macro.seconds_depth", -1, "at least 0"),
+    (MICRO, "model.macro.fast_dim", 0, "at least 1"),
+    (MICRO, "model.macro.fast_depth", -1, "at least 0"),
     (MICRO, "model.projection_dim", 0, "at least 1"),
     (MICRO, "model.modalities.EEG.token_s", 7, "a divisor of 30"),
     (MICRO, "model.modalities.EEG.token_s", 0, "a divisor of 30"),

@@ -78,6 +78,7 @@ def test_what_only_fits_together_may_come_in_any_order(turn):
         "model.macro.head_dim=40",
         "model.macro.dim=80",
         "model.macro.seconds_dim=60",
+        "model.macro.fast_dim=20",
         "model.macro.state=8",
     ]
     assert override(EXPERIMENT, fits[::turn]).model.macro.head_dim == 40

@@ -3,8 +3,8 @@
 import numpy as np
 
 from data_pipeline.night import Event, EventKind
-from data_pipeline.tasks import AROUSAL, BREATHING
-from sleepmami_jax.data.labels import event_labels
+from data_pipeline.tasks import AROUSAL, BREATHING, SPINDLE
+from sleepmami_jax.data.labels import event_labels, places_of
 
 TASKS = (BREATHING, AROUSAL)
 
@@ -28,3 +28,18 @@ def test_event_labels_take_a_second_that_is_more_than_half_covered():
         (Event(EventKind.AROUSAL, 20.0, 3.0), Event(EventKind.AROUSAL, -9.0, 3.0)), scored, TASKS, 0.0, 8
     )
     assert not far["arousal"].any()
+
+
+def test_waves_are_labelled_eighth_by_eighth():
+    events = (Event(EventKind.SPINDLE, 2.3, 0.8), Event(EventKind.AROUSAL, 2.0, 1.0))  # eighths 18.4 to 24.8
+    labels = event_labels(events, {"spindle", "arousal"}, (SPINDLE, AROUSAL), 1.0, 4)
+    assert labels["spindle"].shape == (32,) and labels["arousal"].tolist() == [0, 1, 0, 0]
+    assert np.flatnonzero(labels["spindle"]).tolist() == list(range(10, 17))
+    assert (event_labels(events, {"arousal"}, (SPINDLE,), 0.0, 2)["spindle"] == -1).all()
+
+
+def test_a_wave_that_covers_no_second_has_that_of_its_middle():
+    short = Event(EventKind.SPINDLE, 3.6, 0.7)
+    assert places_of(short, 0.0, 8).tolist() == [3]
+    assert places_of(short, 0.0, 8, 8).tolist() == list(range(29, 34))
+    assert places_of(short, 4.0, 8).tolist() == []

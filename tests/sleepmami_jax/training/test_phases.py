@@ -11,23 +11,26 @@ from jax.sharding import PartitionSpec as P
 
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import EPOCH_S
-from data_pipeline.tasks import AROUSAL, STAGES
+from data_pipeline.tasks import AROUSAL, SPINDLE, STAGES
 from sleepmami_jax.config import (
     Augmentation,
+    DataConfig,
     Experiment,
     Finetuning,
     MacroPretraining,
     MicroPretraining,
 )
 from sleepmami_jax.data.scored import class_counts
+from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_summary, summary_width
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import create, merge, structure
 from sleepmami_jax.objectives.masked import sample_hidden
 from sleepmami_jax.tasks.losses import class_weights, task_losses
+from sleepmami_jax.training import phases
 from sleepmami_jax.training.phases import build, finetune, macro
-from sleepmami_jax.training.phases.finetune import finetune_loss
+from sleepmami_jax.training.phases.finetune import finetune_loss, finetuning
 from sleepmami_jax.training.phases.macro import macro_loss
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import with_objective
@@ -301,6 +304,25 @@ def test_a_run_tells_its_loss_what_its_labels_are(shallow, prepared, tmp_path, m
         for name in expected or ():
             np.testing.assert_array_equal(told["weights"][name], expected[name])
             assert told["weights"][name].std() > 0
+
+
+# Tasks that pretraining did not know
+
+
+def test_a_pretrained_model_gets_what_waves_are_told_from(shallow, weights, tmp_path, monkeypatch):
+    objective = Finetuning(tasks=(STAGES, SPINDLE), freeze_micro=True)
+    monkeypatch.setitem(phases._KINDS, Finetuning, (finetuning, lambda *_: None, None))
+    known = {n: np.asarray(v) + 1 for n, v in weights[2].items() if not n.startswith("objective/")}
+    assert not any(name.startswith("fast/") for name in known)
+    experiment = Experiment("waves", objective, DataConfig(scored=True), shallow)
+    phase = build(experiment, ModelFolder(shallow, known), tmp_path, lambda *_: lambda: None, range(1))
+    fresh = create(shallow, experiment.seed, tasks=objective.tasks)[1]
+    assert phase.params.keys() == fresh.keys()
+    new = {name for name in fresh if name not in known}
+    assert {name.split("/")[0] for name in new} == {"fast", "heads"}
+    for name, value in phase.params.items():
+        np.testing.assert_array_equal(value, fresh[name] if name in new else known[name], err_msg=name)
+    assert all(name.startswith(phase.trainable) for name in new)
 
 
 # Parts of a loss without weight
