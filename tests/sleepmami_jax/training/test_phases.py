@@ -248,13 +248,14 @@ def test_augmented_windows_train_as_recorded_ones_do_and_padding_does_not_matter
         devices: quick_jit(shard_gradient(loss, mesh_of(devices), ("micro/", "macro/", "heads/"))) for devices in (1, 4)
     }
 
-    def run(batch, devices=1):
+    def run(batch, devices=1, seed=0):
         lay = partial(jax.device_put, device=NamedSharding(mesh_of(devices), P(AXES)))
-        (value, _), gradients = jax.device_get(gradient[devices](params, lay(batch), lay(keys_of(n))))
+        (value, _), gradients = jax.device_get(gradient[devices](params, lay(batch), lay(keys_of(n, seed))))
         return value, gradients
 
     value, gradients = run(batch)
     assert np.isfinite(value) and np.abs(gradients["micro/private/EEG/tokenizer/amplitude/kernel"]).max() > 1e-6
+    assert abs(run(batch, seed=1)[0] - value) > 1e-3  # nothing else is random
     on_four = run(batch, devices=4)
     for m in SLOTS:
         batch[m]["signal"][~mask] = 1e3
