@@ -9,8 +9,9 @@ makes people alike, 1 as varied as they are made by default.
 People, all from `FOLDER`, which holds `dreams_spindles/`, `ucddb018/` and `sleep_edf_bands.npz`:
 - the central EEG of four: DREAMS excerpts 1, 2 and 4 (30 min each; 3 is sampled at 50 Hz) and ucddb018, a whole night,
   whose unit nobody knows: 100 uV is assumed, so its levels are as right as that. REM is of ucddb018 alone;
-- band powers of five (ten nights of Sleep-EDF), Fpz-Cz and Pz-Oz, beside the simulated F4-M1 and O2-M1: another
-  reference, so that a level may differ by a few dB for that reason.
+- band powers of five (ten nights of Sleep-EDF): Fpz-Cz beside the simulated F4-C4, and Pz-Oz, for which we make no
+  neighbour, beside O2-M1. A reference farther away lifts every stage alike, so the level is compared in N2 alone, and
+  that of other stages over it.
 So few people make a rough ruler. A statistic that passes is not proven right; one that is marked is wrong by much.
 
 Simulated nights are written as EDF and read like any recording, of both laboratories in turn, a person a night; what
@@ -53,7 +54,8 @@ from .real_nights import SCORED_S, EegNight, read_dreams, read_ucddb
 
 HOURS = (6.0, 8.0)
 CENTRAL = ("C4", "C3")  # the first that a night has
-DERIVATIONS = {"Fpz-Cz": "F4", "Pz-Oz": "O2"}  # Sleep-EDF's, and the nearest that we make
+DERIVATIONS = {"Fpz-Cz": ("F4", "C4"), "Pz-Oz": ("O2",)}
+"""Sleep-EDF's, and the nearest that we make: a channel against the mastoid, or the difference of two that share it."""
 SLEEP_EDF_BANDS = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 50)}
 OUTER = (5, 95)  # percentiles over people
 
@@ -83,7 +85,7 @@ def made_person(request: dict) -> dict[str, Statistics]:
         path = simulate_night(out, request)
         truth = json.loads((out / "truth" / f"{night_id(request)}.json").read_text())
         stages = np.array([STAGES.index(stage) for stage in truth["stages"]], np.int8)
-        wanted = (*CENTRAL, *DERIVATIONS.values())
+        wanted = {*CENTRAL, *(slot for slots in DERIVATIONS.values() for slot in slots)}
         recorded = {c.derivation.slot: c for c in open_night(path).channels}
         channels = {slot: recorded[slot].whole() for slot in wanted if slot in recorded}
     marks = [Event(EventKind.SPINDLE, e["onset_s"], e["duration_s"]) for e in truth["events"] if e["kind"] == "spindle"]
@@ -91,12 +93,14 @@ def made_person(request: dict) -> dict[str, Statistics]:
     central = next((channels[slot] for slot in CENTRAL if slot in channels), None)
     if central is not None:
         groups["central EEG"] = eeg_statistics(central.samples, stages, usable_epochs(central), marks)
-    for derivation, slot in DERIVATIONS.items():
-        if slot in channels:
-            samples = channels[slot].samples[: len(stages) * EPOCH_S * channels[slot].rate_hz]
-            density = second_densities(samples)
+    for derivation, slots in DERIVATIONS.items():
+        parts = [channels[slot] for slot in slots if slot in channels]
+        if len(parts) == len(slots):
+            samples = parts[0].samples - sum(part.samples for part in parts[1:])
+            density = second_densities(samples[: len(stages) * EPOCH_S * parts[0].rate_hz])
             powers = {name: epoch_band_db(density, hz) for name, hz in SLEEP_EDF_BANDS.items()}
-            groups[derivation] = band_statistics(powers, stages, usable_epochs(channels[slot]))
+            usable = np.logical_and.reduce([usable_epochs(part) for part in parts])
+            groups[derivation] = band_statistics(powers, stages, usable)
     return groups
 
 
@@ -107,13 +111,17 @@ def usable_epochs(channel: Channel) -> np.ndarray:
 
 
 def band_statistics(powers: dict[str, np.ndarray], stages: np.ndarray, usable: np.ndarray) -> Statistics:
-    """Level and drift of band powers (E,) dB in every stage that has `LEAST_EPOCHS`."""
+    """Level and drift of band powers (E,) dB in every stage that has `LEAST_EPOCHS`; see this file's docstring."""
     found: Statistics = {}
-    for code, stage in enumerate(STAGES):
-        places = np.flatnonzero((stages == code) & usable)
-        if len(places) >= LEAST_EPOCHS:
-            found |= {(f"{name}, dB", stage): float(np.median(power[places])) for name, power in powers.items()}
-            found |= {(name, stage): value for name, value in drift(powers, places).items()}
+    places = {stage: np.flatnonzero((stages == code) & usable) for code, stage in enumerate(STAGES)}
+    places = {stage: at for stage, at in places.items() if len(at) >= LEAST_EPOCHS}
+    levels = {stage: {name: float(np.median(p[at])) for name, p in powers.items()} for stage, at in places.items()}
+    for stage, level in levels.items():
+        if stage == "N2":
+            found |= {(f"{name}, dB", stage): value for name, value in level.items()}
+        elif "N2" in levels:
+            found |= {(f"{name} over N2, dB", stage): value - levels["N2"][name] for name, value in level.items()}
+        found |= {(name, stage): value for name, value in drift(powers, places[stage]).items()}
     return found
 
 

@@ -10,7 +10,16 @@ import pytest
 
 from data_pipeline.modalities import Modality
 from data_pipeline.night import EPOCH_S, Channel, Quality
-from experiments.simulated_gap import DERIVATIONS, made_people, made_person, real_people, rows, text, usable_epochs
+from experiments.simulated_gap import (
+    DERIVATIONS,
+    band_statistics,
+    made_people,
+    made_person,
+    real_people,
+    rows,
+    text,
+    usable_epochs,
+)
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")
@@ -51,6 +60,7 @@ def test_a_simulated_person_has_the_same_statistics_every_time_and_others_have_o
     assert person.keys() == {"central EEG", *DERIVATIONS}
     assert all(np.isfinite(value) for statistics in person.values() for value in statistics.values())
     assert ("RMS, uV", "N2") in person["central EEG"] and ("delta, dB", "N2") in person["Pz-Oz"]
+    assert person["Fpz-Cz"]["delta, dB", "N2"] != person["Pz-Oz"]["delta, dB", "N2"]
     assert made_person(REQUEST) == person
     assert made_person(REQUEST | {"index": 5}) != person
 
@@ -62,14 +72,27 @@ def test_people_are_simulated_in_parallel_a_night_each():
     assert len({person["RMS, uV", "N2"] for person in made["central EEG"]}) == 3
 
 
+def test_levels_of_bands_are_told_over_those_of_the_same_person_in_n2():
+    stages = np.repeat(np.array([2, 3, 4], np.int8), 20)
+    powers = {"delta": np.repeat([10.0, 17.0, 8.0], 20) + np.tile([0.5, -0.5], 30)}
+    found = band_statistics(powers, stages, np.ones(60, bool))
+    level = {key: value for key, value in found.items() if key[0].endswith(", dB") and "SD" not in key[0]}
+    assert level == {("delta, dB", "N2"): 10, ("delta over N2, dB", "N3"): 7, ("delta over N2, dB", "REM"): -2}
+    assert found["delta, SD over epochs, dB", "N3"] == 0.5
+    assert found["delta, lag-1 correlation", "N3"] == pytest.approx(-1)
+    few = band_statistics(powers, stages, (stages != 3) | (np.cumsum(stages == 3) < 6))
+    assert {stage for _, stage in few} == {"N2", "REM"}
+
+
 @needs_real
 def test_people_are_four_and_five_and_look_like_sleep():
     people = real_people(Path(REAL))
     assert {name: len(group) for name, group in people.items()} == {"central EEG": 4, "Fpz-Cz": 5, "Pz-Oz": 5}
     for person in (*people["central EEG"], *people["Fpz-Cz"], *people["Pz-Oz"]):
         assert all(np.isfinite(value) for value in person.values())
-        if ("delta, dB", "N3") in person:
-            assert person["delta, dB", "N3"] > person["delta, dB", "N2"]
+    deeper = [p["delta over N2, dB", "N3"] for name in ("Fpz-Cz", "Pz-Oz") for p in people[name]]
+    assert all(3 < db < 12 for db in deeper)
+    assert all(10 < p["delta, dB", "N2"] < 22 for p in people["central EEG"])
     spindles = [p["spindle over local sigma, dB", "any"] for p in people["central EEG"][:3]]
     assert all(4 < level < 14 for level in spindles)
     assert ("spindle over local sigma, dB", "any") not in people["central EEG"][3]
