@@ -5,6 +5,7 @@
 from sleepmami_jax.config.files import load_experiment, load_file
 from sleepmami_jax.config.ranges import ConfigError
 from sleepmami_jax.config.schema import (
+    Augmentation,
     ComputeConfig,
     DataConfig,
     DataSource,

@@ -46,20 +46,21 @@ class ModalityConfig(Checked):
 
 @dataclass(frozen=True)
 class ModalitiesConfig(Checked):
-    """The modalities that a model looks at, in the order of their tokens."""
+    """The modalities that a model looks at, in the order of their tokens; None is not looked at."""
 
-    EEG: ModalityConfig = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
-    EOG: ModalityConfig = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
-    EMG: ModalityConfig = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
-    ECG: ModalityConfig = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
-    RESP: ModalityConfig = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
-    SPO2: ModalityConfig = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
+    EEG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
+    EOG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
+    EMG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
+    ECG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
+    RESP: ModalityConfig | None = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
+    SPO2: ModalityConfig | None = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
     PPG: ModalityConfig | None = None  # side channels, looked at where a token's length is given
     SNORE: ModalityConfig | None = None
     POSITION: ModalityConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.expect(any(vars(self).values()), "EEG", "a modality to look at, as all others are None")
         for name, config in vars(self).items():
             if config is not None:
                 m = Modality(name)
@@ -108,12 +109,11 @@ class MacroConfig(Checked):
     bidirectional: bool = True  # False reads from sleep onset only
     seconds_dim: Count = 48  # width of the dense path back to seconds
     seconds_depth: Natural = 2
-    fast_dim: Count = 32  # width of the path to parts of a second, which waves of the EEG are told from
-    fast_depth: Natural = 1
+    fast_dim: Count = 24  # width of the path to parts of a second, which waves of the EEG are told from
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for width in ("dim", "seconds_dim", "fast_dim") if self.mixer == "ssd" else ():
+        for width in ("dim", "seconds_dim") if self.mixer == "ssd" else ():
             inner = 2 * getattr(self, width)
             self.expect(inner % self.head_dim == 0, "head_dim", f"a divisor of {inner}, twice {width}")
         merged = max(0, self.levels - 1) * math.log2(self.merge)
@@ -148,7 +148,8 @@ class DataConfig(Checked):
     nights: Count | None = None  # use only the next so many; None is all of them
     scored: bool = False  # use only nights that somebody scored
     embeddings: Text | None = None  # where a frozen Micro-Encoder's tokens are kept; None: in the workdir
-    prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process
+    prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process of a run, workers and all
+    workers: Natural = 0  # processes that each process of a run reads with; 0 reads in its threads
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,23 @@ class OptimizerConfig(Checked):
     b2: BelowOne = 0.98
     clip_norm: Positive = 1.0
     ema: BelowOne = 0.0  # decay of the running average of weights that is exported; 0 exports the last weights
+
+
+@dataclass(frozen=True)
+class Augmentation(Checked):
+    """What is done to the signals of each example in training, anew whenever it comes; as it stands here, nothing.
+
+    A channel that is hidden, or an epoch that is cut off, is one that was not recorded. What is in units that mean
+    something, as SpO2 is, keeps its values.
+    """
+
+    equaliser_db: Weight = 0.0  # SD of a random curve over frequency in EEG, EOG, EMG, half of it a channel's own
+    gain_db: Weight = 0.0  # SD of a channel's gain
+    noise: Weight = 0.0  # white or pink, up to so many robust standard deviations of the channel's night
+    flip: Chance = 0.0  # of another sign where it is arbitrary: RESP, ECG, EMG by channel, EOG all together
+    drop_channel: Chance = 0.0  # of a channel to be hidden; one always stays
+    only_eeg: Chance = 0.0  # of all to be hidden but one channel of the EEG, where there is one
+    shortest_crop: Share = 1.0  # of its epochs that a window keeps; 1 is all of them
 
 
 @dataclass(frozen=True)
@@ -179,9 +197,11 @@ class MicroPretraining(Checked):
     balance_weight: Weight = 0.01  # MoE load balance (Switch Transformer, eq. 4)
     router_z_weight: Weight = 0.001  # (ST-MoE, eq. 5)
     decoder_dim: MultipleOf16 = 48
+    augment: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.expect(self.augment.shortest_crop == 1, "augment.shortest_crop", "1, as an epoch cannot be cut")
         divides = not self.contrast_keys or self.batch % self.contrast_keys == 0
         self.expect(divides, "contrast_keys", f"a divisor of batch={self.batch}, or 0 for all of it")
 
@@ -237,11 +257,18 @@ class Finetuning(Checked):
     freeze_micro: bool = True
     drop_modality: Chance = 0.0  # chance that a modality is hidden from a window, for missing sensors
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
+    event_windows: Chance = 0.0  # share of windows laid about an event: of each task, and each class of it, as often
+    focal: Weight = 0.0  # exponent of focal loss (Lin et al. 2017): what is easy counts less
+    label_smoothing: BelowOne = 0.0
+    class_weight: Chance = 0.0  # exponent of a class's inverse frequency in the run's nights; the mean weight is 1
     balance_weight: Weight = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: Weight = 0.001
+    augment: Augmentation = Augmentation()  # of signals, so with freeze_micro=false
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        possible = not self.freeze_micro or self.augment == Augmentation()
+        self.expect(possible, "augment", "nothing, or freeze_micro=false: frozen tokens stay as they are")
         try:
             tasks = tuple(find_task(task) if isinstance(task, str) else task for task in self.tasks)
         except ValueError as error:
@@ -250,6 +277,11 @@ class Finetuning(Checked):
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
             raise self.error("tasks", f"expected each task once, found {', '.join(names)}")
+        self.expect(
+            not self.event_windows or any(t.kind is TaskKind.EVENTS for t in tasks),
+            "event_windows",
+            "0 without a task of events",
+        )
         if not any(task.kind is TaskKind.STAGES for task in tasks):
             raise self.error("tasks", "expected 'stages' among them: events count where a person sleeps")
         if measured := [task.name for task in tasks if task.kind is TaskKind.MEASURED]:
@@ -298,7 +330,7 @@ class Experiment(Checked):
     optimizer: OptimizerConfig = OptimizerConfig()
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
-    init: Text | None = None  # a model folder to start from; None starts from random parameters
+    init: Text | None = None  # a model folder to start from, or "bundled"; None starts from random parameters
     steps: Count = 100  # of the optimiser, in all
     save_every: Count = 50  # steps between checkpoints
     seed: Seed = 0

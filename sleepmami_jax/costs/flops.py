@@ -26,7 +26,7 @@ from sleepmami_jax.config import (
     ModelConfig,
 )
 from sleepmami_jax.models.dropless import block_rows, blocks
-from sleepmami_jax.models.macro import summary_width
+from sleepmami_jax.models.macro import LOCAL_WIDTH, summary_width
 from sleepmami_jax.models.micro import layout, measured_width, token_width
 from sleepmami_jax.models.sleepmami import head_width
 from sleepmami_jax.models.ssd import CONV_WIDTH
@@ -222,7 +222,9 @@ def night_costs(config: ModelConfig, epochs: int, tasks: Sequence[Task] = ()) ->
     fast = Cost()
     if waves:
         fast += _linear(2 * len(FAST.bands_hz), c.fast_dim, looks) + _vectors(c.fast_dim)
-        fast += _linear(c.seconds_dim, c.fast_dim, EPOCH_S * epochs) + _mixer(c.fast_dim, c, looks) * c.fast_depth
+        local = _vectors(c.fast_dim) + _linear(LOCAL_WIDTH * c.fast_dim, c.fast_dim, looks)
+        fast += _linear(c.seconds_dim, c.fast_dim, EPOCH_S * epochs)
+        fast += (local + _linear(c.fast_dim, c.fast_dim, looks)) * 2
     heads = _linear(c.dim, stages, epochs) + _linear(c.seconds_dim, events, EPOCH_S * epochs)
     return {
         "context": context,

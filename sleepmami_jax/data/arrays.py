@@ -171,7 +171,7 @@ def night_signals(night: Night, slots: Slots, length: int) -> Iterator[dict[str,
         quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, 1, EPOCH_S)
         channels.append((_wanted(channel.modality, [0], [place]), samples, quality))
     for start in range(0, n_epochs, length):
-        arrays = _blank_signals(length, slots)
+        arrays = blank_signals(length, slots)
         for wanted, samples, quality in channels:
             _fill(arrays, 0, wanted, samples[start : start + length], quality[start : start + length])
         yield with_present(arrays, slots)
@@ -192,14 +192,15 @@ def bucket_length(n_epochs: int) -> int:
 
 def blank_arrays(n_epochs: int, slots: Slots, tasks: Sequence[Task] = ()) -> dict[str, Any]:
     """The dictionary with nothing in it: no channel present, nothing scored, all epochs padding."""
-    arrays = _blank_signals(n_epochs, slots)
+    arrays = blank_signals(n_epochs, slots)
     arrays["stage"] = np.full(n_epochs, UNKNOWN_STAGE, np.int32)
     arrays["seconds"] = {t.name: np.full((n_epochs, t.per_epoch), NOT_SCORED, np.int8) for t in tasks}
     arrays["epoch_mask"] = np.zeros(n_epochs, bool)
     return arrays
 
 
-def _blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
+def blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
+    """Of `blank_arrays` the signals alone; `present` is added by `with_present`, once they are filled."""
     return {
         modality.value: {
             "signal": np.zeros((n_epochs, len(names), EPOCH_S * RATE_HZ[modality]), np.float32),

@@ -13,6 +13,7 @@ import numpy as np
 from data_pipeline.modalities import SLOTS
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
+from sleepmami_jax.data.ahead import BATCHES_OF_WORKER, ReadAhead
 from sleepmami_jax.data.arrays import (
     Plan,
     Slots,
@@ -24,6 +25,7 @@ from sleepmami_jax.data.arrays import (
     with_present,
 )
 from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
+from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import PreparedFolder, chosen_epochs, chosen_nights
 
 
@@ -36,6 +38,7 @@ def signal_batches(
     seed: int,
     rows: Sequence[int] | None = None,
     tasks: Sequence[Task] = (),
+    event_windows: float = 0.0,
 ) -> Batches:
     """Batches of single epochs in random order, each once a pass over its folder; or of windows of a night.
 
@@ -47,6 +50,7 @@ def signal_batches(
       seed: decides the order.
       rows: those of each batch that this process reads, ascending; None is all of them.
       tasks: those of events whose seconds are labelled.
+      event_windows: share of windows placed about an event of `tasks`, as `EventWindows` draws them, instead.
 
     Returns:
       An iterator of dictionaries with B = len(rows). Of single epochs: per modality `signal (B, C, 30 * rate)`
@@ -55,10 +59,10 @@ def signal_batches(
       `order.open_nights`; `epoch (B,)` int32, a window's first.
 
     Raises:
-      ValueError: a manifest is missing, or nothing in a folder is left to read. While iterating: a shard is missing
-        or damaged.
+      ValueError: a manifest is missing, nothing in a folder is left to read, or the workers need more memory than
+        `data.prefetch_bytes`. While iterating: a shard is missing or damaged.
     """
-    folders, elements = [PreparedFolder.open(source.folder) for source in data.shards], []
+    folders, elements, events = [PreparedFolder.open(source.folder) for source in data.shards], [], []
     for folder in folders:
         try:
             nights = chosen_nights(folder.manifest, data)
@@ -76,14 +80,22 @@ def signal_batches(
                 "for other channels, or prepare more nights"
             )
         elements.append(np.concatenate(listed))
-    ordered = in_random_order(data, elements, seed)
+        if event_windows:
+            own = np.unique(elements[-1][:, 0]).tolist()
+            events.append(EventWindows.of(folder, own, tasks, epochs, event_windows))
+    ordered = in_random_order(data, elements, seed, events)
     batch_bytes = (global_batch if rows is None else len(rows)) * (epochs or 1) * epoch_bytes(slots)
+    least = data.workers * BATCHES_OF_WORKER * batch_bytes
+    if least > data.prefetch_bytes:
+        raise ValueError(
+            f"data.prefetch_bytes={data.prefetch_bytes}: data.workers={data.workers} have {BATCHES_OF_WORKER} batches "
+            f"of {batch_bytes / 2**20:.1f} MiB each in memory; give {least} or more, or read with fewer"
+        )
     # Grain counts in elements, here whole batches, and would read 500 ahead. A second thread would fight the
     # first for the interpreter: two give a fifth less than one, for two thirds more of processor time.
-    ahead = max(1, data.prefetch_bytes // max(1, batch_bytes))
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
+    ahead = ReadAhead(max(1, data.prefetch_bytes // max(1, batch_bytes)), workers=data.workers)
     read = _Read(tuple(folders), first_nights(folders), slots, epochs, tuple(tasks))
-    return Batches(ordered, global_batch, rows, options, read)
+    return Batches(ordered, global_batch, rows, ahead, read)
 
 
 _PLANS = 4096  # some kB each

@@ -15,7 +15,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import Event
 from data_pipeline.shards.epochs import Epoch, night_events
-from data_pipeline.shards.files import open_shard, read_epochs
+from data_pipeline.shards.files import open_shard, read_epochs, read_scoring
 from data_pipeline.shards.manifest import MANIFEST, Manifest, read_manifest
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
@@ -72,8 +72,10 @@ class PreparedFolder:
         return read_epochs(*_reader(self.folder, entry.shard, entry.n_epochs), start, stop)
 
     def events(self, night: int) -> tuple[Event, ...]:
-        """All events of a night, sorted by onset from its first sample; reads the whole shard."""
-        return night_events(self.epochs(night, 0, self.manifest.nights[night].n_epochs))
+        """All events of a night, sorted by onset from its first sample; reads the whole shard, but no signals."""
+        entry = self.manifest.nights[night]
+        reader, path = _reader(self.folder, entry.shard, entry.n_epochs)
+        return night_events(read_scoring(reader, path, 0, entry.n_epochs))
 
     def arrays(
         self,

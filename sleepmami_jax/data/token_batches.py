@@ -12,13 +12,17 @@ import numpy as np
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
+from sleepmami_jax.data.ahead import ReadAhead
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.labels import NOT_SCORED, event_labels
 from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
+from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import chosen_nights
 
-_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+
+def _ahead(data: DataConfig) -> ReadAhead:
+    return ReadAhead(batches=2, threads=2, workers=data.workers)
 
 
 def embedded_nights(
@@ -44,7 +48,7 @@ def embedded_nights(
     nights = [chosen_nights(folder.prepared.manifest, data) for folder in folders]
     whole = [np.stack(np.broadcast_arrays(chosen, 0), -1) for chosen in nights]  # from their first epoch on
     read = _ReadNight(folders, first_nights([folder.prepared for folder in folders]), length)
-    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _AHEAD)
+    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _ahead(data))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +80,27 @@ def embedded_windows(
     global_batch: int,
     seed: int,
     rows: Sequence[int] | None = None,
+    event_windows: float = 0.0,
 ) -> Batches:
     """Endless shuffled batches of scored windows of consecutive epochs, as `order.window_starts` draws them.
 
     Arguments as in `embedded_nights`; `epochs` is the length E of a window, `tasks` those of events whose
-    seconds are labelled.
+    seconds are labelled, `event_windows` as in `data.batches.signal_batches`.
 
     Returns:
       batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L) bool, `stage` (N, E) int32, `seconds` of (N, E, T)
       int8, `night` and `epoch` (N,) int32 as in `data.batches`.
     """
-    nights, elements = {}, []
+    nights, elements, events = {}, [], []
     for number, folder in enumerate(folders):
         chosen = chosen_nights(folder.prepared.manifest, data)
         nights |= {(number, night): _LabelledNight.open(folder, night, tasks) for night in chosen}
         starts = [window_starts(night, len(nights[number, night].stage), epochs) for night in chosen]
         elements.append(np.concatenate(starts))
+        if event_windows:
+            events.append(EventWindows.of(folder.prepared, chosen, tasks, epochs, event_windows))
     read = _ReadWindow(nights, first_nights([folder.prepared for folder in folders]), epochs)
-    return Batches(in_random_order(data, elements, seed).map(read), global_batch, rows, _AHEAD)
+    return Batches(in_random_order(data, elements, seed, events).map(read), global_batch, rows, _ahead(data))
 
 
 @dataclass(frozen=True, eq=False)

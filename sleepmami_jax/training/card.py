@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
+
+PROGRAMS = ("sleepmami", "jax", "flax", "optax")
+"""Whose versions a card gives: what decides what a step computes."""
 
 
 def model_card(experiment: Experiment, start: ModelFolder | None) -> dict[str, Any]:
@@ -50,4 +54,5 @@ def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]]) -> 
         "hours": round(sum(n.duration_s for n in entries) / 3600, 1),
         "cohorts": sorted({n.cohort for n in entries}),
         "sites": sorted({n.site for n in entries if n.site}),
+        "versions": {name: version(name) for name in PROGRAMS},
     }

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.data.scored import class_counts
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.sleepmami import create, structure
@@ -47,7 +48,9 @@ def build(
         if params.keys() != shapes.keys():  # heads that `start` has not learnt
             params = create(experiment.model, experiment.seed, *shape)[1] | params
     make, batches, _ = _KINDS[type(experiment.objective)]
-    phase = make(experiment, graph, params, Rngs(experiment.seed + 1))
+    weighed = isinstance(experiment.objective, Finetuning) and experiment.objective.class_weight > 0
+    counts = {"counts": class_counts(experiment.data, experiment.tasks)} if weighed else {}
+    phase = make(experiment, graph, params, Rngs(experiment.seed + 1), **counts)
     return replace(phase, batches=batches(experiment, params, workdir, progress, rows))
 
 

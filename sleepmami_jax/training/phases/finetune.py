@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,13 @@ import numpy as np
 from flax import nnx
 
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
+from sleepmami_jax.data.augment import augmented
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.objectives.masked import places_there, sample_hidden
-from sleepmami_jax.tasks.losses import task_losses
+from sleepmami_jax.tasks.losses import class_weights, task_losses
 from sleepmami_jax.training.phases.phase import (
     Phase,
     frozen_tokens,
@@ -27,24 +28,31 @@ from sleepmami_jax.training.phases.phase import (
     signals,
 )
 
+Counts = Mapping[str, np.ndarray]
+"""Of each task, how many labels of each of its classes."""
 
-def finetuning(experiment: Experiment, graph, params, rngs: Rngs) -> Phase:
-    """The phase without its data; the model's structure and parameters. The loss has none of its own."""
+
+def finetuning(experiment: Experiment, graph, params, rngs: Rngs, counts: Counts | None = None) -> Phase:
+    """The phase without its data; the model's structure and parameters. The loss has none of its own.
+
+    `counts` of labels, as `data.scored.class_counts` has them, where classes are to be weighed by them.
+    """
     config: Finetuning = experiment.objective
     if not experiment.data.scored:
         raise ConfigError("data.scored: fine-tuning learns from labels; set data.scored=true")
     # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
     macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
     trainable = (*macro, "seconds/", "fast/", "heads/", *(() if config.freeze_micro else ("micro/",)))
-    return Phase(params, trainable, finetune_loss(experiment, graph), config.batch)
+    return Phase(params, trainable, finetune_loss(experiment, graph, counts), config.batch)
 
 
 def finetuning_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
     """Arguments as in `phases.build`."""
     config: Finetuning = experiment.objective
     if not config.freeze_micro:
-        return signals(experiment, config.epochs, rows, config.event_tasks)
-    folders, how = frozen_tokens(experiment, params, workdir, progress), read_by(experiment, rows)
+        return signals(experiment, config.epochs, rows, config.event_tasks, config.event_windows)
+    folders = frozen_tokens(experiment, params, workdir, progress)
+    how = {"event_windows": config.event_windows, **read_by(experiment, rows)}
     return embedded_windows(folders, experiment.data, config.epochs, config.event_tasks, **how)
 
 
@@ -65,9 +73,11 @@ def finetuning_shapes(experiment: Experiment):
     return shapes_of(window, config.batch)
 
 
-def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
+def finetune_loss(experiment: Experiment, graph: nnx.GraphDef, counts: Counts | None = None) -> Callable:
     """`Phase.loss` over batches of `embedded_windows`, or of signals where the Micro-Encoder is trained too."""
     config: Finetuning = experiment.objective
+    weights = None if counts is None else class_weights(counts, config.class_weight)
+    how = {"focal": config.focal, "smoothing": config.label_smoothing, "weights": weights}
     where = layout(experiment.model.modalities)
 
     def hidden_modalities(keys, there):  # (N,), (N, E, L) -> (N, M)
@@ -77,6 +87,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
 
     def loss(params, batch, keys, axes):
         model, _ = modules(graph, None, params)
+        batch = augmented(batch, keys, config.augment)
         n, e = batch["stage"].shape
         balance, metrics = 0.0, {}
         if config.freeze_micro:
@@ -96,7 +107,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
             balance, metrics = router_loss(micro.router, config)
         labels = {"stages": batch["stage"]}
         labels |= {task: v.reshape(n, -1).astype(jnp.int32) for task, v in batch["seconds"].items()}
-        total, parts = task_losses(model(tokens, ok).heads, labels, config.tasks, axes)
+        total, parts = task_losses(model(tokens, ok).heads, labels, config.tasks, axes, **how)
         return total + balance, parts | metrics
 
     return loss

@@ -9,6 +9,7 @@ from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
 from sleepmami_jax.data.arrays import blank_arrays, with_present
+from sleepmami_jax.data.augment import augmented
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.initial import Rngs
@@ -67,6 +68,7 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
 
     def loss(params, batch, keys, axes):
         model, objective = modules(graph, objective_graph, params)
+        batch = augmented(batch, keys, config.augment)
         there = places_there(batch, where)
         visible = sample_visible(keys, where, config)
         hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)

@@ -96,10 +96,17 @@ def read_by(experiment: Experiment, rows: Sequence[int]) -> dict[str, Any]:
     return {"global_batch": experiment.objective.batch, "seed": experiment.seed, "rows": rows}
 
 
-def signals(experiment: Experiment, epochs: int | None, rows: Sequence[int], tasks: Sequence[Task] = ()) -> Batches:
+def signals(
+    experiment: Experiment,
+    epochs: int | None,
+    rows: Sequence[int],
+    tasks: Sequence[Task] = (),
+    event_windows: float = 0.0,
+) -> Batches:
     """This process's batches of single epochs, or of windows of so many, for a Micro-Encoder that is trained."""
     slots = model_slots(experiment.model)
-    return signal_batches(experiment.data, slots, epochs=epochs, tasks=tasks, **read_by(experiment, rows))
+    how = {"tasks": tasks, "event_windows": event_windows, **read_by(experiment, rows)}
+    return signal_batches(experiment.data, slots, epochs=epochs, **how)
 
 
 def frozen_tokens(experiment: Experiment, params: Params, workdir: Path, progress: Callable) -> list[EmbeddedFolder]:

@@ -15,5 +15,5 @@ def test_artefacts_do_what_the_truth_says():
     frequencies, power = signal.periodogram(samples, 200)
     assert frequencies[np.argmax(power)] == 60
     spo2 = np.full(60, 95.0)
-    add_to_spo2(spo2, [Artefact("dropout", "SPO2", 10, 5, 0.0)])
+    add_to_spo2(np.random.default_rng(0), spo2, [Artefact("dropout", "SPO2", 10, 5, 0.0)])
     assert list(np.flatnonzero(spo2 == 0)) == [10, 11, 12, 13, 14]

@@ -10,6 +10,7 @@ import pytest
 
 from data_pipeline.tasks import BREATHING, Task
 from sleepmami_jax.config import (
+    Augmentation,
     ConfigError,
     DataConfig,
     DataSource,
@@ -45,6 +46,14 @@ WRONG = [
     (MICRO, "objective.contrast_keys", 5, "a divisor of batch=32, or 0 for all of it"),
     (MICRO, "objective.balance_weight", -0.1, "at least 0"),
     (MICRO, "objective.router_z_weight", math.inf, "a finite number"),
+    (MICRO, "objective.augment.equaliser_db", -1.0, "at least 0"),
+    (MICRO, "objective.augment.gain_db", -1.0, "at least 0"),
+    (MICRO, "objective.augment.noise", -0.1, "at least 0"),
+    (MICRO, "objective.augment.flip", 2.0, "from 0 to 1"),
+    (MICRO, "objective.augment.drop_channel", 1.1, "from 0 to 1"),
+    (MICRO, "objective.augment.only_eeg", -0.1, "from 0 to 1"),
+    (MICRO, "objective.augment.shortest_crop", 0.0, "more than 0 and at most 1"),
+    (MICRO, "objective.augment.shortest_crop", 0.5, "1, as an epoch cannot be cut"),
     (MICRO, "objective.decoder_dim", 50, "a multiple of 16"),
     (MICRO, "objective.decoder_dim", 0, "a multiple of 16"),
     (MICRO, "objective.batch", 0, "at least 1"),
@@ -63,6 +72,7 @@ WRONG = [
     (MICRO, "data.nights", 0, "at least 1"),
     (MICRO, "data.embeddings", " ", "a word"),
     (MICRO, "data.prefetch_bytes", 0, "at least 1"),
+    (MICRO, "data.workers", -1, "at least 0"),
     (MICRO, "model.micro.dim", 1, "at least 2"),
     (MICRO, "model.micro.heads", 5, "a divisor of dim=64"),
     (MICRO, "model.micro.heads", 0, "at least 1"),
@@ -129,6 +139,10 @@ WRONG = [
     (MACRO, "objective.kernel.identity", -1.0, "at least 0"),
     (TUNED, "objective.batch", 0, "at least 1"),
     (TUNED, "objective.epochs", 0, "at least 1"),
+    (TUNED, "objective.event_windows", 1.1, "from 0 to 1"),
+    (TUNED, "objective.focal", -1.0, "at least 0"),
+    (TUNED, "objective.label_smoothing", 1.0, "at least 0 and less than 1"),
+    (TUNED, "objective.class_weight", 1.1, "from 0 to 1"),
     (TUNED, "objective.drop_modality", 1.1, "from 0 to 1"),
     (TUNED, "objective.balance_weight", -1.0, "at least 0"),
     (TUNED, "objective.router_z_weight", -1.0, "at least 0"),
@@ -216,6 +230,15 @@ def test_what_lies_at_the_edge_is_taken(row):
         (
             lambda: KernelConfig(age=0, bmi=0, sex=0, identity=0),
             "KernelConfig.identity: expected more than 0 where age, bmi and sex weigh nothing, found 0",
+        ),
+        (
+            lambda: Finetuning(tasks=("stages",), event_windows=0.5),
+            "Finetuning.event_windows: expected 0 without a task of events, found 0.5",
+        ),
+        (
+            lambda: Finetuning(augment=Augmentation(flip=0.5)),
+            "Finetuning.augment: expected nothing, or freeze_micro=false: frozen tokens stay as they are, "
+            f"found {Augmentation(flip=0.5)}",
         ),
         (
             lambda: Experiment("a", "micro"),
