@@ -41,7 +41,7 @@ def signals():
     return (
         stages,
         events,
-        make_eeg(rng, person, stages, events, 128, variety=0),
+        make_eeg(rng, person, stages, events, 128, None, variety=0),
         make_breathing(rng, person, stages, events, 32, variety=0),
     )
 

@@ -4,7 +4,8 @@ import numpy as np
 from scipy import signal
 
 from data_pipeline.night import EventKind
-from data_pipeline.simulate.body import make_chin, make_eog
+from data_pipeline.simulate.body import make_chin
+from data_pipeline.simulate.eyes import make_eog
 from data_pipeline.simulate.heart import make_ecg, make_heart_beats
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.legs import make_legs
@@ -15,7 +16,7 @@ def test_eyes_muscles_and_heart_follow_stage_and_event(signals):
     stages, events, eeg, breathing = signals
     rng = np.random.default_rng(9)
     person = draw_person(rng, "one", variety=0)
-    eog = make_eog(rng, stages, eeg, 128, variety=0).reshape(2, len(stages), -1)
+    eog = make_eog(rng, stages, eeg, 128, None, variety=0).reshape(2, len(stages), -1)
     lowest = np.array([np.corrcoef(eog[0, i], eog[1, i])[0, 1] for i in range(len(stages))])
     assert np.median(lowest[stages == REM]) < 0 < np.median(lowest[stages == N3])  # saccades; slow waves
 
