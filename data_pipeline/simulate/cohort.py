@@ -73,15 +73,9 @@ def simulate_cohort(
     if not 0 <= variety <= 1:
         raise ValueError(f"variety is {variety}; expected 0, all alike, to 1, as varied as people")
     out = Path(out)
+    common = {"seed": seed, "hours": list(hours), "variety": float(variety)}
     requests = [
-        {
-            "seed": seed,
-            "site": site or sorted(SITES)[index % len(SITES)],
-            "index": index,
-            "hours": list(hours),
-            "variety": float(variety),
-        }
-        for index in range(n_nights)
+        {"site": site or sorted(SITES)[index % len(SITES)], "index": index, **common} for index in range(n_nights)
     ]
     _refuse_strangers(out, requests)
     (out / "truth").mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
+from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from data_pipeline.from_json import WORDS, FieldError
@@ -75,7 +76,7 @@ def check(hint: Any, value: Any, of: str, *path: str | int) -> None:
             raise ConfigError(f"expected {' or '.join(map(repr, args))}, found {value!r}{meant}", path, of)
     elif origin in (typing.Union, types.UnionType):
         if any(map(dataclasses.is_dataclass, args)):
-            expect(isinstance(value, args), " or ".join(arg.__name__ for arg in args))
+            expect(isinstance(value, args), " or ".join("None" if arg is NoneType else arg.__name__ for arg in args))
         elif value is not None:
             check(args[0], value, of, *path)
     elif origin is tuple:

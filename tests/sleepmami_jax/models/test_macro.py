@@ -284,9 +284,8 @@ def test_garbage_in_missing_tokens_changes_no_wave(tiny, waves):
 
 
 def test_a_part_of_a_second_reads_the_look_of_its_own_time(tiny):
-    """Without blocks a look moves itself and, through the night's mean, all others by the same."""
-    config = replace(tiny, macro=replace(tiny.macro, fast_depth=0))
-    graph, params = create(config, 0, tasks=(SPINDLE,))
+    """A look moves itself most, its neighbours less and, through the night's mean, all others by the same."""
+    graph, params = create(tiny, 0, tasks=(SPINDLE,))
     fast = jax.jit(lambda *v: merge(graph, params).fast(*v))
     tokens, ok = night(tiny, 2)
     ok[:] = True
