@@ -87,6 +87,7 @@ def get_config(out: str = "runs/bundled") -> Experiment:
         ),
         model=ModelConfig(micro=MicroConfig(experts=1)),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, ema=0.99),
+        accumulate=4,
         steps=1000,
         save_every=100,
     )
