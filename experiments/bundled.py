@@ -56,9 +56,8 @@ TASKS = (
 )
 
 
-def get_config(out: str = "runs/bundled") -> Experiment:
-    """The training run on the cohorts below `out`."""
-    workers = os.cpu_count() or 1
+def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
+    """The training run on the cohorts below `out`; `workers` as in `DataConfig` change nothing that is learnt."""
     return Experiment(
         name="simulated-1",
         objective=Finetuning(
@@ -82,8 +81,8 @@ def get_config(out: str = "runs/bundled") -> Experiment:
         data=DataConfig(
             shards=tuple(DataSource(f"{out}/shards-{k}") for k in range(COHORTS)),
             scored=True,
-            workers=workers - 2 if workers > 4 else 0,
-            prefetch_bytes=4 * 2**30 if workers > 4 else 2**29,
+            workers=workers,
+            prefetch_bytes=max(1, 4 * workers) * 320 * 2**20,  # a batch has 290 MB
         ),
         model=ModelConfig(micro=MicroConfig(experts=1)),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, ema=0.99),
@@ -107,10 +106,10 @@ def make_nights(out: Path) -> None:
         shutil.rmtree(recordings)
 
 
-def main(out: Path) -> Path:
+def main(out: Path, workers: int = 0) -> Path:
     """Everything; returns the model folder `out/model`."""
     make_nights(out)
-    experiment = get_config(str(out))
+    experiment = get_config(str(out), workers)
     trained = finetune(experiment, out / "run")
     shards = tuple(source.folder for source in experiment.data.shards)
     how = {"split": "test", "embeddings": out / "embeddings", "progress": bars(quiet=False)}
@@ -129,4 +128,5 @@ def main(out: Path) -> Path:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    print(main(parser.parse_args().out))
+    parser.add_argument("--workers", type=int, default=0, help="processes that read ahead, on a machine of many cores")
+    print(main(**vars(parser.parse_args())))

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 
 import grain
+from absl import flags
 
 BATCHES_OF_WORKER = 4
 """A worker keeps at least so many in memory: Grain has one that is made, one that is sent, and one or more in a buffer
@@ -36,6 +37,8 @@ class ReadAhead:
         """Begins to read them from the first on; whoever asked closes the iterator."""
         if not self.workers:
             return iter(batches.to_iter_dataset(grain.ReadOptions(self.threads, self.batches)))
+        if not flags.FLAGS.is_parsed():  # Grain's workers read absl flags; a program of one's own parses none
+            flags.FLAGS.mark_as_parsed()
         buffered = (max(self.batches // self.workers, BATCHES_OF_WORKER) - 2) // 2
         options = grain.MultiprocessingOptions(self.workers, buffered)
         in_worker = batches.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
