@@ -23,20 +23,20 @@ CHUNK = 48  # blocks at a time: they stay in the cache, and BLAS starts no threa
 
 STAGE_HZ = (0.5, 1, 2, 4, 6, 8, 10, 13, 17, 22, 30, 45)
 STAGE_DB = {
-    W: (15, 14, 11, 8, 6, 6, 7, 5, 3.5, 2, -2, -5),
+    W: (15, 14, 11, 8, 6, 6, 7, 5, 3.5, 2, -3, -6),
     N1: (12, 13, 12, 9, 6.5, 5.5, 5, 3, 1, -2, -8, -12),
-    N2: (16, 17.5, 15.5, 12, 9, 7.5, 6, 4, 0, -3.5, -11, -16),
-    N3: (24, 25, 20.5, 15, 11.5, 9, 8, 4, 0, -3.5, -12, -17),
-    REM: (12, 13, 11, 9.5, 6.5, 5.5, 4, 2, 0.5, -1.5, -10, -15),
+    N2: (16, 17.5, 15.5, 12, 9, 7.5, 6, 4, 0, -3.5, -12.5, -17),
+    N3: (24, 25, 20.5, 15, 11.5, 9, 8, 4, 0, -3.5, -13, -18),
+    REM: (12, 13, 11, 9.5, 6.5, 5.5, 4, 1.5, -0.5, -2.5, -11, -16),
 }
 """Power density of a central derivation at `STAGE_HZ`, dB over 1 µV²/Hz."""
 N3_OVER_N2_DB = 3.0  # at least, below 4 Hz: a scorer needs slow waves to say N3
 BORDER_S, BORDER_WIDTH_S = 12.0, (12.0, 44.0)  # how far a change of stage lies from the epoch's border; how soft it is
-EPOCH_RHO, EPOCH_SD_DB = (0.5, 0.95), (0.6, 1.7)  # drift from epoch to epoch
-BLOCK_RHO, BLOCK_SD_DB = (0.1, 0.5), (2.6, 1.8, 1.4, 1.3, 1.2)  # and from block to block, at `EQUALISER_HZ`
-NIGHT_SD_DB, SLOW_WAVE_DECLINE_DB = 1.2, (0.0, 2.5)  # from the middle to either end of the night
+EPOCH_RHO, EPOCH_SD_DB = (0.6, 0.95), (0.3, 1.6)  # drift from epoch to epoch
+BLOCK_RHO, BLOCK_SD_DB = (0.1, 0.5), (2.5, 1.4, 1.0, 1.0, 0.9)  # and from block to block, at `EQUALISER_HZ`
+NIGHT_SD_DB, SLOW_WAVE_DECLINE_DB = 1.0, (0.0, 2.5)  # from the middle to either end of the night
 OPEN_SLOW_DB, OPEN_MUSCLE_DB = (0.0, 6.0), (-1.0, 6.0)  # eyes open
-RESTLESS_RHO, RESTLESS_DB = 0.85, (0.0, 6.0)  # of wake, from epoch to epoch
+RESTLESS_RHO, RESTLESS_DB = 0.9, (0.0, 6.0)  # of wake, from epoch to epoch
 SECOND_LOG_SD, SECOND_WAKE = (0.15, 0.45), 1.5  # amplitude from second to second; so much more awake
 BURST_GAP_S, BURST_DB, BURST_BLOCKS = (40.0, 240.0), 14.0, 12  # muscle and small movements of wake
 SHIFT_PER_H = {N1: 25.0, N2: 14.0, N3: 3.0, REM: 14.0}  # passing lightenings too short or weak to score
@@ -199,7 +199,7 @@ def _loadings(
     loadings = np.zeros((n, LEVEL + 2), dtype=np.float32)
     loadings[:, :5] = soft
     loadings[:, BANDS] = _drift(rng, len(stages), n, variety)
-    drowsy = n1 * head.alpha_n1_db + (n2 + n3 + rem) * head.alpha_sleep_db
+    drowsy = n1 * head.alpha_n1_db + (n2 + n3 + 0.5 * rem) * head.alpha_sleep_db
     loadings[:, ALPHA] = wax * (wake * shut * head.alpha_db + drowsy)
     loadings[:, THETA_N1], loadings[:, THETA_REM] = n1, rem
     loadings[:, SIGMA] = n2 * head.sigma_n2_db + n3 * head.sigma_n3_db
@@ -207,11 +207,11 @@ def _loadings(
     loadings[:, DELTA] = (n2 + n3) * decline * np.linspace(1, -1, n, dtype=np.float32)
     loadings[:, SLOW] = opened * between(rng, *OPEN_SLOW_DB, variety)
     loadings[:, MUSCLE] = opened * between(rng, *OPEN_MUSCLE_DB, variety)
-    restless = np.repeat(correlated(rng, (len(stages), 2), RESTLESS_RHO), EPOCH_S // HOP_S, axis=0)
-    restless = np.maximum(0, restless) * between(rng, *RESTLESS_DB, variety) * wake[:-1, None]
-    loadings[:-1, [SLOW, MUSCLE]] += restless
+    restless = np.repeat(np.maximum(0, correlated(rng, (len(stages), 1), RESTLESS_RHO)[:, 0]), EPOCH_S // HOP_S)
+    for row in (SLOW, MUSCLE):
+        loadings[:-1, row] += restless * between(rng, *RESTLESS_DB, variety) * wake[:-1]
     loadings[:, -1] = 1
-    _add_bursts(rng, loadings, stages, variety)
+    _add_bursts(rng, loadings, stages, restless > 0, variety)
     return loadings
 
 
@@ -242,13 +242,16 @@ def _drift(rng: np.random.Generator, n_epochs: int, n: int, variety: float) -> n
     return drift
 
 
-def _add_bursts(rng: np.random.Generator, loadings: np.ndarray, stages: np.ndarray, variety: float) -> None:
+def _add_bursts(
+    rng: np.random.Generator, loadings: np.ndarray, stages: np.ndarray, restless: np.ndarray, variety: float
+) -> None:
     """Muscle and movement, mostly awake, and lightenings of sleep that no scorer marks: one to twelve blocks long."""
     stage = np.repeat(stages, EPOCH_S // HOP_S)
 
     def places(per_h: dict[int, float]) -> np.ndarray:
         chance = np.array([per_h.get(code, 0.0) for code in range(5)]) * HOP_S / 3600
-        return np.flatnonzero(rng.random(len(stage)) < chance[stage])
+        # Awake all of it comes in the restless half of the time.
+        return np.flatnonzero(rng.random(len(stage)) < chance[stage] * np.where(stage == W, 2 * restless, 1))
 
     for at in places({W: 3600 / between(rng, *BURST_GAP_S, variety)}):
         part = loadings[at : at + int(rng.integers(1, BURST_BLOCKS))]

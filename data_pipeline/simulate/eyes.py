@@ -26,7 +26,7 @@ FRONTAL_LEAK = 0.45  # of F3 and F4 in the same-side EOG, in phase; assumed, 30â
 EYE_NOISE_UV = 4.0  # RMS; assumed
 
 # Of a varied night; all assumed.
-BOUT_S = (30.0, 180.0)  # mean time for which eyes stay closed, or open
+BOUT_S = (30.0, 400.0)  # mean time for which eyes stay closed, or open
 CLOSED_STYLES, CLOSED_AWAKE = (0.5, 0.35, 0.15), 0.7  # half and half, mostly closed, always closed
 BLINKS_VARIED_PER_MIN, BLINK_S = (0.0, 24.0), (0.2, 0.5)
 LOOKS_PER_MIN = (0.0, 10.0)  # saccades of someone awake with open eyes

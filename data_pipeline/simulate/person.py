@@ -54,7 +54,7 @@ CHILD_BMI_LESS, CHILD_N3_MORE, CHILD_SLOW_WAVE_MORE, CHILD_CYCLE_SHORTER = 0.35,
 """Shares at the youngest age; assumed, directions Ohayon 2004 and Feinberg 2010."""
 CHILD_SPINDLE_SLOWER_HZ, CHILD_ALPHA_SLOWER_HZ = 0.9, 1.8  # assumed
 # Over people of every age where they vary: uniform, of central EEG; assumed.
-SPINDLE_PER_MIN_RANGE, SPINDLE_UV_RANGE, SPINDLE_S_RANGE = (1.0, 6.5), (14.0, 50.0), (0.65, 1.1)
+SPINDLE_PER_MIN_RANGE, SPINDLE_UV_RANGE, SPINDLE_S_RANGE = (1.2, 7.0), (16.0, 58.0), (0.65, 1.1)
 K_COMPLEX_PER_MIN_RANGE, K_COMPLEX_UV_RANGE = (0.2, 2.8), (80.0, 240.0)
 
 HEART_BPM, HEART_SD, HEART_WOMEN, HEART_PER_BMI = 66.0, 8.0, 4.0, 0.3  # assumed

@@ -45,3 +45,16 @@ def test_eyes_muscles_and_heart_follow_stage_and_event(signals):
     ecg = make_ecg(rng, person, beats, breathing.breath_times_s, 30 * len(stages), 128, variety=0)
     peaks, _ = signal.find_peaks(ecg, height=0.5 * person.ecg_r_uv, distance=32)
     assert abs(len(peaks) - len(beats)) <= 2
+
+
+def test_varied_chins_are_loud_or_faint_with_or_without_atonia():
+    stages = np.repeat([W, N2, REM], 10).astype(np.int8)
+    wake, ratio = [], []
+    for seed in range(80):
+        chin = make_chin(np.random.default_rng([51, seed]), stages, [], 128, variety=1.0).reshape(3, -1)
+        levels = np.median(np.abs(chin), axis=1) / 0.6745
+        wake.append(levels[0])
+        ratio.append(levels[0] / levels[2])
+    assert min(wake) < 4 and max(wake) > 25
+    assert np.mean(np.array(ratio) < 1.6) > 0.05  # no contrast to see
+    assert np.median(ratio) > 2.5
