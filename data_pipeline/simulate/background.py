@@ -171,7 +171,7 @@ def _shapes(person: Person, frequencies: np.ndarray) -> np.ndarray:
     stage[N3] += head.slow_wave_db * low
     stage[N2] += 0.4 * head.slow_wave_db * low
     deeper = ((stage[N3] - stage[N2]) * low).sum() / low.sum()
-    stage[N3] += max(0.0, N3_OVER_N2_DB - deeper) * low
+    stage[N3] += max(0.0, N3_OVER_N2_DB - deeper) * low * low.sum() / (low**2).sum()
     rhythms = {
         ALPHA: bump(person.alpha_hz, head.alpha_width_hz),
         LIGHT: bump(9.5, 1.5),

@@ -51,8 +51,8 @@ AROUSAL_SLOW_LEFT = 0.5  # how much of the sleeping background remains; assumed
 WAVE_GAIN_LOG_SD = 0.2  # of one wave in one derivation
 SPINDLE_SHARPNESS = (0.5, 1.5)  # exponent of the envelope
 K_WIDTH, K_AFTER, K_BEFORE = (0.07, 0.12), (0.4, 0.9), (-0.5, 0.6)  # of the event's length; of the negative wave
-AROUSAL_STRENGTH, AROUSAL_STRENGTH_LOG_SD, AROUSAL_STRONGEST = 0.55, 0.5, 1.5  # against a plain night's
-AROUSAL_SLOW_LEFT_VARIED = (0.4, 1.0)
+AROUSAL_STRENGTH, AROUSAL_STRENGTH_LOG_SD, AROUSAL_STRONGEST = 0.7, 0.5, 1.6  # against a plain night's
+AROUSAL_SLOW_LEFT_VARIED, AROUSAL_REGIONS = (0.5, 1.0), (0.9, 0.9, 1.0)  # all over the head
 AROUSAL_MUSCLE_UV, AROUSAL_MUSCLE_SHARE = (0.5, 8.0), 0.6  # RMS
 LINES, LINE_HZ, LINE_UV, LINE_WANDER, LINE_LATE_SHARE = 2, (15.0, 34.0), (0.2, 2.0), 0.2, 0.3
 """At most so many; µV amplitude; rad per second of random phase; share that begins after lights off."""
@@ -213,18 +213,18 @@ def _add_arousal(
     phases = rng.uniform(0, 2 * np.pi, 12).astype(np.float32)
     burst = np.cos(2 * np.pi * tones[:, None] * t + phases[:, None]).sum(0) / np.sqrt(6)
     burst *= AROUSAL_UV[carrier] * event.detail["gain"] / 1.65
-    slow_left, muscle_uv = AROUSAL_SLOW_LEFT, 0.0
+    slow_left, muscle_uv, regions = AROUSAL_SLOW_LEFT, 0.0, REGION_GAIN[carrier]
     if variety > 0:
         # Around the plain one's size without variety, but most people's stand out less.
         strength = np.exp(variety * rng.normal(np.log(AROUSAL_STRENGTH), AROUSAL_STRENGTH_LOG_SD))
         burst *= np.float32(min(strength, AROUSAL_STRONGEST))
-        slow_left = between(rng, *AROUSAL_SLOW_LEFT_VARIED, variety)
+        slow_left, regions = between(rng, *AROUSAL_SLOW_LEFT_VARIED, variety), AROUSAL_REGIONS
         muscle_uv = between(rng, *AROUSAL_MUSCLE_UV, variety) * (rng.random() < AROUSAL_MUSCLE_SHARE)
     damping = 1 - (1 - slow_left) * ramp
     for channel, samples in enumerate(eeg):
         part = samples[start : start + n]
         part *= damping
-        part += np.float32(REGION_GAIN[carrier][channel // 2]) * (burst * ramp)
+        part += np.float32(regions[channel // 2]) * (burst * ramp)
         if muscle_uv > 0:
             # The difference of white noise rises with frequency, as muscle does against the EEG.
             noise = np.diff(rng.standard_normal(n + 1, dtype=np.float32)) * np.float32(muscle_uv / np.sqrt(2))

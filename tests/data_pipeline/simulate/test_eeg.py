@@ -66,7 +66,7 @@ def test_arousals_show_strongly_in_some_and_weakly_in_others():
 
 
 def test_varied_spindles_stand_over_their_surroundings_as_people_s_do():
-    """About 8 dB above the local sigma band in people, 13 in plain nights."""
+    """By this measure 9 to 16 dB in four public excerpts with an expert's marks, 18 in plain nights."""
     over = []
     for seed in range(15):
         rng = np.random.default_rng([62, seed])
@@ -81,4 +81,4 @@ def test_varied_spindles_stand_over_their_surroundings_as_people_s_do():
         for a, b in spans:
             inside[a:b] = True
         over.append(10 * np.log10(np.median([power[a:b].mean() for a, b in spans]) / np.median(power[~inside])))
-    assert 5 < np.median(over) < 12
+    assert 9 < np.median(over) < 15

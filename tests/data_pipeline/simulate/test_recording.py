@@ -57,7 +57,9 @@ def test_a_sensor_that_fails_is_flagged_and_one_that_works_is_not(tmp_path, seed
     for channel in night.channels:
         flagged = channel.quality > 0
         if channel.slot in FAILURES:
-            assert flagged[inside].mean() > 0.95, channel.slot
+            # Open leads are told in stretches of five minutes, one of which may look like something else.
+            least = 0.7 if FAILURES[channel.slot][0] == "open" else 0.95
+            assert flagged[inside].mean() > least, channel.slot
         outside = np.r_[flagged[: int(FAILS_S[0]) - 5], flagged[int(sum(FAILS_S)) + 30 :]]
         if channel.modality != "RESP":  # whose recorders may clip
             assert outside.mean() < 0.1, channel.slot
