@@ -239,7 +239,7 @@ def night_costs(config: ModelConfig, epochs: int, tasks: Sequence[Task] = ()) ->
 def decoder_cost(
     config: ModelConfig, dim: int, epochs: int, visible: dict[Modality, int], *, spectral: bool = True
 ) -> Cost:
-    """The decoder of masked autoencoding, `dim` wide, and if `spectral` what it says of spectra, measured already."""
+    """The decoder of masked autoencoding, `dim` wide, and if `spectral` the power that it is to rebuild."""
     where = layout(config.modalities)
     rows = epochs * where.total
     cost = _linear(token_width(config), dim, epochs * sum(visible.values())) + _vectors(dim * (1 + len(where.tokens)))
@@ -250,6 +250,7 @@ def decoder_cost(
         cost += _vectors(channels * dim) + _linear(dim, dim, rows) + _linear(dim, samples, rows)
         if spectral:
             cost += _linear(dim, n_features(m, where.token_s[m]), rows)
+            cost += _filterbank(m, where.token_s[m], epochs * channels)  # of what is hidden too
     return cost
 
 
