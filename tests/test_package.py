@@ -76,7 +76,7 @@ def test_an_installed_package_scores_a_night_without_being_given_a_model(install
     wave = 30 * np.sin(np.arange(128 * 90) / 3) + np.random.default_rng(0).standard_normal(128 * 90)
     signal = edfio.EdfSignal(wave, 128, label="C4-M1", physical_dimension="uV", physical_range=(-200, 200))
     edfio.Edf([signal]).write(tmp_path / "night.edf")
-    path = {"PYTHONPATH": str(installed), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    path = {"PYTHONPATH": str(installed), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     words = ("-P", "-m", "sleepmami_jax.cli", "score", "night.edf", "--out", "night")
     said = python(*words, cwd=tmp_path, **path).splitlines()
     assert said[0].startswith("bundled model ") and ", trained on " in said[0]
