@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.night import EPOCH_S, Event, EventKind
-from data_pipeline.tasks import STAGES, Task
+from data_pipeline.tasks import AROUSAL, STAGES, Task
 from experiments import people
 from experiments.people import Opinion, look, measure_spindles, measure_stages, model_opinion, run, stage_row, table
 from experiments.real_nights import EegNight, read_dreams
@@ -43,13 +43,13 @@ def opinion(stages: list[int], confidence: float = 0.9, spindles: list[Event] | 
 
 def test_what_confidence_is_worth_is_told_of_the_epochs_that_both_staged():
     stages = np.array([0, 0, 1, 2, 2, -1], np.int8)
-    said = Opinion(np.array([0, 0, 2, 2, -1, 3], np.int8), np.array([0.9, 0.5, 0.8, 0.7, 1.0, 1.0]))
+    said = Opinion(np.array([0, 0, 3, 2, -1, 3], np.int8), np.array([0.9, 0.5, 0.8, 0.7, 1.0, 1.0]))
     row = stage_row([stages], [said])
     assert (row["n_epochs"], row["n_scored"]) == (4, 5)
     assert row["accuracy"] == 0.75
     assert row["confidence"] == pytest.approx(0.725)
     assert (row["sure"], row["sure_accuracy"]) == (0.5, 0.5)
-    assert row["macro_f1"] == pytest.approx((1 + 0 + 2 / 3) / 3)  # not over N3 and REM, which nobody has
+    assert row["macro_f1"] == pytest.approx((1 + 0 + 1) / 3)  # not over N3, which people do not have
     assert stage_row([stages], [replace(said, confidence=np.full(6, 0.79))])["sure_accuracy"] is None
 
 
@@ -87,13 +87,18 @@ def test_a_model_that_looks_for_no_spindles_has_no_f1_of_them():
 def test_the_spindles_of_a_model_are_those_of_its_scores_where_it_has_the_task(trained):
     night = random_night(1, 4, ["C4"], scored=False)
     stage_probs = np.tile(np.array([0, 0.1, 0.7, 0.2, 0], np.float32), (4, 1))
-    tasks = (STAGES, SPINDLE) if trained else (STAGES,)
+    tasks = (STAGES, AROUSAL, SPINDLE) if trained else (STAGES, AROUSAL)
     seconds = np.zeros(4 * EPOCH_S, np.float32)
     seconds[[17, 50]] = 0.9
-    probs = {"stages": stage_probs, "spindle": np.stack([1 - seconds, seconds], 1)}
+    arousal = np.zeros(4 * EPOCH_S, np.float32)
+    arousal[80:86] = 0.9
+    probs = {"stages": stage_probs}
+    probs |= {name: np.stack([1 - p, p], 1) for name, p in (("arousal", arousal), ("spindle", seconds))}
     probs = {task.name: probs[task.name] for task in tasks}
     prediction = Prediction(tasks, probs, np.zeros(4, np.float32), np.ones(4, bool), ("C4",))
-    said = model_opinion(summarise(night, prediction, {"spindle": 0.5}, {}))
+    scores = summarise(night, prediction, {"arousal": 0.5, "spindle": 0.5}, {})
+    assert EventKind.AROUSAL in {event.kind for event in scores.events}
+    said = model_opinion(scores)
     assert said.stages.tolist() == [2] * 4
     assert said.confidence == pytest.approx([0.7] * 4)
     assert (said.spindles and [e.onset_s for e in said.spindles]) == ([17, 50] if trained else None)
