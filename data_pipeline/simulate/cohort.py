@@ -73,14 +73,9 @@ def simulate_cohort(
     if not 0 <= variety <= 1:
         raise ValueError(f"variety is {variety}; expected 0, all alike, to 1, as varied as people")
     out = Path(out)
+    alike = {"hours": list(hours), "variety": float(variety)}
     requests = [
-        {
-            "seed": seed,
-            "site": site or sorted(SITES)[index % len(SITES)],
-            "index": index,
-            "hours": list(hours),
-            "variety": float(variety),
-        }
+        {"seed": seed, "site": site or sorted(SITES)[index % len(SITES)], "index": index, **alike}
         for index in range(n_nights)
     ]
     _refuse_strangers(out, requests)
