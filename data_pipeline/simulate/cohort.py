@@ -73,9 +73,10 @@ def simulate_cohort(
     if not 0 <= variety <= 1:
         raise ValueError(f"variety is {variety}; expected 0, all alike, to 1, as varied as people")
     out = Path(out)
-    common = {"seed": seed, "hours": list(hours), "variety": float(variety)}
+    alike = {"hours": list(hours), "variety": float(variety)}
     requests = [
-        {"site": site or sorted(SITES)[index % len(SITES)], "index": index, **common} for index in range(n_nights)
+        {"seed": seed, "site": site or sorted(SITES)[index % len(SITES)], "index": index, **alike}
+        for index in range(n_nights)
     ]
     _refuse_strangers(out, requests)
     (out / "truth").mkdir(parents=True, exist_ok=True)
