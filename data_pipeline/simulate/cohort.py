@@ -63,15 +63,7 @@ def simulate_cohort(
       ValueError: an argument outside its range.
       RecordingError: the folder holds something else, or a night whose files do not match its truth.
     """
-    for name, value, lowest in (("nights", n_nights, 1), ("workers", workers, 1), ("seed", seed, 0)):
-        if value < lowest:
-            raise ValueError(f"{name} is {value}; expected at least {lowest}")
-    if site is not None and site not in SITES:
-        raise ValueError(f"site is {site!r}; expected one of {sorted(SITES)}, or None for both in turn")
-    if not HOURS_RANGE[0] <= hours[0] <= hours[1] <= HOURS_RANGE[1]:
-        raise ValueError(f"hours is {hours}; expected (shortest, longest) within {HOURS_RANGE}")
-    if not 0 <= variety <= 1:
-        raise ValueError(f"variety is {variety}; expected 0, all alike, to 1, as varied as people")
+    _refuse_arguments(n_nights, site, seed, workers, hours, variety)
     out = Path(out)
     alike = {"hours": list(hours), "variety": float(variety)}
     requests = [
@@ -129,6 +121,20 @@ def simulate_night(out: Path, request: dict) -> Path:
     start = datetime.time(21 + int(rng.integers(0, 3)), int(rng.integers(0, 60)), int(rng.integers(0, 60)))
     signals = record(rng, person, stages, events, artefacts, site, variety=variety)
     return write_night(out, night_id(request), request, person, stages, events, artefacts, site, signals, start)
+
+
+def _refuse_arguments(
+    n_nights: int, site: str | None, seed: int, workers: int, hours: tuple[float, float], variety: float
+) -> None:
+    for name, value, lowest in (("nights", n_nights, 1), ("workers", workers, 1), ("seed", seed, 0)):
+        if value < lowest:
+            raise ValueError(f"{name} is {value}; expected at least {lowest}")
+    if site is not None and site not in SITES:
+        raise ValueError(f"site is {site!r}; expected one of {sorted(SITES)}, or None for both in turn")
+    if not HOURS_RANGE[0] <= hours[0] <= hours[1] <= HOURS_RANGE[1]:
+        raise ValueError(f"hours is {hours}; expected (shortest, longest) within {HOURS_RANGE}")
+    if not 0 <= variety <= 1:
+        raise ValueError(f"variety is {variety}; expected 0, all alike, to 1, as varied as people")
 
 
 def _refuse_strangers(out: Path, requests: list[dict]) -> None:
