@@ -26,8 +26,8 @@ class ReadAhead:
     Attributes:
       batches: how many may be in memory at once, over all workers, or as many as those cannot do without.
       threads: of this process, where there are no workers.
-      workers: processes; each imports what this one has imported, which takes seconds and some 90 MB of its own. Its batches come
-        through shared memory, which costs more than half as much again of processor time.
+      workers: processes; each imports what this one has imported, which takes seconds and some 90 MB of its own. What
+        they read comes through shared memory, which takes more than half as much again of processor time.
     """
 
     batches: int
