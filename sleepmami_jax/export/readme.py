@@ -103,7 +103,7 @@ def _reads(config: ModelConfig) -> Iterator[str]:
 
 
 def _says(tasks: Sequence[Task], thresholds: dict[str, float]) -> Iterator[str]:
-    yield "- a vector of the night, and tokens of each second"
+    yield "- a vector of the night, and micro tokens of each epoch"
     for task in tasks:
         needs = " or ".join(task.needs)
         if task.kind is TaskKind.STAGES:
