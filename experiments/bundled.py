@@ -42,7 +42,7 @@ from sleepmami_jax.pretrained import load
 from sleepmami_jax.run.progress import bars, counted
 from sleepmami_jax.training.finetune import finetune
 
-COHORTS, NIGHTS, SEED = 4, 40, 2026
+COHORTS, NIGHTS, SEED = 3, 40, 2026
 """So many cohorts of so many nights: the recordings of one take 10 GB while they are prepared."""
 HOURS = (3.0, 9.0)
 SHARES = PrepareConfig(val_share=0.08, test_share=0.12)
@@ -61,7 +61,7 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
     return Experiment(
         name="simulated-1",
         objective=Finetuning(
-            batch=8,
+            batch=4,
             epochs=180,
             freeze_micro=False,
             drop_modality=0.15,
@@ -82,12 +82,12 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
             shards=tuple(DataSource(f"{out}/shards-{k}") for k in range(COHORTS)),
             scored=True,
             workers=workers,
-            prefetch_bytes=max(1, 4 * workers) * 320 * 2**20,  # a batch has 290 MB
+            prefetch_bytes=max(1, 4 * workers) * 160 * 2**20,  # a batch has 145 MB
         ),
         model=ModelConfig(micro=MicroConfig(experts=1)),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, ema=0.99),
         accumulate=4,
-        steps=1000,
+        steps=500,
         save_every=100,
     )
 
