@@ -85,9 +85,9 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
             prefetch_bytes=max(1, 4 * workers) * 160 * 2**20,  # a batch has 145 MB
         ),
         model=ModelConfig(micro=MicroConfig(experts=1)),
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, ema=0.99),
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=30, ema=0.98),
         accumulate=4,
-        steps=500,
+        steps=260,
         save_every=100,
     )
 
