@@ -3,20 +3,23 @@
 # ruff: noqa: F401
 
 from sleepmami_jax.config.files import load_experiment, load_file
+from sleepmami_jax.config.pretraining import (
+    Augmentation,
+    KernelConfig,
+    MacroPretraining,
+    Masking,
+    MicroPretraining,
+)
 from sleepmami_jax.config.ranges import ConfigError
 from sleepmami_jax.config.schema import (
-    Augmentation,
     ComputeConfig,
     DataConfig,
     DataSource,
     Experiment,
     Finetuning,
-    KernelConfig,
     MacroConfig,
-    MacroPretraining,
     MeshConfig,
     MicroConfig,
-    MicroPretraining,
     ModalitiesConfig,
     ModalityConfig,
     ModelConfig,

@@ -264,7 +264,7 @@ def step_flops(experiment: Experiment) -> float:
     batch, out = objective.batch, model.projection_dim
     match objective:
         case MicroPretraining():
-            visible = visible_tokens(layout(model.modalities), objective.mask_ratio)
+            visible = visible_tokens(layout(model.modalities), objective.mask)
             kinds = len(visible)
             cost = total(micro_costs(model, batch, visible, exact=False))
             spectral = objective.spectral_weight > 0

@@ -24,7 +24,7 @@ from sleepmami_jax.data.arrays import (
     plan_of,
     with_present,
 )
-from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
+from sleepmami_jax.data.order import Batches, first_nights, in_random_order, people, window_starts
 from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import PreparedFolder, chosen_epochs, chosen_nights
 
@@ -56,7 +56,7 @@ def signal_batches(
       An iterator of dictionaries with B = len(rows). Of single epochs: per modality `signal (B, C, 30 * rate)`
       float32, `usable (B, C, 30)` bool, `present (B, C)` bool; `stage (B,)` int32; `seconds` of `(B, 30)` int8. Of
       windows: what `sleepmami_jax.data.arrays` describes with a leading B. Of both: `night (B,)` int32, index into
-      `order.open_nights`; `epoch (B,)` int32, a window's first.
+      `order.open_nights`; `person (B,)` int32, see `order.people`; `epoch (B,)` int32, a window's first.
 
     Raises:
       ValueError: a manifest is missing, nothing in a folder is left to read, or the workers need more memory than
@@ -94,7 +94,7 @@ def signal_batches(
     # Grain counts in elements, here whole batches, and would read 500 ahead. A second thread would fight the
     # first for the interpreter: two give a fifth less than one, for two thirds more of processor time.
     ahead = ReadAhead(max(1, data.prefetch_bytes // max(1, batch_bytes)), workers=data.workers)
-    read = _Read(tuple(folders), first_nights(folders), slots, epochs, tuple(tasks))
+    read = _Read(tuple(folders), first_nights(folders), people(folders), slots, epochs, tuple(tasks))
     return Batches(ordered, global_batch, rows, ahead, read)
 
 
@@ -107,6 +107,7 @@ class _Read(grain.transforms.Map):
 
     folders: tuple[PreparedFolder, ...]
     first_nights: np.ndarray
+    people: np.ndarray
     slots: Slots
     epochs: int | None
     tasks: tuple[Task, ...]
@@ -115,7 +116,7 @@ class _Read(grain.transforms.Map):
     def map(self, places: np.ndarray) -> dict[str, Any]:
         n, length = len(places), self.epochs or 1
         arrays = blank_arrays(n * length, self.slots, self.tasks)
-        people = []
+        known = []
         for row, (number, night, start) in enumerate(places.tolist()):
             folder = self.folders[number]
             entry = folder.manifest.nights[night]
@@ -126,11 +127,12 @@ class _Read(grain.transforms.Map):
                     self.plans.clear()
                 plan = self.plans[number, night] = plan_of(records[0], entry.channels, self.slots)
             fill_epochs(arrays, records, plan, self.tasks, row * length)
-            people.append(demographics_arrays(entry.demographics))
+            known.append(demographics_arrays(entry.demographics))
         with_present(arrays, self.slots)
         if self.epochs is None:
             del arrays["epoch_mask"]
         else:
             arrays = jax.tree.map(lambda x: x.reshape(n, length, *x.shape[1:]), arrays)
-            arrays["demographics"] = {name: np.stack([p[name] for p in people]) for name in people[0]}
-        return arrays | {"night": self.first_nights[places[:, 0]] + places[:, 1], "epoch": places[:, 2]}
+            arrays["demographics"] = {name: np.stack([k[name] for k in known]) for name in known[0]}
+        night = self.first_nights[places[:, 0]] + places[:, 1]
+        return arrays | {"night": night, "person": self.people[night], "epoch": places[:, 2]}

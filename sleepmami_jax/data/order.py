@@ -30,6 +30,12 @@ def open_nights(data: DataConfig) -> tuple[NightEntry, ...]:
     return tuple(night for source in data.shards for night in PreparedFolder.open(source.folder).manifest.nights)
 
 
+def people(folders: Sequence[PreparedFolder]) -> np.ndarray:
+    """(nights,) int32: whose each of `open_nights` is, as a number; the people of two folders may be the same."""
+    subjects = [night.subject_id for folder in folders for night in folder.manifest.nights]
+    return np.unique(subjects, return_inverse=True)[1].astype(np.int32)
+
+
 def first_nights(folders: Sequence[PreparedFolder]) -> np.ndarray:
     """(F,) int32: where the first night of each folder stands in `open_nights`."""
     return np.cumsum([0] + [len(folder.manifest.nights) for folder in folders[:-1]], dtype=np.int32)

@@ -16,7 +16,7 @@ from sleepmami_jax.data.ahead import ReadAhead
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.labels import NOT_SCORED, event_labels
-from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
+from sleepmami_jax.data.order import Batches, first_nights, in_random_order, people, window_starts
 from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import chosen_nights
 
@@ -42,12 +42,13 @@ def embedded_nights(
       global_batch, seed, rows: as in `data.batches.signal_batches`.
 
     Returns:
-      batches of `summary` (N, E, M, W) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32
-      as in `data.batches`.
+      batches of `summary` (N, E, M, W) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` and `person`
+      (N,) int32 as in `data.batches`.
     """
     nights = [chosen_nights(folder.prepared.manifest, data) for folder in folders]
     whole = [np.stack(np.broadcast_arrays(chosen, 0), -1) for chosen in nights]  # from their first epoch on
-    read = _ReadNight(folders, first_nights([folder.prepared for folder in folders]), length)
+    prepared = [folder.prepared for folder in folders]
+    read = _ReadNight(folders, first_nights(prepared), people(prepared), length)
     return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _ahead(data))
 
 
@@ -57,17 +58,20 @@ class _ReadNight(grain.transforms.Map):
 
     folders: list[EmbeddedFolder]
     first_nights: np.ndarray
+    people: np.ndarray
     length: int
 
     def map(self, place: np.ndarray) -> dict[str, Any]:
         number, night, _ = map(int, place)
         folder = self.folders[number]
         summary, present = folder.summary(night, self.length)
+        place = self.first_nights[number] + night
         return {
             "summary": _padded(summary.astype(np.float32), self.length, 0),
             "present": _padded(present, self.length, False),
             "demographics": demographics_arrays(folder.prepared.manifest.nights[night].demographics),
-            "night": np.int32(self.first_nights[number] + night),
+            "night": np.int32(place),
+            "person": self.people[place],
         }
 
 

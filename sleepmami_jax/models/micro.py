@@ -95,6 +95,18 @@ class Tokens(NamedTuple):
     router: dict[str, jax.Array]
 
 
+class Visible(NamedTuple):
+    """What of one modality is encoded, of its n tokens.
+
+    Attributes:
+      place: (B, K) int, the tokens that are encoded; the others are hidden in all channels, and cost little.
+      shown: (B, C, n) bool, the tokens of each channel that are seen: some of those at `place`, no others.
+    """
+
+    place: jax.Array
+    shown: jax.Array
+
+
 def patches(signal: jax.Array, usable: jax.Array, token_s: int) -> tuple[jax.Array, jax.Array]:
     """(B, C, T), (B, C, 30) -> patches (B, C, n, P) and which are wholly usable (B, C, n)."""
     b, c, _ = signal.shape
@@ -125,17 +137,17 @@ class ModalityEncoder(nnx.Module):
         self,
         signal: jax.Array,  # (B, C, T)
         usable: jax.Array,  # (B, C, 30)
-        place: jax.Array | None,  # (B, K) tokens to encode; None is all
+        visible: Visible | None,  # None is all
     ) -> tuple[jax.Array, jax.Array, jax.Array]:  # (B, K, dim), (B, K, F), (B, K)
-        x, ok = patches(signal, usable, self.token_s)
-        every = jnp.arange(x.shape[2])
-        if place is None:
-            bands = features(signal, usable, self.modality, self.token_s)
-            place = jnp.broadcast_to(every, (x.shape[0], x.shape[2]))
-        else:
+        if visible is not None:
             # Windows reach over their token's ends; nobody may look there into what is hidden.
-            shown = jnp.repeat((place[..., None] == every).any(1), self.token_s, axis=1)
-            bands = features(signal, usable & shown[:, None], self.modality, self.token_s)
+            usable = usable & jnp.repeat(visible.shown, self.token_s, axis=2)
+        x, ok = patches(signal, usable, self.token_s)
+        bands = features(signal, usable, self.modality, self.token_s)
+        if visible is None:
+            place = jnp.broadcast_to(jnp.arange(x.shape[2]), (x.shape[0], x.shape[2]))
+        else:
+            place = visible.place
             x, bands, ok = (take_tokens(v, place) for v in (x, bands, ok))
         b, c, k, _ = x.shape
         # The channels of a modality lie end to end: a spindle is seen in all of them at once.
@@ -184,7 +196,7 @@ class MicroEncoder(nnx.Module):
     def __call__(
         self,
         batch: dict,  # {modality: {"signal": (B, C, T), "usable": (B, C, 30)}}
-        visible: dict[Modality, jax.Array] | None = None,  # {modality: (B, K)} tokens to encode; None is all
+        visible: dict[Modality, Visible] | None = None,  # None is all
         hidden: jax.Array | None = None,  # (B, M) bool, modalities hidden from the shared blocks
         *,
         exact: bool = True,

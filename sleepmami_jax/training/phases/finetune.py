@@ -15,7 +15,7 @@ from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout, token_width
-from sleepmami_jax.objectives.masked import places_there, sample_hidden
+from sleepmami_jax.objectives.masked import places_there, recorded, sample_hidden
 from sleepmami_jax.tasks.losses import class_weights, task_losses
 from sleepmami_jax.training.phases.phase import (
     Phase,
@@ -100,7 +100,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef, counts: Counts | 
             }
             hidden = None
             if config.drop_modality:
-                there = places_there(signals, where).reshape(n, e, -1)
+                there = places_there(recorded(signals, where)).reshape(n, e, -1)
                 hidden = jnp.repeat(hidden_modalities(keys, there), e, axis=0)
             micro = model.micro(signals, hidden=hidden, exact=False, axes=axes)
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))

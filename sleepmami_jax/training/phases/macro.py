@@ -19,9 +19,9 @@ from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import epoch_summary, summary_width
 from sleepmami_jax.models.micro import MicroEncoder, layout
 from sleepmami_jax.objectives.contrastive import unit
-from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
+from sleepmami_jax.objectives.demographic import dgcl, view_mask
 from sleepmami_jax.objectives.parts import in_parts
-from sleepmami_jax.objectives.reduce import global_mean
+from sleepmami_jax.objectives.reduce import global_mean, standardise
 from sleepmami_jax.training.phases.phase import (
     Phase,
     frozen_tokens,
@@ -65,6 +65,7 @@ def macro_shapes(experiment: Experiment):
         "present": np.zeros(nights, bool),
         "demographics": {name: v[None] for name, v in demographics_arrays(Demographics()).items()},
         "night": np.zeros(1, np.int32),
+        "person": np.zeros(1, np.int32),
     }
     return shapes_of(night, config.batch)
 
@@ -94,8 +95,11 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
 
         vectors = in_parts(encode, experiment.accumulate, keys, summary, present)  # (parts, n, 2, Dm)
         vectors = vectors.reshape(len(keys), 2, -1).swapaxes(0, 1)
-        z = unit(project(standardise(vectors, axes)))
-        contrast, accuracy = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
+        # The batch normalisation of SimCLR's projection. All nights are alike before anything is learnt; without it the
+        # softmax is flat, and the quickest way down is to make all vectors one.
+        z = unit(project(standardise(vectors, 1.0, axes)))
+        people = batch["demographics"], batch["person"]
+        contrast, accuracy = dgcl(z, *people, config.kernel, config.temperature, axes)
         return contrast + balance, {"contrast": contrast, "view_accuracy": accuracy, **metrics}
 
     return loss

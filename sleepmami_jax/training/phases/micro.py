@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
@@ -20,11 +19,20 @@ from sleepmami_jax.objectives.masked import (
     MaskedDecoder,
     masked_loss,
     places_there,
+    recorded,
     sample_hidden,
     sample_visible,
     shown_modalities,
 )
-from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, shapes_of, signals, with_objective
+from sleepmami_jax.training.phases.phase import (
+    Phase,
+    blank_places,
+    modules,
+    router_loss,
+    shapes_of,
+    signals,
+    with_objective,
+)
 
 
 class MicroObjective(nnx.Module):
@@ -56,8 +64,7 @@ def micro_shapes(experiment: Experiment):
     slots = model_slots(experiment.model)
     epoch = with_present(blank_arrays(1, slots), slots)
     del epoch["epoch_mask"]
-    places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
-    return shapes_of(epoch | places, experiment.objective.batch)
+    return shapes_of(epoch | blank_places(), experiment.objective.batch)
 
 
 def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx.GraphDef) -> Callable:
@@ -69,11 +76,11 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
     def loss(params, batch, keys, axes):
         model, objective = modules(graph, objective_graph, params)
         batch = augmented(batch, keys, config.augment)
-        there = places_there(batch, where)
-        visible = sample_visible(keys, where, config)
-        hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)
+        there = recorded(batch, where)
+        visible = sample_visible(keys, there, where, config.mask)
+        hidden = sample_hidden(keys, shown_modalities(there, visible), config.drop_modality)
         tokens = model.micro(batch, visible, hidden, exact=False, axes=axes)
-        rebuilt = objective.decoder(tokens, visible, there)
+        rebuilt = objective.decoder(tokens, visible, places_there(there))
         amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
         balance, metrics = router_loss(tokens.router, config)
         total, metrics = amplitude + balance, {"amplitude": amplitude, **metrics}
@@ -82,7 +89,7 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
         if config.contrast_weight:
             z, present = objective.projection(tokens)
             scale = objective.projection.log_scale[...]
-            loss, accuracy = info_nce(questions, z, present, scale, axes, config.contrast_keys)
+            loss, accuracy = info_nce(questions, z, present, batch["person"], scale, axes, config.contrast_keys)
             total += config.contrast_weight * loss
             metrics |= {"contrast": loss, "contrast_accuracy": accuracy}
         return total, metrics

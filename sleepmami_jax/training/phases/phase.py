@@ -82,13 +82,17 @@ def shapes_of(arrays, batch: int):
     return jax.tree.map(lambda v: jax.ShapeDtypeStruct((batch, *np.shape(v)[1:]), np.asarray(v).dtype), arrays)
 
 
+def blank_places() -> dict[str, np.ndarray]:
+    """Whose and which epochs, as `signal_batches` says of one example."""
+    return {name: np.zeros(1, np.int32) for name in ("night", "person", "epoch")}
+
+
 def signal_window_shapes(experiment: Experiment, epochs: int, tasks: Sequence[Task] = ()):
     """Shapes of the global batch of `signals`, of windows."""
     slots = model_slots(experiment.model)
     arrays = with_present(blank_arrays(epochs, slots, tasks), slots)
     window = jax.tree.map(lambda v: v[None], arrays | {"demographics": demographics_arrays(Demographics())})
-    places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
-    return shapes_of(window | places, experiment.objective.batch)
+    return shapes_of(window | blank_places(), experiment.objective.batch)
 
 
 def read_by(experiment: Experiment, rows: Sequence[int]) -> dict[str, Any]:

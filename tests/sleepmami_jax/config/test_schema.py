@@ -33,11 +33,15 @@ MACRO = replace(MICRO, objective=MacroPretraining())
 TUNED = replace(MICRO, objective=Finetuning())
 
 WRONG = [
-    (MICRO, "objective.mask_ratio", 1.5, "at least 0 and less than 1"),
-    (MICRO, "objective.mask_ratio", 1.0, "at least 0 and less than 1"),
-    (MICRO, "objective.mask_ratio", -1.0, "at least 0 and less than 1"),
-    (MICRO, "objective.mask_block_s", 0.0, "more than 0 and at most 30"),
-    (MICRO, "objective.mask_block_s", 31.0, "more than 0 and at most 30"),
+    (MICRO, "objective.mask.time", 1.5, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.time", 1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.time", -1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.channel", 1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.token", -0.1, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.token", 0.6, "shares that are less than 1 together"),
+    (MICRO, "objective.mask.time_s", 0.0, "more than 0 and at most 30"),
+    (MICRO, "objective.mask.time_s", 31.0, "more than 0 and at most 30"),
+    (MICRO, "objective.mask.channel_s", 31.0, "more than 0 and at most 30"),
     (MICRO, "objective.drop_modality", 7.0, "from 0 to 1"),
     (MICRO, "objective.spectral_weight", -3.0, "at least 0"),
     (MICRO, "objective.contrast", "pair", "'leave_one_out' or 'pairwise'"),
@@ -149,7 +153,8 @@ WRONG = [
     (TUNED, "objective.tasks", (3,), "Task or str"),
 ]
 RIGHT = [
-    (MICRO, "objective.mask_ratio", 0.0),
+    (MICRO, "objective.mask.time", 0.0),
+    (MICRO, "objective.mask.channel_s", 30.0),
     (MICRO, "objective.drop_modality", 1.0),
     (MICRO, "objective.contrast_keys", 16),
     (MICRO, "objective.decoder_dim", 16),

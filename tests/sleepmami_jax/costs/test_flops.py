@@ -18,6 +18,7 @@ from sleepmami_jax.config import (
     Finetuning,
     MacroConfig,
     MacroPretraining,
+    Masking,
     MicroConfig,
     MicroPretraining,
     ModelConfig,
@@ -33,7 +34,7 @@ from sleepmami_jax.costs.flops import (
 )
 from sleepmami_jax.costs.sizes import DEPTH, size
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.micro import layout, token_width
+from sleepmami_jax.models.micro import Visible, layout, token_width
 from sleepmami_jax.models.sleepmami import merge, split, structure
 from sleepmami_jax.objectives.masked import MaskedDecoder, masked_loss, visible_tokens
 
@@ -105,11 +106,17 @@ def test_flops_of_the_micro_encoder_are_its_matmuls(name):
 
 def test_flops_of_visible_tokens_and_the_decoder(tiny):
     graph, params = structure(tiny)
-    visible = visible_tokens(layout(tiny.modalities), 0.6)
-    places = {m: jax.ShapeDtypeStruct((B, k), jnp.int32) for m, k in visible.items()}
+    visible = visible_tokens(layout(tiny.modalities), Masking(time=0.6))
     decoder_graph, decoder = split(MaskedDecoder(tiny, 16, rngs=Rngs(0)))
     where = layout(tiny.modalities)
     hidden, there = np.zeros((B, len(SLOTS)), bool), np.ones((B, where.total), bool)
+    places = {
+        m: Visible(
+            jax.ShapeDtypeStruct((B, k), jnp.int32),
+            jax.ShapeDtypeStruct((B, len(tiny.modalities[m].slots), where.tokens[m]), bool),
+        )
+        for m, k in visible.items()
+    }
 
     def loss(params, decoder, signals, places):
         tokens = merge(graph, params).micro(signals, places, exact=False)
@@ -183,7 +190,8 @@ def test_a_step_counts_what_it_trains():
     micro = MicroPretraining(batch=32)
     assert step(micro) < 3 * total(micro_costs(ModelConfig(), 32)).flops  # most tokens are hidden
     assert 1.9 < step(MicroPretraining(batch=64)) / step(micro) < 2.1
-    assert step(MicroPretraining(mask_ratio=0.8)) < step(MicroPretraining(mask_ratio=0.4))
+    assert step(MicroPretraining(mask=Masking(time=0.6))) < step(MicroPretraining(mask=Masking(time=0.4)))
+    assert step(MicroPretraining(mask=Masking(channel=0.6))) == step(micro)  # what is hidden in one channel is encoded
     assert step(MicroPretraining(contrast="pairwise")) > step(micro)
     assert step(MicroPretraining(contrast_weight=0.0)) < step(micro)
     assert step(MicroPretraining(spectral_weight=0.0)) < step(micro)

@@ -64,6 +64,9 @@ def test_nights_are_cut_or_padded_and_come_once_a_pass(shards, embedded):
     (batch,) = take(embedded_nights([embedded], data_of(shards), 5, global_batch=5, seed=1), 1)
     assert sorted(batch["night"].tolist()) == [0, 1, 2, 3, 4]
     assert batch["summary"].shape == (5, 5, 2, 2 * DIM) and batch["summary"].dtype == np.float32
+    subjects = [embedded.prepared.manifest.nights[night].subject_id for night in batch["night"]]
+    same = batch["person"][:, None] == batch["person"]
+    np.testing.assert_array_equal(same, [[a == b for b in subjects] for a in subjects])
     for row, night in enumerate(batch["night"]):
         summary, present = embedded.summary(int(night), 5)
         again, there = summarise(*embedded.tokens(int(night), 0, 5))

@@ -11,7 +11,7 @@ from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ModalityConfig, ModelConfig, from_dict, to_dict
 from sleepmami_jax.data.frozen import model_slots
-from sleepmami_jax.models.micro import layout, measured_width, token_width
+from sleepmami_jax.models.micro import Visible, layout, measured_width, token_width
 from sleepmami_jax.models.sleepmami import merge, structure
 from sleepmami_jax.models.stem import features, n_features
 from sleepmami_jax.models.tokenizer import time_code
@@ -104,15 +104,22 @@ def test_nothing_at_all_is_finite_and_empty(tiny, encode, epochs_of):
 
 def test_all_places_visible_is_the_same_as_none_named(tiny, encode, epochs_of):
     batch = unusable(epochs_of(tiny, N), np.random.default_rng(2))
-    every = {m: np.tile(np.arange(n), (N, 1)) for m, n in layout(tiny.modalities).tokens.items()}
+    every = {
+        m: Visible(np.tile(np.arange(n), (N, 1)), np.ones((N, len(tiny.modalities[m].slots), n), bool))
+        for m, n in layout(tiny.modalities).tokens.items()
+    }
     np.testing.assert_allclose(encode(batch, every).x, encode(batch).x, atol=1e-6)
 
 
 def test_only_the_visible_is_seen(tiny, encode, epochs_of):
-    """Other places, and modalities hidden whole, reach no token; places keep their own time."""
+    """Other places, tokens of single channels, and modalities hidden whole reach no token; places keep their time."""
     tokens = layout(tiny.modalities).tokens
     rng = np.random.default_rng(3)
-    visible = {m: np.sort(np.argsort(rng.random((N, n)))[:, : n // 2]) for m, n in tokens.items()}
+    visible = {}
+    for m, n in tokens.items():
+        place = np.sort(np.argsort(rng.random((N, n)))[:, : n // 2])
+        shown = rng.random((N, len(tiny.modalities[m].slots), n)) < 0.7
+        visible[m] = Visible(place, shown & (place[..., None] == np.arange(n)).any(1)[:, None])
     hidden = np.zeros((N, len(SLOTS)), bool)
     hidden[:, list(SLOTS).index(Modality.EOG)] = True
     batch = epochs_of(tiny, N)
@@ -120,16 +127,15 @@ def test_only_the_visible_is_seen(tiny, encode, epochs_of):
     for m in SLOTS:
         if m is Modality.EOG:
             continue
-        shown = np.zeros((N, tokens[m]), bool)
-        np.put_along_axis(shown, visible[m], True, axis=1)
-        shown = np.repeat(shown, changed[m]["signal"].shape[-1] // tokens[m], axis=1)[:, None]
+        shown = np.repeat(visible[m].shown, changed[m]["signal"].shape[-1] // tokens[m], axis=2)
         changed[m]["signal"] = np.where(shown, batch[m]["signal"], changed[m]["signal"])
     one, other = encode(batch, visible, hidden), encode(changed, visible, hidden)
     np.testing.assert_allclose(one.x, other.x, atol=1e-6)
     assert one.ok.shape == (N, sum(n // 2 for n in tokens.values()))
     assert not one.ok.all()
 
-    at_other_times = {m: v if m is not Modality.EEG else v[:, ::-1] for m, v in visible.items()}
+    eeg = visible[Modality.EEG]
+    at_other_times = visible | {Modality.EEG: eeg._replace(place=eeg.place[:, ::-1])}
     same_set = encode(batch, at_other_times, hidden).x
     k = tokens[Modality.EEG] // 2
     np.testing.assert_allclose(same_set[:, :k], one.x[:, :k][:, ::-1], atol=1e-5)

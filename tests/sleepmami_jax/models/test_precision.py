@@ -42,7 +42,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
         case MicroPretraining():
             own, params = with_objective(params, MicroObjective(model, objective, experiment.compute, rngs=Rngs(1)))
             loss, trainable = micro_loss(experiment, graph, own), ("micro/", "objective/")
-            batch = epochs_of(model, N)
+            batch = epochs_of(model, N) | {"person": np.arange(N, dtype=np.int32)}
         case MacroPretraining():
             own, params = with_objective(params, Linear(model.macro.dim, model.projection_dim, rngs=Rngs(1)))
             loss, trainable = macro_loss(experiment, graph, own), ("macro/", "objective/")
@@ -50,6 +50,7 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
                 "summary": rng.standard_normal((N, EPOCHS, M, summary_width(model))).astype(np.float32),
                 "present": rng.random((N, EPOCHS, M)) < 0.9,
                 "demographics": people_of(N),
+                "person": np.arange(N, dtype=np.int32),
             }
         case Finetuning():
             loss, trainable = finetune_loss(experiment, graph), ("macro/", "seconds/", "heads/")

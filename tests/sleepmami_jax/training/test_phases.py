@@ -80,6 +80,7 @@ def in_parts(shallow, weights):
         "summary": rng.standard_normal((NIGHTS, EPOCHS, M, summary_width(shallow))).astype(np.float32),
         "present": rng.random((NIGHTS, EPOCHS, M)) < 0.8,
         "demographics": people_of(NIGHTS),
+        "person": np.arange(NIGHTS, dtype=np.int32) // 2,
     }
 
     def run(accumulate, devices):
@@ -159,7 +160,7 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
         tokens = merge(weights[0], own).micro(signals, exact=True)
         summary, present = epoch_summary(tokens.x, tokens.ok, shallow)
         night = {"summary": summary.reshape(4, 8, M, -1), "present": present.reshape(4, 8, M)}
-        return frozen_loss(params, night | {"demographics": batch["demographics"]}, keys_of(4))
+        return frozen_loss(params, night | {n: batch[n] for n in ("demographics", "person")}, keys_of(4))
 
     expected, others = jax.device_get(over_frozen(phase.params))
     assert metrics["contrast"] == pytest.approx(expected, abs=1e-5)
@@ -336,7 +337,8 @@ def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
         config = MicroPretraining(batch=4, decoder_dim=16, **weights)
         objective, params = with_objective(shapes, MicroObjective(tiny, config, rngs=Rngs(0)))
         loss = micro_loss(Experiment("parts", config, model=tiny), graph, objective)
-        value, metrics = jax.eval_shape(sharded(loss), params, epochs_of(tiny, 4), keys_of(4))
+        batch = epochs_of(tiny, 4) | {"person": np.arange(4, dtype=np.int32)}
+        value, metrics = jax.eval_shape(sharded(loss), params, batch, keys_of(4))
         assert value.shape == () and value.dtype == np.float32
         return set(metrics), {n.split("/")[1] for n in params if n.startswith("objective/")} | {
             n.split("/")[2] for n in params if n.startswith("objective/decoder")
