@@ -45,7 +45,7 @@ class Masking(Checked):
     """
 
     time: BelowOne = 0.25  # hidden in all channels at once: not encoded at all, which is cheap
-    time_s: WithinEpoch = 3.0  # about this long at a time
+    time_s: WithinEpoch = 3.0  # about this long at a time, or as long as all that is hidden
     channel: BelowOne = 0.15  # hidden in one channel, whatever the others show
     channel_s: WithinEpoch = 15.0  # about this long at a time; 30: a channel is hidden whole
     token: BelowOne = 0.15  # single ones of single channels

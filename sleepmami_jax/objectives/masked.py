@@ -56,7 +56,8 @@ def sample_visible(
         n, token_s = where.tokens[m], where.token_s[m]
         draw = draw.reshape(-1, *shapes[m])  # of the modality, then of each of its channels
         run, single, shift = draw[..., :n], draw[..., n : 2 * n], draw[..., -1]
-        score = _in_runs(run[:, 0], shift[:, 0], mask.time_s / token_s) + 1e-3 * single[:, 0]
+        # Of the last run only the end is hidden where it would be too much: a run stays one.
+        score = _in_runs(run[:, 0], shift[:, 0], min(mask.time_s / token_s, n - keep[m]))
         place = jnp.sort(jnp.argsort(score, axis=1)[:, : keep[m]], axis=1)
         encoded = (place[..., None] == jnp.arange(n)).any(1)[:, None]  # (B, 1, n)
         # The shares are of all tokens, and what is drawn here is of those that are left.

@@ -82,6 +82,7 @@ def test_what_is_hidden_comes_in_runs(tiny):
     time, channel = Masking(time=0.5, channel=0, token=0), Masking(time=0, channel=0.5, token=0)
     for mask, name in ((time, "time_s"), (channel, "channel_s")):
         assert changes(replace(mask, **{name: 12.0})) < 0.75 * changes(replace(mask, **{name: 3.0}))
+    assert changes(Masking(time=0.3, time_s=30, channel=0, token=0)) < 3  # mostly one
     assert changes(replace(channel, channel_s=30.0)) == 0  # a channel is hidden whole, or not at all
 
 
@@ -93,7 +94,7 @@ def test_single_channels_are_not_hidden_where_nothing_would_be_left(tiny):
     for m in SLOTS:
         assert (visible[m].shown & there[m]).any((1, 2)).all()
     eeg = visible[Modality.EEG].shown
-    assert eeg[:32].all((1, 2)).mean() > 0.8 and not eeg[32:].all((1, 2)).any()
+    assert eeg[:32].all((1, 2)).mean() > 0.7 and eeg[32:].all((1, 2)).mean() < 0.4
 
 
 def test_a_modality_that_is_present_always_stays():
