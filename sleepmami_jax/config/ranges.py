@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from data_pipeline.from_json import WORDS, FieldError
 from data_pipeline.nearest import nearest
+from data_pipeline.night import EPOCH_S
 
 
 class ConfigError(FieldError):
@@ -29,6 +30,26 @@ class Range(NamedTuple):
 
     words: str
     holds: Callable[[Any], bool]
+
+
+def _from(low: int) -> Range:
+    return Range(f"at least {low}", lambda v: v >= low)
+
+
+Natural = Annotated[int, _from(0)]
+Count = Annotated[int, _from(1)]
+Width = Annotated[int, _from(2)]  # half of a token are its samples, half its power
+MultipleOf16 = Annotated[int, Range("a multiple of 16", lambda v: v > 0 and v % 16 == 0)]
+Seed = Annotated[int, Range("from 0 to 2**31 - 1", lambda v: 0 <= v < 2**31)]
+TokenSeconds = Annotated[int, Range(f"a divisor of {EPOCH_S}", lambda v: v > 0 and EPOCH_S % v == 0)]
+Weight = Annotated[float, _from(0)]
+Positive = Annotated[float, Range("more than 0", lambda v: v > 0)]
+Chance = Annotated[float, Range("from 0 to 1", lambda v: 0 <= v <= 1)]
+BelowOne = Annotated[float, Range("at least 0 and less than 1", lambda v: 0 <= v < 1)]
+Share = Annotated[float, Range("more than 0 and at most 1", lambda v: 0 < v <= 1)]
+WithinEpoch = Annotated[float, Range(f"more than 0 and at most {EPOCH_S}", lambda v: 0 < v <= EPOCH_S)]
+Text = Annotated[str, Range("a word", lambda v: bool(v.strip()))]
+Texts = Annotated[tuple[Text, ...], Range("one or more, none twice", lambda v: len({*v}) == len(v) > 0)]
 
 
 class Checked:

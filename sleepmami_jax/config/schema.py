@@ -7,33 +7,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 from data_pipeline.modalities import SLOTS, Modality
-from data_pipeline.night import EPOCH_S
 from data_pipeline.shards.manifest import SPLITS
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, TASKS, Task, TaskKind, find_task
-from sleepmami_jax.config.ranges import Checked, Range
-
-
-def _from(low: int) -> Range:
-    return Range(f"at least {low}", lambda v: v >= low)
-
-
-Natural = Annotated[int, _from(0)]
-Count = Annotated[int, _from(1)]
-Width = Annotated[int, _from(2)]  # half of a token are its samples, half its power
-MultipleOf16 = Annotated[int, Range("a multiple of 16", lambda v: v > 0 and v % 16 == 0)]
-Seed = Annotated[int, Range("from 0 to 2**31 - 1", lambda v: 0 <= v < 2**31)]
-TokenSeconds = Annotated[int, Range(f"a divisor of {EPOCH_S}", lambda v: v > 0 and EPOCH_S % v == 0)]
-Weight = Annotated[float, _from(0)]
-Positive = Annotated[float, Range("more than 0", lambda v: v > 0)]
-Chance = Annotated[float, Range("from 0 to 1", lambda v: 0 <= v <= 1)]
-BelowOne = Annotated[float, Range("at least 0 and less than 1", lambda v: 0 <= v < 1)]
-Share = Annotated[float, Range("more than 0 and at most 1", lambda v: 0 < v <= 1)]
-WithinEpoch = Annotated[float, Range(f"more than 0 and at most {EPOCH_S}", lambda v: 0 < v <= EPOCH_S)]
-Text = Annotated[str, Range("a word", lambda v: bool(v.strip()))]
-Texts = Annotated[tuple[Text, ...], Range("one or more, none twice", lambda v: len({*v}) == len(v) > 0)]
+from sleepmami_jax.config.ranges import (
+    BelowOne,
+    Chance,
+    Checked,
+    Count,
+    MultipleOf16,
+    Natural,
+    Positive,
+    Seed,
+    Share,
+    Text,
+    Texts,
+    TokenSeconds,
+    Weight,
+    Width,
+    WithinEpoch,
+)
+from sleepmami_jax.config.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -333,6 +329,7 @@ class Experiment(Checked):
     init: Text | None = None  # a model folder to start from, or "bundled"; None starts from random parameters
     steps: Count = 100  # of the optimiser, in all
     save_every: Count = 50  # steps between checkpoints
+    validation: Validation | None = None  # on held-out nights, as the run goes; None is not measured
     seed: Seed = 0
     accumulate: Count = 1  # parts in which a batch that does not fit is computed one after another
     tensorboard: bool = False  # also write metrics as TensorBoard events, to `workdir/tensorboard`
