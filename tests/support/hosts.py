@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 class Host:
     """One process of a run of kind "toy", "macro" or "finetune"; a toy waits `pause_s` for each batch.
 
-    With `validation`, fields of it, it is validated. With `slurm` nobody tells it of the others but the environment, as of a node with one task.
+    `validation` has fields of its `Validation`; without any there is none. With `slurm` nobody tells it of the others
+    but the environment, as of a node with one task.
     """
 
     shards: str

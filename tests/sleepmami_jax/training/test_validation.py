@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import jax
@@ -203,5 +202,7 @@ def test_processes_validate_as_one_and_end_together(data, tmp_path):
     assert (tmp_path / "two" / "metrics.jsonl").read_bytes() == (
         tmp_path / "two" / "process-1" / "metrics.jsonl"
     ).read_bytes()
-    cards = [json.loads((tmp_path / n / "model" / "config.json").read_text()) for n in ("alone", "two")]
-    assert cards[0].keys() == cards[1].keys()
+    kept = [load_model(tmp_path / name / "model") for name in ("alone", "two")]
+    assert [folder.card["training"][-1]["validation"]["kept_step"] for folder in kept] == [2, 2]
+    bias, other = (folder.params["macro/vector/bias"] for folder in kept)
+    np.testing.assert_allclose(bias, other, rtol=1e-5)
