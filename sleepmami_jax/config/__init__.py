@@ -26,3 +26,4 @@ from sleepmami_jax.config.schema import (
     OptimizerConfig,
 )
 from sleepmami_jax.config.tree import from_dict, override, to_dict
+from sleepmami_jax.config.validation import Validation

@@ -27,6 +27,7 @@ from sleepmami_jax.config.ranges import (
     Weight,
     Width,
 )
+from sleepmami_jax.config.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,7 @@ class Experiment(Checked):
     init: Text | None = None  # a model folder to start from, or "bundled"; None starts from random parameters
     steps: Count = 100  # of the optimiser, in all
     save_every: Count = 50  # steps between checkpoints
+    validation: Validation | None = None  # on held-out nights, as the run goes; None is not measured
     seed: Seed = 0
     accumulate: Count = 1  # parts in which a batch that does not fit is computed one after another
     tensorboard: bool = False  # also write metrics as TensorBoard events, to `workdir/tensorboard`

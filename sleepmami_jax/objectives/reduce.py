@@ -35,3 +35,10 @@ def gather(x: jax.Array, axes) -> jax.Array:
 def global_index(n: int, axes) -> jax.Array:
     """(n,) places of this device's rows in the gathered batch."""
     return jax.lax.axis_index(axes) * n + jnp.arange(n)
+
+
+def on_all(x: jax.Array, axes) -> jax.Array:
+    """`gather` that may leave `shard_map`, where it has to be known that all devices have the same."""
+    n = len(x)
+    whole = jnp.zeros((n * jax.lax.axis_size(axes), *x.shape[1:]), x.dtype)
+    return jax.lax.psum(whole.at[global_index(n, axes)].set(x), axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
@@ -12,6 +13,7 @@ from sleepmami_jax.data.augment import augmented
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.initial import Rngs
+from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import PLAIN
 from sleepmami_jax.objectives.contrastive import ModalityProjection, info_nce, leave_one_out, pairwise
@@ -24,6 +26,8 @@ from sleepmami_jax.objectives.masked import (
     sample_visible,
     shown_modalities,
 )
+from sleepmami_jax.objectives.reduce import on_all
+from sleepmami_jax.training.phases.held_out import Probe, staged_people
 from sleepmami_jax.training.phases.phase import (
     Phase,
     blank_places,
@@ -95,3 +99,18 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
         return total, metrics
 
     return loss
+
+
+def micro_probe(experiment: Experiment, graph: nnx.GraphDef) -> Probe | None:
+    """The epoch in summary, of all that was recorded: what the Macro-Encoder will read of it."""
+    people = staged_people(experiment.data)
+
+    def features(params, batch, keys, axes):
+        model, _ = modules(graph, None, {n: v for n, v in params.items() if not n.startswith("objective/")})
+        tokens = model.micro(batch, exact=False, axes=axes)
+        summary, present = epoch_summary(tokens.x, tokens.ok, experiment.model)
+        flat = (summary * present[..., None]).astype(jnp.float32).reshape(len(summary), -1)
+        seen = {"features": flat, "stage": batch["stage"], "night": batch["night"]}
+        return jnp.zeros(()), {name: on_all(value, axes) for name, value in seen.items()}
+
+    return None if people is None else Probe(features, people)

@@ -25,6 +25,7 @@ from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder, model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
+from sleepmami_jax.training.phases.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Phase:
       accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
         examples with each other; otherwise the loop may average the gradients of parts.
       batches: an iterator of numpy batches with `get_state` and `set_state`; None in a plan.
+      held_out: what it is validated on; None where it is not, and in a plan.
     """
 
     params: Params
@@ -48,6 +50,7 @@ class Phase:
     global_batch: int
     accumulates: bool = False
     batches: Any = None
+    held_out: HeldOut | None = None
 
 
 def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Params]:

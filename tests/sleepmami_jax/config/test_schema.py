@@ -21,6 +21,7 @@ from sleepmami_jax.config import (
     MicroPretraining,
     ModalitiesConfig,
     ModalityConfig,
+    Validation,
     override,
 )
 from sleepmami_jax.config.ranges import Checked, hints
@@ -31,6 +32,7 @@ from sleepmami_jax.sweep.result import do_run
 MICRO = Experiment(name="small", objective=MicroPretraining())
 MACRO = replace(MICRO, objective=MacroPretraining())
 TUNED = replace(MICRO, objective=Finetuning())
+VALIDATED = replace(MICRO, validation=Validation())
 
 WRONG = [
     (MICRO, "objective.mask.time", 1.5, "at least 0 and less than 1"),
@@ -121,6 +123,12 @@ WRONG = [
     (MICRO, "save_every", 0, "at least 1"),
     (MICRO, "seed", -1, "from 0 to 2**31 - 1"),
     (MICRO, "seed", 2**31, "from 0 to 2**31 - 1"),
+    (VALIDATED, "validation.every", 0, "at least 1"),
+    (VALIDATED, "validation.batches", 0, "at least 1"),
+    (VALIDATED, "validation.metric", "", "a word"),
+    (VALIDATED, "validation.best", "low", "'lowest' or 'highest'"),
+    (VALIDATED, "validation.patience", -1, "at least 0"),
+    (VALIDATED, "validation.keep_best", 1, "true or false"),
     (MICRO, "accumulate", 0, "at least 1"),
     (MICRO, "accumulate", 3, "a divisor of objective.batch=32"),
     (MICRO, "tensorboard", "yes", "true or false"),
@@ -252,6 +260,14 @@ def test_what_lies_at_the_edge_is_taken(row):
 )
 def test_what_is_made_of_the_wrong_things_says_so(make, text):
     assert said(make) == text
+
+
+def test_a_group_that_is_not_there_is_given_whole():
+    given = override(MICRO, ['validation={"every": 5, "patience": 2}'])
+    assert given.validation == Validation(every=5, patience=2)
+    assert override(given, ["validation.every=7", "steps=9"]).validation == Validation(every=7, patience=2)
+    assert override(given, ["validation=null"]) == MICRO
+    assert "validation has no fields of its own" in said(override, MICRO, ["validation.every=5"])
 
 
 def test_a_word_that_is_nearly_right_is_suggested():
