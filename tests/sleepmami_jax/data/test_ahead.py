@@ -22,7 +22,7 @@ from sleepmami_jax.data.embeddings import embed_folder
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.data.token_batches import embedded_nights, embedded_windows
-from tests.sleepmami_jax.data.test_token_batches import encode
+from tests.sleepmami_jax.data.test_token_batches import encode, summarise
 from tests.support.batches import SMALL, assert_same, data_of, take
 
 ROOT = Path(__file__).parents[3]
@@ -52,9 +52,7 @@ def test_the_batches_are_the_same_with_any_number_of_workers_and_go_on_with_anot
 
 
 def test_tokens_are_read_by_workers_too(shards, tmp_path):
-    folder = embed_folder(
-        PreparedFolder.open(shards), tmp_path, encode, "weights", SLOTS, np.array([0, 0, 1]), [*range(5)]
-    )
+    folder = embed_folder(PreparedFolder.open(shards), tmp_path, encode, "weights", SLOTS, summarise, [*range(5)])
     for make, length in ((embedded_nights, 5), (embedded_windows, 2)):
         threads, workers = (
             take(make([folder], data_of(shards, workers=n), length, global_batch=3, seed=1), 3) for n in (0, 2)

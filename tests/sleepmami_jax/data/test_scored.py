@@ -13,7 +13,7 @@ from sleepmami_jax.data.embeddings import embed_folder
 from sleepmami_jax.data.scored import EventWindows, class_counts
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.data.token_batches import embedded_windows
-from tests.sleepmami_jax.data.test_token_batches import encode
+from tests.sleepmami_jax.data.test_token_batches import encode, summarise
 from tests.support.batches import SMALL, data_of, places, take
 
 TASKS = (BREATHING, AROUSAL)
@@ -105,7 +105,7 @@ def test_batches_have_their_share_of_such_windows_and_go_on_where_they_were(shar
     again.close()
     with pytest.raises(ValueError, match=r"objective\.event_windows: no event of the tasks in any night"):
         batches(0.5, SNORE)
-    embedded = embed_folder(folder, tmp_path, encode, "weights", SLOTS, np.array([0, 0, 1]), [*range(5)])
+    embedded = embed_folder(folder, tmp_path, encode, "weights", SLOTS, summarise, [*range(5)])
     tokens = embedded_windows([embedded] * 2, data, 2, (BREATHING,), event_windows=1.0, **how)
     assert [places(batch) for batch in take(tokens, 20)] == [places(batch) for batch in always]
 

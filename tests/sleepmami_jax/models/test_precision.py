@@ -53,7 +53,8 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
                 "person": np.arange(N, dtype=np.int32),
             }
         case Finetuning():
-            loss, trainable = finetune_loss(experiment, graph), ("macro/", "seconds/", "heads/")
+            loss = finetune_loss(experiment, graph)
+            trainable = ("macro/enter", "macro/levels", "macro/norm", "seconds/", "heads/")  # the vector learns nothing
             shape = (N, EPOCHS, layout(model.modalities).total)
             batch = {
                 "tokens": rng.standard_normal((*shape, token_width(model))).astype(np.float16),
