@@ -8,8 +8,8 @@ prepared; everything is trained together on windows of 30 to 90 minutes whose ch
 a single EEG channel; thresholds are fitted on validation nights, and the model is measured on nights of people that it
 has not met. No recording of a person is read, nor a label of one.
 
-Some two hours on two CPU cores: half an hour for the nights, an hour and a half for 260 steps of 720 epochs, minutes for
-the rest; 8 GB of memory and 14 GB of disk. Started again it goes on where it was. Measured: the model's own card,
+Some two hours on two CPU cores: half an hour for the nights, an hour and a half for 260 steps of 720 epochs, minutes
+for the rest; 8 GB of memory and 14 GB of disk. Started again it goes on where it was. Measured: the model's own card,
 `sleepmami_jax/weights/README.md`, and on people `results/people.txt`. The cohorts number their people alike (seeds
 differ, names do not), so the card counts 26 people where there are some 75.
 """
