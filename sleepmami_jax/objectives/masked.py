@@ -29,9 +29,9 @@ def recorded(batch, where: Layout) -> dict[Modality, jax.Array]:
     return {m: patches(batch[m.value]["signal"], batch[m.value]["usable"], s)[1] for m, s in where.token_s.items()}
 
 
-def places_there(there: dict[Modality, jax.Array]) -> jax.Array:
+def places_there(there: dict[Modality, jax.Array], where: Layout) -> jax.Array:
     """`recorded` -> (B, L) bool: tokens for which some channel of their modality was recorded."""
-    return jnp.concatenate([ok.any(1) for ok in there.values()], 1)
+    return jnp.concatenate([there[m].any(1) for m in where.tokens], 1)
 
 
 def visible_tokens(where: Layout, mask: Masking) -> dict[Modality, int]:
@@ -47,12 +47,12 @@ def sample_visible(
     What is hidden of single channels stays visible where nothing of a modality would be left.
     """
     keep = visible_tokens(where, mask)
-    shapes = {m: (1 + ok.shape[1], 2 * ok.shape[2] + 1) for m, ok in there.items()}
+    shapes = {m: (1 + there[m].shape[1], 2 * n + 1) for m, n in where.tokens.items()}
     # One draw for all modalities: each random call is a large program to compile.
     sizes = [rows * columns for rows, columns in shapes.values()]
     draws = jax.vmap(lambda key: jax.random.uniform(key, (sum(sizes),)))(keys)
     visible = {}
-    for m, draw in zip(there, jnp.split(draws, np.cumsum(sizes)[:-1], axis=1), strict=True):
+    for m, draw in zip(where.tokens, jnp.split(draws, np.cumsum(sizes)[:-1], axis=1), strict=True):
         n, token_s = where.tokens[m], where.token_s[m]
         draw = draw.reshape(-1, *shapes[m])  # of the modality, then of each of its channels
         run, single, shift = draw[..., :n], draw[..., n : 2 * n], draw[..., -1]
@@ -75,9 +75,9 @@ def _in_runs(draw: jax.Array, shift: jax.Array, tokens: float) -> jax.Array:
     return jnp.take_along_axis(draw, (jnp.arange(n) + first[..., None]) // run, axis=-1)
 
 
-def shown_modalities(there: dict[Modality, jax.Array], visible: dict[Modality, Visible]) -> jax.Array:
+def shown_modalities(there: dict[Modality, jax.Array], visible: dict[Modality, Visible], where: Layout) -> jax.Array:
     """What was `recorded` and what is encoded -> (B, M) bool: modalities of which something is encoded."""
-    return jnp.stack([(ok & visible[m].shown).any((1, 2)) for m, ok in there.items()], 1)
+    return jnp.stack([(there[m] & visible[m].shown).any((1, 2)) for m in where.tokens], 1)
 
 
 def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Array:

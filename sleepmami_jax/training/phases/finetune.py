@@ -100,7 +100,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef, counts: Counts | 
             }
             hidden = None
             if config.drop_modality:
-                there = places_there(recorded(signals, where)).reshape(n, e, -1)
+                there = places_there(recorded(signals, where), where).reshape(n, e, -1)
                 hidden = jnp.repeat(hidden_modalities(keys, there), e, axis=0)
             micro = model.micro(signals, hidden=hidden, exact=False, axes=axes)
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))

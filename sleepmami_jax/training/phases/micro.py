@@ -82,9 +82,9 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
         batch = augmented(batch, keys, config.augment)
         there = recorded(batch, where)
         visible = sample_visible(keys, there, where, config.mask)
-        hidden = sample_hidden(keys, shown_modalities(there, visible), config.drop_modality)
+        hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)
         tokens = model.micro(batch, visible, hidden, exact=False, axes=axes)
-        rebuilt = objective.decoder(tokens, visible, places_there(there))
+        rebuilt = objective.decoder(tokens, visible, places_there(there, where))
         amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
         balance, metrics = router_loss(tokens.router, config)
         total, metrics = amplitude + balance, {"amplitude": amplitude, **metrics}
