@@ -59,7 +59,7 @@ UPPER = {
     "evaluation": ("config run export data tasks metrics scoring pretrained", "nearest night tasks shards"),
     "training": (
         "config models objectives run export data costs tasks evaluation",
-        "night tasks shards population",
+        "nearest night tasks shards population",
     ),
     "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "night shards simulate prepare"),
