@@ -186,7 +186,7 @@ class _Run:
                     watch.lap("step")
                     state, measured = validator.measure(state)
                     watch.validated(step)
-                    pending = _Step(step, batch, metrics, measured)
+                    pending = pending._replace(validation=measured)
                 last = step == self.experiment.steps or (validate and ended_early(self.experiment, state))
                 stop = preemption.reached(step) and not last
                 save = last or stop or step % self.experiment.save_every == 0

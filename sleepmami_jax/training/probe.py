@@ -6,8 +6,8 @@ import numpy as np
 
 from data_pipeline.night import STAGES
 
-RIDGE = 0.01
-"""Penalty, as a share of the mean square length of the standardised features; assumed."""
+PENALTIES = 10.0 ** np.arange(-3, 4)
+"""Of which one is taken, over the mean square of a feature; assumed."""
 
 
 def stage_probe(x: np.ndarray, stage: np.ndarray, person: np.ndarray) -> dict[str, float]:
@@ -38,9 +38,19 @@ def stage_probe(x: np.ndarray, stage: np.ndarray, person: np.ndarray) -> dict[st
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """y (N, K) of features (N, F), continued to others; solved in N dimensions, as there are more features."""
+    """y (N, K) of features (N, F), continued to others; solved in N dimensions, as there are more features.
+
+    The penalty is that with the least square error of epochs that are left out one at a time, which has a closed form
+    too (Allen's PRESS).
+    """
     mean, scale = x.mean(0), x.std(0)
     x, wanted = ((v - mean) / np.where(scale > 0, scale, 1.0) for v in (x, wanted))
-    alike = x @ x.T / x.shape[1]
-    weight = np.linalg.solve(alike + RIDGE * len(x) * np.eye(len(x)), y - y.mean(0))
-    return y.mean(0) + wanted @ x.T / x.shape[1] @ weight
+    values, vectors = np.linalg.eigh(x @ x.T / x.shape[1])
+    least, best = np.inf, np.zeros_like(y)
+    for penalty in PENALTIES:
+        inverse = (vectors / (values + penalty)) @ vectors.T
+        weight = inverse @ (y - y.mean(0))
+        error = np.square(weight / np.diag(inverse)[:, None]).sum()
+        if error < least:
+            least, best = error, weight
+    return y.mean(0) + wanted @ x.T / x.shape[1] @ best

@@ -70,6 +70,9 @@ class Validator:
         if self._held.probe is not None:
             probe = self._held.probe.features
             self._features = jax.jit(shard_gradient(probe, mesh, (), experiment.compute.dtype))
+        if self._config.keep_best:  # the next step takes the memory of the weights themselves
+            places = shardings(state["best"]["params"], mesh)
+            self._copy = jax.jit(lambda weights: jax.tree.map(jnp.copy, weights), out_shardings=places)
         self._check_metric(state)
 
     def due(self, step: int) -> bool:
@@ -115,13 +118,8 @@ class Validator:
             return state
         best = lay_out({"step": np.int32(state["step"]), "value": np.float32(value)}, self._mesh)
         if self._config.keep_best:
-            best["params"] = self._copied({name: weights[name] for name in state["best"]["params"]})
+            best["params"] = self._copy({name: weights[name] for name in state["best"]["params"]})
         return {**state, "best": best}
-
-    def _copied(self, weights: Params) -> Params:
-        """The next step takes the memory of what it is given."""
-        copy = jax.jit(lambda weights: jax.tree.map(jnp.copy, weights), out_shardings=shardings(weights, self._mesh))
-        return copy(weights)
 
     def _check_metric(self, state: State) -> None:
         """Before the first step, not at the first validation."""
