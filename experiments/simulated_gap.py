@@ -10,15 +10,16 @@ People, all from `FOLDER`, which holds `dreams_spindles/`, `ucddb018/` and `slee
 - the central EEG of four: DREAMS excerpts 1, 2 and 4 (30 min each; 3 is sampled at 50 Hz) and ucddb018, a whole night,
   whose unit nobody knows: 100 uV is assumed, so its levels are as right as that. REM is of ucddb018 alone;
 - band powers of five (ten nights of Sleep-EDF): Fpz-Cz beside the simulated F4-C4, and Pz-Oz, for which we make no
-  neighbour, beside O2-M1. A reference farther away lifts every stage alike, so the level is compared in N2 alone, and
-  that of other stages over it.
-So few people make a rough ruler. A statistic that passes is not proven right; one that is marked is wrong by much.
+  neighbour, beside O2-M1. A reference farther away lifts all stages about alike (assumed), so the level is compared
+  in N2 alone, and that of other stages over it.
+So few people make a rough ruler: what passes is not proven right, and a mark where n is 1 may be that person's own.
 
 Simulated nights are written as EDF and read like any recording, of both laboratories in turn, a person a night; what
 the quality of a second says of a loose electrode counts for both sides. Spindles: simulated ones are all that were
 made, real ones those that expert 1 of DREAMS saw.
 
-Three minutes for 40 nights on two CPU cores. Measured: `results/simulated_gap*.txt`.
+Four CPU minutes or five for 40 nights, half of that on two quiet cores. Measured: `results/simulated_gap.txt`; with
+variety 0 and 12 nights, `results/simulated_gap_plain.txt`.
 """
 
 from __future__ import annotations
