@@ -17,7 +17,7 @@ SIMULATED = "simulated"
 """The cohort of nights that `sleepmami simulate` made."""
 LICENCE = "Apache-2.0"
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
-REPOSITORY = "sleepmami-jax"
+REPOSITORY, PACKAGE = "sleepmami-jax", "sleepmami"
 
 _FRONT = """---
 license: {licence}
@@ -31,7 +31,7 @@ tags:
 """
 
 _USE = """```
-pip install {library}
+pip install {package}
 sleepmami diagnose night.edf
 sleepmami score night.edf --model FOLDER --out night
 ```"""
@@ -87,7 +87,7 @@ def readme(
         "How it was trained": "\n".join(_trained(card)),
         "Measured": card.get("results", "").strip() or "Nothing is measured yet.",
         "Limits": "\n".join(f"- {limit}" for limit in limits),
-        "Use": _USE.format(library=REPOSITORY),
+        "Use": _USE.format(package=PACKAGE),
         "Licence": f"{LICENCE}, as the program's. {RESEARCH_USE}",
     }
     front = _FRONT.format(licence=LICENCE.lower(), library=REPOSITORY)
