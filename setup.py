@@ -13,7 +13,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["sleepmami_jax", "sleepmami_jax.*", "data_pipeline", "data_pipeline.*"]),
-    package_data={"sleepmami_jax.scoring": ["*.html.j2"]},
+    package_data={
+        "sleepmami_jax": ["weights/config.json", "weights/model.safetensors", "weights/README.md"],
+        "sleepmami_jax.scoring": ["*.html.j2"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8",
@@ -55,6 +58,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff==0.17.6",
+            "setuptools>=71",
             "tensorboardX>=2.6",
             "wfdb>=4.3",
         ],

@@ -1,10 +1,11 @@
 """How many random 30-second epochs a second the loader gives, beside raw int16 and beside compressed HDF5.
 
-    python benchmarks/loader.py [--hours 4] [--rounds 5]
+    python benchmarks/loader.py [--hours 4] [--rounds 5] [--workers 1 2]
 
 The nights are those of `prepare_night.py`, prepared. Three readers take random epochs of all 14 channels:
 
-- shards: `signal_batches` as training uses it, float32, normalised, masks and labels included, checksums verified;
+- shards: `signal_batches` as training uses it, float32, normalised, masks and labels included, checksums verified, in
+  a thread of this process; and by so many workers, whose own processor time is not seen from here;
 - raw: the same samples as plain int16 in one `numpy.memmap`, read in two threads and left as int16; and in one;
 - HDF5: every channel at 128 Hz as float16, gzip, in chunks of 5 minutes, as SleepFM stores its nights; one
   process, since h5py holds a lock while it reads. Needs h5py (`pip install h5py`).
@@ -28,10 +29,12 @@ import h5py
 import numpy as np
 from prepare_night import machine, spread, write_night
 
-from data_pipeline.modalities import RATE_HZ
+from data_pipeline.modalities import RATE_HZ, SLOTS
 from data_pipeline.night import EPOCH_S
 from data_pipeline.prepare.run import PrepareConfig, prepare
 from sleepmami_jax.config import DataConfig, DataSource
+from sleepmami_jax.data.ahead import BATCHES_OF_WORKER
+from sleepmami_jax.data.arrays import epoch_bytes
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.source import PreparedFolder
 
@@ -61,11 +64,11 @@ def write_baselines(folder: PreparedFolder, raw: Path, hdf5: Path) -> np.ndarray
     return stored
 
 
-def shards(folder: Path) -> Callable[[int], None]:
-    data = DataConfig(shards=(DataSource(str(folder)),))
+def shards(folder: Path, workers: int) -> Callable[[int], None]:
+    """Batches one after another; a worker has a few in memory, so that many more are to be read at once."""
+    memory = max(workers, 1) * BATCHES_OF_WORKER * BATCH * epoch_bytes(SLOTS)
+    data = DataConfig(shards=(DataSource(str(folder)),), prefetch_bytes=memory, workers=workers)
     batches = signal_batches(data, global_batch=BATCH, seed=0)
-    for _ in range(4):  # what was read ahead must not be counted
-        next(batches)
 
     def read(n: int) -> None:
         for _ in range(n // BATCH):
@@ -106,7 +109,7 @@ def compressed_hdf5(path: Path) -> Callable[[int], None]:
     return read
 
 
-def main(hours: float, rounds: int) -> None:
+def main(hours: float, rounds: int, workers: list[int]) -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -121,7 +124,8 @@ def main(hours: float, rounds: int) -> None:
             "HDF5": (root / "nights.h5").stat().st_size,
         }
         readers = {
-            "shards": (shards(root / "out"), 32 * BATCH),
+            "shards": (shards(root / "out", 0), 64 * BATCH),
+            **{f"shards, {n}": (shards(root / "out", n), 64 * BATCH) for n in workers},
             "raw": (raw_int16(root / "raw.i16", stored.shape[1], THREADS), 64 * BATCH),
             "raw, 1": (raw_int16(root / "raw.i16", stored.shape[1], 1), 64 * BATCH),
             "HDF5": (compressed_hdf5(root / "nights.h5"), BATCH),
@@ -130,6 +134,8 @@ def main(hours: float, rounds: int) -> None:
         cpu_us: dict[str, list[float]] = {name: [] for name in readers}
         for _ in range(rounds):
             for name, (read, n) in readers.items():
+                if name.startswith("shards"):  # what was read ahead meanwhile must not be counted
+                    read(2 * BATCHES_OF_WORKER * max(workers, default=1) * BATCH)
                 begun, cpu = time.perf_counter(), time.process_time()
                 read(n)
                 speeds[name].append(n / (time.perf_counter() - begun))
@@ -137,18 +143,19 @@ def main(hours: float, rounds: int) -> None:
         print(f"\n{len(stored)} epochs of {NIGHTS} nights, {stored.shape[1] * 2 / 1e3:.1f} kB of int16 each:")
         for name in readers:
             print(
-                f"  {name:<8}{spread(speeds[name], '.0f')} epochs/s, {spread(cpu_us[name], '.0f')} us of CPU each, "
+                f"  {name:<10}{spread(speeds[name], '.0f')} epochs/s, {spread(cpu_us[name], '.0f')} us of CPU each, "
                 f"{sizes[name.split(',')[0]] / 1e6:.1f} MB"
             )
-        for name in ("raw", "raw, 1", "HDF5"):
+        for name in (*(f"shards, {n}" for n in workers), "raw", "raw, 1", "HDF5"):
             ratios = [ours / theirs for ours, theirs in zip(speeds["shards"], speeds[name], strict=True)]
-            print(f"  shards / {name:<7} {spread(ratios)}, round by round")
+            print(f"  shards / {name:<9} {spread(ratios)}, round by round")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     options = parser.parse_args()
     if "GLIBC_TUNABLES" not in os.environ:
         tuned = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}

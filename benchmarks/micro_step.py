@@ -265,49 +265,68 @@ def torch_micro(params):
     from torch import nn
     from torch.nn import functional
 
-    from sleepmami_jax.models.micro import layout
-    from sleepmami_jax.models.tokenizer import POWER_FLOOR, n_bands, spectrum_matrices, time_code
+    from sleepmami_jax.models.micro import layout, measured_width
+    from sleepmami_jax.models.stem import POWER_FLOOR, filters, looks_of, n_features
+    from sleepmami_jax.models.tokenizer import time_code
 
     Block, Mlp, MixtureOfExperts = torch_blocks()
     micro, where = CONFIG.micro, layout(CONFIG.modalities)
 
-    class Tokenizer(nn.Module):
-        def __init__(self, samples, slots, tokens):
-            super().__init__()
-            self.amplitude = nn.Linear(samples, micro.dim // 2)
-            self.spectrum = nn.Linear(n_bands(samples), micro.dim - micro.dim // 2)
-            self.mix = nn.Linear(micro.dim, micro.dim)
-            self.slot = nn.Parameter(torch.empty(slots, micro.dim))
-            self.matrices = [torch.from_numpy(m) for m in spectrum_matrices(samples)]
-            self.times = torch.from_numpy(time_code(tokens, micro.dim))
+    def filterbank(m):
+        """`stem.features` of signals that are wholly usable."""
+        looks = []
+        for look in looks_of(m, where.token_s[m]):
+            wave, band, _ = filters(look, RATE_HZ[m])
+            stride = int(look.hop_s * RATE_HZ[m])
+            beyond = len(wave) - stride
+            margins = (beyond // 2, beyond - beyond // 2)
+            looks.append((torch.from_numpy(wave.T[:, None].copy()), torch.from_numpy(band), stride, margins))
 
-        def forward(self, x):
-            cosine, sine, bands = self.matrices
-            centred = x - x.mean(-1, keepdim=True)
-            power = (centred @ cosine) ** 2 + (centred @ sine) ** 2
-            spectrum = (power @ bands + POWER_FLOOR).log()
-            h = torch.cat([self.amplitude(x), self.spectrum(0.5 * spectrum)], -1)
+        @torch.no_grad()
+        def features(signal):  # (B, C, T) -> (B, C, n, F)
+            b, c, _ = signal.shape
+            parts = []
+            for wave, band, stride, margins in looks:
+                x = functional.pad(signal.view(b * c, 1, -1), margins, mode="reflect")
+                cosine, sine = (functional.conv1d(x, wave, stride=stride) ** 2).chunk(2, 1)
+                parts.append(((cosine + sine).transpose(1, 2) @ band).reshape(b, c, where.tokens[m], -1))
+            return 0.25 * (torch.cat(parts, -1) + POWER_FLOOR).log() + 0.5
+
+        return features
+
+    class Tokenizer(nn.Module):
+        def __init__(self, m):
+            super().__init__()
+            self.amplitude = nn.Linear(where.token_s[m] * RATE_HZ[m], micro.dim // 2)
+            self.spectrum = nn.Linear(n_features(m, where.token_s[m]), micro.dim - micro.dim // 2)
+            self.mix = nn.Linear(micro.dim, micro.dim)
+            self.slot = nn.Parameter(torch.empty(len(CONFIG.modalities[m].slots), micro.dim))
+            self.times = torch.from_numpy(time_code(where.tokens[m], micro.dim))
+
+        def forward(self, x, bands):
+            h = torch.cat([self.amplitude(x), self.spectrum(bands)], -1)
             return self.mix(functional.gelu(h, approximate="tanh")) + self.slot[:, None] + self.times
 
     class ModalityEncoder(nn.Module):
         def __init__(self, m):
             super().__init__()
-            samples = where.token_s[m] * RATE_HZ[m]
-            self.tokenizer = Tokenizer(samples, len(CONFIG.modalities[m].slots), where.tokens[m])
+            self.tokenizer, self.features = Tokenizer(m), filterbank(m)
             self.blocks = nn.ModuleList(
                 Block(micro.dim, micro.heads, Mlp(micro.dim, micro.mlp_ratio * micro.dim))
                 for _ in range(micro.private_depth)
             )
             self.pool = nn.Linear(micro.dim, 1)
 
-        def forward(self, x, ok):  # (B, C, n, P), (B, C, n)
-            b, c, n, _ = x.shape
-            h = self.tokenizer(x).view(b * c, n, -1)
+        def forward(self, signal, ok):  # (B, C, T), (B, C, n)
+            b, c, n = ok.shape
+            bands = self.features(signal)
+            h = self.tokenizer(signal.view(b, c, n, -1), bands).view(b, c * n, -1)
             for block in self.blocks:
-                h, _ = block(h, ok.view(b * c, n))
+                h, _ = block(h, ok.view(b, c * n))
             h = h.view(b, c, n, -1)
             weight = self.pool(h)[..., 0].masked_fill(~ok, -1e30).softmax(1).masked_fill(~ok, 0.0)
-            return (weight[..., None] * h).sum(1), ok.any(1)
+            measured = (bands * ok[..., None]).sum(1) / ok.sum(1).clamp(min=1)[..., None]
+            return (weight[..., None] * h).sum(1), measured, ok.any(1)
 
     class MicroEncoder(nn.Module):
         def __init__(self):
@@ -322,19 +341,21 @@ def torch_micro(params):
             self.norm = nn.RMSNorm(micro.dim, 1e-6)
 
         def forward(self, batch):
-            xs, oks = [], []
+            xs, oks, measured, width = [], [], [], measured_width(CONFIG.modalities)
             for i, m in enumerate(where.tokens):
                 signal, usable = batch[m.value]["signal"], batch[m.value]["usable"]
                 b, c, _ = signal.shape
                 ok = usable.view(b, c, where.tokens[m], -1).all(-1)
-                h, there = self.private[m.value](signal.view(b, c, where.tokens[m], -1), ok)
+                h, bands, there = self.private[m.value](signal, ok)
                 xs.append(h + self.modality[i])
                 oks.append(there)
+                measured.append(functional.pad(bands, (0, width - bands.shape[-1])))
             x, ok, losses = torch.cat(xs, 1), torch.cat(oks, 1), 0.0
             for block in self.shared:
                 x, loss = block(x, ok)
                 losses = losses + loss / len(self.shared)
-            return self.norm(x).masked_fill(~ok[..., None], 0.0), losses
+            x = torch.cat([self.norm(x), torch.cat(measured, 1)], -1)
+            return x.masked_fill(~ok[..., None], 0.0), losses
 
     module, state = MicroEncoder(), {}
     for name, value in params.items():

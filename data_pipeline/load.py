@@ -16,7 +16,7 @@ from data_pipeline.montage.file import MontageRules, choose_channels
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
 from data_pipeline.night import Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
-from data_pipeline.signals.channel import RecordedChannel
+from data_pipeline.signals.channel import RecordedChannel, whole
 from data_pipeline.signals.survey import survey_channel
 
 
@@ -27,8 +27,12 @@ def load_night(recording: Path, scoring: Sequence[Path] = (), **options) -> Nigh
     >>> night.n_epochs, night.channels[0].slot, night.channels[0].samples.shape
     (60, 'F3', (230400,))
     """
-    night = open_night(recording, scoring, **options)
-    return replace(night, channels=tuple(channel.whole() for channel in night.channels))
+    return in_memory(open_night(recording, scoring, **options))
+
+
+def in_memory(night: Night) -> Night:
+    """A night of `open_night` with all samples of its channels."""
+    return replace(night, channels=whole(night.channels))
 
 
 def open_night(

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from data_pipeline.modalities import MODALITIES, MODALITY_OF, Modality
-from data_pipeline.night import APNEAS, OWN_KIND, EventKind
+from data_pipeline.night import APNEAS, EPOCH_S, OWN_KIND, EventKind
+
+FAST_HZ = 8
+"""Looks a second at what is over within one or two: a spindle lasts 0.5 to 2 s, and its limits are worth knowing."""
 
 
 class TaskKind(StrEnum):
     """What a task says of a night."""
 
     STAGES = "stages"  # one class an epoch, by a head of the model
-    EVENTS = "events"  # events, by a head that says a class of every second
+    EVENTS = "events"  # events, by a head that says a class of every second, or of every part of one
     MEASURED = "measured"  # events that a rule reads off a sensor; there is no head
 
 
@@ -37,6 +40,7 @@ class Task:
       kind: what it says.
       shortest_s, longest_s: how long an event may be; None is without end.
       join_s: fragments at most so far apart are one event.
+      rate_hz: how often a second its head says a class: 1, or `FAST_HZ` for waves of the EEG.
       loss_weight: its share of the loss.
 
     Raises:
@@ -52,6 +56,7 @@ class Task:
     shortest_s: float = 0.0
     longest_s: float | None = None
     join_s: float = 0.0
+    rate_hz: int = 1
     loss_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -78,6 +83,8 @@ class Task:
             raise ValueError(f"Task {self.name}.needs {self.needs}: expected some of {', '.join(known)}")
         if not 0 <= self.shortest_s <= (self.longest_s or float("inf")) or self.join_s < 0:
             raise ValueError(f"Task {self.name}: expected 0 <= shortest_s <= longest_s and join_s >= 0")
+        if self.rate_hz not in (1, FAST_HZ) or (self.rate_hz > 1 and self.kind is not TaskKind.EVENTS):
+            raise ValueError(f"Task {self.name}.rate_hz {self.rate_hz}: expected 1, or {FAST_HZ} for events")
         if not 0 < self.loss_weight < float("inf"):
             raise ValueError(f"Task {self.name}.loss_weight {self.loss_weight}: expected more than 0")
 
@@ -85,6 +92,11 @@ class Task:
     def kinds(self) -> frozenset[str]:
         """All kinds of event that it is about."""
         return frozenset(kind for kinds in self.events for kind in kinds)
+
+    @property
+    def per_epoch(self) -> int:
+        """How many classes its head says of an epoch."""
+        return 1 if self.kind is TaskKind.STAGES else EPOCH_S * self.rate_hz
 
     def class_of(self, kind: str) -> int:
         """The class of a kind of event; 0 for one that is none of its own."""
@@ -150,11 +162,32 @@ LIMB_MOVEMENT = Task(
     longest_s=10,  # AASM VII
     join_s=0.5,  # AASM VII: one ends where the EMG has been quiet for half a second
 )
+SPINDLE = Task(
+    "spindle",
+    events=(EventKind.SPINDLE,),
+    needs=(Modality.EEG,),
+    plural="spindles",
+    shortest_s=0.5,  # AASM IV
+    longest_s=3,  # our choice: what lasts longer is alpha, or a drug's sigma
+    join_s=0.25,  # our choice: two looks
+    rate_hz=FAST_HZ,
+)
+K_COMPLEX = Task(
+    "k_complex",
+    events=(EventKind.K_COMPLEX,),
+    needs=(Modality.EEG,),
+    title="K-complex",
+    plural="K-complexes",
+    shortest_s=0.5,  # AASM IV
+    longest_s=3,  # our choice: what lasts longer is a run of slow waves
+    join_s=0.25,  # our choice: two looks
+    rate_hz=FAST_HZ,
+)
 OXIMETRY = Task(
     "oximetry", events=(EventKind.DESATURATION,), needs=(Modality.SPO2,), plural="desaturations", kind=TaskKind.MEASURED
 )
-TASKS = (STAGES, BREATHING, AROUSAL, LIMB_MOVEMENT, OXIMETRY)
-"""The tasks that have a room of their own, in the order of their heads."""
+TASKS = (STAGES, BREATHING, AROUSAL, LIMB_MOVEMENT, SPINDLE, K_COMPLEX, OXIMETRY)
+"""The tasks that there are, in the order of their heads."""
 
 
 def find_task(name: str) -> Task:

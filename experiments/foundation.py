@@ -110,7 +110,7 @@ def transplanted(source: Path, config: ModelConfig, out: Path, seed: int) -> str
     folder = load_model(source)
     fresh = {name: value for name, value in create(config, seed)[1].items() if not name.startswith("micro/")}
     kept = {name: value for name, value in folder.params.items() if name.startswith("micro/")}
-    save_model(ModelFolder(config, {**fresh, **kept}, {}, folder.card), out)
+    save_model(ModelFolder(config, {**fresh, **kept}, card=folder.card), out)
     return str(out)
 
 

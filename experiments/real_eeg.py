@@ -29,7 +29,6 @@ from data_pipeline.simulate import simulate_cohort
 from sleepmami_jax.config import DataConfig, DataSource, Experiment
 from sleepmami_jax.evaluation.baselines import majority_stage
 from sleepmami_jax.export.folder import ModelFolder, load_model
-from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.recipes import micro_tiny
@@ -52,13 +51,14 @@ from .real_probes import (
     has_yasa,
     probe_blocks,
     probe_stages,
+    stage_agreement,
     token_seconds,
     with_neighbours,
     yasa_spindles,
     yasa_stages,
 )
 from .real_table import plot, table
-from .spindles import spindle_metrics, spindles_above
+from .spindles import pooled_and_each, spindles_above
 
 SEEDS = (0, 1, 2)
 NIGHTS, HOURS = 12, (3.0, 3.0)
@@ -107,16 +107,13 @@ def measure_spindles(dreams: Sequence[EegNight], seconds: Seconds) -> dict[str, 
     measured: dict[str, dict[str, list[Any]]] = {}
     for expert, scored_s in SCORED_S.items():
         marks = [r.spindles[expert] for r in dreams]
-
-        def judged(found, marks=marks, scored_s=scored_s):
-            each = [spindle_metrics([m], [f], [scored_s]) for m, f in zip(marks, found, strict=True)]
-            return spindle_metrics(marks, found, [scored_s] * len(marks)) | {"f1_each": [m["f1"] for m in each]}
-
         found = {name: [find_spindles(xs, marks, scored_s) for xs in seeds] for name, seeds in inputs.items()}
         found |= {name: [events] for name, events in fixed.items()}
         if expert == "expert 1":  # the other way round there are seconds that expert 1 never looked at
             found["the other expert"] = [[r.spindles["expert 2"] for r in dreams]]
-        measured[expert] = {name: [judged(events) for events in seeds] for name, seeds in found.items()}
+        measured[expert] = {
+            name: [pooled_and_each(marks, events, scored_s) for events in seeds] for name, seeds in found.items()
+        }
     return measured
 
 
@@ -132,11 +129,7 @@ def measure_stages(
     measured: dict[tuple[str, str], dict[str, list[Any]]] = {}
 
     def add(tested: str, learnt: str, method: str, reference, predicted) -> None:
-        metrics = staging_metrics(reference, predicted)
-        present = np.unique(np.concatenate(reference))
-        f1 = [x for i, x in enumerate(metrics["f1_per_stage"].values()) if i in present]
-        metrics["macro_f1"] = float(np.mean(f1))  # over the stages that the reference has
-        measured.setdefault((tested, learnt), {}).setdefault(method, []).append(metrics)
+        measured.setdefault((tested, learnt), {}).setdefault(method, []).append(stage_agreement(reference, predicted))
 
     for method, seeds in seconds.items():
         for xs in seeds:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from typing import Any
 
 import mne
 import numpy as np
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind, Quality
 from sleepmami_jax.metrics.events import fit_threshold
+from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.pretrained import Pretrained
 
@@ -71,7 +73,7 @@ def with_neighbours(features: np.ndarray) -> np.ndarray:
     return np.concatenate([padded[:-2], features, padded[2:]], 1)
 
 
-def _probe(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
+def probe(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
     with threadpool_limits(1):  # so small a problem is slower on several threads
         return LogisticRegression(C=FIT / len(x), max_iter=500).fit(x, y)
 
@@ -92,7 +94,7 @@ def find_spindles(
     y = [spindle_seconds(events, len(f)) for events, f in zip(marks, x, strict=True)]
 
     def fitted(places: Sequence[int]) -> LogisticRegression:
-        return _probe(np.concatenate([x[i] for i in places]), np.concatenate([y[i] for i in places]))
+        return probe(np.concatenate([x[i] for i in places]), np.concatenate([y[i] for i in places]))
 
     found = []
     for held_out in range(len(x)):
@@ -112,7 +114,7 @@ def epoch_features(seconds: np.ndarray) -> np.ndarray:
 def probe_stages(train: Sequence[np.ndarray], stages: Sequence[np.ndarray], test: np.ndarray) -> np.ndarray:
     """(E,) codes of the test epochs, by a probe fitted on the training recordings' epochs of known stage."""
     x, y = np.concatenate(list(train)), np.concatenate(list(stages))
-    return _probe(x[y != UNKNOWN_STAGE], y[y != UNKNOWN_STAGE]).predict(test)
+    return probe(x[y != UNKNOWN_STAGE], y[y != UNKNOWN_STAGE]).predict(test)
 
 
 def probe_blocks(features: np.ndarray, stages: np.ndarray, blocks: int = 5) -> np.ndarray:
@@ -142,12 +144,25 @@ def yasa_spindles(recording: EegNight) -> list[Event]:
     ]
 
 
-def yasa_stages(recording: EegNight, uv_per_unit: float = 1.0) -> np.ndarray:
-    """(E,) codes by `yasa.SleepStaging` from the prepared channel alone."""
+def yasa_stage_probs(recording: EegNight, uv_per_unit: float = 1.0) -> np.ndarray:
+    """(E, 5) probabilities over `STAGES` by `yasa.SleepStaging` (0.7 or later) from the prepared channel alone."""
     import yasa
 
     info = mne.create_info(["EEG"], EEG_HZ, "eeg")
     volts = recording.eeg[None].astype(np.float64) * uv_per_unit * 1e-6
     hypnogram = yasa.SleepStaging(mne.io.RawArray(volts, info, verbose=False), "EEG").predict()
-    codes = {name: code for code, name in enumerate(STAGES)} | {"WAKE": 0, "R": 4}
-    return np.array([codes[str(stage)] for stage in hypnogram.hypno], np.int8)[: recording.night.n_epochs]
+    columns = ["WAKE" if stage == "W" else stage for stage in STAGES]
+    return hypnogram.proba[columns].to_numpy(np.float32)[: recording.night.n_epochs]
+
+
+def yasa_stages(recording: EegNight, uv_per_unit: float = 1.0) -> np.ndarray:
+    """(E,) codes, the likeliest stages of `yasa_stage_probs`."""
+    return yasa_stage_probs(recording, uv_per_unit).argmax(1).astype(np.int8)
+
+
+def stage_agreement(references: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> dict[str, Any]:
+    """`staging_metrics`, except that macro-F1 is over the stages that the references have."""
+    metrics = staging_metrics(references, predicted)
+    present = np.unique(np.concatenate(list(references)))
+    metrics["macro_f1"] = float(np.mean([x for i, x in enumerate(metrics["f1_per_stage"].values()) if i in present]))
+    return metrics

@@ -54,6 +54,15 @@ def spindle_metrics(
     return {name: by_centre[name] for name in names} | {"f1_iou": by_length["f1_iou"]}
 
 
+def pooled_and_each(
+    references: Sequence[Sequence[Event]], predictions: Sequence[Sequence[Event]], scored_s: float
+) -> dict[str, Any]:
+    """`spindle_metrics` of recordings that were all scored for as long, and `f1_each`, of every one alone."""
+    pairs = zip(references, predictions, strict=True)
+    each = [spindle_metrics([marks], [found], [scored_s])["f1"] for marks, found in pairs]
+    return spindle_metrics(references, predictions, [scored_s] * len(references)) | {"f1_each": each}
+
+
 def spindle_seconds(events: Sequence[Event], n_seconds: int) -> np.ndarray:
     """(n_seconds,) bool: seconds in which spindles last for `LEAST_SHARE_S` or longer.
 

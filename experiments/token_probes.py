@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,13 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_pipeline.modalities import Modality
-from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Event, EventKind
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Event
 from data_pipeline.shards.manifest import NightEntry
-from data_pipeline.tasks import AROUSAL, BREATHING, Task
+from data_pipeline.tasks import AROUSAL, BREATHING, K_COMPLEX, SPINDLE, Task
 from sleepmami_jax.config import DataConfig, DataSource, ModalitiesConfig
 from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights
-from sleepmami_jax.data.labels import second_labels
+from sleepmami_jax.data.labels import event_labels
 from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.evaluation.baselines import majority_metrics
 from sleepmami_jax.metrics.staging import staging_metrics
@@ -40,8 +39,7 @@ from .night_probes import Facts
 EVENTS = (
     BREATHING,
     AROUSAL,
-    Task("spindle", events=(EventKind.SPINDLE,), needs=(Modality.EEG,)),
-    Task("k_complex", events=(EventKind.K_COMPLEX,), needs=(Modality.EEG,)),
+    *(replace(task, rate_hz=1) for task in (SPINDLE, K_COMPLEX)),
 )
 """What is looked for in the tokens of a second."""
 TRAIN_EPOCHS, TRAIN_SECONDS, TEST_SECONDS = 3000, 5000, 30000
@@ -196,7 +194,7 @@ def _event(task: Task, train, test, rng) -> dict[str, float | None]:
 def event_seconds(night: TokenNight, task: Task) -> np.ndarray:
     """(30 E,) bool: seconds of any class of the task, as the labels of training have them."""
     n_seconds = night.entry.n_epochs * EPOCH_S
-    return second_labels(night.events(), night.entry.scored, [task], 0.0, n_seconds)[task.name] > 0
+    return event_labels(night.events(), night.entry.scored, [task], 0.0, n_seconds)[task.name] > 0
 
 
 def _draw(rows: list[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:

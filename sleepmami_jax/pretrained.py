@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from data_pipeline.load import load_night
+from data_pipeline.load import in_memory, open_night
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Night
 from data_pipeline.shards.manifest import channel_entry
@@ -21,18 +23,23 @@ from data_pipeline.shards.scale import channel_scale
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
-from sleepmami_jax.data.arrays import bucket_length, night_signals, usable_channels
+from sleepmami_jax.data.arrays import blank_signals, bucket_length, night_signals, usable_channels, with_present
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
-from sleepmami_jax.data.frozen import frozen_digest, micro_encode, model_slots
+from sleepmami_jax.data.frozen import QUICKLY, compiled_summary, frozen_digest, micro_encode, model_slots
 from sleepmami_jax.data.source import PreparedFolder
-from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError, load_model
+from sleepmami_jax.export.readme import model_name, trained_on
+from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
 
-SIMULATED = "simulated"  # the cohort of nights that `sleepmami simulate` made
+ONCE = QUICKLY | {"xla_cpu_use_fusion_emitters": False}
+"""How a CPU compiles what reads a night's tokens: in two thirds of the time, and for one call a night it is no slower.
+The Micro-Encoder, called sixty times a night, would lose a fifth by it (measured as `QUICKLY` was)."""
+_BESIDE = ThreadPoolExecutor(2, "compile")
+"""Compiles while a recording is read: most of what a first score takes is these two programs."""
 
 
 class Pretrained:
@@ -42,10 +49,14 @@ class Pretrained:
     >>> scores = model.score("night.edf", out="night")
     >>> scores.statistics["trt_min"]
     30.0
+
+    Args:
+      bundled: it is the one that comes with the package, which its card then says.
     """
 
-    def __init__(self, folder: ModelFolder):
+    def __init__(self, folder: ModelFolder, *, bundled: bool = False):
         self.folder = folder
+        self.bundled = bundled
         self.slots = model_slots(folder.config)
         names = structure(folder.config, tasks=folder.tasks)[1]
         self._params = jax.device_put({name: folder.params[name] for name in names})
@@ -64,26 +75,20 @@ class Pretrained:
     @property
     def card(self) -> dict[str, Any]:
         """What a reader of a score should know of the model."""
-        training = self.folder.card["training"]
-        cohorts = sorted({c for phase in training for c in phase["cohorts"]})
-        nights = max((phase["nights"] for phase in training), default=0)
-        if not cohorts:
-            trained_on = "nothing: its parameters are random"
-        elif cohorts == [SIMULATED]:
-            trained_on = f"simulated nights only ({nights}); it has never seen a recording of a person"
-        else:
-            trained_on = f"up to {nights} nights of {', '.join(cohorts)}"
+        card = self.folder.card
         return {
-            "name": training[-1]["name"] if training else "untrained",
+            "name": model_name(card),
             "version": self.folder.digest()[:12],
-            "trained_on": trained_on,
-            "training": {phase["name"]: phase for phase in training},
-            "thresholds": self.folder.card.get("thresholds", {}),
+            **({"source": "bundled with the program"} if self.bundled else {}),
+            "trained_on": trained_on(card),
+            "training": {phase["name"]: phase for phase in card["training"]},
+            "thresholds": card.get("thresholds", {}),
         }
 
     def tokens(self, night: Night) -> tuple[np.ndarray, np.ndarray]:
         """Micro tokens of a night: (E, L, D) float32 and which are there (E, L) bool.
 
+        >>> from data_pipeline.load import load_night
         >>> tokens, ok = load("demo/model").tokens(load_night(Path("night.edf")))
         >>> len(tokens) == len(ok) == 60
         True
@@ -113,13 +118,13 @@ class Pretrained:
         """
         n, tasks = len(tokens), self.folder.tasks
         x, there = _padded(tokens, ok)
-        vector, heads = _compiled(self.folder.config, tasks, _infer, x.shape[1])(self._params, x, there)
-        lengths = {TaskKind.STAGES: n, TaskKind.EVENTS: n * EPOCH_S}
+        vector, heads = self._program(_infer, n).result()(self._params, x, there)
+        length = {task.name: n * task.per_epoch for task in tasks}
         modality = layout(self.folder.config.modalities).modality_of_token()
         present = {slot for i, slots in enumerate(self.slots.values()) if ok[:, modality == i].any() for slot in slots}
         return Prediction(
             tasks=tasks,
-            probs={task.name: np.asarray(heads[task.name])[: lengths[task.kind]] for task in tasks},
+            probs={task.name: np.asarray(heads[task.name])[: length[task.name]] for task in tasks},
             night_vector=np.asarray(vector),
             scorable=ok.any(-1),
             channels=tuple(slot for slot in channels if slot in present),
@@ -128,12 +133,24 @@ class Pretrained:
     def vector(self, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
         """The night's vector (Dm,) alone, which needs no way back to epochs and seconds; arguments as in `infer`."""
         x, there = _padded(tokens, ok)
-        compiled = _compiled(self.folder.config, self.folder.tasks, _vector, x.shape[1])
-        return np.asarray(compiled(self._params, x, there))
+        return np.asarray(self._program(_vector, len(tokens)).result()(self._params, x, there))
+
+    def _program(self, what: Callable, n_epochs: int) -> Future[Callable]:
+        """`what` of a night of so many epochs, once it is compiled; another call begins no second compilation."""
+        return _compiled(self.folder.config, self.folder.tasks, what, bucket_length(n_epochs))
+
+    def _opened(self, recording: Path, scoring: Sequence[Path], what: Callable, **options) -> Night:
+        """The recording in memory, read while all that it goes through is compiled. Arguments as of `open_night`."""
+        night = open_night(recording, scoring, **options)
+        if night.n_epochs:
+            _BESIDE.submit(self.encode, with_present(blank_signals(BLOCK_EPOCHS, self.slots), self.slots))
+            self._program(what, night.n_epochs)
+        return in_memory(night)
 
     def predict(self, night: Night) -> Prediction:
         """What the model says of a night.
 
+        >>> from data_pipeline.load import load_night
         >>> load("demo/model").predict(load_night(Path("night.edf"))).stage_probs.shape
         (60, 5)
         """
@@ -147,7 +164,7 @@ class Pretrained:
         >>> tokens.shape, ok.shape, vector.shape
         ((60, 33, 16), (60, 33), (16,))
         """
-        night = recording if isinstance(recording, Night) else load_night(Path(recording))
+        night = recording if isinstance(recording, Night) else self._opened(Path(recording), (), _vector)
         tokens, ok = self.tokens(night)
         return tokens, ok, self.vector(tokens, ok)
 
@@ -180,7 +197,7 @@ class Pretrained:
         night = (
             recording
             if isinstance(recording, Night)
-            else load_night(Path(recording), [Path(s) for s in scoring], montage=rules)
+            else self._opened(Path(recording), [Path(s) for s in scoring], _infer, montage=rules)
         )
         scores = summarise(night, self.predict(night), thresholds, self.card)
         if out is not None:
@@ -201,8 +218,8 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     nights = list(range(len(prepared.manifest.nights)))
     tick = progress(f"micro tokens of {shards.name}", len(nights))
     digest = frozen_digest(model.folder.params)
-    modality = layout(model.folder.config.modalities).modality_of_token()
-    embedded = embed_folder(prepared, out, model.encode, digest, model.slots, modality, nights, tick)
+    summarise = compiled_summary(model.folder.config)
+    embedded = embed_folder(prepared, out, model.encode, digest, model.slots, summarise, nights, tick)
     vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
     with whole_file(out / "vectors.safetensors") as half:
         save_file(vectors, half)
@@ -243,21 +260,26 @@ def _vector(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> jax.Array:
 
 
 @lru_cache
-def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, length: int) -> Callable:
+def _compiled(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, length: int) -> Future[Callable]:
     """`what` of one night of so many epochs: a compilation a length, whatever the weights."""
+    return _BESIDE.submit(_compile, config, tasks, what, length)
+
+
+def _compile(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, length: int) -> Callable:
     graph, params = structure(config, tasks=tasks)
     n = layout(config.modalities).total
-    tokens = jax.ShapeDtypeStruct((1, length, n, config.micro.dim), np.float32)
+    tokens = jax.ShapeDtypeStruct((1, length, n, token_width(config)), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)
-    compiled = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok).compile()
+    lowered = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok)
+    compiled = lowered.compile(ONCE if jax.default_backend() == "cpu" else None)
     _return_heap()
     return compiled
 
 
-def load(path: Path | str) -> Pretrained:
-    """A model folder, ready to use. Raises ModelFolderError.
+def load(path: Path | str = BUNDLED) -> Pretrained:
+    """A model folder, ready to use; without a path, the one that comes with the package. Raises ModelFolderError.
 
     >>> load("demo/model").slots["EEG"]
     ('C3', 'C4')
     """
-    return Pretrained(load_model(path))
+    return Pretrained(load_model(path), bundled=os.fspath(path) == BUNDLED)

@@ -14,6 +14,7 @@ from data_pipeline.montage.labels import Confidence
 from data_pipeline.montage.mapping import Derivation, by_reason
 from data_pipeline.night import EPOCH_S, Channel, Quality, RecordingError
 from data_pipeline.readers import open_recording
+from data_pipeline.signals.channel import whole
 from data_pipeline.tasks import TASKS, Task
 
 WELL_COVERED, BARELY_COVERED = 0.95, 0.2
@@ -151,7 +152,7 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     try:
         recording, chosen = choose_channels(open_recording(path), montage)
         opened, unused = open_channels(recording, chosen)
-        channels = [channel.whole() for channel in opened]
+        channels = whole(opened)
     except RecordingError as error:
         return Diagnosis(path.name, usable=False, error=f"{error.path.name}: {error.problem}")
     filled: dict[int, list[ChannelReport]] = {}  # a montage file may fill several slots from one signal

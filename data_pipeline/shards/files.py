@@ -2,13 +2,13 @@
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from data_pipeline.shards.epochs import Epoch
-from data_pipeline.shards.records import decode_epoch
+from data_pipeline.shards.records import decode_epoch, decode_scoring
 from data_pipeline.whole_files import whole_file
 
 SHARD_OPTIONS = "group_size:1,uncompressed"
@@ -60,11 +60,22 @@ def read_epochs(reader: ArrayRecordReader, path: Path, start: int, stop: int) ->
     Raises:
       ValueError: a record is damaged; the message names the file and the epoch.
     """
+    return _read(reader, path, start, stop, decode_epoch)
+
+
+def read_scoring(reader: ArrayRecordReader, path: Path, start: int, stop: int) -> list[Epoch]:
+    """The same without signals, in a quarter of the time. Raises ValueError as `read_epochs`, for headers only."""
+    return _read(reader, path, start, stop, decode_scoring)
+
+
+def _read(
+    reader: ArrayRecordReader, path: Path, start: int, stop: int, decode: Callable[[bytes], Epoch]
+) -> list[Epoch]:
     epochs = []
     for index in range(start, stop):
         try:
             (record,) = reader.read([index])
-            epochs.append(decode_epoch(record))
+            epochs.append(decode(record))
         except (RuntimeError, IndexError, ValueError) as error:
             raise ValueError(f"shard {path}, epoch {index}: {error}; run `sleepmami verify`") from error
     return epochs

@@ -12,9 +12,10 @@ import json
 import struct
 import threading
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import zstandard
@@ -60,18 +61,56 @@ def decode_epoch(record: bytes) -> Epoch:
     Raises:
       ValueError: not a record, another version, or damaged; the message says which.
     """
+    prefix = _prefix(record)
+    if zlib.crc32(memoryview(record)[_PREFIX.size :]) != prefix.checksum:
+        raise ValueError("damaged epoch record: its checksum does not match its content")
+    shared, epoch = _headers(record, prefix)
+    return replace(epoch, signals=_signals(record, prefix, shared))
+
+
+def decode_scoring(record: bytes) -> Epoch:
+    """Reads what a scorer said: the epoch without signals, whose bytes, damaged or not, are not looked at.
+
+    Raises:
+      ValueError: not a record, another version, or its header makes no sense.
+    """
+    return _headers(record, _prefix(record))[1]
+
+
+class _Prefix(NamedTuple):
+    magic: bytes
+    version: int
+    shared_bytes: int
+    own_bytes: int
+    high_bytes: int
+    checksum: int
+
+    @property
+    def own_start(self) -> int:
+        return _PREFIX.size + self.shared_bytes
+
+    @property
+    def start(self) -> int:
+        """Where the samples' high bytes begin."""
+        return self.own_start + self.own_bytes
+
+
+def _prefix(record: bytes) -> _Prefix:
     if len(record) < _PREFIX.size or not record.startswith(MAGIC):
         raise ValueError(f"not an epoch record: {len(record)} bytes, beginning with {record[:4]!r} not {MAGIC!r}")
-    _, version, shared_bytes, own_bytes, high_bytes, checksum = _PREFIX.unpack_from(record)
-    if version != RECORD_VERSION:
-        raise ValueError(f"epoch record of version {version}, this code reads {RECORD_VERSION}: prepare it again")
-    if zlib.crc32(memoryview(record)[_PREFIX.size :]) != checksum:
-        raise ValueError("damaged epoch record: its checksum does not match its content")
-    own_start = _PREFIX.size + shared_bytes
-    start = own_start + own_bytes
+    prefix = _Prefix(*_PREFIX.unpack_from(record))
+    if prefix.version != RECORD_VERSION:
+        raise ValueError(
+            f"epoch record of version {prefix.version}, this code reads {RECORD_VERSION}: prepare it again"
+        )
+    return prefix
+
+
+def _headers(record: bytes, prefix: _Prefix) -> tuple["_Shared", Epoch]:
+    """What the night's records share, and the epoch without its signals."""
     try:
-        shared = _shared(record[_PREFIX.size : own_start])
-        own = json.loads(record[own_start:start])
+        shared = _shared(record[_PREFIX.size : prefix.own_start])
+        own = json.loads(record[prefix.own_start : prefix.start])
         events = tuple(
             Event(event_kind(kind), onset_s, duration_s, source, rule)
             for kind, onset_s, duration_s, source, rule in own["events"]
@@ -81,8 +120,12 @@ def decode_epoch(record: bytes) -> Epoch:
             raise ValueError(f"stage {stage} is not a code of {STAGES}")
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(f"damaged epoch record: its header makes no sense ({error})") from error
-    n, n_quality, low_start = shared.n_samples, shared.n_channels * EPOCH_S, start + high_bytes
-    frame = memoryview(record)[start:low_start]
+    return shared, Epoch(shared.night_id, index, shared.n_epochs, stage, (), events, shared.scored)
+
+
+def _signals(record: bytes, prefix: _Prefix, shared: "_Shared") -> tuple[PackedSignals, ...]:
+    n, n_quality, low_start = shared.n_samples, shared.n_channels * EPOCH_S, prefix.start + prefix.high_bytes
+    frame = memoryview(record)[prefix.start : low_start]
     try:
         if len(record) != low_start + n + n_quality or zstandard.frame_content_size(frame) != n:
             raise ValueError(
@@ -101,7 +144,7 @@ def decode_epoch(record: bytes) -> Epoch:
         own_samples = samples[at : at + size].reshape(len(slots), -1)
         signals.append(PackedSignals(modality, slots, scale, offset, own_samples, quality[row : row + len(slots)]))
         at, row = at + size, row + len(slots)
-    return Epoch(shared.night_id, index, shared.n_epochs, stage, tuple(signals), events, shared.scored)
+    return tuple(signals)
 
 
 _of_thread = threading.local()

@@ -4,6 +4,7 @@ A stretch is read with the context that filters and flags need, so that it is th
 after. What must be known to read it (gains, mains, habits) is found once, by `survey`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,18 +66,6 @@ class RecordedChannel:
         An open lead is told in stretches of five minutes or more, which the blocks of a night are.
         """
         return self.prepared(self.as_recorded(start_s, stop_s))
-
-    def whole(self) -> Channel:
-        """All whole seconds of it, in memory."""
-        n_seconds = int(self.recording.duration_s)
-        rate_hz = self.derivation.modality.facts.rate_hz
-        samples = np.empty(n_seconds * rate_hz, np.float32)
-        quality = np.empty(n_seconds, np.uint8)
-        for start_s, stop_s in blocks(n_seconds):
-            piece = self.read(start_s, stop_s)
-            samples[start_s * rate_hz : stop_s * rate_hz] = piece.samples
-            quality[start_s:stop_s] = piece.quality
-        return replace(piece, samples=samples, quality=quality)
 
     def as_recorded(self, start_s: int, stop_s: int) -> Stretch:
         """The first half of `read`: samples times gains, added up, and what the native rate tells."""
@@ -150,3 +139,22 @@ class RecordedChannel:
             reason=derivation.reason,
             source_rate_hz=float(rate_hz),
         )
+
+
+def whole(channels: Sequence[RecordedChannel]) -> tuple[Channel, ...]:
+    """All whole seconds of channels of one recording.
+
+    A stretch of all channels at a time, as the file has them: it is read once, and not once a channel.
+    """
+    if not channels:
+        return ()
+    n_seconds = int(channels[0].recording.duration_s)
+    rates_hz = [channel.derivation.modality.facts.rate_hz for channel in channels]
+    samples = [np.empty(n_seconds * rate_hz, np.float32) for rate_hz in rates_hz]
+    quality = np.empty((len(channels), n_seconds), np.uint8)
+    for start_s, stop_s in blocks(n_seconds):
+        pieces = [channel.read(start_s, stop_s) for channel in channels]
+        for piece, rate_hz, into, flags in zip(pieces, rates_hz, samples, quality, strict=True):
+            into[start_s * rate_hz : stop_s * rate_hz] = piece.samples
+            flags[start_s:stop_s] = piece.quality
+    return tuple(replace(p, samples=s, quality=q) for p, s, q in zip(pieces, samples, quality, strict=True))

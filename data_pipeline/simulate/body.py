@@ -1,195 +1,122 @@
-"""Eyes, muscles and heart."""
+"""The chin, and what muscles sound like."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import signal
 
-from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, EventKind
+from data_pipeline.night import EPOCH_S, EventKind
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
-from data_pipeline.simulate.noise import block_frequencies_hz, colour, white_spectrum
-from data_pipeline.simulate.person import Person
+from data_pipeline.simulate.spread import between
 from data_pipeline.simulate.timing import TrueEvent
-
-REMS_PER_MIN = (4.0, 12.0)  # from the first REM to the last (assumed; Aserinsky 1971 for the rise)
-REM_BURST_S = 8.0  # gaps between bursts (Aserinsky 1971)
-REM_UV, REM_HOLD_S = (80.0, 220.0), (0.3, 1.2)  # E1 to E2; assumed
-SLOW_EYE_HZ, SLOW_EYE_UV = (0.2, 0.45), (50.0, 120.0)  # assumed
-SLOW_EYE_SHARE = {W: 0.25, N1: 0.6}  # of epochs; assumed
-BLINKS_PER_MIN, BLINK_UV = 12.0, (100.0, 300.0)  # in the wake epochs with open eyes; assumed
-FRONTAL_LEAK = 0.45  # of F3 and F4 in the same-side EOG, in phase; assumed, 30–60 %
-EYE_NOISE_UV = 4.0  # RMS; assumed
 
 CHIN_UV = {W: 14.0, N1: 7.0, N2: 5.0, N3: 4.0, REM: 1.3}  # RMS 10–100 Hz; assumed
 CHIN_LOG_SD = 0.25  # from epoch to epoch; assumed
 TWITCHES_PER_MIN, TWITCH_S, TWITCH_UV = 2.5, (0.1, 0.5), (8.0, 35.0)  # in REM; assumed
 AROUSAL_CHIN_GAIN = (3.0, 8.0)  # assumed, 3–10
 AROUSAL_CHIN_SHARE_NREM = 0.6  # assumed; in REM the AASM rule demands it
-LEG_REST_UV = 2.0  # RMS; assumed, 1–4
 
-HEART_STAGE_BPM = {W: 0.0, N1: -2.0, N2: -4.0, N3: -3.5, REM: -2.0}  # assumed; small (Nano 2017)
-HEART_NIGHT_BPM = -4.0  # fall to the middle of the night; assumed
-RSA_SHARE = {W: 0.6, N1: 0.8, N2: 1.0, N3: 1.2, REM: 0.5}  # parasympathetic in NREM (Cabiddu 2012); assumed
-MAYER_SHARE = {W: 1.0, N1: 0.8, N2: 0.7, N3: 0.4, REM: 1.3}  # 0.1 Hz; LF/HF high in REM; assumed
-AROUSAL_BPM, LIMB_BPM = 11.0, 5.0  # peak 4–6 s after onset; assumed
-APNEA_BPM, APNEA_END_BPM = -7.0, 12.0  # slowing during, rise after; assumed
-ECG_WAVES = ((-0.17, 0.022, 0.12), (-0.028, 0.008, -0.1), (0.0, 0.01, 1.0), (0.03, 0.01, -0.2), (0.25, 0.045, 0.28))
-"""(seconds from R, width in s, size against R) of P, Q, R, S and T in lead II; assumed."""
+# Of varied nights; all assumed.
+WAKE_UV, WAKE_LOG_SD, WAKE_RANGE_UV = 12.0, 0.7, (2.0, 40.0)
+CONTRAST, NO_CONTRAST_SHARE = (0.4, 1.3), 0.15  # exponent on the plain ratios between stages; 0 is none
+NOISE_UV, DRIFT, DRIFT_LOG_SD = (0.2, 2.0), 0.8, (0.2, 0.6)
+TWITCHES_VARIED_PER_MIN, AROUSAL_GAIN_MOST = (0.3, 6.0), (2.5, 9.0)
+SNORERS, SNORE_UV, SNORES_PER_MIN, SNORE_BOUT_EPOCHS = 0.35, (2.0, 12.0), (12.0, 20.0), 30
 
 
-def make_eog(rng: np.random.Generator, stages: np.ndarray, eeg: list[np.ndarray], rate_hz: int) -> np.ndarray:
-    """(2, n) float32 µV: E1 and E2 against the opposite mastoid; eye movements in antiphase, EEG in phase."""
-    eog = np.empty((2, len(eeg[0])), dtype=np.float32)
-    frequencies = block_frequencies_hz(rate_hz)
-    shape = (1 / np.maximum(frequencies, 0.4)).astype(np.float32)
-    shape[0] = 0
-    shape *= EYE_NOISE_UV / np.sqrt((shape**2).sum() * (frequencies[1] - frequencies[0]))
-    for channel, frontal in zip(eog, eeg, strict=False):  # F3 beside E1, F4 beside E2
-        np.multiply(frontal, FRONTAL_LEAK, out=channel)
-        channel += colour(white_spectrum(rng, len(stages), rate_hz), shape, rate_hz)
-    for epoch, stage in enumerate(stages):
-        start_s = epoch * EPOCH_S
-        if stage == REM:
-            _add_rapid(rng, eog, start_s, epoch / len(stages), rate_hz)
-        elif rng.random() < SLOW_EYE_SHARE.get(int(stage), 0.0):
-            _add_slow(rng, eog, start_s, rate_hz)
-        elif stage == W:
-            for onset in rng.uniform(0, EPOCH_S - 1, rng.poisson(BLINKS_PER_MIN / 2)):
-                t = np.arange(round(0.3 * rate_hz), dtype=np.float32) / rate_hz
-                blink = rng.uniform(*BLINK_UV) * np.sin(np.pi * t / 0.3) ** 2
-                # The lids move the field upwards: E2 sits above the eye, E1 below it.
-                _add(eog, start_s + onset, np.array([[-0.6], [1.0]], np.float32) * blink, rate_hz)
-    return eog
+@dataclass(frozen=True)
+class Chin:
+    """A chin and its electrodes in one night; `PLAIN_CHIN` is one.
+
+    Attributes:
+      tone_uv: RMS in each of the five stages.
+      noise_uv: RMS that is there whatever the muscle does.
+      drift, drift_log_sd: how much of an epoch's deviation stays for the next, and its size.
+      twitches_per_min: in REM.
+      arousal_share, arousal_gain: how many arousals of NREM move the chin, and how much (from, to).
+      snore_uv: RMS in the middle of a snore; 0 for who does not snore. snores_per_min: with every breath.
+    """
+
+    tone_uv: tuple[float, ...]
+    noise_uv: float = 0.0
+    drift: float = 0.0
+    drift_log_sd: float = CHIN_LOG_SD
+    twitches_per_min: float = TWITCHES_PER_MIN
+    arousal_share: float = AROUSAL_CHIN_SHARE_NREM
+    arousal_gain: tuple[float, float] = AROUSAL_CHIN_GAIN
+    snore_uv: float = 0.0
+    snores_per_min: float = 15.0
 
 
-def _add(signals: np.ndarray, onset_s: float, wave: np.ndarray, rate_hz: int) -> None:
-    part = signals[..., round(onset_s * rate_hz) :][..., : wave.shape[-1]]
-    part += wave[..., : part.shape[-1]]
+PLAIN_CHIN = Chin(tuple(CHIN_UV[stage] for stage in range(5)))
 
 
-def _add_rapid(rng: np.random.Generator, eog: np.ndarray, start_s: int, night: float, rate_hz: int) -> None:
-    """Saccades in bursts: a fast step, a hold, a step back."""
-    count = rng.poisson(np.interp(night, [0.15, 1], REMS_PER_MIN) / 2)
-    if count == 0:
-        return
-    bursts = rng.uniform(1, EPOCH_S - 3, max(1, round(EPOCH_S / REM_BURST_S / 2)))
-    for onset in rng.choice(bursts, count) + rng.exponential(1.0, count):
-        hold, rise = rng.uniform(*REM_HOLD_S), rng.uniform(0.03, 0.08)
-        t = np.arange(round((hold + 0.6) * rate_hz), dtype=np.float32) / rate_hz
-        step = 1 / (1 + np.exp(-np.clip((t - 0.15) / (rise / 4), -60, 60)))
-        back = 1 / (1 + np.exp(-np.clip((t - 0.15 - hold) / (rise / 4), -60, 60)))
-        wave = 0.5 * rng.uniform(*REM_UV) * rng.choice([-1, 1]) * (step - back)
-        _add(eog, min(start_s + onset, start_s + EPOCH_S - 2), np.array([[1.0], [-1.0]], np.float32) * wave, rate_hz)
+def draw_chin(rng: np.random.Generator, variety: float) -> Chin:
+    """Draws a chin: loud or faint, with or without a difference between wake and REM; `variety` above 0."""
+    wake_uv = float(np.clip(rng.lognormal(np.log(WAKE_UV), WAKE_LOG_SD * variety), *WAKE_RANGE_UV))
+    contrast = between(rng, *CONTRAST, variety)
+    if rng.random() < NO_CONTRAST_SHARE * variety:
+        contrast *= 0.15
+    snores = rng.random() < SNORERS * variety
+    return Chin(
+        tone_uv=tuple(wake_uv * (tone / CHIN_UV[W]) ** contrast for tone in PLAIN_CHIN.tone_uv),
+        noise_uv=between(rng, *NOISE_UV, variety),
+        drift=DRIFT,
+        drift_log_sd=between(rng, *DRIFT_LOG_SD, variety),
+        twitches_per_min=between(rng, *TWITCHES_VARIED_PER_MIN, variety),
+        arousal_share=between(rng, 0.2, 1.0, variety),
+        arousal_gain=(1.3, between(rng, *AROUSAL_GAIN_MOST, variety)),
+        snore_uv=float(rng.uniform(*SNORE_UV)) if snores else 0.0,
+        snores_per_min=between(rng, *SNORES_PER_MIN, variety),
+    )
 
 
-def _add_slow(rng: np.random.Generator, eog: np.ndarray, start_s: int, rate_hz: int) -> None:
-    length = rng.uniform(10, EPOCH_S)
-    t = np.arange(round(length * rate_hz), dtype=np.float32) / rate_hz
-    wave = 0.5 * rng.uniform(*SLOW_EYE_UV) * np.sin(2 * np.pi * rng.uniform(*SLOW_EYE_HZ) * t)
-    wave *= np.minimum(1, np.minimum(t, t[::-1]) / 2)
-    onset = start_s + rng.uniform(0, EPOCH_S - length)
-    _add(eog, onset, np.array([[1.0], [-1.0]], np.float32) * wave, rate_hz)
+def make_chin(
+    rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int, *, variety: float
+) -> np.ndarray:
+    """(n,) float32 µV chin EMG: tone by stage, atonia and twitches in REM, bursts with arousals.
 
-
-def make_chin(rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int) -> np.ndarray:
-    """(n,) float32 µV chin EMG: tone by stage, atonia and twitches in REM, bursts with arousals."""
-    tone = np.array([CHIN_UV[stage] for stage in range(5)])[stages]
-    tone = tone * np.exp(CHIN_LOG_SD * rng.standard_normal(len(stages)))
+    With `variety` the tone may be faint or constant, and snores sound in it.
+    """
+    chin = draw_chin(rng, variety) if variety > 0 else PLAIN_CHIN
+    tone = np.array(chin.tone_uv)[stages]
+    fresh = rng.standard_normal(len(stages))
+    drift = signal.lfilter([np.sqrt(1 - chin.drift**2)], [1, -chin.drift], fresh) if chin.drift else fresh
+    tone = tone * np.exp(chin.drift_log_sd * drift)
     grid = 10  # envelope values a second
     envelope = np.repeat(tone, EPOCH_S * grid)
     envelope *= np.exp(0.15 * rng.standard_normal(len(stages) * EPOCH_S).repeat(grid))
     for event in events:
         if event.kind is EventKind.AROUSAL:
             rem = stages[int(event.onset_s) // EPOCH_S] == REM
-            if rem or rng.random() < AROUSAL_CHIN_SHARE_NREM:
+            if rem or rng.random() < chin.arousal_share:
                 part = slice(round(event.onset_s * grid), round(event.end_s * grid))
-                envelope[part] = np.maximum(envelope[part] * rng.uniform(*AROUSAL_CHIN_GAIN), 5.0)
+                envelope[part] = np.maximum(envelope[part] * rng.uniform(*chin.arousal_gain), 5.0)
     for epoch in np.flatnonzero(stages == REM):
-        for onset in rng.uniform(0, EPOCH_S - 1, rng.poisson(TWITCHES_PER_MIN / 2)):
+        for onset in rng.uniform(0, EPOCH_S - 1, rng.poisson(chin.twitches_per_min / 2)):
             start = round((epoch * EPOCH_S + onset) * grid)
             stop = start + max(1, round(rng.uniform(*TWITCH_S) * grid))
             envelope[start:stop] += rng.uniform(*TWITCH_UV)
-    return _muscle(rng, envelope, grid, rate_hz)
+    if chin.snore_uv > 0:
+        envelope += _snores(rng, chin, stages, grid)
+    if chin.noise_uv > 0:
+        envelope = np.hypot(envelope, chin.noise_uv)
+    return muscle_noise(rng, envelope, grid, rate_hz)
 
 
-def make_legs(rng: np.random.Generator, stages: np.ndarray, events: list[TrueEvent], rate_hz: int) -> np.ndarray:
-    """(2, n) float32 µV left and right anterior tibialis: quiet, with a burst at each limb movement."""
-    grid = 10
-    legs = []
-    for side in ("left", "right"):
-        rest = LEG_REST_UV * np.where(stages == W, 1.6, 1.0) * np.exp(0.2 * rng.standard_normal(len(stages)))
-        envelope = np.repeat(rest, EPOCH_S * grid)
-        for event in events:
-            if event.kind is EventKind.LIMB_MOVEMENT and event.detail["side"] in (side, "both"):
-                part = slice(round(event.onset_s * grid), round(event.end_s * grid))
-                t = np.linspace(0, 1, part.stop - part.start)
-                # Amplitude is peak to peak of the burst; an interference pattern's RMS is about a quarter.
-                envelope[part] += event.detail["amplitude_uv"] / 4 * (0.5 + 0.7 * np.sin(np.pi * t))
-        legs.append(_muscle(rng, envelope, grid, rate_hz))
-    return np.stack(legs)
+def _snores(rng: np.random.Generator, chin: Chin, stages: np.ndarray, grid: int) -> np.ndarray:
+    """(n,) µV RMS of snoring, a swell with every breath, in bouts of many minutes of sleep."""
+    n = len(stages) * EPOCH_S * grid
+    breath = np.sin(np.pi * chin.snores_per_min / 60 * np.arange(n) / grid) ** 8
+    bouts = np.cumsum(rng.random(len(stages)) < 1 / SNORE_BOUT_EPOCHS) % 2
+    loud = (bouts * (stages != W) * rng.lognormal(0, 0.4, len(stages))).repeat(EPOCH_S * grid)
+    return chin.snore_uv * loud * breath
 
 
-def _muscle(rng: np.random.Generator, envelope: np.ndarray, grid: int, rate_hz: int) -> np.ndarray:
+def muscle_noise(rng: np.random.Generator, envelope: np.ndarray, grid: int, rate_hz: int) -> np.ndarray:
     """Interference pattern above 10 Hz whose RMS follows `envelope` (`grid` values a second)."""
     n = len(envelope) * rate_hz // grid
     times = (np.arange(n, dtype=np.float32) + 0.5) * np.float32(grid / rate_hz) - 0.5
     high_pass = signal.butter(2, 10, "highpass", fs=rate_hz, output="sos").astype(np.float32)
     noise = signal.sosfilt(high_pass, rng.standard_normal(n, dtype=np.float32))
     return noise * np.interp(times, np.arange(len(envelope)), envelope).astype(np.float32)
-
-
-def make_heart_beats(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, events: list[TrueEvent], breath_times_s: np.ndarray
-) -> np.ndarray:
-    """(n_beats,) float64 seconds of the R peaks: stage, breathing, arousals and apneas move the rate."""
-    grid = 4
-    n = len(stages) * EPOCH_S * grid
-    t = np.arange(n) / grid
-
-    def by_stage(table: dict[int, float]) -> np.ndarray:
-        steps = np.repeat(np.array([table[stage] for stage in range(5)])[stages], EPOCH_S * grid)
-        smooth = signal.oaconvolve(np.pad(steps, 40, mode="edge"), np.ones(40) / 40, mode="same")
-        return smooth[40 : 40 + n]
-
-    night = np.sin(np.pi * np.arange(n) / n)
-    bpm = person.heart_bpm + by_stage(HEART_STAGE_BPM) + HEART_NIGHT_BPM * night
-    breath = np.interp(t, breath_times_s, np.arange(len(breath_times_s)))
-    # RMSSD in ms to bpm: d(bpm) = bpm² / 60000 d(RR); a breath-long sine gives about that difference.
-    swing = person.rmssd_ms * person.heart_bpm**2 / 60000
-    bpm += swing * by_stage(RSA_SHARE) * np.sin(2 * np.pi * breath)
-    mayer = signal.lfilter([1], [1, -2 * 0.985 * np.cos(2 * np.pi * 0.1 / grid), 0.985**2], rng.standard_normal(n))
-    bpm += swing * by_stage(MAYER_SHARE) * mayer / mayer.std()
-    drift = signal.lfilter([1], [1, -0.999], rng.standard_normal(n))
-    bpm += 1.5 * drift / drift.std()
-    for event in events:
-        start = int(event.onset_s * grid)
-        if event.kind in BREATHING_EVENTS:
-            strength = 1.0 if event.kind is not EventKind.HYPOPNEA else 0.5
-            part = bpm[start : int(event.end_s * grid)]
-            part += strength * APNEA_BPM * np.linspace(0, 1, len(part))
-            _add_bump(bpm, int(event.end_s * grid), strength * APNEA_END_BPM, grid)
-        elif event.kind is EventKind.AROUSAL:
-            _add_bump(bpm, start, AROUSAL_BPM, grid)
-        elif event.kind is EventKind.LIMB_MOVEMENT:
-            _add_bump(bpm, start, LIMB_BPM, grid)
-    phase = np.cumsum(np.clip(bpm, 38, 150)) / 60 / grid
-    return np.interp(np.arange(1, int(phase[-1])), phase, t)
-
-
-def _add_bump(bpm: np.ndarray, start: int, height: float, grid: int) -> None:
-    t = np.arange(16 * grid) / grid
-    wave = height * (t / 5) * np.exp(1 - t / 5)
-    part = bpm[start : start + len(wave)]
-    part += wave[: len(part)]
-
-
-def make_ecg(rng: np.random.Generator, person: Person, beats_s: np.ndarray, n_seconds: int, rate_hz: int) -> np.ndarray:
-    """(n,) float32 µV lead II: a P-QRS-T complex at every beat, breathing-free base line and sensor noise."""
-    n = n_seconds * rate_hz
-    impulses = np.zeros(n, dtype=np.float32)
-    np.add.at(impulses, np.minimum((beats_s * rate_hz).astype(np.int64), n - 1), 1)
-    before = round(0.25 * rate_hz)
-    t = (np.arange(round(0.65 * rate_hz)) - before) / rate_hz
-    complex_ = sum(size * np.exp(-0.5 * ((t - at) / width) ** 2) for at, width, size in ECG_WAVES)
-    ecg = signal.oaconvolve(impulses, complex_.astype(np.float32))[before : before + n]
-    ecg *= person.ecg_r_uv
-    ecg += 4 * rng.standard_normal(n, dtype=np.float32)
-    return ecg

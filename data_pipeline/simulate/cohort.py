@@ -13,13 +13,14 @@ from data_pipeline.night import BREATHING_EVENTS, RecordingError
 from data_pipeline.simulate.artefacts import draw_artefacts
 from data_pipeline.simulate.events import draw_events
 from data_pipeline.simulate.hypnogram import draw_hypnogram
+from data_pipeline.simulate.laboratory import draw_site
 from data_pipeline.simulate.person import Person, draw_person
 from data_pipeline.simulate.recording import record
 from data_pipeline.simulate.sites import EVENT_WORDS, SITES
 from data_pipeline.simulate.write import file_sha256, write_night, write_table
 from data_pipeline.whole_files import HALF
 
-HOURS_RANGE = (0.5, 14.0)
+HOURS_RANGE = (0.5, 24.0)
 SCORED = ("stages", *sorted(BREATHING_EVENTS), *sorted(EVENT_WORDS.keys() - BREATHING_EVENTS))
 """What our scorers look for in every night, found or not."""
 SECOND_NIGHTS = {2: 0, 3: 1}
@@ -34,23 +35,25 @@ def simulate_cohort(
     seed: int = 0,
     workers: int = 1,
     hours: tuple[float, float] = (6.0, 9.0),
+    variety: float = 1.0,
     progress: Callable[[], None] | None = None,
 ) -> list[Path]:
     """Simulates nights as EDF+ files with annotations, demographics and truth.
 
-    A night depends on (seed, site, its number, hours) alone, so any number of workers writes the same
+    A night depends on (seed, site, its number, hours, variety) alone, so any number of workers writes the same
     bytes and a longer cohort begins with the nights of a shorter one. Nights that are there already are kept.
 
     >>> simulate_cohort(Path("made"), 2, hours=(0.5, 0.6))
     [PosixPath('made/sim-a-0000.edf'), PosixPath('made/sim-b-0001.edf')]
 
     Args:
-      out: folder to write; new, empty, or left by an earlier call with the same seed, site and hours.
+      out: folder to write; new, empty, or left by an earlier call with the same seed, site, hours and variety.
       n_nights: number of nights, at least 1.
       site: "a", "b", or None for both in turn.
       seed: not negative.
       workers: processes; they are spawned, so a script that calls this needs the `__main__` guard.
       hours: shortest and longest time in bed.
+      variety: how far people, nights, sensors and recorders lie apart: 0, all alike, to 1, as varied as people.
       progress: called after each night, written or kept.
 
     Returns:
@@ -60,16 +63,11 @@ def simulate_cohort(
       ValueError: an argument outside its range.
       RecordingError: the folder holds something else, or a night whose files do not match its truth.
     """
-    for name, value, lowest in (("nights", n_nights, 1), ("workers", workers, 1), ("seed", seed, 0)):
-        if value < lowest:
-            raise ValueError(f"{name} is {value}; expected at least {lowest}")
-    if site is not None and site not in SITES:
-        raise ValueError(f"site is {site!r}; expected one of {sorted(SITES)}, or None for both in turn")
-    if not HOURS_RANGE[0] <= hours[0] <= hours[1] <= HOURS_RANGE[1]:
-        raise ValueError(f"hours is {hours}; expected (shortest, longest) within {HOURS_RANGE}")
+    _refuse_arguments(n_nights, site, seed, workers, hours, variety)
     out = Path(out)
+    alike = {"hours": list(hours), "variety": float(variety)}
     requests = [
-        {"seed": seed, "site": site or sorted(SITES)[index % len(SITES)], "index": index, "hours": list(hours)}
+        {"seed": seed, "site": site or sorted(SITES)[index % len(SITES)], "index": index, **alike}
         for index in range(n_nights)
     ]
     _refuse_strangers(out, requests)
@@ -109,19 +107,34 @@ def person_of(request: dict) -> Person:
     index = request["index"]
     first = index - index % 10 + SECOND_NIGHTS.get(index % 10, index % 10)
     rng = np.random.default_rng([request["seed"], ord(request["site"]), first, 1])
-    return draw_person(rng, f"sim-{request['site']}-person-{first:04d}")
+    return draw_person(rng, f"sim-{request['site']}-person-{first:04d}", variety=request["variety"])
 
 
 def simulate_night(out: Path, request: dict) -> Path:
-    """Simulates and writes one night; `request` has seed, site, index and hours. Returns the EDF+ path."""
+    """Simulates and writes one night; `request` has seed, site, index, hours and variety. Returns the EDF+ path."""
     rng = np.random.default_rng([request["seed"], ord(request["site"]), request["index"], 0])
-    person, site = person_of(request), SITES[request["site"]]
-    stages = draw_hypnogram(rng, person, round(rng.uniform(*request["hours"]) * 120))
-    events = draw_events(rng, person, stages)
-    artefacts = draw_artefacts(rng, stages)
+    person, variety = person_of(request), request["variety"]
+    stages = draw_hypnogram(rng, person, round(rng.uniform(*request["hours"]) * 120), variety=variety)
+    site = draw_site(rng, SITES[request["site"]], person, stages, variety=variety)
+    events = draw_events(rng, person, stages, variety=variety, cpap_from_s=site.cpap_from_s)
+    artefacts = draw_artefacts(rng, stages, variety=variety)
     start = datetime.time(21 + int(rng.integers(0, 3)), int(rng.integers(0, 60)), int(rng.integers(0, 60)))
-    signals = record(rng, person, stages, events, artefacts, site)
+    signals = record(rng, person, stages, events, artefacts, site, variety=variety)
     return write_night(out, night_id(request), request, person, stages, events, artefacts, site, signals, start)
+
+
+def _refuse_arguments(
+    n_nights: int, site: str | None, seed: int, workers: int, hours: tuple[float, float], variety: float
+) -> None:
+    for name, value, lowest in (("nights", n_nights, 1), ("workers", workers, 1), ("seed", seed, 0)):
+        if value < lowest:
+            raise ValueError(f"{name} is {value}; expected at least {lowest}")
+    if site is not None and site not in SITES:
+        raise ValueError(f"site is {site!r}; expected one of {sorted(SITES)}, or None for both in turn")
+    if not HOURS_RANGE[0] <= hours[0] <= hours[1] <= HOURS_RANGE[1]:
+        raise ValueError(f"hours is {hours}; expected (shortest, longest) within {HOURS_RANGE}")
+    if not 0 <= variety <= 1:
+        raise ValueError(f"variety is {variety}; expected 0, all alike, to 1, as varied as people")
 
 
 def _refuse_strangers(out: Path, requests: list[dict]) -> None:

@@ -7,25 +7,15 @@ interrupt.
 
 import numpy as np
 
-from data_pipeline.night import APNEAS, BREATHING_EVENTS, EPOCH_S, EventKind
+from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, EventKind
+from data_pipeline.simulate.breathing_events import draw_breathing_events, score_by_rule_1a
+from data_pipeline.simulate.constitution import LEG_REST_UV
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.person import Person
 from data_pipeline.simulate.timing import TrueEvent, onsets_s, rounded, second_rate
 from data_pipeline.simulate.waves import draw_waves
 
-BREATHING_STAGE_RATE = {N1: 1.3, N2: 1.0, N3: 0.3}  # relative to N2; REM is a trait; assumed
-BREATHING_LOG_SD, BREATHING_RANGE_S = 0.35, (10.5, 90.0)  # within a person; the AASM rule asks for >= 10 s
-BREATHING_REM_LONGER = 1.35  # longer in REM in 12 of 12 (Findley 1985); size assumed
-BREATHING_RECOVERY_S = 12.0  # least time of open breathing between two events; assumed
-MIXED_SHARE = 0.08  # of the apneas; assumed
-AROUSAL_IN_N3, AROUSAL_IN_REM = -0.15, 0.05  # added to the share of events that arouse; assumed
 AROUSAL_LAG_S = (0.5, 2.0)  # mean and SD after event end: mode 0 s, 90 % in -4...+9 s (Zitting 2023)
-DESATURATION_PER_S, DESATURATION_FREE_S = 0.26, 6.0  # % per second of event beyond the first (derived, Resat)
-DESATURATION_LOG_SD = 0.35  # assumed
-DESATURATION_APNEA, DESATURATION_REM, DESATURATION_PER_BMI = 1.3, 1.25, 0.03  # Findley 1985 (REM); assumed
-DESATURATION_SCORED = 3.0  # AASM rule 1A
-DESATURATION_RECOVERY_S = {"NREM": 9.3, "REM": 12.5}  # the Resat abstract (Sleep suppl., no. 392)
-
 AROUSAL_STAGE_RATE = {N1: 25.0, N2: 12.0, N3: 4.0, REM: 12.0}  # per hour, spontaneous; assumed
 AROUSAL_MEDIAN_S, AROUSAL_LOG_SD, AROUSAL_RANGE_S = (7.0, 0.45, (3.2, 15.0))  # AASM >= 3 s; Ferri 2015 6.5 ± 0.9
 AROUSAL_SLEEP_BEFORE_S = 10.0  # AASM
@@ -36,106 +26,35 @@ LIMB_ISOLATED_PER_H = 4.0  # assumed
 LIMB_STAGE_RATE = {N1: 0.8, N2: 1.0, N3: 0.5, REM: 0.1}  # N2 > N1 > N3 >> REM; assumed
 LIMB_RUN = (4, 40)  # movements in a periodic run; AASM >= 4
 LIMB_INTERVAL_LOG_SD = 0.3  # assumed
-LIMB_AROUSAL_SHARE = 0.25  # assumed, 20–35 %
+LIMB_UV, LIMB_UV_VARIED = (30.0, 150.0), (40.0, 350.0)  # peak to peak; a movement is 8 µV above rest (AASM); assumed
+LIMB_UV_PER_REST = 4.0  # peak to peak over RMS: a tense leg's movement must stand out of more; assumed
+LIMB_WEAK_UV, LIMB_SHORT_S, LIMB_LONG_S = (6.0, 20.0), (0.15, 0.4), (11.0, 25.0)  # movements that are not scored
+LIMB_NEAR_MISS_PER_H, LIMB_NEAR_MISS_LOG_SD = 6.0, 0.8  # assumed
 
 
-def draw_events(rng: np.random.Generator, person: Person, stages: np.ndarray) -> list[TrueEvent]:
+def draw_events(
+    rng: np.random.Generator,
+    person: Person,
+    stages: np.ndarray,
+    *,
+    variety: float,
+    cpap_from_s: float | None = None,
+) -> list[TrueEvent]:
     """Draws all events of a night, sorted by onset; `stages` is (n_epochs,) int8.
 
-    Hypopneas with neither a desaturation of 3 % nor an arousal are not `scored` (rule 1A).
+    Hypopneas with neither a desaturation of 3 % nor an arousal are not `scored` (rule 1A). From `cpap_from_s` on, if
+    it is given, the person breathes under pressure.
     """
-    breathing = _breathing(rng, person, stages)
-    limbs = _limb_movements(rng, person, stages, breathing)
+    breathing = draw_breathing_events(rng, person, stages, cpap_from_s=cpap_from_s, variety=variety)
+    limbs = _limb_movements(rng, person, stages, breathing, variety)
     arousals = _arousals(rng, person, stages, breathing, limbs)
-    breathing = _score_by_rule_1a(breathing, arousals)
-    waves = draw_waves(rng, person, stages, arousals)
+    breathing = score_by_rule_1a(breathing, arousals)
+    waves = draw_waves(rng, person, stages, arousals, variety=variety)
     return sorted([*breathing, *limbs, *arousals, *waves], key=lambda event: (event.onset_s, event.kind))
 
 
-def _draw_breathing_event(rng: np.random.Generator, person: Person, stage: int) -> tuple[EventKind, float, dict]:
-    rem = stage == REM
-    duration = person.breathing_event_s * np.exp(BREATHING_LOG_SD * rng.standard_normal())
-    duration = float(np.clip(duration * (BREATHING_REM_LONGER if rem else 1), *BREATHING_RANGE_S))
-    apnea = rng.random() < person.apnea_share
-    if not apnea:
-        kind = EventKind.HYPOPNEA
-    else:
-        kinds = (EventKind.CENTRAL_APNEA, EventKind.MIXED_APNEA, EventKind.OBSTRUCTIVE_APNEA)
-        central = person.central_share * (0.3 if rem else 1)
-        kind = kinds[int(np.searchsorted([central, central + MIXED_SHARE], rng.random(), side="right"))]
-    depth = DESATURATION_PER_S * (duration - DESATURATION_FREE_S)
-    depth *= 1 + DESATURATION_PER_BMI * (person.bmi - 28)
-    depth *= (DESATURATION_APNEA if apnea else 1) * (DESATURATION_REM if rem else 1)
-    # Haemoglobin's sigmoid: the same event falls 1.5–2 times deeper from 92 % than from 97 % (assumed).
-    depth *= 1 + 0.12 * max(0.0, 97 - person.spo2_percent)
-    depth = float(np.clip(depth * np.exp(DESATURATION_LOG_SD * rng.standard_normal()), 0.3, 40))
-    arouses = person.breathing_arousal_share
-    arouses += {N3: AROUSAL_IN_N3, REM: AROUSAL_IN_REM}.get(stage, 0) + 0.006 * (duration - 22)
-    detail: dict[str, float | str] = {
-        "flow_left": round(float(rng.uniform(0.02, 0.06) if apnea else rng.uniform(0.25, 0.60)), 3),
-        "desaturation_percent": round(depth, 2),
-        "arouses": float(rng.random() < arouses),
-    }
-    if kind is EventKind.HYPOPNEA:
-        detail["type"] = "central" if rng.random() < 0.5 * person.central_share else "obstructive"
-    return kind, duration, detail
-
-
-def _would_score(kind: EventKind, detail: dict) -> bool:
-    return kind in APNEAS or detail["desaturation_percent"] >= DESATURATION_SCORED or detail["arouses"] > 0
-
-
-def _breathing(rng: np.random.Generator, person: Person, stages: np.ndarray) -> list[TrueEvent]:
-    """Breathing events and their desaturations, at the rate that gives the person's AHI."""
-    trial = [_draw_breathing_event(rng, person, N2) for _ in range(100)]
-    scored_share = np.mean([_would_score(kind, detail) for kind, _, detail in trial])
-    rate = second_rate(stages, BREATHING_STAGE_RATE | {REM: person.rem_ahi_ratio})
-    rate *= np.where(_supine(rng, len(rate)), person.supine_ahi_ratio, 1)
-    asleep = rate > 0
-    if not asleep.any():
-        return []
-    per_s = rate / rate[asleep].mean() * person.ahi_per_h / 3600 / scored_share
-    mean_s = float(np.mean([duration for _, duration, _ in trial]))
-    events: list[TrueEvent] = []
-    free_s = 0.0
-    for time in onsets_s(rng, per_s, mean_s + BREATHING_RECOVERY_S, regular=1.5):
-        onset = max(float(time), free_s)
-        if onset + 60 >= len(rate) or not asleep[int(onset)]:
-            continue
-        stage = int(stages[int(onset) // EPOCH_S])
-        kind, duration, detail = _draw_breathing_event(rng, person, stage)
-        if onset + duration + 60 >= len(rate):
-            continue
-        event = TrueEvent(kind, rounded(onset), rounded(duration), detail=detail)
-        events += [event, _desaturation(rng, person, event, stage)]
-        free_s = event.end_s + BREATHING_RECOVERY_S
-    return events
-
-
-def _supine(rng: np.random.Generator, n_seconds: int) -> np.ndarray:
-    """(n_seconds,) bool; 5–10 changes of position a night, 65 % supine (Eiseman 2012)."""
-    changes = np.sort(rng.integers(0, n_seconds, size=max(1, round(n_seconds / 3600))))
-    return np.repeat(rng.random(len(changes) + 1) < 0.65, np.diff([0, *changes, n_seconds]))
-
-
-def _desaturation(rng: np.random.Generator, person: Person, cause: TrueEvent, stage: int) -> TrueEvent:
-    """The fall in SpO2 that lags its event by the circulation time; its onset is where the fall begins."""
-    lag = float(np.clip(person.circulation_s + rng.normal(0, 1.5), 10.5, 25))
-    onset = cause.onset_s + lag
-    nadir = cause.end_s + float(np.clip(lag - 5 + rng.normal(0, 2), 5, 20))
-    recovery = DESATURATION_RECOVERY_S["REM" if stage == REM else "NREM"] * float(rng.uniform(0.9, 1.4))
-    depth = float(cause.detail["desaturation_percent"])
-    return TrueEvent(
-        EventKind.DESATURATION,
-        rounded(onset),
-        rounded(nadir - onset + recovery),
-        scored=depth >= DESATURATION_SCORED,
-        detail={"depth_percent": depth, "nadir_s": rounded(nadir), "cause_onset_s": cause.onset_s},
-    )
-
-
 def _limb_movements(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, breathing: list[TrueEvent]
+    rng: np.random.Generator, person: Person, stages: np.ndarray, breathing: list[TrueEvent], variety: float
 ) -> list[TrueEvent]:
     """Periodic runs and isolated movements; none within 0.5 s of a breathing event (AASM)."""
     weight = second_rate(stages, LIMB_STAGE_RATE)
@@ -151,7 +70,7 @@ def _limb_movements(
     for start in starts:
         if len(onsets) >= wanted:
             break
-        time = float(start)
+        time = float(start) + (rng.random() if variety > 0 else 0.0)
         intervals = rng.lognormal(np.log(person.plm_interval_s), LIMB_INTERVAL_LOG_SD, rng.integers(*LIMB_RUN))
         for interval in np.clip(intervals, 12, 85):
             if time + 15 >= len(weight) or weight[int(time)] == 0:
@@ -168,9 +87,37 @@ def _limb_movements(
             continue
         duration = float(np.clip(rng.normal(LIMB_MEAN_S, LIMB_SD_S), *LIMB_RANGE_S))
         side = ("left", "right", "both")[int(rng.choice(3, p=[0.3, 0.3, 0.4]))]
-        detail = {"pattern": pattern, "side": side, "amplitude_uv": round(float(rng.uniform(30, 150)), 1)}
-        detail["arouses"] = float(rng.random() < LIMB_AROUSAL_SHARE)
+        detail = {"pattern": pattern, "side": side, "amplitude_uv": _limb_uv(rng, person, variety)}
+        detail["arouses"] = float(rng.random() < person.constitution.limb_arousal_share)
         events.append(TrueEvent(EventKind.LIMB_MOVEMENT, rounded(time), rounded(duration), detail=detail))
+    return events + (_limb_near_misses(rng, person, events, len(weight), variety) if variety > 0 else [])
+
+
+def _limb_uv(rng: np.random.Generator, person: Person, variety: float) -> float:
+    if variety == 0:
+        return round(float(rng.uniform(*LIMB_UV)), 1)
+    low, high = LIMB_UV_VARIED
+    above_rest = low * (high / low) ** rng.random()
+    return round(float(above_rest + LIMB_UV_PER_REST * (max(person.constitution.leg_rest_uv) - LEG_REST_UV)), 1)
+
+
+def _limb_near_misses(
+    rng: np.random.Generator, person: Person, limbs: list[TrueEvent], n_seconds: int, variety: float
+) -> list[TrueEvent]:
+    """Movements that are none by the AASM's rules: too weak, too short, too long."""
+    often = variety * rng.lognormal(0, LIMB_NEAR_MISS_LOG_SD) * LIMB_NEAR_MISS_PER_H
+    taken = np.array([event.onset_s for event in limbs])
+    events: list[TrueEvent] = []
+    for time in onsets_s(rng, np.full(n_seconds, often / 3600), 30.0):
+        if time + 30 >= n_seconds or (len(taken) and np.abs(taken - time).min() < 30):
+            continue
+        kind = rng.choice(["weak", "short", "long"], p=[0.5, 0.3, 0.2])
+        duration = {"weak": (0.5, 9.0), "short": LIMB_SHORT_S, "long": LIMB_LONG_S}[kind]
+        amplitude = rng.uniform(*LIMB_WEAK_UV) if kind == "weak" else _limb_uv(rng, person, variety)
+        detail = {"near_miss": 1.0, "side": str(rng.choice(["left", "right", "both"])), "arouses": 0.0}
+        detail["amplitude_uv"] = round(float(amplitude), 1)
+        length = rounded(rng.uniform(*duration))
+        events.append(TrueEvent(EventKind.LIMB_MOVEMENT, rounded(time), length, scored=False, detail=detail))
     return events
 
 
@@ -210,18 +157,3 @@ def _arousals(
         events.append(TrueEvent(EventKind.AROUSAL, rounded(onset), rounded(duration), detail=detail))
         free_s = events[-1].end_s + AROUSAL_SLEEP_BEFORE_S
     return events
-
-
-def _score_by_rule_1a(breathing: list[TrueEvent], arousals: list[TrueEvent]) -> list[TrueEvent]:
-    """Marks hypopneas with neither a 3 % desaturation nor an arousal near their end as not scored."""
-    onsets = np.array([event.onset_s for event in arousals])
-    result = []
-    for event in breathing:
-        if event.kind is EventKind.HYPOPNEA:
-            aroused = len(onsets) > 0 and bool(np.any((onsets > event.end_s - 6) & (onsets < event.end_s + 14)))
-            desaturated = event.detail["desaturation_percent"] >= DESATURATION_SCORED
-            detail = event.detail | {"arouses": float(aroused)}
-            scored = aroused or desaturated
-            event = TrueEvent(event.kind, event.onset_s, event.duration_s, scored, detail)
-        result.append(event)
-    return result

@@ -5,6 +5,8 @@ A plain Markov chain gives geometric bouts and no cycles; real bouts are neither
 cuts through.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, STAGES
@@ -26,12 +28,81 @@ WAKE_EXPONENT, WAKE_RANGE_MIN = 2.0, (0.5, 40.0)  # power law (Lo 2002); exponen
 WAKE_WEIGHT = {N1: 2.0, N2: 1.0, N3: 0.2, REM: 0.7}  # where waking cuts in; assumed
 WAKE_WEIGHT_REM_END = 12.0  # wake comes mostly just after REM; assumed
 
+# Of varied nights; all assumed.
+LONGEST_NIGHT_H = (8.0, 11.0)  # in bed, of a recording that goes on by day
+LONG_WAKE_SHARE, LONG_WAKE_EPOCHS, LATE_RISE_SHARE = 0.4, (20, 200), 0.15
+TONIGHT_LOG_SD = (0.4, 0.5, 0.4, 0.4, 0.2)  # of WASO, latency, N1, N3 and REM, from night to night
+BAD_NIGHTS = {"insomnia": 0.12, "broken": 0.12, "light": 0.08, "deep": 0.08, "no rem": 0.03}
+APNEA_N1_PER_AHI = 0.4  # % of sleep at most, beyond a person's usual share
+NAP_H, NAP_SHARE = 3.0, 0.3  # shorter recordings may be naps without REM
 
-def draw_hypnogram(rng: np.random.Generator, person: Person, n_epochs: int) -> np.ndarray:
+
+def draw_hypnogram(rng: np.random.Generator, person: Person, n_epochs: int, *, variety: float) -> np.ndarray:
     """Draws the stages of a night with `n_epochs` epochs in bed: (n_epochs,) int8 codes, at least one epoch of W first.
 
-    The person's traits set latency, WASO and the share of each stage.
+    The person's traits set latency, WASO and the share of each stage. With `variety` there are bad nights, naps and
+    nights with hours of wake around them too.
     """
+    if variety == 0:
+        return _night(rng, person, n_epochs)
+    before, after = _wake_around(rng, n_epochs, variety)
+    asleep = n_epochs - before - after
+    person = _tonight(rng, person, asleep, variety)
+    stages = np.concatenate([np.full(before, W, np.int8), _night(rng, person, asleep), np.full(after, W, np.int8)])
+    if person.rem_percent == 0:
+        stages[stages == REM] = N2
+    return stages
+
+
+def _wake_around(rng: np.random.Generator, n_epochs: int, variety: float) -> tuple[int, int]:
+    """Epochs of wake before and after the night: the recorder runs long before some sleep, or all day."""
+    spare = max(0, n_epochs - round(rng.uniform(*LONGEST_NIGHT_H) * 60 * EPOCHS_PER_MIN))
+    before, after = np.rint(spare * np.diff([0, rng.random(), 1])).astype(int)
+    most = n_epochs // 3
+    if rng.random() < LONG_WAKE_SHARE * variety:
+        before += min(int(rng.integers(*LONG_WAKE_EPOCHS)), max(0, most - before))
+    if rng.random() < LATE_RISE_SHARE * variety:
+        after += min(int(rng.integers(*LONG_WAKE_EPOCHS) / 2), max(0, most - after))
+    return int(before), int(after)
+
+
+def _tonight(rng: np.random.Generator, person: Person, n_epochs: int, variety: float) -> Person:
+    """The person as this night goes: a usual one, a sleepless one, a broken one, a light one, or a nap."""
+    spread = np.exp(variety * rng.normal(0, TONIGHT_LOG_SD, 5))
+    waso, latency, n1, n3, rem = spread * [
+        person.waso_min,
+        person.sleep_latency_min,
+        person.n1_percent,
+        person.n3_percent,
+        person.rem_percent,
+    ]
+    usual = 1 - variety * sum(BAD_NIGHTS.values())
+    kind = rng.choice(["usual", *BAD_NIGHTS], p=[usual, *(variety * share for share in BAD_NIGHTS.values())])
+    if kind == "insomnia":
+        latency, waso = latency * rng.uniform(2, 7), waso * rng.uniform(1.5, 4)
+    elif kind == "broken":
+        n1, waso = n1 + rng.uniform(8, 30), waso * rng.uniform(1.2, 2.5)
+    elif kind == "light":
+        n3 = 0.0
+    elif kind == "deep":
+        n3 = max(n3, rng.uniform(22, 42))
+    elif kind == "no rem":
+        rem = 0.0
+    n1 += variety * APNEA_N1_PER_AHI * person.ahi_per_h * rng.random()
+    if n_epochs < NAP_H * 60 * EPOCHS_PER_MIN and rng.random() < NAP_SHARE * variety:
+        rem, latency = 0.0, latency * 0.6
+    return replace(
+        person,
+        waso_min=float(waso),
+        sleep_latency_min=float(latency),
+        n1_percent=float(min(n1, 55.0)),
+        n3_percent=float(min(n3, 45.0)),
+        rem_percent=float(min(rem, 35.0)),
+    )
+
+
+def _night(rng: np.random.Generator, person: Person, n_epochs: int) -> np.ndarray:
+    """(n_epochs,) int8 from lights off to lights on."""
     latency = round(person.sleep_latency_min * EPOCHS_PER_MIN * np.exp(0.4 * rng.standard_normal()))
     latency = int(np.clip(latency, 1, max(1, n_epochs // 6)))
     waso = person.waso_min * EPOCHS_PER_MIN * n_epochs / 960 * np.exp(0.25 * rng.standard_normal())

@@ -4,10 +4,13 @@ Every constant below names its source (first author, year). "assumed" marks a va
 single table states. `decades` is (age - 40) / 10.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+
+from data_pipeline.simulate.constitution import PLAIN, Constitution, draw_constitution
+from data_pipeline.simulate.head import Head, draw_head
 
 AGE_MEAN_YEARS, AGE_SD_YEARS, AGE_RANGE_YEARS = 52.0, 17.0, (18.0, 88.0)  # assumed: adults of all ages
 BMI_MEDIAN, BMI_LOG_SD, BMI_RANGE = 26.0, 0.17, (17.0, 50.0)  # assumed; HypnoLaus 25.6 ± 4.1 (Heinzer 2015)
@@ -27,11 +30,14 @@ AHI_AGE0_YEARS, AHI_BMI0 = 57.0, 25.6  # the HypnoLaus sample (Heinzer 2015)
 AHI_LOG_PER_DECADE, AHI_LOG_PER_BMI = 0.25, 0.075  # assumed; +10 % weight gives about +30 % AHI
 AHI_LOG_MENOPAUSE, MENOPAUSE_YEARS, MENOPAUSE_SHARE = 0.40, 51.0, 0.70  # assumed; share of HypnoLaus women
 AHI_MAX_PER_H = 80.0
+AHI_NONE_SHARE, AHI_NONE_PER_H = 0.2, (0.0, 1.5)  # who sleeps badly for other reasons, and the healthy; assumed
+AHI_CLINIC_SHARE, AHI_CLINIC_PER_H = 0.2, (20.0, 100.0)  # patients of a sleep clinic; assumed
 
 AROUSAL_PER_H, AROUSAL_PER_DECADE, AROUSAL_MEN, AROUSAL_LOG_SD = 8.0, 1.2, 1.5, 0.35
 """Spontaneous arousals only: Boulos 2019 counts 12.5 + 2.1 per decade of all causes."""
 PLM_LOGIT_AT_45, PLM_LOGIT_PER_DECADE = -1.10, 0.50  # P(PLMI > 5): .10 .25 .45 .65 at 25 45 65 80 y; assumed
 PLM_LOG_MEDIAN_PER_H, PLM_LOG_SD = np.log(17.0), 0.6  # given that there are any; assumed
+PLM_MORE_LOG_SD = 0.3  # patients among them; assumed
 
 SLOW_WAVE_UV, SLOW_WAVE_PER_DECADE, SLOW_WAVE_WOMEN = (120.0, 0.90, 1.25)  # p-p frontal at 25 y; Mourtazaev 1995
 SPINDLE_PER_MIN, SPINDLE_LOG_PER_DECADE, SPINDLE_SD = 4.5, -0.10, 1.1  # N2 at 25 y; direction Nicolas 2001
@@ -41,6 +47,15 @@ SPINDLE_S, SPINDLE_S_PER_DECADE = 0.85, -0.04  # falls with age (Nicolas 2001); 
 K_COMPLEX_PER_MIN, K_COMPLEX_UV, K_COMPLEX_UV_PER_DECADE = 1.8, 190.0, -16.0  # Colrain 2010; size assumed
 ALPHA_HZ, ALPHA_HZ_SD, ALPHA_HZ_PER_DECADE = 9.8, 0.9, -0.08  # after 40 y; assumed
 ALPHA_UV, ALPHA_ABSENT_SHARE = 38.0, 0.10  # p-p occipital, and people who make none; assumed
+
+AGE_SD_VARIED_YEARS, AGE_RANGE_VARIED_YEARS = 21.0, (4.0, 95.0)  # assumed
+GROWN_YEARS, CHILDREN_SHARE = 18.0, 0.12  # assumed
+CHILD_BMI_LESS, CHILD_N3_MORE, CHILD_SLOW_WAVE_MORE, CHILD_CYCLE_SHORTER = 0.35, 0.5, 0.7, 0.25
+"""Shares at the youngest age; assumed, directions Ohayon 2004 and Feinberg 2010."""
+CHILD_SPINDLE_SLOWER_HZ, CHILD_ALPHA_SLOWER_HZ = 0.9, 1.8  # assumed
+# Over people of every age where they vary: uniform, of central EEG; assumed.
+SPINDLE_PER_MIN_RANGE, SPINDLE_UV_RANGE, SPINDLE_S_RANGE = (1.2, 7.0), (16.0, 58.0), (0.65, 1.1)
+K_COMPLEX_PER_MIN_RANGE, K_COMPLEX_UV_RANGE = (0.2, 2.8), (80.0, 240.0)
 
 HEART_BPM, HEART_SD, HEART_WOMEN, HEART_PER_BMI = 66.0, 8.0, 4.0, 0.3  # assumed
 RMSSD_MS_AT_25, RMSSD_LOG_PER_YEAR, RMSSD_LOG_SD = 45.0, -0.018, 0.4  # assumed
@@ -53,7 +68,8 @@ CIRCULATION_S, CIRCULATION_SD_S = 16.0, 3.0  # airflow to fingertip, with the ox
 class Person:
     """One sleeper and the traits that stay the same from night to night.
 
-    Percentages are of total sleep time, rates per hour of sleep, amplitudes peak to peak.
+    Percentages are of total sleep time, rates per hour of sleep, amplitudes peak to peak. `head` is None where
+    people do not vary.
     """
 
     subject_id: str
@@ -92,11 +108,13 @@ class Person:
     breaths_per_min: float
     spo2_percent: float
     circulation_s: float
+    constitution: Constitution = PLAIN
+    head: Head | None = None
 
 
-def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
+def draw_person(rng: np.random.Generator, subject_id: str, *, variety: float) -> Person:
     """Draws a person: demographics first, then traits that depend on them, each with its spread."""
-    age = float(np.clip(rng.normal(AGE_MEAN_YEARS, AGE_SD_YEARS), *AGE_RANGE_YEARS))
+    age = _age_years(rng, variety)
     woman = bool(rng.random() < 0.5)
     bmi = float(np.clip(BMI_MEDIAN * np.exp(BMI_LOG_SD * rng.standard_normal()), *BMI_RANGE))
     decades = (age - 40) / 10
@@ -104,11 +122,15 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
 
     spread = partial(_spread, rng)
     # The order of the draws is part of what a seed means.
-    ahi, n3, plm = _ahi_per_h(rng, age, woman, bmi), _n3_percent(rng, age, woman), _plm_per_h(rng, age)
+    ahi, n3, plm = (
+        _ahi_per_h(rng, age, woman, bmi, variety),
+        _n3_percent(rng, age, woman),
+        _plm_per_h(rng, age, variety),
+    )
     spindle_density = SPINDLE_PER_MIN * np.exp(SPINDLE_LOG_PER_DECADE * young) + SPINDLE_SD * rng.normal()
     has_alpha = rng.random() >= ALPHA_ABSENT_SHARE
 
-    return Person(
+    person = Person(
         subject_id=subject_id,
         age_years=round(age, 1),
         sex="F" if woman else "M",
@@ -134,7 +156,7 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
         arousal_per_h=float(
             max(3.0, AROUSAL_PER_H + AROUSAL_PER_DECADE * decades + AROUSAL_MEN * (not woman)) * spread(AROUSAL_LOG_SD)
         ),
-        plm_per_h=min(plm, 90.0),
+        plm_per_h=min(plm, 90.0 + 60 * variety),
         # 24–28 s below 55 y, 14–16 s above 65 y (Ferri 2008).
         plm_interval_s=float(np.interp(age, [50, 70], [26.0, 17.0]) * spread(0.1)),
         slow_wave_uv=float(
@@ -152,6 +174,54 @@ def draw_person(rng: np.random.Generator, subject_id: str) -> Person:
         alpha_uv=float(ALPHA_UV * spread(0.3)) if has_alpha else 4.0,
         **_heart_and_lungs(rng, age, woman, bmi),
     )
+    if variety == 0:
+        return person
+    person = _with_head(rng, _as_a_child(person), has_alpha, variety)
+    return replace(person, **draw_constitution(rng, person, variety))
+
+
+def _age_years(rng: np.random.Generator, variety: float) -> float:
+    sd = AGE_SD_YEARS + variety * (AGE_SD_VARIED_YEARS - AGE_SD_YEARS)
+    age = float(np.clip(rng.normal(AGE_MEAN_YEARS, sd), *(AGE_RANGE_VARIED_YEARS if variety > 0 else AGE_RANGE_YEARS)))
+    if variety > 0 and rng.random() < CHILDREN_SHARE * variety:
+        age = float(rng.uniform(AGE_RANGE_VARIED_YEARS[0], GROWN_YEARS))
+    return age
+
+
+def _as_a_child(person: Person) -> Person:
+    """What the adults' slopes miss below `GROWN_YEARS`: the younger, the more of it; unchanged for the grown."""
+    young = max(0.0, (GROWN_YEARS - person.age_years) / (GROWN_YEARS - AGE_RANGE_VARIED_YEARS[0]))
+    return replace(
+        person,
+        bmi=round(person.bmi * (1 - CHILD_BMI_LESS * young), 1),
+        n3_percent=min(40.0, person.n3_percent * (1 + CHILD_N3_MORE * young)),
+        n1_percent=person.n1_percent * (1 - 0.5 * young),
+        waso_min=person.waso_min * (1 - 0.5 * young),
+        cycle_scale=person.cycle_scale * (1 - CHILD_CYCLE_SHORTER * young),
+        ahi_per_h=person.ahi_per_h * (1 - 0.7 * young),
+        slow_wave_uv=person.slow_wave_uv * (1 + CHILD_SLOW_WAVE_MORE * young),
+        spindle_hz=person.spindle_hz - CHILD_SPINDLE_SLOWER_HZ * young,
+        alpha_hz=person.alpha_hz - CHILD_ALPHA_SLOWER_HZ * young,
+    )
+
+
+def _with_head(rng: np.random.Generator, person: Person, has_alpha: bool, variety: float) -> Person:
+    """The person with a head of its own, and waves that differ as much as people's do."""
+    head = draw_head(rng, person.slow_wave_uv, has_alpha, variety=variety)
+    gain = 10 ** (head.gain_db / 20)
+
+    def mixed(plain: float, low: float, high: float) -> float:
+        return (1 - variety) * plain + variety * float(rng.uniform(low, high))
+
+    return replace(
+        person,
+        head=head,
+        spindle_per_min=mixed(person.spindle_per_min, *SPINDLE_PER_MIN_RANGE),
+        spindle_uv=mixed(person.spindle_uv, *SPINDLE_UV_RANGE) * gain,
+        spindle_s=mixed(person.spindle_s, *SPINDLE_S_RANGE),
+        k_complex_per_min=mixed(person.k_complex_per_min, *K_COMPLEX_PER_MIN_RANGE),
+        k_complex_uv=mixed(person.k_complex_uv, *K_COMPLEX_UV_RANGE) * gain,
+    )
 
 
 def _spread(rng: np.random.Generator, log_sd: float) -> float:
@@ -159,12 +229,18 @@ def _spread(rng: np.random.Generator, log_sd: float) -> float:
     return float(np.exp(log_sd * rng.standard_normal()))
 
 
-def _ahi_per_h(rng: np.random.Generator, age: float, woman: bool, bmi: float) -> float:
+def _ahi_per_h(rng: np.random.Generator, age: float, woman: bool, bmi: float, variety: float) -> float:
     sex = "F" if woman else "M"
     log_ahi = AHI_LOG_MEAN[sex] + AHI_LOG_SD[sex] * rng.standard_normal()
     log_ahi += AHI_LOG_PER_DECADE * (age - AHI_AGE0_YEARS) / 10 + AHI_LOG_PER_BMI * (bmi - AHI_BMI0)
     if woman:
         log_ahi += AHI_LOG_MENOPAUSE * (float(age >= MENOPAUSE_YEARS) - MENOPAUSE_SHARE)
+    if variety > 0:
+        drawn = rng.random() / variety
+        if drawn < AHI_NONE_SHARE:
+            return float(rng.uniform(*AHI_NONE_PER_H))
+        if drawn < AHI_NONE_SHARE + AHI_CLINIC_SHARE:
+            return float(rng.uniform(*AHI_CLINIC_PER_H))
     return float(min(np.exp(log_ahi), AHI_MAX_PER_H))
 
 
@@ -176,10 +252,12 @@ def _n3_percent(rng: np.random.Generator, age: float, woman: bool) -> float:
     return max(0.0, np.sqrt(mean) + N3_ROOT_SD * rng.standard_normal()) ** 2
 
 
-def _plm_per_h(rng: np.random.Generator, age: float) -> float:
+def _plm_per_h(rng: np.random.Generator, age: float, variety: float) -> float:
     probability = 1 / (1 + np.exp(-(PLM_LOGIT_AT_45 + PLM_LOGIT_PER_DECADE * (age - 45) / 10)))
     has_any = rng.random() < probability
-    return float(np.exp(PLM_LOG_MEDIAN_PER_H) * _spread(rng, PLM_LOG_SD)) if has_any else 0.0
+    return (
+        float(np.exp(PLM_LOG_MEDIAN_PER_H) * _spread(rng, PLM_LOG_SD + PLM_MORE_LOG_SD * variety)) if has_any else 0.0
+    )
 
 
 def _heart_and_lungs(rng: np.random.Generator, age: float, woman: bool, bmi: float) -> dict[str, float]:

@@ -41,6 +41,9 @@ class Site:
       leads: the signals in the order of the file.
       stage_words: what the scorers call the stages W, N1, N2, N3, REM.
       event_words: what the scorers call each kind of event.
+      lights_words: what the technicians write when they turn the lights off and on.
+      lights_s: when they do so in this night, in seconds; None where nobody wrote it down.
+      cpap_from_s: when the person gets a mask with positive pressure in this night, a split night; None if never.
     """
 
     name: str
@@ -50,6 +53,9 @@ class Site:
     leads: tuple[Lead, ...]
     stage_words: tuple[str, ...]
     event_words: dict[EventKind, str]
+    lights_words: tuple[str, str]
+    lights_s: tuple[float, float] | None = None
+    cpap_from_s: float | None = None
 
 
 def _leads(rows: list[tuple[str, str]], rate: int, unit: str, half_range: float, gain: float, band) -> list[Lead]:
@@ -89,6 +95,7 @@ SITE_A = Site(
     ),
     stage_words=tuple(f"Sleep stage {stage}" for stage in ("W", "N1", "N2", "N3", "R")),
     event_words={kind: word for kind, (word, _) in EVENT_WORDS.items()},
+    lights_words=("Lights off", "Lights on"),
 )
 """Derived channels in µV, 60 Hz mains, narrow filters, annotations inside the EDF+, no patient fields."""
 
@@ -111,6 +118,7 @@ SITE_B = Site(
     ),
     stage_words=("W", "N1", "N2", "N3", "REM"),
     event_words={kind: word for kind, (_, word) in EVENT_WORDS.items()},
+    lights_words=("lights out", "lights on"),
 )
 """Electrodes against one reference, mV and V, 50 Hz mains, inverted breathing, annotations in a table."""
 

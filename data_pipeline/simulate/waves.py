@@ -12,11 +12,12 @@ SPINDLE_SLOW_SHARE, SPINDLE_SLOW_HZ = 0.35, -1.4  # frontal slow class (Gorgoni 
 SPINDLE_GAP_S = 1.5
 SPINDLE_INFRASLOW_HZ, SPINDLE_INFRASLOW_DEPTH = 0.02, 0.7  # clustering; assumed
 SPINDLE_RISE_PER_NIGHT = 0.3  # fast spindles rise across cycles (Bodizs 2022); size assumed
+WIDER_LOG_SD = 0.1  # of the sizes of one person's waves, in a varied night; assumed
 K_COMPLEX_GAP_S, K_COMPLEX_THEN_SPINDLE = 4.0, 0.30  # assumed
 
 
 def draw_waves(
-    rng: np.random.Generator, person: Person, stages: np.ndarray, arousals: list[TrueEvent]
+    rng: np.random.Generator, person: Person, stages: np.ndarray, arousals: list[TrueEvent], *, variety: float
 ) -> list[TrueEvent]:
     """Draws the spindles and K-complexes of a night; none during an arousal."""
     seconds = np.arange(len(stages) * EPOCH_S)
@@ -27,14 +28,17 @@ def draw_waves(
     cluster = 1 + SPINDLE_INFRASLOW_DEPTH * np.sin(2 * np.pi * SPINDLE_INFRASLOW_HZ * seconds + phase)
     night = seconds / len(seconds)
     rise = 1 + SPINDLE_RISE_PER_NIGHT * (night - 0.5)
-    spindle_rate = second_rate(stages, SPINDLE_STAGE_RATE) * person.spindle_per_min / 60 * cluster * rise
+    in_n3 = SPINDLE_STAGE_RATE[N3] if person.head is None else person.head.spindle_n3_share
+    spindle_rate = second_rate(stages, SPINDLE_STAGE_RATE | {N3: in_n3}) * person.spindle_per_min / 60 * cluster * rise
     k_rate = second_rate(stages, {N2: person.k_complex_per_min / 60}) * (1.5 - night)
     events: list[TrueEvent] = []
     spindle_times: list[tuple[float, bool]] = []
     if k_rate.any():
         for time in onsets_s(rng, k_rate * quiet, K_COMPLEX_GAP_S):
-            duration = float(rng.uniform(0.7, 1.1))
-            detail = {"amplitude_uv": round(float(person.k_complex_uv * rng.lognormal(0, 0.2)), 1)}
+            duration = float(rng.uniform(0.7 - 0.1 * variety, 1.1 + 0.2 * variety))
+            detail = {
+                "amplitude_uv": round(float(person.k_complex_uv * rng.lognormal(0, 0.2 + WIDER_LOG_SD * variety)), 1)
+            }
             events.append(TrueEvent(EventKind.K_COMPLEX, rounded(time), rounded(duration), detail=detail))
             if rng.random() < K_COMPLEX_THEN_SPINDLE:
                 spindle_times.append((float(time) + duration + 0.05, True))
@@ -51,8 +55,8 @@ def draw_waves(
         frequency = person.spindle_hz + (SPINDLE_SLOW_HZ if slow else 0) + rng.normal(0, 0.25)
         detail = {
             "frequency_hz": round(float(np.clip(frequency, 11, 16)), 2),
-            "chirp_hz_per_s": round(float(rng.uniform(-0.5, -0.2)), 2),
-            "amplitude_uv": round(float(person.spindle_uv * rng.lognormal(0, 0.25)), 1),
+            "chirp_hz_per_s": round(float(rng.uniform(-0.5 - 0.3 * variety, -0.2 + 0.2 * variety)), 2),
+            "amplitude_uv": round(float(person.spindle_uv * rng.lognormal(0, 0.25 + WIDER_LOG_SD * variety)), 1),
             "region": "frontal" if slow else "central",
             "after_k_complex": float(after_k_complex),
         }

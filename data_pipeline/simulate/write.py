@@ -28,6 +28,7 @@ def scored_rows(stages: np.ndarray, events: list[TrueEvent], site: Site) -> list
     """What the site's scorers wrote down: (onset_s, duration_s, word), sorted by onset."""
     rows = [(float(i * EPOCH_S), float(EPOCH_S), site.stage_words[stage]) for i, stage in enumerate(stages)]
     rows += [(e.onset_s, e.duration_s, site.event_words[e.kind]) for e in events if e.scored]
+    rows += [(second, 0.0, word) for second, word in zip(site.lights_s or (), site.lights_words, strict=False)]
     return sorted(rows)
 
 
@@ -73,7 +74,13 @@ def write_night(
         "stages": [STAGES[stage] for stage in stages],
         "events": [asdict(event) for event in events],
         "artefacts": [asdict(artefact) for artefact in artefacts],
-        "site": {"name": site.name, "mains_hz": site.mains_hz, "leads": [asdict(lead) for lead in site.leads]},
+        "site": {
+            "name": site.name,
+            "mains_hz": site.mains_hz,
+            "leads": [asdict(lead) for lead in site.leads],
+            "lights_s": site.lights_s,
+            "cpap_from_s": site.cpap_from_s,
+        },
     }
     write_text(out / "truth" / f"{night_id}.json", json.dumps(truth) + "\n")
     return path

@@ -5,6 +5,26 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sleepmami_jax.pretrained import Pretrained
+
+
+def model(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="FOLDER", default="bundled", help="without it, the one that is bundled with this program"
+    )
+
+
+def loaded(args: Namespace) -> Pretrained:
+    """The model that the argument of `model` names; the bundled one says so, since nobody asked for it."""
+    from sleepmami_jax import load
+
+    model = load(args.model)
+    if model.bundled:
+        print(f"bundled model {model.card['name']}, trained on {model.card['trained_on']}")
+    return model
 
 
 def montage(parser: ArgumentParser) -> None:

@@ -7,10 +7,12 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from sleepmami_jax.commands.arguments import loaded, model
+
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("shards", type=Path, nargs="+", help="prepared folders")
-    parser.add_argument("--model", type=Path, required=True, help="a model folder")
+    model(parser)
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="whose nights are measured")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--embeddings", type=Path, help="keep micro tokens here between evaluations")
@@ -22,20 +24,19 @@ def run(args: Namespace) -> int:
     import tempfile
 
     from data_pipeline.whole_files import write_whole
-    from sleepmami_jax import load
     from sleepmami_jax.evaluation.evaluate import evaluate
     from sleepmami_jax.evaluation.table import metrics_table
     from sleepmami_jax.run.progress import bars
 
-    model = load(args.model)
+    scorer = loaded(args)
     with tempfile.TemporaryDirectory() as scratch:
         kept = {"embeddings": args.embeddings or Path(scratch), "progress": bars(quiet=False)}
-        result = evaluate(model, tuple(map(str, args.shards)), split=args.split, only=args.only, **kept)
+        result = evaluate(scorer, tuple(map(str, args.shards)), split=args.split, only=args.only, **kept)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(args.out, json.dumps(result, indent=1) + "\n")
     print(f"{result['n_nights']} nights of {result['n_subjects']} subjects of split {result['split']}")
     if args.only:
         print(f"channels: {', '.join(result['channels'])}")
-    print(metrics_table(result, model.folder.tasks))
+    print(metrics_table(result, scorer.folder.tasks))
     print(f"all metrics: {args.out}")
     return 0

@@ -1,6 +1,7 @@
 """Train heads on scored nights.
 
 sleepmami finetune --config finetune_tiny --workdir runs/finetune
+sleepmami finetune --config finetune_tiny --workdir runs/finetune --set 'validation={"every": 60, "patience": 4}'
 """
 
 from argparse import Namespace

@@ -1,6 +1,7 @@
 """Pretrain the Micro- or the Macro-Encoder.
 
 sleepmami pretrain --config micro_tiny --workdir runs/micro --set steps=50
+sleepmami pretrain --config micro_tiny --workdir runs/micro --set 'validation={"every": 60, "patience": 4}'
 """
 
 from argparse import Namespace

@@ -1,5 +1,6 @@
 """Stages, events, indices and a report of a recording.
 
+sleepmami score night.edf --out night
 sleepmami score night.edf --model demo/model --out night
 """
 
@@ -8,31 +9,29 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from sleepmami_jax.commands import RESEARCH_USE
-from sleepmami_jax.commands.arguments import montage
+from sleepmami_jax.commands.arguments import loaded, model, montage
 
 
 def arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("recordings", type=Path, nargs="+", metavar="NIGHT.edf", help="recordings")
-    add("--model", type=Path, required=True, help="a model folder")
+    model(parser)
     add("--out", type=Path, required=True, help="a folder; one below it for each of several recordings")
     montage(parser)
     add("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
 
 
 def run(args: Namespace) -> int:
-    from sleepmami_jax import load
-
     several = len(args.recordings) > 1
     if several and args.scoring:
         raise ValueError("--scoring belongs to one recording; score one at a time to compare with a human")
     names = [recording.stem for recording in args.recordings]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them")
-    model = load(args.model)
+    scorer = loaded(args)
     for recording in args.recordings:
         out = args.out / recording.stem if several else args.out
-        scores = model.score(recording, args.scoring, out=out, montage=args.montage)
+        scores = scorer.score(recording, args.scoring, out=out, montage=args.montage)
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
         if scores.missing:

@@ -15,6 +15,8 @@ def arguments(parser: ArgumentParser) -> None:
     site = "one of the two simulated laboratories; both by turns if absent"
     parser.add_argument("--site", choices=("a", "b"), help=site)
     parser.add_argument("--seed", type=int, default=0, help="another seed, other people and nights")
+    variety = "how far people, nights and sensors lie apart: 0, all alike, to 1, as varied as people (default)"
+    parser.add_argument("--variety", type=float, default=1.0, help=variety)
     workers(parser)
 
 
@@ -25,7 +27,13 @@ def run(args: Namespace) -> int:
 
     with tqdm(total=args.nights, desc="simulate", unit="night", delay=0.5) as bar:
         paths = simulate_cohort(
-            args.out, args.nights, site=args.site, seed=args.seed, workers=args.workers, progress=bar.update
+            args.out,
+            args.nights,
+            site=args.site,
+            seed=args.seed,
+            workers=args.workers,
+            variety=args.variety,
+            progress=bar.update,
         )
     print(f"{len(paths)} nights in {args.out}; next: sleepmami prepare {args.out} --out shards")
     return 0

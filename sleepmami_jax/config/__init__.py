@@ -3,6 +3,13 @@
 # ruff: noqa: F401
 
 from sleepmami_jax.config.files import load_experiment, load_file
+from sleepmami_jax.config.pretraining import (
+    Augmentation,
+    KernelConfig,
+    MacroPretraining,
+    Masking,
+    MicroPretraining,
+)
 from sleepmami_jax.config.ranges import ConfigError
 from sleepmami_jax.config.schema import (
     ComputeConfig,
@@ -10,15 +17,13 @@ from sleepmami_jax.config.schema import (
     DataSource,
     Experiment,
     Finetuning,
-    KernelConfig,
     MacroConfig,
-    MacroPretraining,
     MeshConfig,
     MicroConfig,
-    MicroPretraining,
     ModalitiesConfig,
     ModalityConfig,
     ModelConfig,
     OptimizerConfig,
 )
 from sleepmami_jax.config.tree import from_dict, override, to_dict
+from sleepmami_jax.config.validation import Validation

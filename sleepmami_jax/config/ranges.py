@@ -13,10 +13,12 @@ import typing
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
+from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from data_pipeline.from_json import WORDS, FieldError
 from data_pipeline.nearest import nearest
+from data_pipeline.night import EPOCH_S
 
 
 class ConfigError(FieldError):
@@ -28,6 +30,26 @@ class Range(NamedTuple):
 
     words: str
     holds: Callable[[Any], bool]
+
+
+def _from(low: int) -> Range:
+    return Range(f"at least {low}", lambda v: v >= low)
+
+
+Natural = Annotated[int, _from(0)]
+Count = Annotated[int, _from(1)]
+Width = Annotated[int, _from(2)]  # half of a token are its samples, half its power
+MultipleOf16 = Annotated[int, Range("a multiple of 16", lambda v: v > 0 and v % 16 == 0)]
+Seed = Annotated[int, Range("from 0 to 2**31 - 1", lambda v: 0 <= v < 2**31)]
+TokenSeconds = Annotated[int, Range(f"a divisor of {EPOCH_S}", lambda v: v > 0 and EPOCH_S % v == 0)]
+Weight = Annotated[float, _from(0)]
+Positive = Annotated[float, Range("more than 0", lambda v: v > 0)]
+Chance = Annotated[float, Range("from 0 to 1", lambda v: 0 <= v <= 1)]
+BelowOne = Annotated[float, Range("at least 0 and less than 1", lambda v: 0 <= v < 1)]
+Share = Annotated[float, Range("more than 0 and at most 1", lambda v: 0 < v <= 1)]
+WithinEpoch = Annotated[float, Range(f"more than 0 and at most {EPOCH_S}", lambda v: 0 < v <= EPOCH_S)]
+Text = Annotated[str, Range("a word", lambda v: bool(v.strip()))]
+Texts = Annotated[tuple[Text, ...], Range("one or more, none twice", lambda v: len({*v}) == len(v) > 0)]
 
 
 class Checked:
@@ -75,7 +97,7 @@ def check(hint: Any, value: Any, of: str, *path: str | int) -> None:
             raise ConfigError(f"expected {' or '.join(map(repr, args))}, found {value!r}{meant}", path, of)
     elif origin in (typing.Union, types.UnionType):
         if any(map(dataclasses.is_dataclass, args)):
-            expect(isinstance(value, args), " or ".join(arg.__name__ for arg in args))
+            expect(isinstance(value, args), " or ".join("None" if arg is NoneType else arg.__name__ for arg in args))
         elif value is not None:
             check(args[0], value, of, *path)
     elif origin is tuple:

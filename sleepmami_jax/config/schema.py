@@ -6,34 +6,28 @@ A field is read where it is used and nowhere else.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from data_pipeline.modalities import SLOTS, Modality
-from data_pipeline.night import EPOCH_S
 from data_pipeline.shards.manifest import SPLITS
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, TASKS, Task, TaskKind, find_task
-from sleepmami_jax.config.ranges import Checked, Range
-
-
-def _from(low: int) -> Range:
-    return Range(f"at least {low}", lambda v: v >= low)
-
-
-Natural = Annotated[int, _from(0)]
-Count = Annotated[int, _from(1)]
-Width = Annotated[int, _from(2)]  # half of a token are its samples, half its power
-MultipleOf16 = Annotated[int, Range("a multiple of 16", lambda v: v > 0 and v % 16 == 0)]
-Seed = Annotated[int, Range("from 0 to 2**31 - 1", lambda v: 0 <= v < 2**31)]
-TokenSeconds = Annotated[int, Range(f"a divisor of {EPOCH_S}", lambda v: v > 0 and EPOCH_S % v == 0)]
-Weight = Annotated[float, _from(0)]
-Positive = Annotated[float, Range("more than 0", lambda v: v > 0)]
-Chance = Annotated[float, Range("from 0 to 1", lambda v: 0 <= v <= 1)]
-BelowOne = Annotated[float, Range("at least 0 and less than 1", lambda v: 0 <= v < 1)]
-Share = Annotated[float, Range("more than 0 and at most 1", lambda v: 0 < v <= 1)]
-WithinEpoch = Annotated[float, Range(f"more than 0 and at most {EPOCH_S}", lambda v: 0 < v <= EPOCH_S)]
-Text = Annotated[str, Range("a word", lambda v: bool(v.strip()))]
-Texts = Annotated[tuple[Text, ...], Range("one or more, none twice", lambda v: len({*v}) == len(v) > 0)]
+from sleepmami_jax.config.pretraining import Augmentation, MacroPretraining, MicroPretraining
+from sleepmami_jax.config.ranges import (
+    BelowOne,
+    Chance,
+    Checked,
+    Count,
+    Natural,
+    Positive,
+    Seed,
+    Text,
+    Texts,
+    TokenSeconds,
+    Weight,
+    Width,
+)
+from sleepmami_jax.config.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -46,20 +40,21 @@ class ModalityConfig(Checked):
 
 @dataclass(frozen=True)
 class ModalitiesConfig(Checked):
-    """The modalities that a model looks at, in the order of their tokens."""
+    """The modalities that a model looks at, in the order of their tokens; None is not looked at."""
 
-    EEG: ModalityConfig = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
-    EOG: ModalityConfig = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
-    EMG: ModalityConfig = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
-    ECG: ModalityConfig = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
-    RESP: ModalityConfig = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
-    SPO2: ModalityConfig = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
+    EEG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
+    EOG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
+    EMG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
+    ECG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
+    RESP: ModalityConfig | None = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
+    SPO2: ModalityConfig | None = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
     PPG: ModalityConfig | None = None  # side channels, looked at where a token's length is given
     SNORE: ModalityConfig | None = None
     POSITION: ModalityConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.expect(any(vars(self).values()), "EEG", "a modality to look at, as all others are None")
         for name, config in vars(self).items():
             if config is not None:
                 m = Modality(name)
@@ -108,6 +103,7 @@ class MacroConfig(Checked):
     bidirectional: bool = True  # False reads from sleep onset only
     seconds_dim: Count = 48  # width of the dense path back to seconds
     seconds_depth: Natural = 2
+    fast_dim: Count = 24  # width of the path to parts of a second, which waves of the EEG are told from
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -146,7 +142,8 @@ class DataConfig(Checked):
     nights: Count | None = None  # use only the next so many; None is all of them
     scored: bool = False  # use only nights that somebody scored
     embeddings: Text | None = None  # where a frozen Micro-Encoder's tokens are kept; None: in the workdir
-    prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process
+    prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process of a run, workers and all
+    workers: Natural = 0  # processes that each process of a run reads with; 0 reads in its threads
 
 
 @dataclass(frozen=True)
@@ -163,70 +160,6 @@ class OptimizerConfig(Checked):
 
 
 @dataclass(frozen=True)
-class MicroPretraining(Checked):
-    """Masked autoencoding of tokens plus leave-one-modality-out contrast, on single epochs."""
-
-    batch: Count = 32  # epochs a step, over all devices
-    mask_ratio: BelowOne = 0.6
-    mask_block_s: WithinEpoch = 3.0  # tokens are masked in runs of about this length
-    drop_modality: Chance = 0.2  # chance that a modality is hidden whole
-    spectral_weight: Weight = 1.0
-    contrast: Literal["leave_one_out", "pairwise"] = "leave_one_out"  # or every pair, as in CLIP
-    contrast_weight: Weight = 0.1
-    contrast_keys: Natural = 0  # epochs that each is told apart from; 0: all of the batch, or of a part of it
-    balance_weight: Weight = 0.01  # MoE load balance (Switch Transformer, eq. 4)
-    router_z_weight: Weight = 0.001  # (ST-MoE, eq. 5)
-    decoder_dim: MultipleOf16 = 48
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        divides = not self.contrast_keys or self.batch % self.contrast_keys == 0
-        self.expect(divides, "contrast_keys", f"a divisor of batch={self.batch}, or 0 for all of it")
-
-
-@dataclass(frozen=True)
-class KernelConfig(Checked):
-    """DGCL: how alike two nights should be, by what is known of the two people.
-
-    Each factor has a weight and, for age and BMI, the bandwidth of its Gaussian kernel. The paper does not publish
-    these. Ours are half of what a generation (10 years) and a WHO weight class (5 kg/m2) would suggest: with kernels
-    as wide as people are different, the target over a batch of some tens of nights is flat. `identity` is the weight
-    of the kernel that is 1 only for two views of the same night: with the others at 0 the objective is NT-Xent
-    (SimCLR). With `rule="class"` two people are alike (1) or not (0): of one sex, and within a bandwidth in age and in
-    BMI, which is supervised contrast (SupCon; Khosla et al. 2020).
-    """
-
-    rule: Literal["soft", "class"] = "soft"
-    age: Weight = 1.0
-    age_years: Positive = 5.0
-    bmi: Weight = 0.5
-    bmi_kg_m2: Positive = 2.5
-    sex: Weight = 0.25
-    identity: Weight = 2.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        some = any((self.age, self.bmi, self.sex, self.identity))
-        self.expect(some, "identity", "more than 0 where age, bmi and sex weigh nothing")
-
-
-@dataclass(frozen=True)
-class MacroPretraining(Checked):
-    """Demographic-guided contrastive learning (DGCL) of whole nights over frozen micro tokens."""
-
-    batch: Count = 16  # nights a step, over all devices; each gives two views
-    kernel: KernelConfig = KernelConfig()
-    temperature: Positive = 0.1
-    night_epochs: Count = 1152  # nights are padded or cut to this; 9.6 h
-    crop: Share = 0.7  # shortest share of a night that a view keeps
-    drop_modality: Chance = 0.2
-    drop_epochs: BelowOne = 0.15
-    freeze_micro: bool = True  # False trains both encoders from signals, many times slower
-    balance_weight: Weight = 0.01  # of the Micro-Encoder's router, where it is trained
-    router_z_weight: Weight = 0.001
-
-
-@dataclass(frozen=True)
 class Finetuning(Checked):
     """Heads, macro and (unless frozen) micro trained on scored windows of nights."""
 
@@ -235,11 +168,18 @@ class Finetuning(Checked):
     freeze_micro: bool = True
     drop_modality: Chance = 0.0  # chance that a modality is hidden from a window, for missing sensors
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
+    event_windows: Chance = 0.0  # share of windows laid about an event: of each task, and each class of it, as often
+    focal: Weight = 0.0  # exponent of focal loss (Lin et al. 2017): what is easy counts less
+    label_smoothing: BelowOne = 0.0
+    class_weight: Chance = 0.0  # exponent of a class's inverse frequency in the run's nights; the mean weight is 1
     balance_weight: Weight = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: Weight = 0.001
+    augment: Augmentation = field(default_factory=Augmentation)  # of signals, so with freeze_micro=false
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        possible = not self.freeze_micro or self.augment == Augmentation()
+        self.expect(possible, "augment", "nothing, or freeze_micro=false: frozen tokens stay as they are")
         try:
             tasks = tuple(find_task(task) if isinstance(task, str) else task for task in self.tasks)
         except ValueError as error:
@@ -248,6 +188,11 @@ class Finetuning(Checked):
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
             raise self.error("tasks", f"expected each task once, found {', '.join(names)}")
+        self.expect(
+            not self.event_windows or any(t.kind is TaskKind.EVENTS for t in tasks),
+            "event_windows",
+            "0 without a task of events",
+        )
         if not any(task.kind is TaskKind.STAGES for task in tasks):
             raise self.error("tasks", "expected 'stages' among them: events count where a person sleeps")
         if measured := [task.name for task in tasks if task.kind is TaskKind.MEASURED]:
@@ -296,9 +241,10 @@ class Experiment(Checked):
     optimizer: OptimizerConfig = OptimizerConfig()
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
-    init: Text | None = None  # a model folder to start from; None starts from random parameters
+    init: Text | None = None  # a model folder to start from, or "bundled"; None starts from random parameters
     steps: Count = 100  # of the optimiser, in all
     save_every: Count = 50  # steps between checkpoints
+    validation: Validation | None = None  # on held-out nights, as the run goes; None is not measured
     seed: Seed = 0
     accumulate: Count = 1  # parts in which a batch that does not fit is computed one after another
     tensorboard: bool = False  # also write metrics as TensorBoard events, to `workdir/tensorboard`

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, replace
 
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S
-from data_pipeline.tasks import Task, TaskKind
+from data_pipeline.tasks import FAST_HZ, Task, TaskKind
 from sleepmami_jax.config import (
     Experiment,
     Finetuning,
@@ -26,10 +26,11 @@ from sleepmami_jax.config import (
     ModelConfig,
 )
 from sleepmami_jax.models.dropless import block_rows, blocks
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.macro import LOCAL_WIDTH, summary_width
+from sleepmami_jax.models.micro import layout, measured_width, token_width
 from sleepmami_jax.models.sleepmami import head_width
 from sleepmami_jax.models.ssd import CONV_WIDTH
-from sleepmami_jax.models.tokenizer import n_bands
+from sleepmami_jax.models.stem import FAST, filters, looks_of, n_features
 from sleepmami_jax.objectives.masked import visible_tokens
 
 
@@ -83,10 +84,13 @@ def _vectors(n: int) -> Cost:
     return Cost(n, n)
 
 
-def _log_spectrum(samples: int, rows: float) -> Cost:
-    bins = samples // 2 + 1
-    flops = 2 * rows * (2 * samples * bins + bins * n_bands(samples))
-    return Cost(flops=flops, fixed=flops)
+def _filterbank(modality: Modality, token_s: int, epochs: float) -> Cost:
+    """`stem.features` of one channel."""
+    flops = 0
+    for look in looks_of(modality, token_s):
+        wave, band, energy = filters(look, RATE_HZ[modality])
+        flops += 2 * energy.size + 2 * energy.shape[1] * (wave.size + band.size)
+    return Cost(flops=flops * epochs, fixed=flops * epochs)
 
 
 def _block(dim: int, feedforward: Cost, rows: float, length: int) -> Cost:
@@ -147,12 +151,12 @@ def _private(config: ModelConfig, modality: Modality, epochs: int, tokens: int) 
     rows = epochs * channels * tokens
     tokenizer = (
         _linear(samples, dim // 2, rows)
-        + _log_spectrum(samples, rows)
-        + _linear(n_bands(samples), dim - dim // 2, rows)
+        + _filterbank(modality, spec.token_s, epochs * channels)  # of all tokens, hidden ones too
+        + _linear(n_features(modality, spec.token_s), dim - dim // 2, rows)
         + _linear(dim, dim, rows)
         + Cost(channels * dim, dim)
     )
-    block = _block(dim, _mlp(dim, micro.mlp_ratio * dim, rows), rows, tokens)
+    block = _block(dim, _mlp(dim, micro.mlp_ratio * dim, rows), rows, channels * tokens)
     return tokenizer + block * micro.private_depth + _linear(dim, 1, rows)
 
 
@@ -190,50 +194,63 @@ def night_costs(config: ModelConfig, epochs: int, tasks: Sequence[Task] = ()) ->
     """All but the Micro-Encoder over one night of so many epochs.
 
     `context` is the way up to the last level of the Macro-Encoder, `vector` its vector of the night, `epochs` the way
-    back down; `seconds` and `heads` follow.
+    back down; `seconds`, `fast` and `heads` follow.
     """
-    c, dim, tokens = config.macro, config.micro.dim, layout(config.modalities).tokens
+    c, tokens = config.macro, layout(config.modalities).tokens
+    measured, summary = measured_width(config.modalities), summary_width(config)
     downs = max(0, c.levels - 1)
     top = -(-epochs // c.merge**downs)
     lengths = [top * c.merge ** (downs - i) for i in range(c.levels)]
-    context = _linear(dim, c.dim, top * c.merge**downs) * len(tokens)
+    context = _linear(summary + 2 * measured, c.dim, top * c.merge**downs) * len(tokens)
     for length in lengths:
         context += _mixer(c.dim, c, length) * c.blocks_per_level
     for length in lengths[1:]:
         context += _linear(c.merge * c.dim, c.dim, length)
-    pooled = 2 * c.pool_heads * c.dim + 2 * len(tokens) * dim
+    pooled = 2 * c.pool_heads * c.dim + 2 * len(tokens) * summary
     vector = _linear(c.dim, c.pool_heads, top) + _matmul(c.pool_heads, c.dim, top) * 2 + _linear(pooled, c.dim, 1)
     back = _vectors(c.dim)
     for length in lengths[:-1]:
         back += _linear(c.dim, c.dim, length)
-    enter = sum((_linear(dim, c.seconds_dim, epochs * n) for n in tokens.values()), Cost())
+    width = token_width(config) + measured
+    enter = sum((_linear(width, c.seconds_dim, epochs * n) for n in tokens.values()), Cost())
     context_of_seconds = _linear(c.dim, c.seconds_dim, epochs) + _vectors(c.seconds_dim if c.seconds_depth else 0)
     seconds = _mixer(c.seconds_dim, c, EPOCH_S * epochs) * c.seconds_depth
     stages = sum(head_width(task) for task in tasks if task.kind is TaskKind.STAGES)
-    events = sum(head_width(task) for task in tasks if task.kind is TaskKind.EVENTS)
+    events = sum(head_width(task) for task in tasks if task.kind is TaskKind.EVENTS and task.rate_hz == 1)
+    waves = sum(head_width(task) for task in tasks if task.rate_hz > 1)
+    looks = EPOCH_S * FAST_HZ * epochs
+    fast = Cost()
+    if waves:
+        fast += _linear(2 * len(FAST.bands_hz), c.fast_dim, looks) + _vectors(c.fast_dim)
+        local = _vectors(c.fast_dim) + _linear(LOCAL_WIDTH * c.fast_dim, c.fast_dim, looks)
+        fast += _linear(c.seconds_dim, c.fast_dim, EPOCH_S * epochs)
+        fast += (local + _linear(c.fast_dim, c.fast_dim, looks)) * 2
+    heads = _linear(c.dim, stages, epochs) + _linear(c.seconds_dim, events, EPOCH_S * epochs)
     return {
         "context": context,
         "vector": vector,
         "epochs": back,
         "seconds": enter + context_of_seconds + seconds,
-        "heads": _linear(c.dim, stages, epochs) + _linear(c.seconds_dim, events, EPOCH_S * epochs),
+        "fast": fast,
+        "heads": heads + _linear(c.fast_dim, waves, looks),
     }
 
 
 def decoder_cost(
     config: ModelConfig, dim: int, epochs: int, visible: dict[Modality, int], *, spectral: bool = True
 ) -> Cost:
-    """The decoder of masked autoencoding, `dim` wide, and if `spectral` the spectra of what it is to rebuild."""
+    """The decoder of masked autoencoding, `dim` wide, and if `spectral` the power that it is to rebuild."""
     where = layout(config.modalities)
     rows = epochs * where.total
-    cost = _linear(config.micro.dim, dim, epochs * sum(visible.values())) + _vectors(dim * (1 + len(where.tokens)))
+    cost = _linear(token_width(config), dim, epochs * sum(visible.values())) + _vectors(dim * (1 + len(where.tokens)))
     cost += _block(dim, _mlp(dim, 2 * dim, rows), rows, where.total)
     for m in where.tokens:
         samples, channels = where.token_s[m] * RATE_HZ[m], len(config.modalities[m].slots)
         rows = epochs * channels * where.tokens[m]
         cost += _vectors(channels * dim) + _linear(dim, dim, rows) + _linear(dim, samples, rows)
         if spectral:
-            cost += _linear(dim, n_bands(samples), rows) + _log_spectrum(samples, rows)
+            cost += _linear(dim, n_features(m, where.token_s[m]), rows)
+            cost += _filterbank(m, where.token_s[m], epochs * channels)  # of what is hidden too
     return cost
 
 
@@ -247,7 +264,7 @@ def step_flops(experiment: Experiment) -> float:
     batch, out = objective.batch, model.projection_dim
     match objective:
         case MicroPretraining():
-            visible = visible_tokens(layout(model.modalities), objective.mask_ratio)
+            visible = visible_tokens(layout(model.modalities), objective.mask)
             kinds = len(visible)
             cost = total(micro_costs(model, batch, visible, exact=False))
             spectral = objective.spectral_weight > 0
@@ -266,7 +283,7 @@ def step_flops(experiment: Experiment) -> float:
                 cost += total(micro_costs(model, batch * objective.night_epochs, exact=False))
         case Finetuning():
             night = night_costs(model, objective.epochs, objective.tasks)
-            cost = (night["context"] + night["epochs"] + night["seconds"] + night["heads"]) * batch
+            cost = (night["context"] + night["epochs"] + night["seconds"] + night["fast"] + night["heads"]) * batch
             if not objective.freeze_micro:
                 cost += total(micro_costs(model, batch * objective.epochs, exact=False))
     return cost.training

@@ -9,7 +9,7 @@ the same dictionary, leading axis E = 30-second epochs:
         "present": (E, C) bool, any usable second,
     }
     "stage": (E,) int32, -1 unknown
-    "seconds": {task: (E, 30) int8} of the tasks of events that are asked for, -1 not scored
+    "seconds": {task: (E, 30 * rate) int8} of the tasks of events that are asked for, -1 not scored
     "epoch_mask": (E,) bool, False for padding
     "demographics": {"age_years", "bmi", "sex" (F 0, M 1): () float32, and "..._known": () bool}
 """
@@ -28,7 +28,7 @@ from data_pipeline.shards.epochs import Epoch
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
 from data_pipeline.shards.scale import channel_scale, second_quality
 from data_pipeline.tasks import Task
-from sleepmami_jax.data.labels import NOT_SCORED, second_labels
+from sleepmami_jax.data.labels import NOT_SCORED, event_labels
 
 Slots = Mapping[Modality, tuple[str, ...]]
 MIN_GOOD_SHARE = 0.05
@@ -150,7 +150,7 @@ def fill_epochs(
             samples = _stack([s.samples[taken.rows] for s in stored])
             _fill(arrays, first, taken, samples, _stack([s.quality[taken.rows] for s in stored]))
     for row, epoch in enumerate(epochs, start=first):
-        for task, labels in second_labels(epoch.events, epoch.scored, tasks, 0.0, EPOCH_S).items():
+        for task, labels in event_labels(epoch.events, epoch.scored, tasks, 0.0, EPOCH_S).items():
             arrays["seconds"][task][row] = labels
         arrays["stage"][row] = epoch.stage
         arrays["epoch_mask"][row] = True
@@ -171,7 +171,7 @@ def night_signals(night: Night, slots: Slots, length: int) -> Iterator[dict[str,
         quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, 1, EPOCH_S)
         channels.append((_wanted(channel.modality, [0], [place]), samples, quality))
     for start in range(0, n_epochs, length):
-        arrays = _blank_signals(length, slots)
+        arrays = blank_signals(length, slots)
         for wanted, samples, quality in channels:
             _fill(arrays, 0, wanted, samples[start : start + length], quality[start : start + length])
         yield with_present(arrays, slots)
@@ -192,14 +192,15 @@ def bucket_length(n_epochs: int) -> int:
 
 def blank_arrays(n_epochs: int, slots: Slots, tasks: Sequence[Task] = ()) -> dict[str, Any]:
     """The dictionary with nothing in it: no channel present, nothing scored, all epochs padding."""
-    arrays = _blank_signals(n_epochs, slots)
+    arrays = blank_signals(n_epochs, slots)
     arrays["stage"] = np.full(n_epochs, UNKNOWN_STAGE, np.int32)
-    arrays["seconds"] = {t.name: np.full((n_epochs, EPOCH_S), NOT_SCORED, np.int8) for t in tasks}
+    arrays["seconds"] = {t.name: np.full((n_epochs, t.per_epoch), NOT_SCORED, np.int8) for t in tasks}
     arrays["epoch_mask"] = np.zeros(n_epochs, bool)
     return arrays
 
 
-def _blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
+def blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
+    """Of `blank_arrays` the signals alone; `present` is added by `with_present`, once they are filled."""
     return {
         modality.value: {
             "signal": np.zeros((n_epochs, len(names), EPOCH_S * RATE_HZ[modality]), np.float32),

@@ -1,7 +1,7 @@
 """Nights as micro tokens: what a frozen Micro-Encoder makes of prepared folders, kept on disk.
 
 A folder of embeddings has one safetensors file a night (`tokens` (E, L, D) float16, `ok` (E, L) bool, and of the
-modalities of each epoch `means` (E, M, D) float16, `present` (E, M) bool) and `embeddings.json`, which names the
+modalities of each epoch `summary` (E, M, W) float16, `present` (E, M) bool) and `embeddings.json`, which names the
 weights they were made with. Labels, splits and demographics stay in the prepared folder. Half precision keeps three
 digits of tokens of unit size, and halves what is read.
 """
@@ -43,9 +43,9 @@ class EmbeddedFolder:
     def _path(self, night: int) -> Path:
         return self.folder / f"{self.prepared.manifest.nights[night].night_id}.safetensors"
 
-    def means(self, night: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """The mean token of each modality (E, M, D) float16 and which are there (E, M), of the first `stop` epochs."""
-        return self._arrays(night, slice(0, stop), "means", "present")
+    def summary(self, night: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """`macro.epoch_summary` of the first `stop` epochs: (E, M, W) float16 and which modalities are there (E, M)."""
+        return self._arrays(night, slice(0, stop), "summary", "present")
 
     def tokens(self, night: int, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Tokens (E, L, D) float16 and their mask (E, L) of epochs [start, stop).
@@ -70,7 +70,7 @@ def embed_folder(
     encode: Encode,
     weights_sha256: str,
     slots: Slots,
-    modality: np.ndarray,
+    summarise: Callable,
     nights: list[int],
     progress: Callable[[], None] = lambda: None,
 ) -> EmbeddedFolder:
@@ -79,7 +79,7 @@ def embed_folder(
     Args:
       encode: the frozen Micro-Encoder.
       weights_sha256: names its weights.
-      modality: (L,) place in `Modality` of each token of an epoch.
+      summarise: `macro.epoch_summary`; the Macro-Encoder is pretrained on it, and reads nothing else.
       nights: places in the manifest.
       progress: called after each night.
 
@@ -103,30 +103,21 @@ def embed_folder(
         path = embedded._path(night)
         if not _made_from(path, entry):
             blocks = encode_blocks(encode, night_blocks(prepared, night, slots))
-            tokens, ok = (np.concatenate(parts)[: entry.n_epochs] for parts in zip(*blocks, strict=True))
-            means, present = _modality_means(tokens, ok, modality)
-            arrays = {"tokens": tokens.astype(np.float16), "ok": ok, "means": means, "present": present}
-            with whole_file(path) as half:
-                save_file(arrays, half, metadata={"records_sha256": entry.records_sha256})
+            parts = [(*block, *map(np.asarray, summarise(*block))) for block in blocks]
+            tokens, ok, summary, present = (np.concatenate(v)[: entry.n_epochs] for v in zip(*parts, strict=True))
+            half = {"tokens": tokens.astype(np.float16), "summary": summary.astype(np.float16)}
+            arrays = half | {"ok": ok, "present": present}
+            with whole_file(path) as unfinished:
+                save_file(arrays, unfinished, metadata={"records_sha256": entry.records_sha256})
         progress()
     return embedded
-
-
-def _modality_means(tokens: np.ndarray, ok: np.ndarray, modality: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `models.macro.epoch_means`; the Macro-Encoder is pretrained on these, and reads nothing else."""
-    means, present = [], []
-    for m in np.unique(modality):
-        x, there = tokens[:, modality == m].astype(np.float32), ok[:, modality == m]
-        means.append(np.einsum("eld,el->ed", x, there) / np.maximum(there.sum(1), 1)[:, None])
-        present.append(there.any(1))
-    return np.stack(means, 1).astype(np.float16), np.stack(present, 1)
 
 
 def _made_from(path: Path, entry: NightEntry) -> bool:
     if not path.is_file():
         return False
     with safe_open(path, framework="np") as file:
-        return file.metadata()["records_sha256"] == entry.records_sha256 and "means" in file.keys()  # noqa: SIM118
+        return file.metadata()["records_sha256"] == entry.records_sha256 and "summary" in file.keys()  # noqa: SIM118
 
 
 def encode_blocks(encode: Encode, blocks: Iterable[dict]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

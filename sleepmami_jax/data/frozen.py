@@ -17,9 +17,14 @@ from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.embeddings import EmbeddedFolder, Encode, embed_folder
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, merge, structure
 from sleepmami_jax.run.places import in_bucket
+
+QUICKLY = {"xla_backend_optimization_level": 1}
+"""How a CPU compiles what only reads nights: an eighth faster than XLA's own level, and the program is as fast (CPU
+seconds of tiny and small models, jax 0.10.2)."""
 
 
 def model_slots(config: ModelConfig) -> Slots:
@@ -44,12 +49,17 @@ def _compiled_encode(config: ModelConfig) -> Callable:
     """One compilation a shape of model, whatever the weights."""
     graph, _ = structure(config)
 
-    @jax.jit
     def encode(weights, signals):
         tokens = merge(graph, weights).micro(signals, exact=True)
         return tokens.x, tokens.ok
 
-    return encode
+    return jax.jit(encode, compiler_options=QUICKLY if jax.default_backend() == "cpu" else None)
+
+
+@lru_cache
+def compiled_summary(config: ModelConfig) -> Callable:
+    """`macro.epoch_summary` of a model's tokens."""
+    return jax.jit(lambda tokens, ok: epoch_summary(tokens, ok, config))
 
 
 def embed_nights(
@@ -61,7 +71,7 @@ def embed_nights(
     makes its share; all of them see `out`.
     """
     slots, encode = model_slots(model), micro_encode(model, params)
-    digest, modality = frozen_digest(params), layout(model.modalities).modality_of_token()
+    digest, summarise = frozen_digest(params), compiled_summary(model)
     folders = []
     for i, source in enumerate(data.shards):
         prepared = PreparedFolder.open(source.folder)
@@ -72,7 +82,7 @@ def embed_nights(
         if only:
             prepared, name = prepared.with_channels(only), f"{name}-only-{'+'.join(only)}"
         target = out / digest[:12] / name
-        folders.append(embed_folder(prepared, target, encode, digest, slots, modality, nights, tick))
+        folders.append(embed_folder(prepared, target, encode, digest, slots, summarise, nights, tick))
     multihost_utils.sync_global_devices("micro tokens")
     return folders
 

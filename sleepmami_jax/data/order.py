@@ -20,12 +20,20 @@ import numpy as np
 
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig
+from sleepmami_jax.data.ahead import ReadAhead
+from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import PreparedFolder
 
 
 def open_nights(data: DataConfig) -> tuple[NightEntry, ...]:
     """All nights of all folders, in the order that the `night` of a batch counts in."""
     return tuple(night for source in data.shards for night in PreparedFolder.open(source.folder).manifest.nights)
+
+
+def people(folders: Sequence[PreparedFolder]) -> np.ndarray:
+    """(nights,) int32: whose each of `open_nights` is, as a number; the people of two folders may be the same."""
+    subjects = [night.subject_id for folder in folders for night in folder.manifest.nights]
+    return np.unique(subjects, return_inverse=True)[1].astype(np.int32)
 
 
 def first_nights(folders: Sequence[PreparedFolder]) -> np.ndarray:
@@ -44,7 +52,9 @@ def window_starts(night: int, n_epochs: int, epochs: int) -> np.ndarray:
     return np.stack(np.broadcast_arrays(night, *starts), -1)
 
 
-def in_random_order(data: DataConfig, elements: Sequence[np.ndarray], seed: int) -> grain.MapDataset:
+def in_random_order(
+    data: DataConfig, elements: Sequence[np.ndarray], seed: int, events: Sequence[EventWindows | None] = ()
+) -> grain.MapDataset:
     """Places (3,) int32 without end: each element once a pass over its folder, folders mixed by their weights.
 
     Args:
@@ -52,26 +62,35 @@ def in_random_order(data: DataConfig, elements: Sequence[np.ndarray], seed: int)
       elements: of each folder, rows of (night, epoch), or of (night, earliest, latest), of which the epoch is drawn
         anew in each pass, both ends included.
       seed: decides the order and the draws.
+      events: of each folder, where some of its windows lie instead; none at all, or None, is nowhere.
 
     Raises:
-      ValueError: no folder.
+      ValueError: no folder, or events in none of them.
     """
     if not data.shards:
         raise ValueError("data.shards: expected one or more folders, found none")
+    if events and not any(events):
+        raise ValueError(
+            "objective.event_windows: no event of the tasks in any night; set it to 0, or change the tasks"
+        )
     datasets = []
-    for folder, rows in enumerate(elements):
+    for folder, (rows, own) in enumerate(zip(elements, events or [None] * len(elements), strict=True)):
         numbered = np.pad(rows, ((0, 0), (1, 0)), constant_values=folder).astype(np.int32)
         dataset = grain.MapDataset.source(numbered).seed(seed + folder).shuffle().repeat()
-        datasets.append(dataset if numbered.shape[1] == 3 else dataset.random_map(_DrawStart()))
+        datasets.append(dataset if numbered.shape[1] == 3 else dataset.random_map(_DrawStart(own)))
     return grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
 
 
+@dataclass(frozen=True)
 class _DrawStart(grain.transforms.RandomMap):
     """(folder, night, earliest, latest) -> (folder, night, epoch)."""
 
+    events: EventWindows | None = None
+
     def random_map(self, element: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        earliest, latest = element[2:]
-        return np.array([*element[:2], rng.integers(earliest, latest + 1)], np.int32)
+        folder, night, earliest, latest = element
+        drawn = None if self.events is None else self.events.draw(rng)
+        return np.array([folder, *(drawn or (night, rng.integers(earliest, latest + 1)))], np.int32)
 
 
 class Batches:
@@ -84,7 +103,7 @@ class Batches:
       elements: endless; places, or what was read there.
       global_batch: elements in a batch of all processes together.
       rows: those of each batch that this process reads, ascending; None is all of them.
-      options: how far to read ahead, counted in batches.
+      ahead: how far to read ahead, and by whom.
       read: places (B, 3) -> a batch; None where the elements have been read one by one.
     """
 
@@ -93,10 +112,10 @@ class Batches:
         elements: grain.MapDataset,
         global_batch: int,
         rows: Sequence[int] | None,
-        options: grain.ReadOptions,
+        ahead: ReadAhead,
         read: grain.transforms.Map | None = None,
     ) -> None:
-        self._elements, self._read, self._options = elements, read, options
+        self._elements, self._read, self._ahead = elements, read, ahead
         self._global_batch, self._rows = global_batch, range(global_batch) if rows is None else rows
         self._iterator: grain.DatasetIterator | None = None
         self._next_index = 0
@@ -110,7 +129,7 @@ class Batches:
             batched = grain.MapDataset.source(ours).batch(len(self._rows), drop_remainder=True)
             if self._read is not None:
                 batched = batched.map(self._read)
-            self._iterator = iter(batched.to_iter_dataset(self._options))
+            self._iterator = self._ahead.start(batched)
         batch = next(self._iterator)
         self._next_index += self._global_batch
         return batch

@@ -15,10 +15,10 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import Event
 from data_pipeline.shards.epochs import Epoch, night_events
-from data_pipeline.shards.files import open_shard, read_epochs
-from data_pipeline.shards.manifest import MANIFEST, Manifest, read_manifest
+from data_pipeline.shards.files import open_shard, read_epochs, read_scoring
+from data_pipeline.shards.manifest import MANIFEST, Manifest, NightEntry, read_manifest
 from data_pipeline.tasks import Task
-from sleepmami_jax.config import DataConfig
+from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import (
     Slots,
     blank_arrays,
@@ -72,8 +72,10 @@ class PreparedFolder:
         return read_epochs(*_reader(self.folder, entry.shard, entry.n_epochs), start, stop)
 
     def events(self, night: int) -> tuple[Event, ...]:
-        """All events of a night, sorted by onset from its first sample; reads the whole shard."""
-        return night_events(self.epochs(night, 0, self.manifest.nights[night].n_epochs))
+        """All events of a night, sorted by onset from its first sample; reads the whole shard, but no signals."""
+        entry = self.manifest.nights[night]
+        reader, path = _reader(self.folder, entry.shard, entry.n_epochs)
+        return night_events(read_scoring(reader, path, 0, entry.n_epochs))
 
     def arrays(
         self,
@@ -115,11 +117,7 @@ def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
     Raises:
       ValueError: no such night is there.
     """
-    nights = [
-        index
-        for index, entry in enumerate(manifest.nights)
-        if entry.split == data.split and (entry.scored or not data.scored)
-    ]
+    nights = [index for index, entry in enumerate(manifest.nights) if _asked_for(entry, data)]
     # A manifest lists one site after the other: the first so many would be of one laboratory.
     mixed = sorted(nights, key=lambda n: hashlib.sha256(manifest.nights[n].night_id.encode()).digest())
     nights = sorted(mixed[data.skip :][: data.nights])
@@ -130,6 +128,19 @@ def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:
             "demographics table"
         )
     return nights
+
+
+def with_nights(data: DataConfig) -> DataConfig:
+    """`data` with those of its folders that have a night of its split, scored if it asks for that; maybe none."""
+
+    def has(source: DataSource) -> bool:
+        return any(_asked_for(entry, data) for entry in PreparedFolder.open(source.folder).manifest.nights)
+
+    return replace(data, shards=tuple(filter(has, data.shards)))
+
+
+def _asked_for(entry: NightEntry, data: DataConfig) -> bool:
+    return entry.split == data.split and bool(entry.scored or not data.scored)
 
 
 def chosen_epochs(manifest: Manifest, nights: Sequence[int], slots: Slots) -> Iterator[tuple[int, np.ndarray]]:

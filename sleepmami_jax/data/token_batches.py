@@ -12,13 +12,17 @@ import numpy as np
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
+from sleepmami_jax.data.ahead import ReadAhead
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import EmbeddedFolder
-from sleepmami_jax.data.labels import NOT_SCORED, second_labels
-from sleepmami_jax.data.order import Batches, first_nights, in_random_order, window_starts
+from sleepmami_jax.data.labels import NOT_SCORED, event_labels
+from sleepmami_jax.data.order import Batches, first_nights, in_random_order, people, window_starts
+from sleepmami_jax.data.scored import EventWindows
 from sleepmami_jax.data.source import chosen_nights
 
-_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+
+def _ahead(data: DataConfig) -> ReadAhead:
+    return ReadAhead(batches=2, threads=2, workers=data.workers)
 
 
 def embedded_nights(
@@ -38,32 +42,36 @@ def embedded_nights(
       global_batch, seed, rows: as in `data.batches.signal_batches`.
 
     Returns:
-      batches of `means` (N, E, M, D) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` (N,) int32
-      as in `data.batches`.
+      batches of `summary` (N, E, M, W) float32, `present` (N, E, M) bool, `demographics` of (N,), `night` and `person`
+      (N,) int32 as in `data.batches`.
     """
     nights = [chosen_nights(folder.prepared.manifest, data) for folder in folders]
     whole = [np.stack(np.broadcast_arrays(chosen, 0), -1) for chosen in nights]  # from their first epoch on
-    read = _ReadNight(folders, first_nights([folder.prepared for folder in folders]), length)
-    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _AHEAD)
+    prepared = [folder.prepared for folder in folders]
+    read = _ReadNight(folders, first_nights(prepared), people(prepared), length)
+    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _ahead(data))
 
 
 @dataclass(frozen=True, eq=False)
 class _ReadNight(grain.transforms.Map):
-    """A place -> the night's means."""
+    """A place -> the night's epochs in summary."""
 
     folders: list[EmbeddedFolder]
     first_nights: np.ndarray
+    people: np.ndarray
     length: int
 
     def map(self, place: np.ndarray) -> dict[str, Any]:
         number, night, _ = map(int, place)
         folder = self.folders[number]
-        means, present = folder.means(night, self.length)
+        summary, present = folder.summary(night, self.length)
+        place = self.first_nights[number] + night
         return {
-            "means": _padded(means.astype(np.float32), self.length, 0),
+            "summary": _padded(summary.astype(np.float32), self.length, 0),
             "present": _padded(present, self.length, False),
             "demographics": demographics_arrays(folder.prepared.manifest.nights[night].demographics),
-            "night": np.int32(self.first_nights[number] + night),
+            "night": np.int32(place),
+            "person": self.people[place],
         }
 
 
@@ -76,38 +84,41 @@ def embedded_windows(
     global_batch: int,
     seed: int,
     rows: Sequence[int] | None = None,
+    event_windows: float = 0.0,
 ) -> Batches:
     """Endless shuffled batches of scored windows of consecutive epochs, as `order.window_starts` draws them.
 
     Arguments as in `embedded_nights`; `epochs` is the length E of a window, `tasks` those of events whose
-    seconds are labelled.
+    seconds are labelled, `event_windows` as in `data.batches.signal_batches`.
 
     Returns:
-      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L) bool, `stage` (N, E) int32, `seconds` of (N, E, 30)
+      batches of `tokens` (N, E, L, D) float16, `ok` (N, E, L) bool, `stage` (N, E) int32, `seconds` of (N, E, T)
       int8, `night` and `epoch` (N,) int32 as in `data.batches`.
     """
-    nights, elements = {}, []
+    nights, elements, events = {}, [], []
     for number, folder in enumerate(folders):
         chosen = chosen_nights(folder.prepared.manifest, data)
         nights |= {(number, night): _LabelledNight.open(folder, night, tasks) for night in chosen}
         starts = [window_starts(night, len(nights[number, night].stage), epochs) for night in chosen]
         elements.append(np.concatenate(starts))
+        if event_windows:
+            events.append(EventWindows.of(folder.prepared, chosen, tasks, epochs, event_windows))
     read = _ReadWindow(nights, first_nights([folder.prepared for folder in folders]), epochs)
-    return Batches(in_random_order(data, elements, seed).map(read), global_batch, rows, _AHEAD)
+    return Batches(in_random_order(data, elements, seed, events).map(read), global_batch, rows, _ahead(data))
 
 
 @dataclass(frozen=True, eq=False)
 class _LabelledNight:
     folder: EmbeddedFolder
     stage: np.ndarray  # (E,) int32
-    seconds: dict[str, np.ndarray]  # (E, 30) int8
+    events: dict[str, np.ndarray]  # (E, T) int8
 
     @classmethod
     def open(cls, folder: EmbeddedFolder, night: int, tasks: Sequence[Task]) -> _LabelledNight:
         entry = folder.prepared.manifest.nights[night]
         events = folder.prepared.events(night)
-        seconds = second_labels(events, entry.scored, tasks, 0.0, entry.n_epochs * EPOCH_S)
-        shaped = {task: labels.reshape(-1, EPOCH_S) for task, labels in seconds.items()}
+        labels = event_labels(events, entry.scored, tasks, 0.0, entry.n_epochs * EPOCH_S)
+        shaped = {task: v.reshape(entry.n_epochs, -1) for task, v in labels.items()}
         return cls(folder, entry.stage_codes.astype(np.int32), shaped)
 
 
@@ -125,7 +136,7 @@ class _ReadWindow(grain.transforms.Map):
         stop = min(start + self.epochs, len(labelled.stage))
         tokens, ok = labelled.folder.tokens(night, start, stop)
         seconds = {
-            task: _padded(labels[start:stop], self.epochs, NOT_SCORED) for task, labels in labelled.seconds.items()
+            task: _padded(labels[start:stop], self.epochs, NOT_SCORED) for task, labels in labelled.events.items()
         }
         return {
             "tokens": _padded(tokens, self.epochs, 0),

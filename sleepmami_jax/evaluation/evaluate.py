@@ -19,7 +19,7 @@ from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import usable_channels
 from sleepmami_jax.data.frozen import embed_nights
-from sleepmami_jax.data.source import PreparedFolder, chosen_nights
+from sleepmami_jax.data.source import chosen_nights, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
 from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
 from sleepmami_jax.evaluation.sensors import channels_of
@@ -100,7 +100,7 @@ def calibrate(
       the threshold of each task, and how it came about. Without events to fit it on it is `UNFITTED`, and the
       sentence says why: a model for staging alone needs no scored events.
     """
-    validation = DataConfig(shards=_having(data.shards, "val"), split="val")
+    validation = with_nights(DataConfig(shards=data.shards, split="val"))
     nights = list(predict_nights(Pretrained(folder), validation, embeddings, progress))
     thresholds: dict[str, float] = {}
     how = {}
@@ -121,15 +121,6 @@ def calibrate(
             how[name] = f"not fitted ({len(nights)} validation nights: {reason})"
             logging.warning("the threshold of %s is %s, %s", room.task.plural, UNFITTED, how[name])
     return thresholds, how
-
-
-def _having(sources: tuple[DataSource, ...], split: str) -> tuple[DataSource, ...]:
-    """The prepared folders with any night of a split."""
-    return tuple(
-        source
-        for source in sources
-        if any(n.split == split for n in PreparedFolder.open(source.folder).manifest.nights)
-    )
 
 
 def evaluate(
@@ -155,11 +146,11 @@ def evaluate(
     """
     sources = tuple(DataSource(s) for s in shards)
     channels = channels_of(only or list(model.slots), model.slots)
-    if not _having(sources, split):
+    if not with_nights(DataConfig(shards=sources, split=split)).shards:
         raise ValueError(f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits")
 
     def side(name):
-        data = DataConfig(shards=_having(sources, name), split=name)
+        data = with_nights(DataConfig(shards=sources, split=name))
         return list(predict_nights(model, data, embeddings, progress, channels if only else ()))
 
     train, test = side("train"), side(split)

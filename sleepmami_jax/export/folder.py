@@ -1,30 +1,39 @@
-"""A model folder: `config.json` and `model.safetensors`. The one form in which a model leaves a run.
+"""A model folder: `config.json`, `model.safetensors` and `README.md`. The one form in which a model leaves a run.
 
 `config.json` says everything that scoring needs besides the weights: the shape of the model, the channels it looks
 at, the tasks whose heads were trained, thresholds fitted on validation nights, and a card of what it was trained on.
+`README.md` says the same to a reader, and is read by nobody else. One such folder comes with the package: `BUNDLED`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
-from os import PathLike
+from dataclasses import dataclass, field, replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from safetensors.numpy import load, save
 
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
+from sleepmami_jax.export.readme import RESEARCH_USE, readme
 from sleepmami_jax.models.sleepmami import Params, structure
 from sleepmami_jax.run.places import folder_at, in_bucket
 
 FORMAT, VERSION = "sleepmami-model", 2
-RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
+BUNDLED = "bundled"
+"""What the model that comes with the package is called where a model folder is asked for."""
+WEIGHTS = Path(__file__).parents[1] / "weights"
+"""Where that model lies."""
+HALF_FROM_AXES = 2
+"""Parameters with so many axes or more are stored as float16 in a model at half precision. The others (gains, biases,
+decays and steps of the state-space blocks) are 1 % of the numbers, and some of them are exponentiated."""
 
 
 class ModelFolderError(ValueError):
@@ -40,8 +49,9 @@ class ModelFolder:
       params: flat name -> float32 array.
       tasks: those whose heads were trained, in the order of the heads; none until fine-tuned.
       thresholds: by name of the task, the probability above which an event is called.
-      card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, simulated);
-        `population`: the population card of the nights of the last phase.
+      card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, versions);
+        `population`: the population card of the nights of the last phase; `results`: Markdown, what was measured.
+      half: its matrices have values of float16, and are stored so; see `halved`.
     """
 
     config: ModelConfig
@@ -49,27 +59,55 @@ class ModelFolder:
     tasks: tuple[Task, ...] = ()
     thresholds: dict[str, float] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=lambda: {"training": []})
+    half: bool = False
 
     def digest(self) -> str:
-        """SHA-256 of the weights: names the embeddings made with them."""
-        return hashlib.sha256(_serialise(self.params)).hexdigest()
+        """SHA-256 of the weights as they are stored: names the embeddings made with them."""
+        return hashlib.sha256(_serialise(self)).hexdigest()
+
+    def halved(self) -> ModelFolder:
+        """The same model with its matrices rounded to float16: half the bytes.
+
+        Raises ModelFolderError if a matrix has a value beyond what float16 can say.
+        """
+        rounded = {
+            name: _stored(np.asarray(value), half=True).astype(np.float32) for name, value in self.params.items()
+        }
+        for name, value in rounded.items():
+            if np.isinf(value).any():
+                raise ModelFolderError(f"{name} has values beyond {np.finfo(np.float16).max:g}; store it whole")
+        return replace(self, params=rounded, half=True)
 
 
-def _serialise(params: Params) -> bytes:
-    return save({name: np.ascontiguousarray(jax.device_get(params[name])) for name in sorted(params)})
+def _stored(value: np.ndarray, half: bool) -> np.ndarray:
+    """A parameter as the file has it."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(value, np.float16 if half and value.ndim >= HALF_FROM_AXES else value.dtype)
+
+
+def _serialise(folder: ModelFolder) -> bytes:
+    params = folder.params
+    return save({name: _stored(np.asarray(jax.device_get(params[name])), folder.half) for name in sorted(params)})
+
+
+def _described(folder: ModelFolder) -> str:
+    """`README.md`."""
+    count = sum(np.size(value) for value in folder.params.values())
+    numbers = f"It has {count:,} parameters{', matrices stored as float16' if folder.half else ''}."
+    return readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers)
 
 
 def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
     """Write a model folder; it appears whole or not at all, and replaces an older model at the same place.
 
-    In a bucket (`gs://…`) its two files cannot appear at once: `load_model` refuses the one without the other.
+    In a bucket (`gs://…`) its files cannot appear at once: `load_model` refuses weights without their description.
 
     >>> save_model(load_model("demo/model"), "copy")
     """
     path = folder_at(path)
     if path.exists() and not (path / "config.json").exists():
         raise ModelFolderError(f"{path}: exists and is not a model folder; choose another place")
-    weights = _serialise(folder.params)
+    weights = _serialise(folder)
     description = {
         "format": FORMAT,
         "version": VERSION,
@@ -84,21 +122,55 @@ def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
     if in_bucket(path):
         (path / "config.json").write_text(text)  # has the checksum of the other
         (path / "model.safetensors").write_bytes(weights)
+        (path / "README.md").write_text(_described(folder))
         return
     with whole_folder(Path(path)) as fresh:
         (fresh / "model.safetensors").write_bytes(weights)
         (fresh / "config.json").write_text(text)
+        (fresh / "README.md").write_text(_described(folder), encoding="utf-8")
 
 
 def load_model(path: str | PathLike[str]) -> ModelFolder:
-    """Read a model folder, from a disk or a bucket.
+    """Read a model folder, from a disk or a bucket; `BUNDLED` is the one that comes with the package.
 
-    Raises ModelFolderError naming what is missing, damaged or of another version.
+    Parameters are float32, however they are stored. Raises ModelFolderError naming what is missing, damaged or of
+    another version.
 
     >>> folder = load_model("demo/model")
     >>> folder.config.macro.levels, folder.thresholds["arousal"]
     (3, 0.5)
     """
+    path = _place(path)
+    described, config, tasks = _read_description(path)
+    weights = path / "model.safetensors"
+    data = weights.read_bytes()
+    if hashlib.sha256(data).hexdigest() != described["weights_sha256"]:
+        raise ModelFolderError(
+            f"{weights} is damaged, or not the file that config.json describes (checksum); copy both again"
+        )
+    params = load(data)
+    expected = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
+    found = {name: tuple(array.shape) for name, array in params.items()}
+    wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+    if wrong:
+        raise ModelFolderError(
+            f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]}: "
+            f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
+        )
+    half = any(value.dtype == np.float16 for value in params.values())
+    params = {name: value.astype(np.float32) for name, value in params.items()}
+    return ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)
+
+
+def _place(path: str | PathLike[str]) -> epath.Path:
+    """Where the files are. Raises ModelFolderError if one is missing."""
+    if fspath(path) == BUNDLED:
+        path = WEIGHTS
+        if not WEIGHTS.is_dir():
+            raise ModelFolderError(
+                "this copy of the program came without a bundled model; name a model folder (`--model FOLDER`, "
+                '`sleepmami_jax.load("FOLDER")`), or make one: `sleepmami demo --out demo` leaves demo/model'
+            )
     path = folder_at(path)
     if not path.is_dir():
         raise ModelFolderError(
@@ -112,6 +184,11 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
                 f"{path}: {name} is missing; a model folder holds config.json and model.safetensors. "
                 "Copy the whole folder again, or export the run anew."
             )
+    return path
+
+
+def _read_description(path: epath.Path) -> tuple[dict[str, Any], ModelConfig, tuple[Task, ...]]:
+    """`config.json` of a model folder, with every part that `load_model` uses. Raises ModelFolderError."""
     try:
         described = json.loads((path / "config.json").read_text())
         if described["format"] != FORMAT or described["version"] != VERSION:
@@ -121,28 +198,14 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
             )
         config = from_dict(ModelConfig, described["model"], "model")
         tasks = tuple(from_dict(Task, task, "tasks") for task in described["tasks"])
-        thresholds, card = described["thresholds"], described["card"]
+        thresholds = described["thresholds"]
         events = {task.name for task in tasks if task.kind is TaskKind.EVENTS}
         if thresholds.keys() - events or not all(0 <= t < 1 for t in thresholds.values()):
             raise ModelFolderError(f"{path}/config.json: thresholds {thresholds}; expected 0..1 for {sorted(events)}")
-        expected_sha = described["weights_sha256"]
+        for name in ("card", "weights_sha256"):
+            described[name]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelFolderError):
             raise
         raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {error}") from error
-    weights = path / "model.safetensors"
-    data = weights.read_bytes()
-    if hashlib.sha256(data).hexdigest() != expected_sha:
-        raise ModelFolderError(
-            f"{weights} is damaged, or not the file that config.json describes (checksum); copy both again"
-        )
-    params = load(data)
-    expected = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
-    found = {name: tuple(array.shape) for name, array in params.items()}
-    wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
-    if wrong:
-        raise ModelFolderError(
-            f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]}: "
-            f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
-        )
-    return ModelFolder(config, params, tasks, thresholds, card)
+    return described, config, tasks

@@ -2,8 +2,8 @@
 
 Bidirectional SSD blocks read the night at full rate; M neighbours are merged into one between levels, so that the
 last level sees hours; the night's vector is pooled there and from the tokens themselves; on the way back up each
-level is added to the finer one. Without levels and without blocks of seconds nothing is mixed over time: a head is
-then a probe of the Micro-Encoder.
+level is added to the finer one. Without levels and without blocks of seconds nothing is mixed over time but what
+`within_night` knows of the night: a head is then a probe of the Micro-Encoder.
 """
 
 from __future__ import annotations
@@ -16,22 +16,63 @@ from flax import nnx
 
 from data_pipeline.modalities import Modality
 from data_pipeline.night import EPOCH_S
+from data_pipeline.tasks import FAST_HZ
 from sleepmami_jax.config import ComputeConfig, MacroConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs
-from sleepmami_jax.models.micro import Layout, layout
+from sleepmami_jax.models.micro import layout, measured_width, token_width
 from sleepmami_jax.models.selective import BidirectionalSelective
 from sleepmami_jax.models.ssd import BidirectionalSSD
 from sleepmami_jax.models.stack import apply_blocks
+from sleepmami_jax.models.stem import FAST
 from sleepmami_jax.models.transformer import MASKED
 
+LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
 
-def epoch_means(tokens: jax.Array, ok: jax.Array, where: Layout) -> tuple[jax.Array, jax.Array]:
-    """(..., L, D), (..., L) -> the mean token of each modality (..., M, D) and which are there (..., M)."""
-    means, present = [], []
+
+def summary_width(config: ModelConfig) -> int:
+    """W: how many numbers `epoch_summary` says of a modality.
+
+    >>> summary_width(ModelConfig())
+    190
+    """
+    return token_width(config) + measured_width(config.modalities)
+
+
+def epoch_summary(tokens: jax.Array, ok: jax.Array, config: ModelConfig) -> tuple[jax.Array, jax.Array]:
+    """What the Macro-Encoder reads of an epoch: the mean token of each modality, and how much its measured part varies.
+
+    Args:
+      tokens: (..., L, D).
+      ok: (..., L) which tokens are there.
+
+    Returns:
+      (..., M, W), the mean and then the standard deviation, and which modalities are there (..., M).
+    """
+    where, measured = layout(config.modalities), measured_width(config.modalities)
+    summaries, present = [], []
     for m in where.tokens:
-        means.append(masked_mean(tokens[..., where.span(m), :], ok[..., where.span(m)], -2))
-        present.append(ok[..., where.span(m)].any(-1))
-    return jnp.stack(means, -2), jnp.stack(present, -1)
+        x, there = tokens[..., where.span(m), :], ok[..., where.span(m)]
+        mean = masked_mean(x, there, -2)
+        power, level = (v[..., -measured:].astype(jnp.float32) for v in (x, mean))
+        spread = jnp.sqrt(masked_mean(jnp.square(power - level[..., None, :]), there, -2) + 1e-6)
+        summaries.append(jnp.concatenate([mean, spread.astype(mean.dtype)], -1))
+        present.append(there.any(-1))
+    return jnp.stack(summaries, -2), jnp.stack(present, -1)
+
+
+def within_night(x: jax.Array, ok: jax.Array, causal: bool) -> jax.Array:
+    """Each number against the night it is of: (N, E, ..., D), (N, E, ...) -> standardised over E, 0 where not ok.
+
+    People and recorders differ by more than stages do; what a scorer sees is more delta than in the rest of the night.
+    Beyond five standard deviations it is cut. `causal` knows of the night only what has passed.
+    """
+    wide, weight = x.astype(jnp.float32), ok[..., None].astype(jnp.float32)
+    total = (lambda v: jnp.cumsum(v, 1)) if causal else (lambda v: v.sum(1, keepdims=True))
+    count = jnp.maximum(total(weight), 1.0)
+    mean = total(wide * weight) / count
+    variance = total(jnp.square(wide) * weight) / count - jnp.square(mean)
+    z = (wide - mean) * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + 1e-3)
+    return (jnp.clip(z, -5.0, 5.0) * weight).astype(x.dtype)
 
 
 def masked_mean(x: jax.Array, ok: jax.Array, axis: int) -> jax.Array:
@@ -41,7 +82,7 @@ def masked_mean(x: jax.Array, ok: jax.Array, axis: int) -> jax.Array:
 
 
 def token_statistics(x: jax.Array, present: jax.Array) -> jax.Array:
-    """(N, E, M, D), (N, E, M) -> (N, 2 M D): mean and standard deviation over the night of each modality's tokens.
+    """(N, E, M, W), (N, E, M) -> (N, 2 M W): mean and standard deviation over the night of each modality's epochs.
 
     What a night is made of, whatever the order: the vector's short way to the micro tokens, which a few nights are
     enough to learn from. 0 where a modality is missing.
@@ -80,7 +121,9 @@ class MacroEncoder(nnx.Module):
         c = config.macro
         self.compute = compute
         self.merge = c.merge
-        self.enter = ModalityMerge(layout(config.modalities).tokens, config.micro.dim, c.dim, rngs=rngs)
+        self.causal, width = not c.bidirectional, summary_width(config)
+        self.learnt, self.measured = config.micro.dim, measured_width(config.modalities)
+        self.enter = ModalityMerge(layout(config.modalities).tokens, width + 2 * self.measured, c.dim, rngs=rngs)
         self.levels = nnx.List(
             nnx.List(_block(c, c.dim, rngs) for _ in range(c.blocks_per_level)) for _ in range(c.levels)
         )
@@ -88,13 +131,13 @@ class MacroEncoder(nnx.Module):
         self.up = nnx.List(Linear(c.dim, c.dim, rngs=rngs) for _ in range(c.levels - 1))
         self.norm = RMSNorm(c.dim, rngs=rngs)
         self.pool = Linear(c.dim, c.pool_heads, rngs=rngs)
-        pooled = 2 * c.pool_heads * c.dim + 2 * len(layout(config.modalities).tokens) * config.micro.dim
+        pooled = 2 * c.pool_heads * c.dim + 2 * len(layout(config.modalities).tokens) * width
         self.vector = Linear(pooled, c.dim, rngs=rngs)
 
     @jax.named_scope("macro")
     def __call__(
         self,
-        x: jax.Array,  # (N, E, M, D) mean token of each modality in each epoch
+        x: jax.Array,  # (N, E, M, W) of each modality in each epoch, see `epoch_summary`
         present: jax.Array,  # (N, E, M) bool
     ) -> tuple[jax.Array, jax.Array]:
         """Returns the night's vector (N, Dm) and the features of its epochs (N, E, Dm)."""
@@ -104,7 +147,9 @@ class MacroEncoder(nnx.Module):
         x = jnp.pad(x, ((0, 0), (0, pad), (0, 0), (0, 0)))
         present = jnp.pad(present, ((0, 0), (0, pad), (0, 0)))
         ok = present.any(-1)
-        h = self.enter([x[..., i, :] for i in range(x.shape[-2])], present)
+        power = within_night(x[..., self.learnt :], present, self.causal)
+        both = jnp.concatenate([x, power], -1)
+        h = self.enter([both[..., i, :] for i in range(x.shape[-2])], present)
 
         skips = []
         for i, blocks in enumerate(self.levels):
@@ -144,8 +189,9 @@ class SecondsDecoder(nnx.Module):
     def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
         c = config.macro
         self.compute = compute
-        self.layout = layout(config.modalities)
-        self.enter = ModalityMerge(self.layout.tokens, config.micro.dim, c.seconds_dim, rngs=rngs)
+        self.causal, self.learnt = not c.bidirectional, config.micro.dim
+        self.layout, measured = layout(config.modalities), measured_width(config.modalities)
+        self.enter = ModalityMerge(self.layout.tokens, token_width(config) + measured, c.seconds_dim, rngs=rngs)
         self.context = Linear(c.dim, c.seconds_dim, rngs=rngs)
         self.blocks = nnx.List(_block(c, c.seconds_dim, rngs) for _ in range(c.seconds_depth))
         self.norm = RMSNorm(c.seconds_dim, rngs=rngs) if c.seconds_depth else None
@@ -160,9 +206,11 @@ class SecondsDecoder(nnx.Module):
         n, e = tokens.shape[:2]
         total = count = jnp.zeros((), jnp.float32)
         for m, token_s in self.layout.token_s.items():
-            span = self.layout.span(m)
-            part = self.enter.maps[m.value](tokens[:, :, span])
-            weight = ok[:, :, span, None].astype(part.dtype)
+            x, there = tokens[:, :, self.layout.span(m)], ok[:, :, self.layout.span(m)]
+            power = x[..., self.learnt :].reshape(n, -1, x.shape[-1] - self.learnt)
+            power = within_night(power, there.reshape(n, -1), self.causal).reshape(*x.shape[:-1], -1)
+            part = self.enter.maps[m.value](jnp.concatenate([x, power], -1))
+            weight = there[..., None].astype(part.dtype)
             total = total + jnp.repeat(part * weight, token_s, axis=2)
             count = count + jnp.repeat(weight, token_s, axis=2)
         h = (total / jnp.maximum(count, 1.0)).astype(tokens.dtype) + self.context(epochs)[:, :, None]
@@ -170,3 +218,59 @@ class SecondsDecoder(nnx.Module):
         h = h.reshape(n, e * EPOCH_S, -1)
         h, _ = apply_blocks(self.blocks, h, seen, compute=self.compute)
         return h if self.norm is None else self.norm(h)
+
+
+class LocalMix(nnx.Module):
+    """A look and its neighbours `dilation` apart: norm, convolution, GELU, linear, behind a residual.
+
+    `causal` sees those before it alone, twice as far.
+    """
+
+    def __init__(self, dim: int, dilation: int, causal: bool, *, rngs: Rngs):
+        self.dilation, self.causal = dilation, causal
+        self.norm = RMSNorm(dim, rngs=rngs)
+        self.conv = Linear(LOCAL_WIDTH * dim, dim, rngs=rngs)
+        self.out = Linear(dim, dim, rngs=rngs)
+
+    def __call__(self, x: jax.Array, ok: jax.Array) -> jax.Array:  # (N, T, D), (N, T)
+        h, reach = self.norm(x) * ok[..., None].astype(x.dtype), self.dilation * (LOCAL_WIDTH // 2)
+        around = (2 * reach, 0) if self.causal else (reach, reach)
+        kernel = self.conv.kernel[...].reshape(LOCAL_WIDTH, x.shape[-1], -1)
+        h = jax.lax.conv_general_dilated(
+            h.astype(kernel.dtype), kernel, (1,), [around], None, (self.dilation,), ("NWC", "WIO", "NWC")
+        )
+        return x + self.out(jax.nn.gelu(h + self.conv.bias[...]))
+
+
+class FastDecoder(nnx.Module):
+    """From seconds on to `FAST_HZ` parts of each: the EEG's power as it was measured there, and what surrounds it.
+
+    Waves are local: two convolutions see three seconds to both sides, at a tenth of the cost of a scan over a night of
+    230,000 looks. What lies further away comes with the seconds.
+    """
+
+    def __init__(self, config: ModelConfig, compute: ComputeConfig, *, rngs: Rngs):
+        c = config.macro
+        self.compute, self.causal, self.learnt = compute, not c.bidirectional, config.micro.dim
+        self.layout = layout(config.modalities)
+        self.bands, self.looks = len(FAST.bands_hz), FAST_HZ * self.layout.token_s[Modality.EEG]
+        self.enter = Linear(2 * self.bands, c.fast_dim, rngs=rngs)
+        self.context = Linear(c.seconds_dim, c.fast_dim, rngs=rngs)
+        self.mix = nnx.List(LocalMix(c.fast_dim, dilation, self.causal, rngs=rngs) for dilation in (1, 5))
+        self.norm = RMSNorm(c.fast_dim, rngs=rngs)
+
+    @jax.named_scope("fast")
+    def __call__(
+        self,
+        tokens: jax.Array,  # (N, E, L, D)
+        ok: jax.Array,  # (N, E, L)
+        seconds: jax.Array,  # (N, 30 E, Ds)
+    ) -> jax.Array:  # (N, 30 E * FAST_HZ, Df)
+        n, span = len(tokens), self.layout.span(Modality.EEG)
+        power = tokens[:, :, span, self.learnt :][..., : self.looks * self.bands].reshape(n, -1, self.bands)
+        there = jnp.repeat(ok[:, :, span].reshape(n, -1), self.looks, axis=1)
+        h = self.enter(jnp.concatenate([power, within_night(power, there, self.causal)], -1))
+        h = h + jnp.repeat(self.context(seconds), FAST_HZ, axis=1)
+        for mix in self.mix:
+            h = mix(h, there)
+        return self.norm(h)

@@ -16,7 +16,7 @@ from data_pipeline.night import STAGES
 from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import ComputeConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs
-from sleepmami_jax.models.macro import MacroEncoder, SecondsDecoder, epoch_means
+from sleepmami_jax.models.macro import FastDecoder, MacroEncoder, SecondsDecoder, epoch_summary
 from sleepmami_jax.models.micro import MicroEncoder
 
 Params = dict[str, jax.Array]
@@ -28,8 +28,9 @@ class NightOutput(NamedTuple):
 
     Attributes:
       vector: (N, Dm) the night.
-      heads: by name of the task, logits: of stages (N, E, 5) over `night.STAGES`, of events (N, 30 E, K), a row a
-        second, over none and the classes of the task, or a single number of yes against no where there is one class.
+      heads: by name of the task, logits: of stages (N, E, 5) over `night.STAGES`, of events (N, 30 E * rate_hz, K), a
+        row a second or a part of one, over none and the classes of the task, or a single number of yes against no where
+        there is one class.
     """
 
     vector: jax.Array
@@ -43,24 +44,39 @@ def head_width(task: Task) -> int:
     return 1 if len(task.events) == 1 else 1 + len(task.events)
 
 
+def features_width(config: ModelConfig, task: Task) -> int:
+    """How wide the features are that the head of a task reads."""
+    if task.kind is TaskKind.STAGES:
+        return config.macro.dim
+    return config.macro.fast_dim if task.rate_hz > 1 else config.macro.seconds_dim
+
+
 class SleepMaMi(nnx.Module):
-    """Micro-Encoder, Macro-Encoder, the path back to seconds, and a linear head for each task that it learns."""
+    """Micro-Encoder, Macro-Encoder, the path back to seconds and to parts of them, a linear head for each task."""
 
     def __init__(self, config: ModelConfig, compute: ComputeConfig, tasks: Sequence[Task], *, rngs: Rngs):
+        self.config = config
         self.micro = MicroEncoder(config, compute, rngs=rngs)
         self.macro = MacroEncoder(config, compute, rngs=rngs)
         self.seconds = SecondsDecoder(config, compute, rngs=rngs)
         self.tasks = tuple(tasks)
-        # Heads come last: what stands before them starts alike whatever the tasks.
-        width = {TaskKind.STAGES: config.macro.dim, TaskKind.EVENTS: config.macro.seconds_dim}
-        self.heads = nnx.Dict({t.name: Linear(width[t.kind], head_width(t), rngs=rngs) for t in tasks})
+        # What depends on the tasks comes last: what stands before starts alike whatever they are.
+        fast = any(task.rate_hz > 1 for task in tasks)
+        self.fast = FastDecoder(config, compute, rngs=rngs) if fast else nnx.data(None)
+        self.heads = nnx.Dict({t.name: Linear(features_width(config, t), head_width(t), rngs=rngs) for t in tasks})
 
     def __call__(self, tokens: jax.Array, ok: jax.Array) -> NightOutput:
         """Micro tokens of nights (N, E, L, D) and their mask (N, E, L) -> `NightOutput`."""
-        vector, epochs = self.macro(*epoch_means(tokens, ok, self.micro.layout))
+        vector, epochs = self.macro(*epoch_summary(tokens, ok, self.config))
         seconds = self.seconds(tokens, ok, epochs)
-        read_from = {TaskKind.STAGES: epochs, TaskKind.EVENTS: seconds}
-        return NightOutput(vector, {t.name: self.heads[t.name](read_from[t.kind]) for t in self.tasks})
+        fast = None if self.fast is None else self.fast(tokens, ok, seconds)
+
+        def head(task: Task) -> jax.Array:
+            if task.kind is TaskKind.STAGES:
+                return self.heads[task.name](epochs)
+            return self.heads[task.name](fast if task.rate_hz > 1 else seconds)
+
+        return NightOutput(vector, {task.name: head(task) for task in self.tasks})
 
 
 def split(module: nnx.Module) -> tuple[nnx.GraphDef, Params]:

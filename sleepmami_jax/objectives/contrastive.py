@@ -1,8 +1,9 @@
 """Contrast between the modalities of an epoch over the global batch (as in SleepFM; Thapa et al. 2024).
 
 Each modality of an epoch must be nearer to the mean of that epoch's other modalities, or to each of them, than to
-those of other epochs, and the other way round. It sees the private encoders' output, before modalities are mixed. A
-modality that is missing asks nothing and is nobody's rival.
+those of other people's epochs, and the other way round: two epochs of one person may well be alike, so that they are
+nobody's rivals. It sees the private encoders' output, before modalities are mixed. A modality that is missing asks
+nothing and is nobody's rival.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sleepmami_jax.models.macro import masked_mean
 from sleepmami_jax.models.micro import Tokens, layout
 from sleepmami_jax.models.transformer import MASKED
 from sleepmami_jax.objectives.parts import against_all
-from sleepmami_jax.objectives.reduce import global_index, global_mean
+from sleepmami_jax.objectives.reduce import global_mean
 
 HOTTEST = math.log(100.0)  # the inverse temperature is learnt up to here, as in CLIP
 KEYS_AT_ONCE = 1024
@@ -77,12 +78,13 @@ def info_nce(
     questions: Callable,
     z: jax.Array,  # (B, M, P) unit vectors
     present: jax.Array,  # (B, M)
+    person: jax.Array,  # (B,) int, whose epochs they are
     log_scale: jax.Array,
     axes,
     keys: int = 0,
     keys_at_once: int = KEYS_AT_ONCE,
 ) -> tuple[jax.Array, jax.Array]:
-    """The mean of -log softmax of each own key among those of the global batch, and how often it is the nearest.
+    """The mean of -log softmax of each own key among other people's of the global batch, and how often it is nearest.
 
     Keys are gathered, and logits computed, about `keys_at_once` at a time (`parts.against_all`), (B, Q, keys_at_once)
     float32, and again in the backward pass: 65,536 epochs on 64 devices would otherwise take 3 GB on each.
@@ -90,8 +92,8 @@ def info_nce(
     Args:
       questions: `leave_one_out` or `pairwise`.
       log_scale: (), logarithm of the inverse temperature.
-      keys: epochs of the global batch that each is told apart from, besides itself: a divisor of the batch and a
-        multiple of the devices; 0 is all of them.
+      keys: epochs of the global batch that each is told apart from, where they are other people's: a divisor of the
+        batch and a multiple of the devices; 0 is all of them.
 
     Returns:
       The loss and the share of questions whose own key is the nearest, both () float32.
@@ -99,22 +101,19 @@ def info_nce(
     scale = jnp.exp(jnp.minimum(log_scale, HOTTEST))
     queries, own_keys, asked, _ = questions(z, present)
     right = (queries * own_keys).sum(-1) * scale
-    own = global_index(len(z), axes)
     every = _every(len(z) * jax.lax.axis_size(axes), len(z), keys)
 
     def against(others):  # logsumexp and best rival, (B, Q)
-        z, present, place = others
+        z, present, whose = others
         _, keys, _, exist = questions(z, present)
         logits = jnp.einsum("bqp,kqp->bqk", queries, keys, precision="highest") * scale
-        logits = jnp.where(exist.T[None], logits, MASKED)
-        rivals = jnp.where((place == own[:, None])[:, None], MASKED, logits)
-        return jax.nn.logsumexp(logits, -1), rivals.max(-1)
+        strangers = person[:, None] != whose  # (B, K)
+        rivals = jnp.where(exist.T[None] & strangers[:, None], logits, MASKED)
+        return jax.nn.logsumexp(rivals, -1), rivals.max(-1)
 
-    rows = jax.tree.map(lambda v: v[::every], (z, present, own))
+    rows = jax.tree.map(lambda v: v[::every], (z, present, person))
     total, best = against_all(against, rows, keys_at_once, axes)
-    # It is told apart from the keys and from itself, which may be one of them.
-    itself = jnp.where((own % every == 0)[:, None], MASKED, right)
-    total = jnp.logaddexp(jax.nn.logsumexp(total, 0), itself)
+    total = jnp.logaddexp(jax.nn.logsumexp(total, 0), right)
     loss, _ = global_mean(total - right, asked, axes)
     accuracy, _ = global_mean(right > best.max(0), asked, axes)
     return loss, accuracy

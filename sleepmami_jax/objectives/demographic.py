@@ -3,11 +3,12 @@
     w_ij = sum_f lambda_f k_f(i, j) / sum_f lambda_f        over the factors known of both
     L = - mean_i sum_{j != i} (w_ij / sum_{k != i} w_ik) log softmax_j (z_i . z_j / tau)
 
-Age and BMI have Gaussian kernels, sex an equality kernel, and the identity kernel joins the two views of a night, so
-that a night of which nothing is known still learns. With the identity alone this is NT-Xent (SimCLR, Chen et al. 2020).
+Age and BMI have Gaussian kernels, sex an equality kernel, and the identity kernel joins the views of one person's
+nights, so that a night of which nothing is known still learns. With the identity alone, and nights of as many people,
+this is NT-Xent (SimCLR, Chen et al. 2020).
 The paper gives the idea and not the formula; this one is of the family of y-aware InfoNCE (Dufumier et al. 2021).
 
-With `rule="class"` w_ij is 1 for two views of a night and for two people who agree in every factor that has weight
+With `rule="class"` w_ij is 1 for views of one person and for two people who agree in every factor that has weight
 and is known of both, of which there must be one; otherwise 0. This is supervised contrast (SupCon, Khosla et al.
 2020, equation 2), the ablation that asks what the distances add.
 """
@@ -32,7 +33,7 @@ def similarity(
 
     Args:
       people, others: `age_years`, `bmi`, `sex` and a `_known` bool of each, (A,) and (B,).
-      same: (A, B) bool, two views of one night.
+      same: (A, B) bool, one and the same person.
       kernel: weights and bandwidths. A factor without weight does not count, whatever the rule.
     """
     total = kernel.identity * same.astype(jnp.float32)
@@ -60,12 +61,13 @@ def similarity(
 def dgcl(
     z: jax.Array,  # (2, N, P) unit vectors of two views of this device's nights
     people: dict[str, jax.Array],  # demographics of the nights, (N,)
+    person: jax.Array,  # (N,) int, whose nights they are
     kernel: KernelConfig,
     temperature: float,
     axes,
     nights_at_once: int = NIGHTS_AT_ONCE,
 ) -> tuple[jax.Array, jax.Array]:
-    """The loss over the global batch and the share of views whose nearest neighbour is the other view."""
+    """The loss over the global batch, and the share of views that are nearer to the other one than to any stranger."""
     z = z.astype(jnp.float32).swapaxes(0, 1)  # (N, 2, P)
     own = global_index(len(z), axes)
 
@@ -73,25 +75,25 @@ def dgcl(
         """Each view against both views of the others, (N, 2) each.
 
         The logsumexp of the logits, their sum weighted by how alike the nights are, the sum of these weights, the
-        logit of the night's other view and the largest of the rest. A view is not compared with itself.
+        logit of the night's other view and the largest of other people's. A view is not compared with itself.
         """
-        their_z, their_people, place = others
-        same = own[:, None] == place  # (N, K)
+        their_z, their_people, whose, place = others
+        same = person[:, None] == whose  # (N, K)
         alike = similarity(people, their_people, same, kernel)[:, None, :, None]
         logits = jnp.einsum("nvp,kwp->nvkw", z, their_z, precision="highest") / temperature
-        same = same[:, None, :, None]
-        itself = same & jnp.eye(2, dtype=bool)[:, None]  # (N, 2, K, 2)
+        night = (own[:, None] == place)[:, None, :, None]
+        itself = night & jnp.eye(2, dtype=bool)[:, None]  # (N, 2, K, 2)
         target = jnp.where(itself, 0.0, alike)
         others = jnp.where(itself, MASKED, logits)
         return (
             jax.nn.logsumexp(others, (2, 3)),
             (target * jnp.where(itself, 0.0, logits)).sum((2, 3)),
             target.sum((2, 3)),
-            jnp.where(same, others, MASKED).max((2, 3)),
-            jnp.where(same, MASKED, others).max((2, 3)),
+            jnp.where(night, others, MASKED).max((2, 3)),
+            jnp.where(same[:, None, :, None], MASKED, others).max((2, 3)),
         )
 
-    parts = against_all(against, (z, people, own), nights_at_once, axes)
+    parts = against_all(against, (z, people, person, own), nights_at_once, axes)
     total, agreement, weight, other_view, rival = parts
     weight = weight.sum(0)
     losses = weight * jax.nn.logsumexp(total, 0) - agreement.sum(0)
@@ -99,18 +101,6 @@ def dgcl(
     loss, _ = global_mean(losses / jnp.maximum(weight, 1e-12), 1.0, axes)
     accuracy, _ = global_mean(other_view.max(0) > rival.max(0), 1.0, axes)
     return loss, accuracy
-
-
-def standardise(x: jax.Array, axes) -> jax.Array:
-    """(2, N, D) -> each feature with mean 0 and variance 1 over both views of the global batch, in float32.
-
-    The batch normalisation of SimCLR's projection. All nights are alike before anything is learnt; without it the
-    softmax is flat, and the quickest way down is to make all vectors one.
-    """
-    x = x.astype(jnp.float32)
-    mean = jax.lax.pmean(x.mean((0, 1)), axes)
-    variance = jax.lax.pmean(jnp.square(x - mean).mean((0, 1)), axes)
-    return (x - mean) * jax.lax.rsqrt(variance + 1e-6)
 
 
 def view_mask(key: jax.Array, present: jax.Array, crop: float, drop_modality: float, drop_epochs: float):

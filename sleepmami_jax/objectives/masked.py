@@ -1,7 +1,8 @@
 """Masked autoencoding of micro tokens (He et al. 2022): encode the visible tokens only, rebuild the hidden ones.
 
-Runs of time and whole modalities are hidden. What is rebuilt is the patch of every channel, as samples and as log
-power in bands: a squared error on samples alone spends itself on slow, large waves and ignores spindles.
+Hidden are runs of time, runs and single tokens of single channels (`config.Masking`), and whole modalities. What is
+rebuilt is the patch of every channel, as samples and as log power in bands: an error of samples alone spends itself on
+slow, large waves and ignores spindles.
 """
 
 from __future__ import annotations
@@ -12,40 +13,71 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline.modalities import RATE_HZ, Modality
-from sleepmami_jax.config import ComputeConfig, MicroPretraining, ModelConfig
+from sleepmami_jax.config import ComputeConfig, Masking, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs, normal
-from sleepmami_jax.models.micro import Layout, Tokens, layout, patches
+from sleepmami_jax.models.micro import Layout, Tokens, Visible, layout, patches, token_width
 from sleepmami_jax.models.sleepmami import PLAIN
 from sleepmami_jax.models.stack import apply_blocks
-from sleepmami_jax.models.tokenizer import log_spectrum, n_bands, time_code
+from sleepmami_jax.models.stem import features, n_features
+from sleepmami_jax.models.tokenizer import time_code
 from sleepmami_jax.models.transformer import Block, Mlp
-from sleepmami_jax.objectives.reduce import global_mean
+from sleepmami_jax.objectives.reduce import global_mean, standardise
 
 
-def visible_tokens(where: Layout, mask_ratio: float) -> dict[Modality, int]:
-    """How many tokens of each modality stay visible; at least one."""
-    return {m: max(1, round((1 - mask_ratio) * n)) for m, n in where.tokens.items()}
+def recorded(batch, where: Layout) -> dict[Modality, jax.Array]:
+    """{modality: (B, C, n) bool}, tokens of each channel that are wholly usable."""
+    return {m: patches(batch[m.value]["signal"], batch[m.value]["usable"], s)[1] for m, s in where.token_s.items()}
 
 
-def sample_visible(keys: jax.Array, where: Layout, config: MicroPretraining) -> dict[Modality, jax.Array]:
-    """(B,) keys -> {modality: (B, K)} sorted places of the tokens to encode; the rest is hidden in runs of time."""
-    keep = visible_tokens(where, config.mask_ratio)
+def places_there(there: dict[Modality, jax.Array], where: Layout) -> jax.Array:
+    """`recorded` -> (B, L) bool: tokens for which some channel of their modality was recorded."""
+    return jnp.concatenate([there[m].any(1) for m in where.tokens], 1)
+
+
+def visible_tokens(where: Layout, mask: Masking) -> dict[Modality, int]:
+    """How many tokens of each modality are encoded; at least one."""
+    return {m: max(1, round((1 - mask.time) * n)) for m, n in where.tokens.items()}
+
+
+def sample_visible(
+    keys: jax.Array, there: dict[Modality, jax.Array], where: Layout, mask: Masking
+) -> dict[Modality, Visible]:
+    """(B,) keys and what was `recorded` -> what of it is encoded; places are sorted.
+
+    What is hidden of single channels stays visible where nothing of a modality would be left.
+    """
+    keep = visible_tokens(where, mask)
+    shapes = {m: (1 + there[m].shape[1], 2 * n + 1) for m, n in where.tokens.items()}
     # One draw for all modalities: each random call is a large program to compile.
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (2 * where.total + len(where.tokens),)))(keys)
-    run_draw, tie_draw, shift_draw = jnp.split(draw, [where.total, 2 * where.total], axis=1)
+    sizes = [rows * columns for rows, columns in shapes.values()]
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (sum(sizes),)))(keys)
     visible = {}
-    for i, m in enumerate(where.tokens):
-        n, run = where.tokens[m], max(1, round(config.mask_block_s / where.token_s[m]))
-        span = where.span(m)
-        shift = (shift_draw[:, i, None] * run).astype(jnp.int32)
-        score = jnp.take_along_axis(run_draw[:, span], (jnp.arange(n) + shift) // run, axis=1)
-        visible[m] = jnp.sort(jnp.argsort(score + 1e-3 * tie_draw[:, span], axis=1)[:, : keep[m]], axis=1)
+    for m, draw in zip(where.tokens, jnp.split(draws, np.cumsum(sizes)[:-1], axis=1), strict=True):
+        n, token_s = where.tokens[m], where.token_s[m]
+        draw = draw.reshape(-1, *shapes[m])  # of the modality, then of each of its channels
+        run, single, shift = draw[..., :n], draw[..., n : 2 * n], draw[..., -1]
+        # Of the last run only the end is hidden where it would be too much: a run stays one.
+        score = _in_runs(run[:, 0], shift[:, 0], min(mask.time_s / token_s, n - keep[m]))
+        place = jnp.sort(jnp.argsort(score, axis=1)[:, : keep[m]], axis=1)
+        encoded = (place[..., None] == jnp.arange(n)).any(1)[:, None]  # (B, 1, n)
+        # The shares are of all tokens, and what is drawn here is of those that are left.
+        hidden = _in_runs(run[:, 1:], shift[:, 1:], mask.channel_s / token_s) < mask.channel / (1 - mask.time)
+        hidden |= single[:, 1:] < mask.token / (1 - mask.time - mask.channel)
+        some = (there[m] & encoded & ~hidden).any((1, 2), keepdims=True)
+        visible[m] = Visible(place, encoded & ~(hidden & some))
     return visible
 
 
-def shown_modalities(there: jax.Array, visible: dict[Modality, jax.Array], where: Layout) -> jax.Array:
-    """Places that are there (B, L) and places to encode -> (B, M) bool: modalities of which something is encoded."""
-    return jnp.stack([jnp.take_along_axis(there, where.offset[m] + visible[m], axis=1).any(1) for m in where.tokens], 1)
+def _in_runs(draw: jax.Array, shift: jax.Array, tokens: float) -> jax.Array:
+    """(..., n) and (...) -> (..., n): one number for each run of about so many tokens, which begin somewhere."""
+    n, run = draw.shape[-1], max(1, round(tokens))
+    first = (shift * min(run, n - run + 1)).astype(jnp.int32)  # a run as long as the epoch is not cut
+    return jnp.take_along_axis(draw, (jnp.arange(n) + first[..., None]) // run, axis=-1)
+
+
+def shown_modalities(there: dict[Modality, jax.Array], visible: dict[Modality, Visible], where: Layout) -> jax.Array:
+    """What was `recorded` and what is encoded -> (B, M) bool: modalities of which something is encoded."""
+    return jnp.stack([(there[m] & visible[m].shown).any((1, 2)) for m in where.tokens], 1)
 
 
 def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Array:
@@ -67,7 +99,7 @@ class MaskedDecoder(nnx.Module):
         self.compute = compute
         self.layout = where = layout(config.modalities)
         heads = max(1, dim // 16)
-        self.enter = Linear(config.micro.dim, dim, rngs=rngs)
+        self.enter = Linear(token_width(config), dim, rngs=rngs)
         self.hidden_token = nnx.Param(normal(rngs.params(), (dim,), 0.02))
         self.modality = nnx.Param(normal(rngs.params(), (len(where.tokens), dim), 0.02))
         self.block = Block(dim, heads, Mlp(dim, 2 * dim, rngs=rngs), rngs=rngs)
@@ -82,17 +114,17 @@ class MaskedDecoder(nnx.Module):
         self.samples = nnx.Dict({m.value: Linear(dim, samples[m], rngs=rngs) for m in where.tokens})
         self.spectral = spectral
         if spectral:
-            self.bands = nnx.Dict({m.value: Linear(dim, n_bands(samples[m]), rngs=rngs) for m in where.tokens})
+            self.bands = nnx.Dict({m.value: Linear(dim, n_features(m, s), rngs=rngs) for m, s in where.token_s.items()})
 
     def __call__(
         self,
         tokens: Tokens,
-        visible: dict[Modality, jax.Array],  # {modality: (B, K)}
+        visible: dict[Modality, Visible],
         there: jax.Array,  # (B, L) bool, places where some channel was recorded
     ) -> dict[Modality, tuple[jax.Array, jax.Array | None]]:
-        """Returns {modality: (patches (B, C, n, P), log band power (B, C, n, bands) or None)}."""
+        """Returns {modality: (patches (B, C, n, P), standardised `stem.features` (B, C, n, F) or None)}."""
         where = self.layout
-        place = jnp.concatenate([visible[m] + where.offset[m] for m in where.tokens], 1)  # (B, K_total)
+        place = jnp.concatenate([visible[m].place + where.offset[m] for m in where.tokens], 1)  # (B, K_total)
         seen = jnp.where(tokens.ok[..., None], self.enter(tokens.x), self.hidden_token[...])
         full = jnp.broadcast_to(self.hidden_token[...], (place.shape[0], where.total, seen.shape[-1]))
         full = jax.vmap(lambda f, p, s: f.at[p].set(s))(full, place, seen)
@@ -109,28 +141,28 @@ class MaskedDecoder(nnx.Module):
 
 
 def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[jax.Array, jax.Array]:
-    """Mean Huber loss of samples and mean squared error of log band power, over hidden and recorded patches.
+    """Mean absolute error of samples, mean squared error of log power, over hidden and recorded patches.
 
-    Every modality weighs the same, however many channels and tokens it has. Band power that nobody rebuilt costs
-    nothing: the second loss is then 0.
+    Each band has unit variance over what the batch holds of it, so that guessing its mean costs 1 and no band counts
+    for more because it varies more. Every modality weighs the same, however many channels and tokens it has. Band
+    power that nobody rebuilt costs nothing: the second loss is then 0.
+
+    Args:
+      rebuilt: of `MaskedDecoder`.
+      batch: signals, as the encoder had them.
+      visible, hidden: what was encoded of each modality, and which were hidden whole (B, M).
     """
     amplitude, spectral, count = 0.0, 0.0, 0.0
     for i, m in enumerate(where.tokens):
-        target, ok = patches(batch[m.value]["signal"], batch[m.value]["usable"], where.token_s[m])
-        shown = jax.vmap(lambda v, n=where.tokens[m]: jnp.zeros(n, bool).at[v].set(True))(visible[m])
-        weight = ok & ~(shown & ~hidden[:, i, None])[:, None, :]  # (B, C, n)
+        signal, usable = batch[m.value]["signal"], batch[m.value]["usable"]
+        target, ok = patches(signal, usable, where.token_s[m])
+        weight = ok & ~(visible[m].shown & ~hidden[:, i, None, None])  # (B, C, n)
         samples, bands = rebuilt[m]
-        error = samples.astype(jnp.float32) - target
-        huber = jnp.where(jnp.abs(error) < 1.0, 0.5 * error**2, jnp.abs(error) - 0.5).mean(-1)
-        a, n = global_mean(huber, weight, axes)
+        error = jnp.abs(samples.astype(jnp.float32) - target).mean(-1)
+        a, n = global_mean(error, weight, axes)
         amplitude, count = amplitude + a, count + (n > 0)
         if bands is not None:
-            log_error = jnp.square(bands.astype(jnp.float32) - log_spectrum(target)).mean(-1)
+            measured = standardise(features(signal, usable, m, where.token_s[m]), ok, axes)
+            log_error = jnp.square(bands.astype(jnp.float32) - measured).mean(-1)
             spectral += global_mean(log_error, weight, axes)[0]
     return amplitude / jnp.maximum(count, 1.0), spectral / jnp.maximum(count, 1.0)
-
-
-def places_there(batch, where: Layout) -> jax.Array:
-    """(B, L) bool: tokens for which some channel of their modality was recorded."""
-    of_channels = [patches(*(batch[m.value][k] for k in ("signal", "usable")), s)[1] for m, s in where.token_s.items()]
-    return jnp.concatenate([ok.any(1) for ok in of_channels], 1)

@@ -45,7 +45,9 @@ def claim(workdir: epath.Path, experiment: Experiment, inputs: Mapping[str, str]
     multihost_utils.sync_global_devices("configuration")
     blank = to_dict(Experiment(experiment.name, type(experiment.objective)()))
     defaults, ours = (flatten(json.loads(json.dumps(tree))) for tree in (blank, ours))  # tuples as lists
-    theirs = defaults | flatten(json.loads(path.read_text()))
+    theirs = flatten(json.loads(path.read_text()))
+    # A field is younger than the folder unless it lies in a group that the folder has as None.
+    theirs |= {n: v for n, v in defaults.items() if not any(n == k or n.startswith(f"{k}.") for k in theirs)}
     names = {name for name in ours.keys() | theirs.keys() if not name.startswith("mesh.")}
     changed = sorted(name for name in names if ours.get(name) != theirs.get(name))
     multihost_utils.sync_global_devices("compared")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.modalities import SLOTS, Modality
-from data_pipeline.night import EPOCH_S, STAGES, Event
+from data_pipeline.night import STAGES, Event
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY, Task, TaskKind
 
 NOT_LEARNT = "the model was not trained for it"
@@ -16,12 +16,12 @@ NOT_LEARNT = "the model was not trained for it"
 
 @dataclass(frozen=True)
 class Prediction:
-    """The model's outputs for one night of E epochs and S = 30 E seconds.
+    """The model's outputs for one night of E epochs.
 
     Attributes:
       tasks: what the model was trained for.
       probs: by name of the task, float32 probabilities: of stages (E, 5) over `STAGES`, rows of scorable epochs sum to
-        1; of events (S, 1 + classes), a row a second, the first column is none.
+        1; of events (30 E * rate_hz, 1 + classes), a row a second or a part of one, the first column is none.
       night_vector: (D,) float32 embedding of the whole night.
       scorable: (E,) bool, epochs with any usable signal.
       channels: canonical channels that reached the model.
@@ -42,7 +42,7 @@ class Prediction:
             raise ValueError(f"Prediction.probs of {sorted(self.probs)}; expected one of each task")
         for task in self.tasks:
             is_stages, array = task.kind is TaskKind.STAGES, self.probs[task.name]
-            shape = (n_epochs, len(STAGES)) if is_stages else (n_epochs * EPOCH_S, 1 + len(task.events))
+            shape = (n_epochs * task.per_epoch, len(STAGES) if is_stages else 1 + len(task.events))
             if array.shape != shape:
                 raise ValueError(f"Prediction of {task.name} has shape {array.shape}; {n_epochs} epochs need {shape}")
             if not ((array >= 0) & (array <= 1 + 1e-4)).all():

@@ -83,9 +83,9 @@ def summarise(
             rules["hypoxic_burden_pct_min_per_h"] = burden_rule
 
     listed: list[tuple[tuple[str, int], Event, float | None]] = [
-        ((name, i), event, mean_probability(prediction.probs[name], event))
-        for name, events in counted.items()
-        for i, event in enumerate(events)
+        ((room.task.name, i), event, mean_probability(prediction.probs[room.task.name], event, room.task))
+        for room in rooms
+        for i, event in enumerate(counted[room.task.name])
     ]
     listed += [((OXIMETRY.name, i), fall.event, None) for i, fall in enumerate(falls)]
     listed.sort(key=lambda entry: entry[1].onset_s)
@@ -200,11 +200,12 @@ def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[
             continue
         longest_s, fate = room.endless
         marked = event_probability(prediction.probs[room.task.name]) > thresholds[room.task.name]
-        too_long = [stop - start for start, stop in runs(marked) if stop - start > longest_s]
+        lengths_s = ((stop - start) / room.task.rate_hz for start, stop in runs(marked))
+        too_long = [length_s for length_s in lengths_s if length_s > longest_s]
         if too_long:
             yield (
                 f"{len(too_long)} stretches that look like {room.task.plural} last longer than {longest_s:.0f} s "
-                f"(the longest {max(too_long)} s) and {fate}."
+                f"(the longest {max(too_long):.0f} s) and {fate}."
             )
 
 

@@ -68,33 +68,33 @@ class Room:
         An event is of the class whose mean probability over its seconds is largest.
 
         Args:
-          probs: (S, 1 + classes), the first column is none.
+          probs: (S * rate_hz, 1 + classes), the first column is none.
           threshold: a probability.
         """
         marks = [
-            Event(self.task.events[0][0], float(start), float(stop - start))
+            Event(self.task.events[0][0], start / self.task.rate_hz, (stop - start) / self.task.rate_hz)
             for start, stop in runs(event_probability(probs) > threshold)
         ]
         events = self.permitted(marks)
         if len(self.task.events) == 1:
             return events
-        classes = [int(_mean_over(probs, event)[1:].argmax()) for event in events]
+        classes = [int(_mean_over(probs, event, self.task)[1:].argmax()) for event in events]
         return tuple(replace(event, kind=self.task.events[c][0]) for event, c in zip(events, classes, strict=True))
 
 
 def event_probability(probs: np.ndarray) -> np.ndarray:
-    """(S, 1 + classes) -> (S,) probability of any class."""
+    """(T, 1 + classes) -> (T,) probability of any class."""
     return probs[:, 1:].sum(axis=1)
 
 
-def mean_probability(probs: np.ndarray, event: Event) -> float:
-    """Mean over an event's seconds of `event_probability`."""
-    return float(_mean_over(event_probability(probs), event))
+def mean_probability(probs: np.ndarray, event: Event, task: Task) -> float:
+    """Mean over the seconds of an event of `task`, or their parts, of `event_probability`."""
+    return float(_mean_over(event_probability(probs), event, task))
 
 
-def _mean_over(probs: np.ndarray, event: Event) -> np.ndarray:
-    first = round(event.onset_s)
-    return probs[first : max(round(event.end_s), first + 1)].mean(axis=0, dtype=np.float64)
+def _mean_over(probs: np.ndarray, event: Event, task: Task) -> np.ndarray:
+    first, stop = round(event.onset_s * task.rate_hz), round(event.end_s * task.rate_hz)
+    return probs[first : max(stop, first + 1)].mean(axis=0, dtype=np.float64)
 
 
 def permitted(task: Task, marks: Sequence[Event], whole_s: float = float("inf")) -> tuple[Event, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.training.validation import outcome
+
+PROGRAMS = ("sleepmami", "jax", "flax", "optax")
+"""Whose versions a card gives: what decides what a step computes."""
 
 
-def model_card(experiment: Experiment, start: ModelFolder | None) -> dict[str, Any]:
-    """`ModelFolder.card` after a run that began with `start`.
+def model_card(experiment: Experiment, start: ModelFolder | None, state: dict[str, Any]) -> dict[str, Any]:
+    """`ModelFolder.card` after a run that began with `start` and ended with `state`.
 
     Returns:
       `training`: an entry a run, oldest first; `population`: of the nights of this one.
     """
     nights = _nights(experiment)
     return {
-        "training": [*(start.card["training"] if start else []), _training(experiment, nights)],
+        "training": [*(start.card["training"] if start else []), _training(experiment, nights, state)],
         "population": asdict(population_of(nights)),
     }
 
@@ -37,12 +42,13 @@ def _nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
     return nights
 
 
-def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]]) -> dict[str, Any]:
+def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]], state: dict[str, Any]) -> dict[str, Any]:
     entries = [night for _, night in nights]
+    validation = {"validation": outcome(experiment, state)} if experiment.validation else {}
     return {
         "name": experiment.name,
         "objective": type(experiment.objective).__name__,
-        "steps": experiment.steps,
+        "steps": int(state["step"]),
         "seed": experiment.seed,
         "config_sha256": hashlib.sha256(json.dumps(to_dict(experiment)).encode()).hexdigest(),
         "nights": len(entries),
@@ -50,4 +56,6 @@ def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]]) -> 
         "hours": round(sum(n.duration_s for n in entries) / 3600, 1),
         "cohorts": sorted({n.cohort for n in entries}),
         "sites": sorted({n.site for n in entries if n.site}),
+        "versions": {name: version(name) for name in PROGRAMS},
+        **validation,
     }

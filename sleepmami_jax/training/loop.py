@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -26,9 +29,11 @@ from sleepmami_jax.run.workdir import claim
 from sleepmami_jax.training.card import model_card
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
+from sleepmami_jax.training.phases.held_out import held_out
 from sleepmami_jax.training.sharding import check_batch, everywhere, lay_out, make_mesh, own_rows, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from sleepmami_jax.training.throughput import Stopwatch, goodput, summary
+from sleepmami_jax.training.validation import Validator, ended_early, kept
 
 State = dict[str, Any]
 """What a checkpoint keeps, see `step.initial_state`."""
@@ -43,6 +48,8 @@ def train(
     Leaves in `workdir`: `config.json`, `checkpoints/`, `metrics.jsonl` (the same bytes however often the run was
     interrupted), `clock.jsonl` (see `training.throughput`), `model/`; `tensorboard/` if asked for, `nonfinite.json`
     if it failed so. With `optimizer.ema` the model is the running average; the metrics are of the weights themselves.
+    With `validation` the line of a step that was validated has its metrics too, named "validation/…", the run may end
+    early, and the model is the best one; its card says which.
     Of many processes, those but the first keep journals of their own in `process-1/` and so on.
 
     Args:
@@ -50,7 +57,8 @@ def train(
       accept_changes: go on in a workdir of another configuration, or with other data; the journal says what changed.
 
     Raises:
-      ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed.
+      ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed; or
+        there is nothing to validate on.
       CheckpointError: its checkpoints cannot be used, or a new one cannot be saved.
       NonFiniteError: the loss or the update became infinite or NaN.
       Preempted: SIGTERM came; the state is saved.
@@ -61,6 +69,8 @@ def train(
     start = _start_model(experiment)
     mesh = make_mesh(experiment.mesh)
     check_batch(experiment.objective.batch, mesh, experiment.accumulate)
+    if experiment.validation:
+        held_out(experiment)
     changed = claim(workdir, experiment, _inputs(experiment, start), accept_changes)
     journal = _begin_journal(workdir, experiment, changed)
     quiet = quiet or jax.process_index() > 0
@@ -72,7 +82,7 @@ def train(
         run = _Run(experiment, phase, mesh, workdir, journal, checkpoints, bar)
         state = run.steps(first, state)
     model = _export(experiment, start, state, mesh, workdir)
-    journal.clock("done", steps=experiment.steps)
+    journal.clock("done", steps=int(state["step"]))
     events = journal.clock_events()
     journal.clock("goodput", **goodput(events))
     journal.flush()
@@ -133,6 +143,7 @@ class _Step(NamedTuple):
     number: int  # from 1
     batch: dict[str, Any]
     metrics: dict[str, jax.Array]
+    validation: Mapping[str, float] = MappingProxyType({})  # on held-out batches, where it was validated
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +157,14 @@ class _Run:
     journal: Journal
     checkpoints: Checkpoints
     bar: tqdm
+    shown: dict[str, str] = field(default_factory=dict)  # beside the bar, of the last validation
 
     def steps(self, done: int, state: State) -> State:
         """All steps after the first `done`; returns the state after the last. Raises as `train` does."""
+        if done == self.experiment.steps or ended_early(self.experiment, state):
+            return state
         step_fn = make_step(self.experiment, self.phase, self.mesh)
+        validator = Validator(self.experiment, self.phase, self.mesh, state) if self.experiment.validation else None
         watch = Stopwatch(self.journal, self.experiment, self.phase.global_batch, self.mesh.size)
         pending: _Step | None = None
         with closing(Watchdog()) as watchdog, closing(Preemption()) as preemption:
@@ -165,10 +180,17 @@ class _Run:
                     self.record(state, pending)
                 pending = _Step(step, batch, metrics)
                 self.bar.update()
-                last = step == self.experiment.steps
+                validate = validator is not None and validator.due(step)
+                if validate:
+                    jax.block_until_ready(metrics)
+                    watch.lap("step")
+                    state, measured = validator.measure(state)
+                    watch.validated(step)
+                    pending = pending._replace(validation=measured)
+                last = step == self.experiment.steps or (validate and ended_early(self.experiment, state))
                 stop = preemption.reached(step) and not last
                 save = last or stop or step % self.experiment.save_every == 0
-                if save:  # never a state whose metrics have not been seen
+                if save or validate:  # never a state whose metrics have not been seen
                     self.record(state, pending)
                     pending = None
                 if step > done + 1:
@@ -176,6 +198,8 @@ class _Run:
                 if save:
                     self.save(step, state, watch, wait=last or stop)
                 watchdog.stepped()
+                if last:
+                    break
                 if stop:
                     self.journal.clock("preempted", step=step)
                     raise Preempted(f"asked to stop; saved at step {step}, the same command goes on from there")
@@ -189,8 +213,12 @@ class _Run:
             raise stopped(
                 self.experiment, self.phase, self.mesh, state["params"], done.number, done.batch, values, self.workdir
             )
+        values |= {f"validation/{name}": value for name, value in done.validation.items()}
         self.journal.metrics(done.number, values)
-        self.bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
+        if done.validation:
+            decides = f"validation/{self.experiment.validation.metric}"
+            self.shown[decides] = f"{values.get(decides, math.nan):.3f}"
+        self.bar.set_postfix({"loss": f"{values['loss']:.3f}", **self.shown}, refresh=False)
 
     def save(self, step: int, state: State, watch: Stopwatch, *, wait: bool) -> None:
         """Begin to save, and unless there is more to do meanwhile, `wait` until it is on disk."""
@@ -206,9 +234,9 @@ def _export(
     experiment: Experiment, start: ModelFolder | None, state: State, mesh: Mesh, workdir: epath.Path
 ) -> epath.Path:
     """The model without what only the loss needs, as a folder in `workdir`."""
-    weights = everywhere({**state["params"], **state.get("ema", {})}, mesh)
+    weights = everywhere(kept(experiment, state), mesh)
     params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
-    folder = ModelFolder(experiment.model, params, experiment.tasks, card=model_card(experiment, start))
+    folder = ModelFolder(experiment.model, params, experiment.tasks, card=model_card(experiment, start, state))
     if jax.process_index() == 0:
         save_model(folder, workdir / "model")
     multihost_utils.sync_global_devices("model")

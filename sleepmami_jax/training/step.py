@@ -23,8 +23,14 @@ def trained_part(phase: Phase, params: Params) -> Params:
     return {name: value for name, value in params.items() if name.startswith(phase.trainable)}
 
 
+def averaged(state: dict[str, Any]) -> Params:
+    """The parameters after a step as they are validated and exported: the running average, of those that have one."""
+    return {**state["params"], **state.get("ema", {})}
+
+
 def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
-    """`step`, `params`, `optimizer` and, where weights are averaged, `ema`: all that a checkpoint keeps."""
+    """All that a checkpoint keeps: `step`, `params`, `optimizer`; `ema` where weights are averaged; where they are
+    validated, `best`: the `step` of the best validation so far, its `value` and, if they are kept, its `params`."""
     trained = trained_part(phase, phase.params)
     state = {
         "step": jnp.zeros((), jnp.int32),
@@ -33,6 +39,11 @@ def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     }
     if experiment.optimizer.ema:
         state["ema"] = {name: jnp.zeros(value.shape, jnp.float32) for name, value in trained.items()}
+    if experiment.validation:
+        state["best"] = {"step": jnp.zeros((), jnp.int32), "value": jnp.full((), jnp.nan)}
+        if experiment.validation.keep_best:
+            exported = {name: value for name, value in trained.items() if not name.startswith("objective/")}
+            state["best"]["params"] = {name: jnp.zeros(value.shape, jnp.float32) for name, value in exported.items()}
     return state
 
 
@@ -80,7 +91,7 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
             "parameter_norm": parameter_norm,
             "learning_rate": rate(state["step"]),
         }
-        new = {"step": state["step"] + 1, "params": {**state["params"], **trained}, "optimizer": moments}
+        new = {**state, "step": state["step"] + 1, "params": {**state["params"], **trained}, "optimizer": moments}
         if config.ema:
             new["ema"] = running_average(state["ema"], trained, config.ema, new["step"])
         return new, metrics

@@ -7,10 +7,11 @@ Events in `clock.jsonl`, each with `time`, seconds since 1970:
   compiled    init_s from start to the first batch, data_s waiting for it, compile_s with the first step
   throughput  step, steps (so many, up to this one), data_s, step_s; step_median_s, data_share, examples_per_s,
               tokens_per_s, mfu
+  validated   step, validation_s
   saved       step, save_s that the loop stood still for it; the rest of a save goes on beside the steps
   stopped     step of a loss that is no number
   preempted   step that was saved because the run was asked to stop
-  done        steps
+  done        steps, which are fewer than asked for where validation ended the run
   goodput     what `goodput` makes of all the lines before
 Time counts as waiting for data only if the device had nothing left to do when the batch came. Tokens are the
 Micro-Encoder's, before masking and merging, padding included.
@@ -32,7 +33,7 @@ from sleepmami_jax.models.micro import layout
 from sleepmami_jax.run.journal import Journal
 
 WINDOW = 50  # steps between two lines of throughput
-PARTS = ("init", "compile", "data", "step", "save", "lost", "other")
+PARTS = ("init", "compile", "data", "step", "validation", "save", "lost", "other")
 
 
 class Stopwatch:
@@ -53,7 +54,7 @@ class Stopwatch:
         self._steps: list[float] = []
 
     def lap(self, part: str) -> None:
-        """The time since the last lap went into `part`: "data", "step" or "save"."""
+        """The time since the last lap went into `part`: "data", "step", "validation" or "save"."""
         now = time.perf_counter()
         self._spent[part] += now - self._last
         self._last = now
@@ -95,6 +96,11 @@ class Stopwatch:
         )
         self._spent.clear()
         self._steps.clear()
+
+    def validated(self, step: int) -> None:
+        """The loop stood still to measure on held-out batches."""
+        self.lap("validation")
+        self._journal.clock("validated", step=step, validation_s=_ms(self._spent.pop("validation")))
 
     def saved(self, step: int) -> None:
         """A save has begun, or ended, and the loop goes on."""
@@ -151,6 +157,8 @@ def goodput(events: list[dict[str, Any]]) -> dict[str, float]:
                     spent["data"] += event["data_s"]
                     spent["lost"] += share * event["step_s"]
                     spent["step"] += (1 - share) * event["step_s"]
+                case "validated":
+                    spent["validation"] += event["validation_s"]
                 case "saved":
                     spent["save"] += event["save_s"]
     spent["other"] = max(0.0, wall - sum(spent.values()))

@@ -32,6 +32,7 @@ from experiments.spindles import spindle_metrics, spindle_seconds, spindles_abov
 from sleepmami_jax.config import ModalityConfig
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.models.micro import token_width
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import Pretrained
 
@@ -153,8 +154,8 @@ def test_one_eeg_channel_gives_the_same_tokens_from_shards_and_from_the_file(tin
     assert ok[:, :30].any() and not ok[:, 30:].any()
     assert np.abs(stored - in_memory[:32]).max() < 0.02
     seconds = token_seconds(reader, excerpt)
-    assert seconds.shape == (1800, 16) and np.isfinite(seconds).all()
-    own = standardised(in_memory[:, :30].reshape(1800, 16), np.repeat(True, 1800))
+    assert seconds.shape == (1800, token_width(config)) and np.isfinite(seconds).all()
+    own = standardised(in_memory[:, :30].reshape(1800, -1), np.repeat(True, 1800))
     assert np.corrcoef(seconds.ravel(), own.ravel())[0, 1] > 0.99  # one second is masked
     (again,), whole = read_simulated(folders["ucddb018"], "C4"), read_ucddb(Path(REAL))
     assert np.abs(again.eeg - whole.eeg).max() < 2e-3 * np.std(whole.eeg)

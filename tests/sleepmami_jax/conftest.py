@@ -7,6 +7,7 @@ import pytest
 from data_pipeline.prepare.run import PrepareConfig, prepare
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, MicroPretraining, OptimizerConfig
 from sleepmami_jax.training import loop
+from sleepmami_jax.training.phases.held_out import HeldOut
 from tests.conftest import tiny_config
 from tests.support.nights import load_random_night, write_recordings
 from tests.support.toy import BATCH, STEPS, ToyBatches, toy_loss, toy_phase
@@ -38,16 +39,20 @@ def saving(toy_experiment) -> Experiment:
 
 @pytest.fixture
 def train(model, monkeypatch):
-    """`train(experiment, workdir, loss=..., at=..., then=...)`: a run; `then()` is called before step `at`."""
+    """`train(experiment, workdir, loss=..., at=..., then=...)`: a run; `then()` is called before step `at`.
 
-    def run(experiment, workdir, loss=toy_loss, at=None, then=None, **options):
+    `held_loss` is what it is validated by, on examples of their own, where the experiment says so.
+    """
+
+    def run(experiment, workdir, loss=toy_loss, at=None, then=None, held_loss=toy_loss, **options):
         class Batches(ToyBatches):
             def __next__(self):
                 if at is not None and self.get_state()["global_next_index"] == (at - 1) * BATCH:
                     then()
                 return super().__next__()
 
-        phase = replace(toy_phase(model[1], BATCH, loss), batches=Batches(BATCH))
+        held_out = HeldOut(held_loss, ToyBatches(BATCH))
+        phase = replace(toy_phase(model[1], BATCH, loss), batches=Batches(BATCH), held_out=held_out)
         monkeypatch.setattr(loop, "build", lambda *_: phase)
         return loop.train(experiment, workdir, quiet=True, **options)
 

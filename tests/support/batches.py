@@ -11,7 +11,7 @@ from data_pipeline.night import EPOCH_S, Night
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import Slots, blank_arrays, demographics_arrays, night_signals
-from sleepmami_jax.data.labels import second_labels
+from sleepmami_jax.data.labels import event_labels
 
 SMALL = {Modality.EEG: ("C3", "C4"), Modality.SPO2: ("SPO2",)}
 """A few channels, for tests that are not about signals."""
@@ -58,8 +58,8 @@ def night_arrays(
     arrays["epoch_mask"][:n_epochs] = True
     if night.scoring is not None:
         arrays["stage"][:n_epochs] = night.scoring.stages
-        labels = second_labels(night.scoring.events, night.scoring.scored, tasks, 0.0, n_epochs * EPOCH_S)
+        labels = event_labels(night.scoring.events, night.scoring.scored, tasks, 0.0, n_epochs * EPOCH_S)
         for task, seconds in labels.items():
-            arrays["seconds"][task][:n_epochs] = seconds.reshape(n_epochs, EPOCH_S)
+            arrays["seconds"][task][:n_epochs] = seconds.reshape(n_epochs, -1)
     arrays["demographics"] = demographics_arrays(night.demographics)
     return arrays

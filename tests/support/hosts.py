@@ -17,6 +17,7 @@ import zlib
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 STEPS, BATCH = 8, 8
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 class Host:
     """One process of a run of kind "toy", "macro" or "finetune"; a toy waits `pause_s` for each batch.
 
-    With `slurm` nobody tells it of the others but the environment, as of a node with one task.
+    `validation` has fields of its `Validation`; without any there is none. With `slurm` nobody tells it of the others
+    but the environment, as of a node with one task.
     """
 
     shards: str
@@ -36,6 +38,7 @@ class Host:
     processes: int = 1
     port: int = 0
     mesh: dict[str, int] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
     batch: int = BATCH
     steps: int = STEPS
     save_every: int = 2
@@ -109,14 +112,29 @@ def losses(folder) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-class _Seen:
-    """Batches, each written down and cut to what the loss needs."""
+class _Cut:
+    """Batches, each cut to what the loss needs."""
 
-    def __init__(self, batches, rows, host: Host):
-        self._batches, self._rows, self._host = batches, rows, host
+    def __init__(self, batches):
+        self._batches = batches
         self.get_state, self.set_state, self.close = batches.get_state, batches.set_state, batches.close
 
     def __next__(self):
+        signal = self._read()["EEG"]["signal"]
+        return {"EEG": {"signal": signal.reshape(len(signal), -1)[:, :3]}}
+
+    def _read(self):
+        return next(self._batches)
+
+
+class _Seen(_Cut):
+    """Each is written down too."""
+
+    def __init__(self, batches, rows, host: Host):
+        super().__init__(batches)
+        self._rows, self._host = rows, host
+
+    def _read(self):
         batch = next(self._batches)
         time.sleep(self._host.pause_s)
         step = self.get_state()["global_next_index"] // self._host.batch
@@ -126,7 +144,7 @@ class _Seen:
                 digest = zlib.crc32(signal[i].tobytes())
                 entry = [step, int(row), int(batch["night"][i]), int(batch["epoch"][i]), digest]
                 file.write(json.dumps(entry) + "\n")
-        return {"EEG": {"signal": signal.reshape(len(signal), -1)[:, :3]}}
+        return batch
 
 
 def run(host: Host) -> None:
@@ -153,6 +171,7 @@ def run(host: Host) -> None:
         MeshConfig,
         MicroPretraining,
         OptimizerConfig,
+        Validation,
     )
     from tests.conftest import tiny_config
 
@@ -169,6 +188,7 @@ def run(host: Host) -> None:
         mesh=MeshConfig(**host.mesh),
         steps=host.steps,
         save_every=host.save_every,
+        validation=Validation(**host.validation) if host.validation else None,
     )
     if host.kind == "toy":
         loop.build = partial(_toy, host)
@@ -182,12 +202,14 @@ def _toy(host: Host, experiment, start, workdir, progress, rows):
     import numpy as np
 
     from sleepmami_jax.training.phases import build
-    from tests.support.toy import toy_phase
+    from sleepmami_jax.training.phases.held_out import HeldOut
+    from tests.support.toy import toy_loss, toy_phase
 
     kernel = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)  # 1 MB, also compressed
     params = {"macro/vector/bias": np.zeros(5, np.float32), "macro/vector/kernel": kernel}
     real = build(experiment, start, workdir, progress, rows)
-    return replace(toy_phase(params, host.batch), batches=_Seen(real.batches, rows, host))
+    held_out = HeldOut(toy_loss, _Cut(real.held_out.batches)) if host.validation else None
+    return replace(toy_phase(params, host.batch), batches=_Seen(real.batches, rows, host), held_out=held_out)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from sleepmami_jax.config import Experiment, Finetuning, MacroPretraining, MicroPretraining
+from sleepmami_jax.data.scored import class_counts
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.sleepmami import create, structure
 from sleepmami_jax.training.phases.finetune import finetuning, finetuning_batches, finetuning_shapes
+from sleepmami_jax.training.phases.held_out import HeldOut, held_out
 from sleepmami_jax.training.phases.macro import macro_batches, macro_pretraining, macro_shapes
-from sleepmami_jax.training.phases.micro import micro_batches, micro_pretraining, micro_shapes
+from sleepmami_jax.training.phases.micro import micro_batches, micro_pretraining, micro_probe, micro_shapes
 from sleepmami_jax.training.phases.phase import Phase
 
 __all__ = ["Phase", "build", "plan"]
@@ -47,7 +49,14 @@ def build(
         if params.keys() != shapes.keys():  # heads that `start` has not learnt
             params = create(experiment.model, experiment.seed, *shape)[1] | params
     make, batches, _ = _KINDS[type(experiment.objective)]
-    phase = make(experiment, graph, params, Rngs(experiment.seed + 1))
+    weighed = isinstance(experiment.objective, Finetuning) and experiment.objective.class_weight > 0
+    counts = {"counts": class_counts(experiment.data, experiment.tasks)} if weighed else {}
+    phase = make(experiment, graph, params, Rngs(experiment.seed + 1), **counts)
+    if experiment.validation:
+        clean = held_out(experiment)
+        loss = make(clean, graph, params, Rngs(None), **counts).loss
+        probe = micro_probe(clean, graph) if isinstance(clean.objective, MicroPretraining) else None
+        phase = replace(phase, held_out=HeldOut(loss, batches(clean, params, workdir, progress, rows), probe))
     return replace(phase, batches=batches(experiment, params, workdir, progress, rows))
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
+from sleepmami_jax.data.augment import augmented
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_windows
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.micro import layout
-from sleepmami_jax.objectives.masked import places_there, sample_hidden
-from sleepmami_jax.tasks.losses import task_losses
+from sleepmami_jax.models.micro import layout, token_width
+from sleepmami_jax.objectives.masked import places_there, recorded, sample_hidden
+from sleepmami_jax.tasks.losses import class_weights, task_losses
 from sleepmami_jax.training.phases.phase import (
     Phase,
     frozen_tokens,
@@ -28,24 +28,31 @@ from sleepmami_jax.training.phases.phase import (
     signals,
 )
 
+Counts = Mapping[str, np.ndarray]
+"""Of each task, how many labels of each of its classes."""
 
-def finetuning(experiment: Experiment, graph, params, rngs: Rngs) -> Phase:
-    """The phase without its data; the model's structure and parameters. The loss has none of its own."""
+
+def finetuning(experiment: Experiment, graph, params, rngs: Rngs, counts: Counts | None = None) -> Phase:
+    """The phase without its data; the model's structure and parameters. The loss has none of its own.
+
+    `counts` of labels, as `data.scored.class_counts` has them, where classes are to be weighed by them.
+    """
     config: Finetuning = experiment.objective
     if not experiment.data.scored:
         raise ConfigError("data.scored: fine-tuning learns from labels; set data.scored=true")
     # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
     macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
-    trainable = (*macro, "seconds/", "heads/") if config.freeze_micro else (*macro, "seconds/", "heads/", "micro/")
-    return Phase(params, trainable, finetune_loss(experiment, graph), config.batch)
+    trainable = (*macro, "seconds/", "fast/", "heads/", *(() if config.freeze_micro else ("micro/",)))
+    return Phase(params, trainable, finetune_loss(experiment, graph, counts), config.batch)
 
 
 def finetuning_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
     """Arguments as in `phases.build`."""
     config: Finetuning = experiment.objective
     if not config.freeze_micro:
-        return signals(experiment, config.epochs, rows, config.event_tasks)
-    folders, how = frozen_tokens(experiment, params, workdir, progress), read_by(experiment, rows)
+        return signals(experiment, config.epochs, rows, config.event_tasks, config.event_windows)
+    folders = frozen_tokens(experiment, params, workdir, progress)
+    how = {"event_windows": config.event_windows, **read_by(experiment, rows)}
     return embedded_windows(folders, experiment.data, config.epochs, config.event_tasks, **how)
 
 
@@ -56,19 +63,21 @@ def finetuning_shapes(experiment: Experiment):
         return signal_window_shapes(experiment, config.epochs, config.event_tasks)
     tokens = (1, config.epochs, layout(experiment.model.modalities).total)
     window = {
-        "tokens": np.zeros((*tokens, experiment.model.micro.dim), np.float16),
+        "tokens": np.zeros((*tokens, token_width(experiment.model)), np.float16),
         "ok": np.zeros(tokens, bool),
         "stage": np.zeros((1, config.epochs), np.int32),
-        "seconds": {task.name: np.zeros((1, config.epochs, EPOCH_S), np.int8) for task in config.event_tasks},
+        "seconds": {t.name: np.zeros((1, config.epochs, t.per_epoch), np.int8) for t in config.event_tasks},
         "night": np.zeros(1, np.int32),
         "epoch": np.zeros(1, np.int32),
     }
     return shapes_of(window, config.batch)
 
 
-def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
+def finetune_loss(experiment: Experiment, graph: nnx.GraphDef, counts: Counts | None = None) -> Callable:
     """`Phase.loss` over batches of `embedded_windows`, or of signals where the Micro-Encoder is trained too."""
     config: Finetuning = experiment.objective
+    weights = None if counts is None else class_weights(counts, config.class_weight)
+    how = {"focal": config.focal, "smoothing": config.label_smoothing, "weights": weights}
     where = layout(experiment.model.modalities)
 
     def hidden_modalities(keys, there):  # (N,), (N, E, L) -> (N, M)
@@ -78,6 +87,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
 
     def loss(params, batch, keys, axes):
         model, _ = modules(graph, None, params)
+        batch = augmented(batch, keys, config.augment)
         n, e = batch["stage"].shape
         balance, metrics = 0.0, {}
         if config.freeze_micro:
@@ -90,14 +100,14 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef) -> Callable:
             }
             hidden = None
             if config.drop_modality:
-                there = places_there(signals, where).reshape(n, e, -1)
+                there = places_there(recorded(signals, where), where).reshape(n, e, -1)
                 hidden = jnp.repeat(hidden_modalities(keys, there), e, axis=0)
             micro = model.micro(signals, hidden=hidden, exact=False, axes=axes)
             tokens, ok = (v.reshape(n, e, *v.shape[1:]) for v in (micro.x, micro.ok))
             balance, metrics = router_loss(micro.router, config)
         labels = {"stages": batch["stage"]}
-        labels |= {task: v.reshape(n, e * EPOCH_S).astype(jnp.int32) for task, v in batch["seconds"].items()}
-        total, parts = task_losses(model(tokens, ok).heads, labels, config.tasks, axes)
+        labels |= {task: v.reshape(n, -1).astype(jnp.int32) for task, v in batch["seconds"].items()}
+        total, parts = task_losses(model(tokens, ok).heads, labels, config.tasks, axes, **how)
         return total + balance, parts | metrics
 
     return loss

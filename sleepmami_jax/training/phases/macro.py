@@ -10,18 +10,18 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline.night import Demographics
-from sleepmami_jax.config import Experiment, MacroPretraining
+from sleepmami_jax.config import Experiment, MacroPretraining, ModelConfig
 from sleepmami_jax.data.arrays import demographics_arrays
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.token_batches import embedded_nights
 from sleepmami_jax.models.initial import Linear, Rngs
-from sleepmami_jax.models.macro import epoch_means
+from sleepmami_jax.models.macro import epoch_summary, summary_width
 from sleepmami_jax.models.micro import MicroEncoder, layout
 from sleepmami_jax.objectives.contrastive import unit
-from sleepmami_jax.objectives.demographic import dgcl, standardise, view_mask
+from sleepmami_jax.objectives.demographic import dgcl, view_mask
 from sleepmami_jax.objectives.parts import in_parts
-from sleepmami_jax.objectives.reduce import global_mean
+from sleepmami_jax.objectives.reduce import global_mean, standardise
 from sleepmami_jax.training.phases.phase import (
     Phase,
     frozen_tokens,
@@ -61,10 +61,11 @@ def macro_shapes(experiment: Experiment):
         return signal_window_shapes(experiment, config.night_epochs)
     nights = (1, config.night_epochs, len(layout(experiment.model.modalities).tokens))
     night = {
-        "means": np.zeros((*nights, experiment.model.micro.dim), np.float32),
+        "summary": np.zeros((*nights, summary_width(experiment.model)), np.float32),
         "present": np.zeros(nights, bool),
         "demographics": {name: v[None] for name, v in demographics_arrays(Demographics()).items()},
         "night": np.zeros(1, np.int32),
+        "person": np.zeros(1, np.int32),
     }
     return shapes_of(night, config.batch)
 
@@ -76,32 +77,37 @@ def macro_loss(experiment: Experiment, graph: nnx.GraphDef, project_graph: nnx.G
     def loss(params, batch, keys, axes):
         model, project = modules(graph, project_graph, params)
         if config.freeze_micro:
-            means, present = batch["means"], batch["present"]
+            summary, present = batch["summary"], batch["present"]
             balance, metrics = 0.0, {}
         else:
-            means, present, router = night_means(model.micro, batch, axes)
+            summary, present, router = night_summary(model.micro, experiment.model, batch, axes)
             balance, metrics = router_loss(router, config)
 
-        def encode(keys, means, present):  # (n,), (n, E, M, D), (n, E, M) -> (n, 2, Dm)
+        def encode(keys, summary, present):  # (n,), (n, E, M, W), (n, E, M) -> (n, 2, Dm)
             # Both views of every night go through the encoder as one batch.
             two = jnp.concatenate([jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(keys) for i in range(2)])
             seen = jax.vmap(mask)(two, jnp.tile(present, (2, 1, 1)))
-            vectors, _ = model.macro(jnp.tile(means, (2, 1, 1, 1)), seen)
+            vectors, _ = model.macro(jnp.tile(summary, (2, 1, 1, 1)), seen)
             return vectors.reshape(2, len(keys), -1).swapaxes(0, 1)
 
         def mask(key, present):
             return view_mask(key, present, config.crop, config.drop_modality, config.drop_epochs)
 
-        vectors = in_parts(encode, experiment.accumulate, keys, means, present)  # (parts, n, 2, Dm)
+        vectors = in_parts(encode, experiment.accumulate, keys, summary, present)  # (parts, n, 2, Dm)
         vectors = vectors.reshape(len(keys), 2, -1).swapaxes(0, 1)
-        z = unit(project(standardise(vectors, axes)))
-        contrast, accuracy = dgcl(z, batch["demographics"], config.kernel, config.temperature, axes)
+        # The batch normalisation of SimCLR's projection. All nights are alike before anything is learnt; without it the
+        # softmax is flat, and the quickest way down is to make all vectors one.
+        z = unit(project(standardise(vectors, 1.0, axes)))
+        people = batch["demographics"], batch["person"]
+        contrast, accuracy = dgcl(z, *people, config.kernel, config.temperature, axes)
         return contrast + balance, {"contrast": contrast, "view_accuracy": accuracy, **metrics}
 
     return loss
 
 
-def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+def night_summary(
+    micro: MicroEncoder, config: ModelConfig, batch: dict, axes
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
     """Signals of nights -> what `embedded_nights` gives of a frozen Micro-Encoder, block after block of epochs.
 
     A block never spans two nights, so that what the mixture of experts drops does not depend on the devices.
@@ -110,7 +116,7 @@ def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.
       batch: of `signal_batches`, (N, E, ...).
 
     Returns:
-      The mean token of each modality (N, E, M, D) float32 and which are there (N, E, M), and the router's statistics:
+      `macro.epoch_summary` (N, E, M, W) float32, which modalities are there (N, E, M), and the router's statistics:
       each the mean over the blocks of all devices, by how many tokens a block has.
     """
     n, epochs = batch["epoch_mask"].shape
@@ -123,10 +129,10 @@ def night_means(micro: MicroEncoder, batch: dict, axes) -> tuple[jax.Array, jax.
 
     def encode(signals):
         tokens = micro(signals, exact=False)
-        means, present = epoch_means(tokens.x.astype(jnp.float32), tokens.ok, micro.layout)
-        return means, present, tokens.router, tokens.ok.sum()
+        summary, present = epoch_summary(tokens.x.astype(jnp.float32), tokens.ok, config)
+        return summary, present, tokens.router, tokens.ok.sum()
 
     flattened = {m.value: jax.tree.map(flat, batch[m.value]) for m in micro.layout.tokens}
-    means, present, router, count = in_parts(encode, n * (epochs + pad) // block, flattened)
-    shaped = (v.reshape(n, epochs + pad, *v.shape[2:])[:, :epochs] for v in (means, present))
+    summary, present, router, count = in_parts(encode, n * (epochs + pad) // block, flattened)
+    shaped = (v.reshape(n, epochs + pad, *v.shape[2:])[:, :epochs] for v in (summary, present))
     return *shaped, {name: global_mean(v, count, axes)[0] for name, v in router.items()}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
+import jax.numpy as jnp
 from flax import nnx
 
 from sleepmami_jax.config import ComputeConfig, Experiment, MicroPretraining, ModelConfig
 from sleepmami_jax.data.arrays import blank_arrays, with_present
+from sleepmami_jax.data.augment import augmented
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.initial import Rngs
+from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import PLAIN
 from sleepmami_jax.objectives.contrastive import ModalityProjection, info_nce, leave_one_out, pairwise
@@ -19,11 +21,22 @@ from sleepmami_jax.objectives.masked import (
     MaskedDecoder,
     masked_loss,
     places_there,
+    recorded,
     sample_hidden,
     sample_visible,
     shown_modalities,
 )
-from sleepmami_jax.training.phases.phase import Phase, modules, router_loss, shapes_of, signals, with_objective
+from sleepmami_jax.objectives.reduce import on_all
+from sleepmami_jax.training.phases.held_out import Probe, staged_people
+from sleepmami_jax.training.phases.phase import (
+    Phase,
+    blank_places,
+    modules,
+    router_loss,
+    shapes_of,
+    signals,
+    with_objective,
+)
 
 
 class MicroObjective(nnx.Module):
@@ -55,8 +68,7 @@ def micro_shapes(experiment: Experiment):
     slots = model_slots(experiment.model)
     epoch = with_present(blank_arrays(1, slots), slots)
     del epoch["epoch_mask"]
-    places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
-    return shapes_of(epoch | places, experiment.objective.batch)
+    return shapes_of(epoch | blank_places(), experiment.objective.batch)
 
 
 def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx.GraphDef) -> Callable:
@@ -67,11 +79,12 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
 
     def loss(params, batch, keys, axes):
         model, objective = modules(graph, objective_graph, params)
-        there = places_there(batch, where)
-        visible = sample_visible(keys, where, config)
+        batch = augmented(batch, keys, config.augment)
+        there = recorded(batch, where)
+        visible = sample_visible(keys, there, where, config.mask)
         hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)
         tokens = model.micro(batch, visible, hidden, exact=False, axes=axes)
-        rebuilt = objective.decoder(tokens, visible, there)
+        rebuilt = objective.decoder(tokens, visible, places_there(there, where))
         amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
         balance, metrics = router_loss(tokens.router, config)
         total, metrics = amplitude + balance, {"amplitude": amplitude, **metrics}
@@ -80,9 +93,24 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
         if config.contrast_weight:
             z, present = objective.projection(tokens)
             scale = objective.projection.log_scale[...]
-            loss, accuracy = info_nce(questions, z, present, scale, axes, config.contrast_keys)
+            loss, accuracy = info_nce(questions, z, present, batch["person"], scale, axes, config.contrast_keys)
             total += config.contrast_weight * loss
             metrics |= {"contrast": loss, "contrast_accuracy": accuracy}
         return total, metrics
 
     return loss
+
+
+def micro_probe(experiment: Experiment, graph: nnx.GraphDef) -> Probe | None:
+    """The epoch in summary, of all that was recorded: what the Macro-Encoder will read of it."""
+    people = staged_people(experiment.data)
+
+    def features(params, batch, keys, axes):
+        model, _ = modules(graph, None, {n: v for n, v in params.items() if not n.startswith("objective/")})
+        tokens = model.micro(batch, exact=False, axes=axes)
+        summary, present = epoch_summary(tokens.x, tokens.ok, experiment.model)
+        flat = (summary * present[..., None]).astype(jnp.float32).reshape(len(summary), -1)
+        seen = {"features": flat, "stage": batch["stage"], "night": batch["night"]}
+        return jnp.zeros(()), {name: on_all(value, axes) for name, value in seen.items()}
+
+    return None if people is None else Probe(features, people)

@@ -25,6 +25,7 @@ from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder, model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
+from sleepmami_jax.training.phases.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Phase:
       accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
         examples with each other; otherwise the loop may average the gradients of parts.
       batches: an iterator of numpy batches with `get_state` and `set_state`; None in a plan.
+      held_out: what it is validated on; None where it is not, and in a plan.
     """
 
     params: Params
@@ -48,6 +50,7 @@ class Phase:
     global_batch: int
     accumulates: bool = False
     batches: Any = None
+    held_out: HeldOut | None = None
 
 
 def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Params]:
@@ -82,13 +85,17 @@ def shapes_of(arrays, batch: int):
     return jax.tree.map(lambda v: jax.ShapeDtypeStruct((batch, *np.shape(v)[1:]), np.asarray(v).dtype), arrays)
 
 
+def blank_places() -> dict[str, np.ndarray]:
+    """Whose and which epochs, as `signal_batches` says of one example."""
+    return {name: np.zeros(1, np.int32) for name in ("night", "person", "epoch")}
+
+
 def signal_window_shapes(experiment: Experiment, epochs: int, tasks: Sequence[Task] = ()):
     """Shapes of the global batch of `signals`, of windows."""
     slots = model_slots(experiment.model)
     arrays = with_present(blank_arrays(epochs, slots, tasks), slots)
     window = jax.tree.map(lambda v: v[None], arrays | {"demographics": demographics_arrays(Demographics())})
-    places = {"night": np.zeros(1, np.int32), "epoch": np.zeros(1, np.int32)}
-    return shapes_of(window | places, experiment.objective.batch)
+    return shapes_of(window | blank_places(), experiment.objective.batch)
 
 
 def read_by(experiment: Experiment, rows: Sequence[int]) -> dict[str, Any]:
@@ -96,10 +103,17 @@ def read_by(experiment: Experiment, rows: Sequence[int]) -> dict[str, Any]:
     return {"global_batch": experiment.objective.batch, "seed": experiment.seed, "rows": rows}
 
 
-def signals(experiment: Experiment, epochs: int | None, rows: Sequence[int], tasks: Sequence[Task] = ()) -> Batches:
+def signals(
+    experiment: Experiment,
+    epochs: int | None,
+    rows: Sequence[int],
+    tasks: Sequence[Task] = (),
+    event_windows: float = 0.0,
+) -> Batches:
     """This process's batches of single epochs, or of windows of so many, for a Micro-Encoder that is trained."""
     slots = model_slots(experiment.model)
-    return signal_batches(experiment.data, slots, epochs=epochs, tasks=tasks, **read_by(experiment, rows))
+    how = {"tasks": tasks, "event_windows": event_windows, **read_by(experiment, rows)}
+    return signal_batches(experiment.data, slots, epochs=epochs, **how)
 
 
 def frozen_tokens(experiment: Experiment, params: Params, workdir: Path, progress: Callable) -> list[EmbeddedFolder]:

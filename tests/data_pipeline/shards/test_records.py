@@ -8,7 +8,7 @@ import pytest
 
 from data_pipeline.modalities import SLOTS
 from data_pipeline.shards.epochs import night_epochs, night_events
-from data_pipeline.shards.records import decode_epoch, encode_epoch
+from data_pipeline.shards.records import decode_epoch, decode_scoring, encode_epoch
 from tests.support.nights import SCORED, random_night
 
 
@@ -41,6 +41,16 @@ def test_the_same_epoch_gives_the_same_bytes():
     first = [encode_epoch(e) for e in night_epochs(random_night(4, 2))]
     assert first == [encode_epoch(e) for e in night_epochs(random_night(4, 2))]
     assert first == [encode_epoch(decode_epoch(record)) for record in first]
+
+
+def test_what_was_scored_can_be_read_without_the_signals():
+    for record in map(encode_epoch, night_epochs(random_night(3, 4))):
+        assert vars(decode_scoring(record)) == vars(decode_epoch(record)) | {"signals": ()}
+        assert vars(decode_scoring(record[:5000])) == vars(decode_scoring(record))  # not looked at
+        with pytest.raises(ValueError, match="its header makes no sense"):
+            decode_scoring(record[:30] + b"\xff" + record[31:])
+        with pytest.raises(ValueError, match="version 99"):
+            decode_scoring(record[:4] + b"\x63\x00" + record[6:])
 
 
 @pytest.mark.parametrize(

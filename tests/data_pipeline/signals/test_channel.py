@@ -13,6 +13,7 @@ from data_pipeline.modalities import Modality
 from data_pipeline.montage.mapping import map_channels
 from data_pipeline.night import Quality
 from data_pipeline.readers import Recording, Signal
+from data_pipeline.signals.channel import whole
 from data_pipeline.signals.filters import condition, fill_gaps
 
 
@@ -35,18 +36,18 @@ def broken_recording(n_seconds: int, gap: tuple[float, float], rate_hz: Fraction
 def test_stretches_of_a_night_are_the_night_whatever_lies_between_them(rate_hz):
     recording = broken_recording(700, (300.25, 391.5), rate_hz)
     (channel,), _ = open_channels(recording, map_channels(recording.signals))
-    whole = channel.whole()
+    (everything,) = whole([channel])
     cuts = [0, 1, 101, 290, 310, 311, 380, 480, 667, 700]  # inside the gap, and where its neighbours are far
     pieces = [channel.read(*span) for span in pairwise(cuts)]
-    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), whole.samples, atol=3e-4)
-    np.testing.assert_array_equal(np.concatenate([p.quality for p in pieces]), whole.quality)
-    assert np.flatnonzero(whole.quality & Quality.GAP).tolist() == list(range(300, 392))
-    assert np.flatnonzero(whole.quality & Quality.CLIPPED).tolist() == [100, 101, 102]
+    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), everything.samples, atol=3e-4)
+    np.testing.assert_array_equal(np.concatenate([p.quality for p in pieces]), everything.quality)
+    assert np.flatnonzero(everything.quality & Quality.GAP).tolist() == list(range(300, 392))
+    assert np.flatnonzero(everything.quality & Quality.CLIPPED).tolist() == [100, 101, 102]
     # And the gap is bridged from its true neighbours, as if all had been in memory.
     mixed = fill_gaps(recording.read(0) - recording.read(1))
     expected = condition(mixed, rate_hz, Modality.EEG, 700).reshape(700, -1)
-    np.testing.assert_allclose(whole.samples.reshape(700, -1)[392:], expected[392:], atol=3e-4)
-    np.testing.assert_allclose(whole.samples.reshape(700, -1)[:300], expected[:300], atol=3e-4)
+    np.testing.assert_allclose(everything.samples.reshape(700, -1)[392:], expected[392:], atol=3e-4)
+    np.testing.assert_allclose(everything.samples.reshape(700, -1)[:300], expected[:300], atol=3e-4)
 
 
 @pytest.mark.parametrize("rate_hz", [Fraction(1, 7), Fraction(1, 10), Fraction(1, 30), Fraction(3)])
@@ -60,9 +61,9 @@ def test_a_slow_oximeter_is_the_same_in_any_stretch(rate_hz):
 
     recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
     (channel,), _ = open_channels(recording, map_channels(recording.signals))
-    whole = channel.read(0, n_seconds).samples
+    at_once = channel.read(0, n_seconds).samples
     pieces = [channel.read(*span).samples for span in pairwise([0, 1, 600, 601, 1234, n_seconds])]
-    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    np.testing.assert_array_equal(np.concatenate(pieces), at_once)
 
 
 def test_a_belt_that_rests_across_stretches_is_judged_by_all_of_its_rest():
@@ -81,8 +82,8 @@ def test_a_belt_that_rests_across_stretches_is_judged_by_all_of_its_rest():
         lambda _, a, b: x[round(a * 25) : round(b * 25)].copy(),
     )
     (channel,), _ = open_channels(recording, map_channels(recording.signals))
-    whole = channel.whole()
+    (everything,) = whole([channel])
     pieces = [channel.read(*span) for span in pairwise([0, 250, 251, 510, 600, 680, 689, 900])]
     quality = np.concatenate([p.quality for p in pieces])
-    assert np.flatnonzero(quality).tolist() == list(range(500, 690)) and (quality == whole.quality).all()
-    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), whole.samples, atol=1e-5)
+    assert np.flatnonzero(quality).tolist() == list(range(500, 690)) and (quality == everything.quality).all()
+    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), everything.samples, atol=1e-5)

@@ -11,6 +11,7 @@ from data_pipeline.load import open_channels, open_night
 from data_pipeline.montage.mapping import map_channels
 from data_pipeline.night import Quality, survey
 from data_pipeline.readers import Recording, Signal
+from data_pipeline.signals.channel import whole
 
 
 def test_an_amplifier_cut_outside_the_survey_is_seen():
@@ -26,7 +27,7 @@ def test_an_amplifier_cut_outside_the_survey_is_seen():
 
     recording = Recording(Path("n.edf"), n_seconds, (signal,), (), (), None, (), read_span)
     (recorded,), _ = open_channels(recording, map_channels(recording.signals))
-    channel = recorded.whole()
+    (channel,) = whole([recorded])
     clipped = np.flatnonzero(channel.quality & Quality.CLIPPED)
     assert len(clipped) > 40 and clipped.min() >= 100 and clipped.max() < 160
 

@@ -40,8 +40,32 @@ def test_ahi_medians_are_near_hypnolaus():
     """Heinzer 2015: median 6.9 /h in women, 14.9 in men, 40–85 years; ours within 40 % over its age range."""
     ahi = {"F": [], "M": []}
     for index in range(1200):
-        person = draw_person(np.random.default_rng([12, index]), "x")
+        person = draw_person(np.random.default_rng([12, index]), "x", variety=0)
         if person.age_years >= 40:
             ahi[person.sex].append(person.ahi_per_h)
     assert np.median(ahi["F"]) == pytest.approx(6.9, rel=0.4)
     assert np.median(ahi["M"]) == pytest.approx(14.9, rel=0.4)
+
+
+def test_varied_people_are_of_every_age_and_each_has_a_head():
+    people = [draw_person(np.random.default_rng([13, index]), "x", variety=1.0) for index in range(400)]
+    ages = np.array([person.age_years for person in people])
+    assert ages.min() < 7 and ages.max() > 88
+    assert 0.05 < np.mean(ages < 18) < 0.25
+    slow = np.array([person.slow_wave_uv for person in people])
+    n3 = np.array([person.n3_percent for person in people])
+    assert np.median(slow[ages < 12]) > 1.5 * np.median(slow[(ages > 25) & (ages < 50)])
+    assert np.median(n3[ages < 12]) > 1.2 * np.median(n3[(ages > 25) & (ages < 50)])
+    alpha = np.array([person.head.alpha_db for person in people])
+    assert 0.05 < np.mean(alpha == 0) < 0.16 and alpha.max() > 11
+    for trait, low, high in (("spindle_per_min", 2, 6), ("spindle_uv", 22, 52), ("k_complex_uv", 100, 220)):
+        values = [getattr(person, trait) for person in people]
+        assert np.percentile(values, 10) < low and np.percentile(values, 90) > high
+
+
+def test_variety_between_is_between():
+    def tilts(variety):
+        people = [draw_person(np.random.default_rng([14, index]), "x", variety=variety) for index in range(100)]
+        return np.std([person.head.tilt_db for person in people])
+
+    assert 0.4 < tilts(0.5) / tilts(1.0) < 0.6

@@ -10,6 +10,7 @@ import pytest
 
 from data_pipeline.tasks import BREATHING, Task
 from sleepmami_jax.config import (
+    Augmentation,
     ConfigError,
     DataConfig,
     DataSource,
@@ -20,6 +21,7 @@ from sleepmami_jax.config import (
     MicroPretraining,
     ModalitiesConfig,
     ModalityConfig,
+    Validation,
     override,
 )
 from sleepmami_jax.config.ranges import Checked, hints
@@ -30,13 +32,18 @@ from sleepmami_jax.sweep.result import do_run
 MICRO = Experiment(name="small", objective=MicroPretraining())
 MACRO = replace(MICRO, objective=MacroPretraining())
 TUNED = replace(MICRO, objective=Finetuning())
+VALIDATED = replace(MICRO, validation=Validation())
 
 WRONG = [
-    (MICRO, "objective.mask_ratio", 1.5, "at least 0 and less than 1"),
-    (MICRO, "objective.mask_ratio", 1.0, "at least 0 and less than 1"),
-    (MICRO, "objective.mask_ratio", -1.0, "at least 0 and less than 1"),
-    (MICRO, "objective.mask_block_s", 0.0, "more than 0 and at most 30"),
-    (MICRO, "objective.mask_block_s", 31.0, "more than 0 and at most 30"),
+    (MICRO, "objective.mask.time", 1.5, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.time", 1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.time", -1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.channel", 1.0, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.token", -0.1, "at least 0 and less than 1"),
+    (MICRO, "objective.mask.token", 0.6, "shares that are less than 1 together"),
+    (MICRO, "objective.mask.time_s", 0.0, "more than 0 and at most 30"),
+    (MICRO, "objective.mask.time_s", 31.0, "more than 0 and at most 30"),
+    (MICRO, "objective.mask.channel_s", 31.0, "more than 0 and at most 30"),
     (MICRO, "objective.drop_modality", 7.0, "from 0 to 1"),
     (MICRO, "objective.spectral_weight", -3.0, "at least 0"),
     (MICRO, "objective.contrast", "pair", "'leave_one_out' or 'pairwise'"),
@@ -45,6 +52,14 @@ WRONG = [
     (MICRO, "objective.contrast_keys", 5, "a divisor of batch=32, or 0 for all of it"),
     (MICRO, "objective.balance_weight", -0.1, "at least 0"),
     (MICRO, "objective.router_z_weight", math.inf, "a finite number"),
+    (MICRO, "objective.augment.equaliser_db", -1.0, "at least 0"),
+    (MICRO, "objective.augment.gain_db", -1.0, "at least 0"),
+    (MICRO, "objective.augment.noise", -0.1, "at least 0"),
+    (MICRO, "objective.augment.flip", 2.0, "from 0 to 1"),
+    (MICRO, "objective.augment.drop_channel", 1.1, "from 0 to 1"),
+    (MICRO, "objective.augment.only_eeg", -0.1, "from 0 to 1"),
+    (MICRO, "objective.augment.shortest_crop", 0.0, "more than 0 and at most 1"),
+    (MICRO, "objective.augment.shortest_crop", 0.5, "1, as an epoch cannot be cut"),
     (MICRO, "objective.decoder_dim", 50, "a multiple of 16"),
     (MICRO, "objective.decoder_dim", 0, "a multiple of 16"),
     (MICRO, "objective.batch", 0, "at least 1"),
@@ -63,6 +78,7 @@ WRONG = [
     (MICRO, "data.nights", 0, "at least 1"),
     (MICRO, "data.embeddings", " ", "a word"),
     (MICRO, "data.prefetch_bytes", 0, "at least 1"),
+    (MICRO, "data.workers", -1, "at least 0"),
     (MICRO, "model.micro.dim", 1, "at least 2"),
     (MICRO, "model.micro.heads", 5, "a divisor of dim=64"),
     (MICRO, "model.micro.heads", 0, "at least 1"),
@@ -86,6 +102,7 @@ WRONG = [
     (MICRO, "model.macro.mixer", "sdd", "'ssd' or 'selective'"),
     (MICRO, "model.macro.seconds_dim", 0, "at least 1"),
     (MICRO, "model.macro.seconds_depth", -1, "at least 0"),
+    (MICRO, "model.macro.fast_dim", 0, "at least 1"),
     (MICRO, "model.projection_dim", 0, "at least 1"),
     (MICRO, "model.modalities.EEG.token_s", 7, "a divisor of 30"),
     (MICRO, "model.modalities.EEG.token_s", 0, "a divisor of 30"),
@@ -106,6 +123,12 @@ WRONG = [
     (MICRO, "save_every", 0, "at least 1"),
     (MICRO, "seed", -1, "from 0 to 2**31 - 1"),
     (MICRO, "seed", 2**31, "from 0 to 2**31 - 1"),
+    (VALIDATED, "validation.every", 0, "at least 1"),
+    (VALIDATED, "validation.batches", 0, "at least 1"),
+    (VALIDATED, "validation.metric", "", "a word"),
+    (VALIDATED, "validation.best", "low", "'lowest' or 'highest'"),
+    (VALIDATED, "validation.patience", -1, "at least 0"),
+    (VALIDATED, "validation.keep_best", 1, "true or false"),
     (MICRO, "accumulate", 0, "at least 1"),
     (MICRO, "accumulate", 3, "a divisor of objective.batch=32"),
     (MICRO, "tensorboard", "yes", "true or false"),
@@ -127,6 +150,10 @@ WRONG = [
     (MACRO, "objective.kernel.identity", -1.0, "at least 0"),
     (TUNED, "objective.batch", 0, "at least 1"),
     (TUNED, "objective.epochs", 0, "at least 1"),
+    (TUNED, "objective.event_windows", 1.1, "from 0 to 1"),
+    (TUNED, "objective.focal", -1.0, "at least 0"),
+    (TUNED, "objective.label_smoothing", 1.0, "at least 0 and less than 1"),
+    (TUNED, "objective.class_weight", 1.1, "from 0 to 1"),
     (TUNED, "objective.drop_modality", 1.1, "from 0 to 1"),
     (TUNED, "objective.balance_weight", -1.0, "at least 0"),
     (TUNED, "objective.router_z_weight", -1.0, "at least 0"),
@@ -134,7 +161,8 @@ WRONG = [
     (TUNED, "objective.tasks", (3,), "Task or str"),
 ]
 RIGHT = [
-    (MICRO, "objective.mask_ratio", 0.0),
+    (MICRO, "objective.mask.time", 0.0),
+    (MICRO, "objective.mask.channel_s", 30.0),
     (MICRO, "objective.drop_modality", 1.0),
     (MICRO, "objective.contrast_keys", 16),
     (MICRO, "objective.decoder_dim", 16),
@@ -209,11 +237,20 @@ def test_what_lies_at_the_edge_is_taken(row):
         (lambda: ModalityConfig(("C3", 4), 1), "ModalityConfig.slots[1]: expected a text, found 4"),
         (
             lambda: ModalitiesConfig(EEG=("C3",)),
-            "ModalitiesConfig.EEG: expected ModalityConfig, found ('C3',)",
+            "ModalitiesConfig.EEG: expected ModalityConfig or None, found ('C3',)",
         ),
         (
             lambda: KernelConfig(age=0, bmi=0, sex=0, identity=0),
             "KernelConfig.identity: expected more than 0 where age, bmi and sex weigh nothing, found 0",
+        ),
+        (
+            lambda: Finetuning(tasks=("stages",), event_windows=0.5),
+            "Finetuning.event_windows: expected 0 without a task of events, found 0.5",
+        ),
+        (
+            lambda: Finetuning(augment=Augmentation(flip=0.5)),
+            "Finetuning.augment: expected nothing, or freeze_micro=false: frozen tokens stay as they are, "
+            f"found {Augmentation(flip=0.5)}",
         ),
         (
             lambda: Experiment("a", "micro"),
@@ -223,6 +260,14 @@ def test_what_lies_at_the_edge_is_taken(row):
 )
 def test_what_is_made_of_the_wrong_things_says_so(make, text):
     assert said(make) == text
+
+
+def test_a_group_that_is_not_there_is_given_whole():
+    given = override(MICRO, ['validation={"every": 5, "patience": 2}'])
+    assert given.validation == Validation(every=5, patience=2)
+    assert override(given, ["validation.every=7", "steps=9"]).validation == Validation(every=7, patience=2)
+    assert override(given, ["validation=null"]) == MICRO
+    assert "validation has no fields of its own" in said(override, MICRO, ["validation.every=5"])
 
 
 def test_a_word_that_is_nearly_right_is_suggested():

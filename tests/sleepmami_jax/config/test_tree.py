@@ -78,6 +78,7 @@ def test_what_only_fits_together_may_come_in_any_order(turn):
         "model.macro.head_dim=40",
         "model.macro.dim=80",
         "model.macro.seconds_dim=60",
+        "model.macro.fast_dim=20",
         "model.macro.state=8",
     ]
     assert override(EXPERIMENT, fits[::turn]).model.macro.head_dim == 40
@@ -108,8 +109,8 @@ def test_a_group_may_be_given_whole_and_changed_after():
 def test_the_fields_of_the_objective_at_hand_are_the_ones_that_can_be_set():
     macro = replace(EXPERIMENT, objective=MacroPretraining())
     assert override(macro, ["objective.kernel.age_years=4"]).objective.kernel == KernelConfig(age_years=4.0)
-    with pytest.raises(ConfigError, match=r"objective\.mask_ratio: no such field"):
-        override(macro, ["objective.mask_ratio=0.5"])
+    with pytest.raises(ConfigError, match=r"objective\.mask: no such field"):
+        override(macro, ["objective.mask.time=0.5"])
     tuned = replace(EXPERIMENT, objective=Finetuning())
     assert override(tuned, ["objective.freeze_micro=false"]).objective.freeze_micro is False
 

@@ -1,12 +1,15 @@
 """An order that survives hosts and restarts."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from data_pipeline.shards.manifest import read_manifest
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.batches import signal_batches
-from sleepmami_jax.data.order import open_nights
+from sleepmami_jax.data.order import open_nights, people
+from sleepmami_jax.data.source import PreparedFolder
 from tests.support.batches import SMALL, assert_same, data_of, places, take
 
 
@@ -55,6 +58,20 @@ def test_hosts_and_restarts_do_not_change_the_data(shards, kind):
 
 def every_second(value, index):
     return {k: every_second(v, index) for k, v in value.items()} if isinstance(value, dict) else value[index::2]
+
+
+def test_a_persons_nights_have_one_number_in_all_folders(shards):
+    def folder(*subjects):
+        return SimpleNamespace(manifest=SimpleNamespace(nights=[SimpleNamespace(subject_id=s) for s in subjects]))
+
+    found = people([folder("b", "a", "b"), folder("c", "a")])
+    assert found.dtype == np.int32
+    assert len(set(found)) == 3 and found[0] == found[2] and found[1] == found[4] and found[3] not in found[:3]
+    twice = take(signal_batches(data_of(shards, shards), SMALL, global_batch=16, seed=0), 2)
+    for batch in twice:  # five people, ten nights
+        assert batch["person"].dtype == np.int32
+        np.testing.assert_array_equal(batch["person"], people([PreparedFolder.open(shards)])[batch["night"] % 5])
+        assert batch["night"].max() >= 5
 
 
 def test_a_mixture_follows_its_weights_and_counts_nights_through(shards):

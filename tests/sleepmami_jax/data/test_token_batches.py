@@ -23,10 +23,16 @@ def encode(arrays):
     return x[..., None] * np.arange(1, DIM + 1, dtype=np.float32), np.stack(there, 1)
 
 
+def summarise(x, ok):
+    """Mean token and the largest of EEG and of SpO2."""
+    pairs = [np.concatenate([v.mean(1), v.max(1)], -1) for v in (x[:, :2], x[:, 2:])]
+    return np.stack(pairs, 1), np.stack([ok[:, 0], ok[:, 2]], 1)
+
+
 @pytest.fixture(scope="module")
 def embedded(shards, tmp_path_factory):
     prepared, out = PreparedFolder.open(shards), tmp_path_factory.mktemp("embeddings")
-    return embed_folder(prepared, out, encode, "weights", SLOTS, np.array([0, 0, 1]), list(range(5)))
+    return embed_folder(prepared, out, encode, "weights", SLOTS, summarise, list(range(5)))
 
 
 @pytest.mark.parametrize("epochs", [2, 5])
@@ -57,12 +63,18 @@ def flat(batch):
 def test_nights_are_cut_or_padded_and_come_once_a_pass(shards, embedded):
     (batch,) = take(embedded_nights([embedded], data_of(shards), 5, global_batch=5, seed=1), 1)
     assert sorted(batch["night"].tolist()) == [0, 1, 2, 3, 4]
-    assert batch["means"].shape == (5, 5, 2, DIM) and batch["means"].dtype == np.float32
+    assert batch["summary"].shape == (5, 5, 2, 2 * DIM) and batch["summary"].dtype == np.float32
+    subjects = [embedded.prepared.manifest.nights[night].subject_id for night in batch["night"]]
+    same = batch["person"][:, None] == batch["person"]
+    np.testing.assert_array_equal(same, [[a == b for b in subjects] for a in subjects])
     for row, night in enumerate(batch["night"]):
-        means, present = embedded.means(int(night), 5)
-        np.testing.assert_array_equal(batch["means"][row, : len(means)], means)
-        np.testing.assert_array_equal(batch["present"][row, : len(means)], present)
-        assert len(means) == min(5, embedded.prepared.manifest.nights[night].n_epochs)
-        assert not batch["means"][row, len(means) :].any() and not batch["present"][row, len(means) :].any()
+        summary, present = embedded.summary(int(night), 5)
+        again, there = summarise(*embedded.tokens(int(night), 0, 5))
+        np.testing.assert_allclose(summary, again, atol=2e-3)
+        np.testing.assert_array_equal(present, there)
+        np.testing.assert_array_equal(batch["summary"][row, : len(summary)], summary)
+        np.testing.assert_array_equal(batch["present"][row, : len(summary)], present)
+        assert len(summary) == min(5, embedded.prepared.manifest.nights[night].n_epochs)
+        assert not batch["summary"][row, len(summary) :].any() and not batch["present"][row, len(summary) :].any()
         person = embedded.prepared.manifest.nights[night].demographics
         assert batch["demographics"]["age_years"][row] == person.age_years

@@ -11,12 +11,14 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from sleepmami_jax.config import Finetuning
+from sleepmami_jax.export import folder as module
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 
 
 @pytest.fixture
 def folder(tiny, model):
-    card = {"training": [{"name": "micro", "objective": "MicroPretraining", "steps": 5, "simulated": True}]}
+    facts = {"steps": 5, "seed": 0, "nights": 3, "subjects": 2, "hours": 24.0, "cohorts": ["simulated"], "sites": []}
+    card = {"training": [{"name": "micro", "objective": "MicroPretraining", **facts}]}
     thresholds = {"breathing": 0.25, "arousal": 0.5}
     return ModelFolder(tiny, model[1], Finetuning().tasks, thresholds, card)
 
@@ -58,16 +60,58 @@ def test_a_model_comes_back_bit_for_bit(folder, saved):
     assert_is(load_model(saved), folder)
     assert_is(load_model(str(saved)), folder)
     assert load_model(saved).digest() == folder.digest()
-    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_the_same_model_makes_the_same_bytes(folder, saved, tmp_path):
     backwards = dict(reversed({n: jnp.asarray(v) for n, v in folder.params.items()}.items()))
     save_model(replace(folder, params=backwards), tmp_path / "again")
-    for name in ("config.json", "model.safetensors"):
+    for name in ("README.md", "config.json", "model.safetensors"):
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     changed = folder.params | {"heads/stages/bias": folder.params["heads/stages/bias"] + 1}
     assert replace(folder, params=changed).digest() != folder.digest()
+
+
+def test_half_precision_halves_the_matrices_and_keeps_the_rest(folder, saved, tmp_path):
+    half = folder.halved()
+    save_model(half, tmp_path / "half")
+    stored = load_file(tmp_path / "half" / "model.safetensors")
+    for name, value in folder.params.items():
+        assert stored[name].dtype == (np.float16 if value.ndim > 1 else np.float32), name
+        np.testing.assert_allclose(stored[name], value, rtol=2**-11, atol=2**-24, err_msg=name)
+    assert {n.rsplit("/", 1)[-1] for n, v in stored.items() if v.dtype == np.float32} >= {"a_log", "dt_bias", "scale"}
+    sizes = [(place / "model.safetensors").stat().st_size for place in (saved, tmp_path / "half")]
+    assert sizes[1] < 0.7 * sizes[0]  # the tests' model has many names for few numbers
+
+
+def test_a_half_model_comes_back_as_float32_and_keeps_its_name(folder, tmp_path):
+    half = folder.halved()
+    save_model(half, tmp_path / "half")
+    found = load_model(tmp_path / "half")
+    assert found.half and all(value.dtype == np.float32 for value in found.params.values())
+    assert_is(found, half)
+    stored = (tmp_path / "half" / "model.safetensors").read_bytes()
+    assert half.digest() == found.digest() == hashlib.sha256(stored).hexdigest() != folder.digest()
+    save_model(found, tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == stored
+    assert found.halved().digest() == found.digest()
+
+
+def test_what_half_precision_cannot_say_is_refused(folder):
+    name = next(n for n, v in folder.params.items() if v.ndim > 1)
+    with pytest.raises(ModelFolderError, match=f"{name} has values beyond 65504"):
+        replace(folder, params=folder.params | {name: folder.params[name] + 1e5}).halved()
+
+
+def test_the_bundled_model_is_found_by_name(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
+    with pytest.raises(ModelFolderError, match=r"without a bundled model; name a model folder \(`--model FOLDER`"):
+        load_model("bundled")
+    save_model(folder, tmp_path / "weights")
+    assert_is(load_model("bundled"), folder)
+    monkeypatch.chdir(tmp_path)
+    save_model(replace(folder, thresholds={}), "./bundled")
+    assert load_model("./bundled").thresholds == {}
 
 
 def test_no_folder_and_missing_files_are_named(saved):

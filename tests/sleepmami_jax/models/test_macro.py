@@ -9,10 +9,11 @@ import pytest
 
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
+from data_pipeline.tasks import AROUSAL, FAST_HZ, K_COMPLEX, SPINDLE, STAGES
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.macro import ModalityMerge, epoch_means, token_statistics
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.macro import ModalityMerge, epoch_summary, summary_width, token_statistics, within_night
+from sleepmami_jax.models.micro import layout, measured_width, token_width
 from sleepmami_jax.models.sleepmami import NightOutput, create, merge, split, structure
 from sleepmami_jax.training.optimizer import decays
 
@@ -29,7 +30,7 @@ def compiled(graph, params):
     @jax.jit
     def run(params, tokens, ok):
         model = merge(graph, params)
-        vector, epochs = model.macro(*epoch_means(tokens, ok, model.micro.layout))
+        vector, epochs = model.macro(*epoch_summary(tokens, ok, model.config))
         return vector, epochs, model.seconds(tokens, ok, epochs)
 
     return lambda tokens, ok: jax.device_get(run(params, tokens, ok))
@@ -51,7 +52,7 @@ def night(tiny, epochs, seed=0):
     """Tokens (NIGHTS, E, L, D) and their mask, some missing."""
     rng = np.random.default_rng(seed)
     total = layout(tiny.modalities).total
-    tokens = rng.standard_normal((NIGHTS, epochs, total, tiny.micro.dim)).astype(np.float32)
+    tokens = rng.standard_normal((NIGHTS, epochs, total, token_width(tiny))).astype(np.float32)
     return tokens, rng.random((NIGHTS, epochs, total)) > 0.2
 
 
@@ -99,17 +100,20 @@ def test_an_epoch_hears_the_whole_night(tiny, call):
     assert (seconds > 1e-7).mean() > 0.9
 
 
-def test_without_levels_an_epoch_hears_itself_alone(tiny):
+def test_without_levels_an_epoch_hears_itself_and_what_power_the_night_has(tiny):
     params, call = variant(tiny, levels=0, seconds_depth=0)
     left = {name.split("/")[1] for name in params if name.startswith(("macro/", "seconds/"))}
     assert left == {"enter", "norm", "pool", "vector", "context"}
     tokens, ok = night(tiny, 7)
     changed = tokens.copy()
-    changed[:, 4] += 1
+    changed[:, 4, :, : tiny.micro.dim] += 1
     vector, epochs, seconds = difference(call, tokens, changed, ok)
     assert vector.max() > 1e-4
     np.testing.assert_array_equal(np.flatnonzero(epochs), [4])
     np.testing.assert_array_equal(np.flatnonzero(seconds), np.arange(4 * EPOCH_S, 5 * EPOCH_S))
+    changed[:, 4] += 1  # but power is measured against all of the night's
+    _, epochs, seconds = difference(call, tokens, changed, ok)
+    assert (epochs > 1e-4).all() and (seconds > 1e-5).mean() > 0.9
 
 
 def test_a_night_with_nothing_is_finite(tiny, call):
@@ -126,7 +130,7 @@ def test_a_night_with_nothing_has_finite_gradients(tiny, model):
     ok[0] = False
 
     def loss(params):
-        vector, epochs = merge(graph, params).macro(*epoch_means(tokens, ok, layout(tiny.modalities)))
+        vector, epochs = merge(graph, params).macro(*epoch_summary(tokens, ok, shallow))
         return (vector**2).sum() + (epochs**2).sum()
 
     gradients = jax.jit(jax.grad(loss))({name: model[1][name] for name in shapes})
@@ -165,19 +169,152 @@ def test_modalities_merge_to_the_mean_of_those_that_are_there():
     np.testing.assert_allclose(merger(x, ok), expected, atol=1e-6)
 
 
-def test_epoch_means_are_those_of_the_tokens_that_are_there(tiny):
+def test_the_summary_of_an_epoch_is_of_the_tokens_that_are_there(tiny):
     tokens, ok = night(tiny, 2)
-    where = layout(tiny.modalities)
+    where, measured = layout(tiny.modalities), measured_width(tiny.modalities)
     ok[0, 0, where.offset[Modality.ECG] :][: where.tokens[Modality.ECG]] = False
-    means, present = epoch_means(tokens, ok, where)
+    dirty = np.where(ok[..., None], tokens, 1e3).astype(np.float32)
+    summary, present = epoch_summary(dirty, ok, tiny)
+    assert summary.shape == (NIGHTS, 2, len(SLOTS), summary_width(tiny))
     for i, m in enumerate(SLOTS):
         span = where.span(m)
         for n, e in np.ndindex(NIGHTS, 2):
             some = ok[n, e, span]
             assert present[n, e, i] == some.any()
-            expected = tokens[n, e, span][some].mean(0) if some.any() else np.zeros(tiny.micro.dim)
-            np.testing.assert_allclose(means[n, e, i], expected, atol=1e-6)
+            seen = tokens[n, e, span][some] if some.any() else np.zeros((1, token_width(tiny)))
+            mean, spread = summary[n, e, i, :-measured], summary[n, e, i, -measured:]
+            np.testing.assert_allclose(mean, seen.mean(0), atol=1e-6)
+            np.testing.assert_allclose(spread, seen[:, -measured:].std(0), atol=2e-3)
     assert not present[0, 0, list(SLOTS).index(Modality.ECG)]
+
+
+# Power against the night's
+
+
+def standardised(x, ok, causal):
+    """`within_night` of one row (E,), by loops."""
+    z = np.zeros(len(x))
+    for e in np.flatnonzero(ok):
+        seen = x[: e + 1][ok[: e + 1]] if causal else x[ok]
+        z[e] = np.clip((x[e] - seen.mean()) / np.sqrt(seen.var() + 1e-3), -5, 5)
+    return z
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_power_is_read_against_the_night_it_is_of(causal):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((NIGHTS, 40, 3, 4)) * [0.1, 1, 3, 0.001] + [0, -3, 1, 2]).astype(np.float32)
+    x[0, 30, 0] = 20  # far beyond what is cut
+    ok = rng.random(x.shape[:-1]) > 0.3
+    ok[:, :5, 1] = False
+    ok[1, :, 2] = False
+    found = np.asarray(within_night(np.where(ok[..., None], x, 1e3), ok, causal))
+    for n, m, d in np.ndindex(NIGHTS, 3, 4):
+        expected = standardised(x[n, :, m, d].astype(np.float64), ok[n, :, m], causal)
+        np.testing.assert_allclose(found[n, :, m, d], expected, atol=5e-3)
+    assert found.max() <= 5 and not found[1, :, 2].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_and_gaps_change_no_standing_in_the_night(causal):
+    rng = np.random.default_rng(0)
+    x, ok = rng.standard_normal((1, 12, 2)).astype(np.float32), np.ones((1, 12), bool)
+    ok[:, 3:5] = False
+    padded, there = np.pad(x, [(0, 0), (0, 9), (0, 0)], constant_values=50.0), np.pad(ok, [(0, 0), (0, 9)])
+    short, long = within_night(x, ok, causal), within_night(padded, there, causal)
+    np.testing.assert_allclose(long[:, :12], short, atol=1e-5)
+    assert not np.asarray(long[:, 12:]).any()
+    without = within_night(np.delete(x, [3, 4], 1), np.delete(ok, [3, 4], 1), causal)
+    np.testing.assert_allclose(np.delete(short, [3, 4], 1), without, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_reads_from_sleep_onset_on_knows_nothing_of_what_follows(seed):
+    rng = np.random.default_rng(seed)
+    x, ok = rng.standard_normal((2, 30, 3)).astype(np.float32), rng.random((2, 30)) > 0.2
+    now = rng.integers(1, 29)
+    changed, there = x.copy(), ok.copy()
+    changed[:, now:] = 100 * rng.standard_normal(changed[:, now:].shape)
+    there[:, now:] = rng.random(there[:, now:].shape) > 0.5
+    one, other = within_night(x, ok, True), within_night(changed, there, True)
+    np.testing.assert_array_equal(one[:, :now], other[:, :now])
+    assert not np.array_equal(within_night(x, ok, False)[:, :now], within_night(changed, there, False)[:, :now])
+
+
+# Parts of a second
+
+
+WAVES = (STAGES, AROUSAL, SPINDLE, K_COMPLEX)
+
+
+@pytest.fixture(scope="module")
+def waves(tiny):
+    """A model with tasks of every pace: its structure, parameters, and heads of (tokens, ok)."""
+    graph, params = create(tiny, 0, tasks=WAVES)
+    run = jax.jit(lambda params, *v: merge(graph, params)(*v).heads)
+    return graph, params, lambda *v: jax.device_get(run(params, *v))
+
+
+def test_waves_are_looked_for_eight_times_a_second(tiny, waves):
+    heads = waves[2](*night(tiny, 9))
+    shapes = {"stages": (9, 5), "arousal": (270, 1), "spindle": (2160, 1), "k_complex": (2160, 1)}
+    assert {name: v.shape[1:] for name, v in heads.items()} == shapes
+
+
+def test_a_longer_padding_changes_no_wave(tiny, waves):
+    """In both directions of reading."""
+    tokens, ok = night(tiny, 9)
+    ok[:, 5:] = False
+    tokens[:, 5:] *= 100
+    long, short = waves[2](tokens, ok), waves[2](tokens[:, :5], ok[:, :5])
+    for name, v in short.items():
+        np.testing.assert_allclose(long[name][:, : v.shape[1]], v, atol=1e-5, err_msg=name)
+    late = [np.concatenate([v[:, 5:], v[:, :5]], 1) for v in (tokens, ok)]  # four missing epochs, and then the night
+    moved, first = waves[2](*late), 4 * EPOCH_S * FAST_HZ
+    np.testing.assert_allclose(moved["spindle"][:, first:], short["spindle"], atol=1e-5)
+
+
+def test_garbage_in_missing_tokens_changes_no_wave(tiny, waves):
+    tokens, ok = night(tiny, 9)
+    dirty = np.where(ok[..., None], tokens, 1e3).astype(np.float32)
+    one, other = waves[2](tokens, ok)["spindle"], waves[2](dirty, ok)["spindle"]
+    where = layout(tiny.modalities)
+    there = np.repeat(ok[:, :, where.span(Modality.EEG)].reshape(NIGHTS, -1), 3 * FAST_HZ, axis=1)
+    np.testing.assert_allclose(one[there], other[there], atol=1e-5)
+
+
+def test_a_part_of_a_second_reads_the_look_of_its_own_time(tiny):
+    """A look moves itself most, its neighbours less and, through the night's mean, all others by the same."""
+    graph, params = create(tiny, 0, tasks=(SPINDLE,))
+    fast = jax.jit(lambda *v: merge(graph, params).fast(*v))
+    tokens, ok = night(tiny, 2)
+    ok[:] = True
+    seconds = np.zeros((NIGHTS, 2 * EPOCH_S, tiny.macro.seconds_dim), np.float32)
+    where, bands, look = layout(tiny.modalities), 5, 13  # the sixth part of the second second of a token of 3 s
+    changed = tokens.copy()
+    first = tiny.micro.dim + look * bands
+    changed[:, 1, where.offset[Modality.EEG] + 4, first : first + bands] += 5
+    moved = np.abs(fast(changed, ok, seconds) - fast(tokens, ok, seconds)).max((0, 2))
+    assert moved.shape == (2 * EPOCH_S * FAST_HZ,)
+    assert moved.argmax() == (EPOCH_S + 4 * 3) * FAST_HZ + look
+    far = np.abs(np.arange(len(moved)) - moved.argmax()) > 24  # both convolutions together reach so far
+    assert moved.max() > 5 * moved[far].max()
+    # And of the features of seconds those of its own, and of what the convolutions reach.
+    context = seconds.copy()
+    context[:, 40] += 1
+    heard = np.abs(fast(tokens, ok, context) - fast(tokens, ok, seconds)).max((0, 2))
+    np.testing.assert_array_equal(np.flatnonzero(heard), 40 * FAST_HZ + np.arange(-24, FAST_HZ + 24))
+
+
+def test_only_a_model_of_waves_has_a_fast_path(tiny, waves):
+    """And what both have starts alike."""
+    without = create(tiny, 0, tasks=(STAGES, AROUSAL))[1]
+    assert not any(name.startswith("fast/") for name in without)
+    more = waves[1].keys() - without.keys()
+    assert {name.split("/")[0] for name in more} == {"fast", "heads"}
+    for name in without.keys() & waves[1].keys():
+        if not name.startswith("heads/"):
+            np.testing.assert_array_equal(waves[1][name], without[name], err_msg=name)
 
 
 def test_the_model_gives_what_its_docstring_says(tiny, model):
@@ -204,12 +341,17 @@ def test_without_blocks_a_second_is_linear_in_its_tokens_and_its_epoch(tiny):
     where = layout(tiny.modalities)
     tokens, ok = night(tiny, 3)
     epochs = np.random.default_rng(1).standard_normal((NIGHTS, 3, tiny.macro.dim)).astype(np.float32)
-    y, zero = seconds(tokens, ok, epochs), seconds(0 * tokens, ok, 0 * epochs)
-    np.testing.assert_allclose(seconds(3 * tokens, ok, 3 * epochs) - zero, 3 * (y - zero), atol=1e-4)
+    power, dim = tokens[..., tiny.micro.dim :], tiny.micro.dim  # read against the night, which is not linear
+
+    def scaled(gain):
+        return np.concatenate([gain * tokens[..., :dim], power], -1), ok, gain * epochs
+
+    y, zero = seconds(*scaled(1)), seconds(*scaled(0))
+    np.testing.assert_allclose(seconds(*scaled(3)) - zero, 3 * (y - zero), atol=1e-4)
 
     changed, there = tokens.copy(), np.ones_like(ok)
     token = 2  # of the first modality, in the second epoch
-    changed[:, 1, where.offset[Modality.EEG] + token] += 1
+    changed[:, 1, where.offset[Modality.EEG] + token, :dim] += 1
     moved = np.abs(seconds(changed, there, epochs) - seconds(tokens, there, epochs)).max((0, 2))
     first = EPOCH_S + token * where.token_s[Modality.EEG]
     np.testing.assert_array_equal(np.flatnonzero(moved), first + np.arange(where.token_s[Modality.EEG]))
@@ -255,7 +397,7 @@ def test_bfloat16_tokens_give_bfloat16_features(tiny, mixer):
 
     def run(params, tokens):
         model = merge(graph, params)
-        vector, epochs = model.macro(*epoch_means(tokens, ok, model.micro.layout))
+        vector, epochs = model.macro(*epoch_summary(tokens, ok, model.config))
         return vector, epochs, model.seconds(tokens, ok, epochs)
 
     out = jax.eval_shape(run, low, jnp.asarray(tokens, jnp.bfloat16))

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,9 +11,10 @@ from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ModalityConfig, ModelConfig, from_dict, to_dict
 from sleepmami_jax.data.frozen import model_slots
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.micro import Visible, layout, measured_width, token_width
 from sleepmami_jax.models.sleepmami import merge, structure
-from sleepmami_jax.models.tokenizer import band_edges, log_spectrum, n_bands, spectrum_matrices, time_code
+from sleepmami_jax.models.stem import features, n_features
+from sleepmami_jax.models.tokenizer import time_code
 
 N = 3
 
@@ -104,15 +104,22 @@ def test_nothing_at_all_is_finite_and_empty(tiny, encode, epochs_of):
 
 def test_all_places_visible_is_the_same_as_none_named(tiny, encode, epochs_of):
     batch = unusable(epochs_of(tiny, N), np.random.default_rng(2))
-    every = {m: np.tile(np.arange(n), (N, 1)) for m, n in layout(tiny.modalities).tokens.items()}
+    every = {
+        m: Visible(np.tile(np.arange(n), (N, 1)), np.ones((N, len(tiny.modalities[m].slots), n), bool))
+        for m, n in layout(tiny.modalities).tokens.items()
+    }
     np.testing.assert_allclose(encode(batch, every).x, encode(batch).x, atol=1e-6)
 
 
 def test_only_the_visible_is_seen(tiny, encode, epochs_of):
-    """Other places, and modalities hidden whole, reach no token; places keep their own time."""
+    """Other places, tokens of single channels, and modalities hidden whole reach no token; places keep their time."""
     tokens = layout(tiny.modalities).tokens
     rng = np.random.default_rng(3)
-    visible = {m: np.sort(np.argsort(rng.random((N, n)))[:, : n // 2]) for m, n in tokens.items()}
+    visible = {}
+    for m, n in tokens.items():
+        place = np.sort(np.argsort(rng.random((N, n)))[:, : n // 2])
+        shown = rng.random((N, len(tiny.modalities[m].slots), n)) < 0.7
+        visible[m] = Visible(place, shown & (place[..., None] == np.arange(n)).any(1)[:, None])
     hidden = np.zeros((N, len(SLOTS)), bool)
     hidden[:, list(SLOTS).index(Modality.EOG)] = True
     batch = epochs_of(tiny, N)
@@ -120,16 +127,15 @@ def test_only_the_visible_is_seen(tiny, encode, epochs_of):
     for m in SLOTS:
         if m is Modality.EOG:
             continue
-        shown = np.zeros((N, tokens[m]), bool)
-        np.put_along_axis(shown, visible[m], True, axis=1)
-        shown = np.repeat(shown, changed[m]["signal"].shape[-1] // tokens[m], axis=1)[:, None]
+        shown = np.repeat(visible[m].shown, changed[m]["signal"].shape[-1] // tokens[m], axis=2)
         changed[m]["signal"] = np.where(shown, batch[m]["signal"], changed[m]["signal"])
     one, other = encode(batch, visible, hidden), encode(changed, visible, hidden)
     np.testing.assert_allclose(one.x, other.x, atol=1e-6)
     assert one.ok.shape == (N, sum(n // 2 for n in tokens.values()))
     assert not one.ok.all()
 
-    at_other_times = {m: v if m is not Modality.EEG else v[:, ::-1] for m, v in visible.items()}
+    eeg = visible[Modality.EEG]
+    at_other_times = visible | {Modality.EEG: eeg._replace(place=eeg.place[:, ::-1])}
     same_set = encode(batch, at_other_times, hidden).x
     k = tokens[Modality.EEG] // 2
     np.testing.assert_allclose(same_set[:, :k], one.x[:, :k][:, ::-1], atol=1e-5)
@@ -147,46 +153,42 @@ def test_channels_of_a_modality_are_told_apart_by_slot(tiny, encode, epochs_of):
     assert np.abs(encode(batch).x - encode(swapped).x).max() > 1e-4
 
 
+def test_a_token_keeps_the_power_that_was_measured(tiny, encode, epochs_of):
+    """Its last numbers are the mean of the features of its channels that are wholly usable there."""
+    batch = unusable(epochs_of(tiny, N), np.random.default_rng(4))
+    tokens, where = encode(batch), layout(tiny.modalities)
+    assert tokens.x.shape == (N, where.total, token_width(tiny))
+    assert token_width(tiny) == tiny.micro.dim + measured_width(tiny.modalities)
+    for m, token_s in where.token_s.items():
+        signal, usable = batch[m]["signal"], batch[m]["usable"]
+        bands, width = np.asarray(features(signal, usable, m, token_s)), n_features(m, token_s)
+        ok = usable.reshape(*usable.shape[:2], -1, token_s).all(-1)
+        kept = tokens.x[:, where.span(m), tiny.micro.dim :]
+        for b, k in np.ndindex(N, where.tokens[m]):
+            some = ok[b, :, k]
+            expected = bands[b, some, k].mean(0) if some.any() else np.zeros(width)
+            np.testing.assert_allclose(kept[b, k, :width], expected, atol=1e-5, err_msg=m)
+        assert not kept[..., width:].any()
+
+
+def test_a_channel_hears_the_others_of_its_modality_at_other_times(tiny, encode, epochs_of):
+    """Each channel has tokens where the other has none, so that nothing but attention can carry it across."""
+    batch = epochs_of(tiny, N)
+    batch["EEG"]["usable"][:, 0, 15:18] = False  # token 5 of 3 s
+    batch["EEG"]["usable"][:, 1] = False
+    batch["EEG"]["usable"][:, 1, 15:18] = True
+    changed = jax.tree.map(np.copy, batch)
+    rate_hz = RATE_HZ[Modality.EEG]
+    changed["EEG"]["signal"][:, 1, 15 * rate_hz : 18 * rate_hz] *= 3
+    one, other = (encode(b).private[Modality.EEG] for b in (batch, changed))
+    assert (np.abs(one - other).max((0, 2)) > 1e-5).all()
+
+
 def test_the_layout_counts_tokens(tiny):
     where = layout(tiny.modalities)
     assert list(where.tokens.values()) == [10, 6, 5, 3, 6, 3]
     assert list(where.offset.values()) == [0, 10, 16, 21, 24, 30]
     assert where.total == len(where.modality_of_token()) == 33
-
-
-@pytest.mark.parametrize(("seconds", "rate_hz", "sine_hz"), [(1, 128, 13), (2, 128, 0.5), (5, 32, 0.4), (1, 128, 40)])
-def test_a_sine_has_its_power_in_its_own_band(seconds, rate_hz, sine_hz):
-    samples = seconds * rate_hz
-    edges_hz = band_edges(samples) / seconds
-    phase = np.random.default_rng(0).uniform(0, 6, 4)[:, None]
-    patch = np.sin(2 * np.pi * sine_hz * np.arange(samples) / rate_hz + phase).astype(np.float32)
-    power = np.exp(np.asarray(log_spectrum(jnp.asarray(patch))))
-    width = np.diff(edges_hz)
-    own = np.searchsorted(edges_hz, sine_hz, side="right") - 1
-    # A Hann window leaks into the two bins beside the sine's, which may lie in the neighbour bands.
-    near = slice(max(0, own - 1), own + 2)
-    assert ((power * width)[:, near].sum(-1) / (power * width).sum(-1) > 0.98).all()
-
-
-@pytest.mark.parametrize("samples", [128, 256, 64, 32, 5, 2])
-def test_bands_share_out_the_spectrum(samples):
-    cosine, sine, bands = spectrum_matrices(samples)
-    assert cosine.shape == sine.shape == (samples, samples // 2 + 1)
-    assert bands.shape == (samples // 2 + 1, n_bands(samples))
-    np.testing.assert_allclose(bands.sum(0), 1, atol=1e-6)  # each band is a mean
-    np.testing.assert_array_equal((bands[1:] > 0).sum(1), 1)  # each bin but the mean is in one band
-    assert not bands[0].any()
-    rng = np.random.default_rng(0)
-    patch = rng.standard_normal((2, samples))
-    window = np.hanning(samples + 2)[1:-1] if samples > 2 else np.ones(samples)
-    window = window / np.sqrt((window**2).sum())
-    centred = patch - patch.mean(-1, keepdims=True)
-    expected = np.log(np.abs(np.fft.rfft(centred * window)) ** 2 @ bands + 1e-4)
-    np.testing.assert_allclose(log_spectrum(jnp.asarray(patch, jnp.float32)), expected, atol=1e-3)
-
-
-def test_silence_has_a_finite_spectrum():
-    assert np.isfinite(log_spectrum(jnp.zeros((1, 128)))).all()
 
 
 def test_times_are_told_apart():

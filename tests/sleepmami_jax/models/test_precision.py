@@ -9,7 +9,8 @@ import pytest
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig, Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.models.initial import Linear, Rngs
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.macro import summary_width
+from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.training.phases import Phase
 from sleepmami_jax.training.phases.finetune import finetune_loss
@@ -41,20 +42,22 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
         case MicroPretraining():
             own, params = with_objective(params, MicroObjective(model, objective, experiment.compute, rngs=Rngs(1)))
             loss, trainable = micro_loss(experiment, graph, own), ("micro/", "objective/")
-            batch = epochs_of(model, N)
+            batch = epochs_of(model, N) | {"person": np.arange(N, dtype=np.int32)}
         case MacroPretraining():
             own, params = with_objective(params, Linear(model.macro.dim, model.projection_dim, rngs=Rngs(1)))
             loss, trainable = macro_loss(experiment, graph, own), ("macro/", "objective/")
             batch = {
-                "means": rng.standard_normal((N, EPOCHS, M, model.micro.dim)).astype(np.float32),
+                "summary": rng.standard_normal((N, EPOCHS, M, summary_width(model))).astype(np.float32),
                 "present": rng.random((N, EPOCHS, M)) < 0.9,
                 "demographics": people_of(N),
+                "person": np.arange(N, dtype=np.int32),
             }
         case Finetuning():
-            loss, trainable = finetune_loss(experiment, graph), ("macro/", "seconds/", "heads/")
+            loss = finetune_loss(experiment, graph)
+            trainable = ("macro/enter", "macro/levels", "macro/norm", "seconds/", "heads/")  # the vector learns nothing
             shape = (N, EPOCHS, layout(model.modalities).total)
             batch = {
-                "tokens": rng.standard_normal((*shape, model.micro.dim)).astype(np.float16),
+                "tokens": rng.standard_normal((*shape, token_width(model))).astype(np.float16),
                 "ok": rng.random(shape) < 0.9,
                 "stage": rng.integers(-1, 5, (N, EPOCHS)).astype(np.int32),
                 "seconds": {

@@ -30,7 +30,12 @@ def contrast_case(seed=0):
     return raw, present
 
 
-def leave_one_out_by_loops(raw, present, log_scale, keys=range(BATCH)):
+STRANGERS = np.arange(BATCH, dtype=np.int32)
+PEOPLE = np.array([5, 1, 5, 3, 4, 1, 1, 7], np.int32)
+"""Of `contrast_case`: two have more than one epoch, on other devices too."""
+
+
+def leave_one_out_by_loops(raw, present, log_scale, person=STRANGERS, keys=range(BATCH)):
     z = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
     valid = [(b, m) for b, m in np.argwhere(present) if present[b].sum() > 1]
 
@@ -40,7 +45,7 @@ def leave_one_out_by_loops(raw, present, log_scale, keys=range(BATCH)):
 
     losses, found = [], []
     for b, m in valid:
-        rivals = [g for g, other in valid if other == m and (g in keys or g == b)]
+        rivals = [g for g, other in valid if other == m and rival(g, b, person, keys)]
         forth = np.array([z[b, m] @ rest(g, m) for g in rivals]) * np.exp(log_scale)
         back = np.array([rest(b, m) @ z[g, m] for g in rivals]) * np.exp(log_scale)
         own = rivals.index(b)
@@ -49,12 +54,16 @@ def leave_one_out_by_loops(raw, present, log_scale, keys=range(BATCH)):
     return np.mean(losses), np.mean(found)
 
 
-def pairwise_by_loops(raw, present, log_scale, keys=range(BATCH)):
+def rival(g, b, person, keys):
+    return g == b or (g in keys and person[g] != person[b])
+
+
+def pairwise_by_loops(raw, present, log_scale, person=STRANGERS, keys=range(BATCH)):
     z = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
     losses, found = [], []
     for b, m, other in np.ndindex(BATCH, M, M):
         if m != other and present[b, m] and present[b, other]:
-            rivals = [g for g in range(BATCH) if present[g, other] and (g in keys or g == b)]
+            rivals = [g for g in range(BATCH) if present[g, other] and rival(g, b, person, keys)]
             logits = np.array([z[b, m] @ z[g, other] for g in rivals]) * np.exp(log_scale)
             losses.append(np.log(np.exp(logits).sum()) - logits[rivals.index(b)])
             found.append(logits.argmax() == rivals.index(b))
@@ -70,10 +79,11 @@ BOTH = pytest.mark.parametrize(
 
 @lru_cache
 def compiled(contrast, keys_at_once, keys=0):
-    """(raw vectors, present, log_scale) -> loss, accuracy."""
-    return on_one_device(
-        lambda raw, there, scale, axes: info_nce(contrast, unit(raw), there, scale, axes, keys, keys_at_once)
+    """(raw vectors, present, log_scale, whose) -> loss, accuracy."""
+    run = on_one_device(
+        lambda raw, there, scale, who, axes: info_nce(contrast, unit(raw), there, who, scale, axes, keys, keys_at_once)
     )
+    return lambda raw, there, scale, person=STRANGERS: run(raw, there, scale, person)
 
 
 @BOTH
@@ -89,8 +99,21 @@ def test_every_epoch_is_told_apart_from_some_keys_and_itself(contrast, by_loops)
     raw, present = contrast_case()
     found = compiled(contrast, 3, keys=4)(raw, present, np.float32(1.2))
     np.testing.assert_allclose(found, by_loops(raw, present, 1.2, keys=range(0, BATCH, 2)), atol=1e-6)
+    found = compiled(contrast, 3, keys=4)(raw, present, np.float32(1.2), PEOPLE)
+    np.testing.assert_allclose(found, by_loops(raw, present, 1.2, PEOPLE, range(0, BATCH, 2)), atol=1e-6)
     with pytest.raises(ValueError, match=r"objective.contrast_keys=3: expected a divisor of the 8 epochs"):
         compiled(contrast, 3, keys=3)(raw, present, np.float32(1.2))
+
+
+@BOTH
+@pytest.mark.parametrize("keys_at_once", [BATCH, 3], ids=["at_once", "in_parts"])
+def test_epochs_of_one_person_are_not_told_apart(contrast, by_loops, keys_at_once):
+    raw, present = contrast_case()
+    found = compiled(contrast, keys_at_once)(raw, present, np.float32(1.2), PEOPLE)
+    np.testing.assert_allclose(found, by_loops(raw, present, 1.2, PEOPLE), atol=1e-6)
+    assert found[0] < compiled(contrast, keys_at_once)(raw, present, np.float32(1.2))[0]
+    alone = compiled(contrast, keys_at_once)(raw, present, np.float32(1.2), np.zeros_like(PEOPLE))
+    assert alone[0] == pytest.approx(0, abs=1e-6)  # there is nobody else
 
 
 @BOTH
@@ -117,12 +140,14 @@ def test_contrast_is_the_same_on_four_devices(contrast, by_loops, keys):
 
     def loss(params, batch, _, axes):
         z = unit(batch["raw"] @ params["w"])
-        value, accuracy = info_nce(contrast, z, batch["present"], params["scale"], axes, keys, keys_at_once=3)
+        who, scale = batch["person"], params["scale"]
+        value, accuracy = info_nce(contrast, z, batch["present"], who, scale, axes, keys, keys_at_once=3)
         return value, {"accuracy": accuracy}
 
-    value = same_on_four(loss, {"w": linear, "scale": np.float32(1)}, {"raw": raw, "present": present})
+    batch = {"raw": raw, "present": present, "person": PEOPLE}
+    value = same_on_four(loss, {"w": linear, "scale": np.float32(1)}, batch)
     told_from = range(0, BATCH, 2) if keys else range(BATCH)
-    assert value == pytest.approx(by_loops(raw @ linear, present, 1, told_from)[0], abs=1e-5)
+    assert value == pytest.approx(by_loops(raw @ linear, present, 1, PEOPLE, told_from)[0], abs=1e-5)
 
 
 def test_blocks_of_keys_bound_the_memory_of_the_logits():
@@ -131,7 +156,8 @@ def test_blocks_of_keys_bound_the_memory_of_the_logits():
 
     def temporary_bytes(keys_at_once):
         def loss(z, present, axes):
-            return info_nce(leave_one_out, z, present, jnp.float32(1), axes, keys_at_once=keys_at_once)[0]
+            who = jnp.arange(len(z))
+            return info_nce(leave_one_out, z, present, who, jnp.float32(1), axes, keys_at_once=keys_at_once)[0]
 
         sharded = jax.shard_map(lambda *v: loss(*v, AXES), mesh=mesh_of(1), in_specs=P(), out_specs=P())
         return jax.jit(jax.grad(sharded)).lower(z, present).compile().memory_analysis().temp_size_in_bytes
@@ -146,14 +172,15 @@ def test_no_device_holds_the_global_batch(objective):
 
     def program(devices):
         def loss(z, facts):
+            who = facts["person"]
             if objective == "dgcl":
-                return dgcl(z.swapaxes(0, 1)[:2], facts["people"], KernelConfig(), 0.1, AXES, 64)[0]
-            return info_nce(leave_one_out, z, facts["present"], z[0, 0, 0], AXES, keys_at_once=64)[0]
+                return dgcl(z.swapaxes(0, 1)[:2], facts["people"], who, KernelConfig(), 0.1, AXES, 64)[0]
+            return info_nce(leave_one_out, z, facts["present"], who, z[0, 0, 0], AXES, keys_at_once=64)[0]
 
         n = rows * devices
         people = {name: jnp.zeros(n) for name in ("age_years", "bmi", "sex")}
         people |= {f"{name}_known": jnp.ones(n, bool) for name in people}
-        facts = {"present": jnp.ones((n, M), bool), "people": people}
+        facts = {"present": jnp.ones((n, M), bool), "people": people, "person": jnp.arange(n)}
         sharded = jax.shard_map(loss, mesh=mesh_of(devices), in_specs=P(AXES), out_specs=P())
         return jax.jit(jax.grad(sharded)).lower(jnp.zeros((n, M, width)), facts).compile()
 

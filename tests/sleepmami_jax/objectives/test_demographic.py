@@ -11,7 +11,8 @@ from jax.sharding import PartitionSpec as P
 from sleepmami_jax.config import KernelConfig
 from sleepmami_jax.objectives import parts
 from sleepmami_jax.objectives.contrastive import unit
-from sleepmami_jax.objectives.demographic import dgcl, similarity, standardise, view_mask
+from sleepmami_jax.objectives.demographic import dgcl, similarity, view_mask
+from sleepmami_jax.objectives.reduce import standardise
 from sleepmami_jax.training.sharding import AXES
 from tests.support.meshes import BATCH, M, keys_of, mesh_of, on_one_device, same_on_four
 
@@ -50,13 +51,18 @@ def similarity_by_loops(a, i, b, j, same, kernel):
     return total / weight if weight else 0.0
 
 
-def dgcl_by_loops(z, people, kernel, temperature):
+STRANGERS = np.arange(BATCH, dtype=np.int32)
+VISITS = np.array([5, 1, 5, 3, 4, 1, 1, 7], np.int32)
+"""Whose nights they are where two people have more than one, on other devices too."""
+
+
+def dgcl_by_loops(z, people, kernel, temperature, person=STRANGERS):
     views = [(v, i) for v in range(2) for i in range(z.shape[1])]
     losses = []
     for v, i in views:
         others = [other for other in views if other != (v, i)]
         logits = np.array([z[v, i] @ z[w, j] for w, j in others], np.float64) / temperature
-        w = np.array([similarity_by_loops(people, i, people, j, i == j, kernel) for _, j in others])
+        w = np.array([similarity_by_loops(people, i, people, j, person[i] == person[j], kernel) for _, j in others])
         log_p = logits - np.log(np.exp(logits).sum())
         losses.append(-(w * log_p).sum() / w.sum() if w.sum() else 0.0)
     return np.mean(losses)
@@ -67,8 +73,8 @@ def views_of(n, seed=0):
     return raw / np.linalg.norm(raw, axis=-1, keepdims=True)
 
 
-def run_dgcl(z, people, kernel, temperature=0.3):
-    return on_one_device(lambda z, p, axes: dgcl(z, p, kernel, temperature, axes))(z, people)
+def run_dgcl(z, people, kernel, temperature=0.3, person=STRANGERS):
+    return on_one_device(lambda z, p, who, axes: dgcl(z, p, who, kernel, temperature, axes))(z, people, person)
 
 
 IDENTITY_ALONE = KernelConfig(age=0, bmi=0, sex=0, identity=1)
@@ -116,33 +122,36 @@ KERNELS = [KernelConfig(), KernelConfig(age=0.3, age_years=4, sex=2, identity=0.
 
 @cache
 def compiled_dgcl(kernel):
-    """(views, people) -> loss and its gradient with respect to the views."""
+    """(views, people, whose nights) -> loss and its gradient with respect to the views."""
 
-    def loss(z, people):
-        return dgcl(z, people, kernel, 0.3, AXES)[0]
+    def loss(z, people, person):
+        return dgcl(z, people, person, kernel, 0.3, AXES)[0]
 
     sharded = jax.shard_map(loss, mesh=mesh_of(1), in_specs=P(), out_specs=P())
     return jax.jit(jax.value_and_grad(sharded))
 
 
+@pytest.mark.parametrize("person", [STRANGERS, VISITS], ids=["strangers", "visits"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_dgcl_and_its_gradient_equal_loops_over_pairs(kernel):
+def test_dgcl_and_its_gradient_equal_loops_over_pairs(kernel, person):
     z, people = views_of(BATCH), people_of(BATCH)
-    loss, gradient = compiled_dgcl(kernel)(z, people)
-    assert loss == pytest.approx(dgcl_by_loops(z, people, kernel, 0.3), abs=1e-5)
+    loss, gradient = compiled_dgcl(kernel)(z, people, person)
+    assert loss == pytest.approx(dgcl_by_loops(z, people, kernel, 0.3, person), abs=1e-5)
     for seed in range(3):
         way = np.random.default_rng(seed).standard_normal(z.shape)
-        ahead, behind = (dgcl_by_loops(z.astype(np.float64) + h * way, people, kernel, 0.3) for h in (1e-5, -1e-5))
+        ahead, behind = (
+            dgcl_by_loops(z.astype(np.float64) + h * way, people, kernel, 0.3, person) for h in (1e-5, -1e-5)
+        )
         assert (np.asarray(gradient) * way).sum() == pytest.approx((ahead - behind) / 2e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_order_of_nights_and_of_views_does_not_matter(kernel):
     z, people = views_of(BATCH), people_of(BATCH)
-    loss, gradient = compiled_dgcl(kernel)(z, people)
+    loss, gradient = compiled_dgcl(kernel)(z, people, VISITS)
     order = np.random.default_rng(0).permutation(BATCH)
     shuffled = {name: v[order] for name, v in people.items()}
-    other, others = compiled_dgcl(kernel)(z[::-1, order], shuffled)
+    other, others = compiled_dgcl(kernel)(z[::-1, order], shuffled, VISITS[order])
     assert other == pytest.approx(float(loss), abs=1e-6)
     np.testing.assert_allclose(others, np.asarray(gradient)[::-1, order], atol=1e-6)
 
@@ -154,15 +163,27 @@ def test_dgcl_of_standardised_views_is_the_same_on_four_devices(kernel, monkeypa
     linear = np.random.default_rng(1).standard_normal((6, 6)).astype(np.float32)
 
     def loss(params, batch, keys, axes):
-        z = unit(standardise((batch["raw"] @ params).swapaxes(0, 1), axes))
-        value, found = dgcl(z, batch["people"], kernel, 0.3, axes, nights_at_once=4)
+        z = unit(standardise((batch["raw"] @ params).swapaxes(0, 1), 1.0, axes))
+        value, found = dgcl(z, batch["people"], batch["person"], kernel, 0.3, axes, nights_at_once=4)
         return value, {"found": found}
 
-    value = same_on_four(loss, linear, {"raw": raw, "people": people})
+    value = same_on_four(loss, linear, {"raw": raw, "people": people, "person": VISITS})
     z = (raw @ linear).swapaxes(0, 1)
     z = (z - z.mean((0, 1))) / z.std((0, 1))
     z = z / np.linalg.norm(z, axis=-1, keepdims=True)
-    assert value == pytest.approx(dgcl_by_loops(z, people, kernel, 0.3), abs=1e-5)
+    assert value == pytest.approx(dgcl_by_loops(z, people, kernel, 0.3, VISITS), abs=1e-5)
+
+
+def test_another_night_of_the_same_person_is_no_stranger():
+    """Two nights a person, whose first views are nearer to each other than to their own second views."""
+    z, visits = np.zeros((2, BATCH, 2 * BATCH), np.float32), np.arange(BATCH, dtype=np.int32) // 2
+    z[0, np.arange(BATCH), visits] = 1
+    z[1, np.arange(BATCH), visits], z[1, np.arange(BATCH), BATCH + np.arange(BATCH)] = 0.6, 0.8
+    (one, found), (two, missed) = (
+        run_dgcl(z, people_of(BATCH), IDENTITY_ALONE, person=person) for person in (visits, STRANGERS)
+    )
+    assert one < two - 0.05
+    assert found == 1.0 and missed <= 0.5
 
 
 @pytest.mark.parametrize("rule", ["soft", "class"])

@@ -40,7 +40,7 @@ def sleepmami(*words) -> int:
 
 def test_demo_leaves_what_it_says(demo):
     assert {"metrics.json", "model", "score"} <= {p.name for p in demo.iterdir()}
-    assert {p.name for p in (demo / "model").iterdir()} == {"config.json", "model.safetensors"}
+    assert {p.name for p in (demo / "model").iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert {p.name for p in (demo / "score").iterdir()} == FIVE
 
 

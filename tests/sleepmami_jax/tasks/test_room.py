@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipeline.tasks import BREATHING, STAGES, Task, find_task
+from data_pipeline.tasks import BREATHING, SPINDLE, STAGES, Task, find_task
 from sleepmami_jax.tasks import ROOMS, counted_events, rooms_of
 from sleepmami_jax.tasks.room import event_probability, mean_probability
 from tests.support.events import N2, Event, W, hypnogram, spans
@@ -37,7 +37,25 @@ def test_of_several_classes_the_most_probable_names_the_event():
     probs[10:20], probs[30:40] = [0.2, 0.5, 0.3], [0.2, 0.3, 0.5]
     assert [(e.kind, e.onset_s) for e in room.decode(probs, 0.5)] == [("sigh", 10), ("gasp", 30)]
     assert event_probability(probs)[[0, 10]].tolist() == [0, 0.8]
-    assert mean_probability(probs, Event("sigh", 5.0, 10.0)) == pytest.approx(0.4)
+    assert mean_probability(probs, Event("sigh", 5.0, 10.0), task) == pytest.approx(0.4)
+
+
+def test_a_wave_is_decoded_in_eighths_of_a_second():
+    (room,) = rooms_of((SPINDLE,))
+    yes = np.zeros(30 * 8)
+    yes[19:25] = 0.9  # 2.375 s, six eighths
+    yes[40:43] = 0.9  # too short for a spindle
+    yes[80:84] = yes[86:90] = 0.9  # a gap of 0.25 s joins, and one of more does not
+    yes[93:97] = 0.7
+    yes[200:240] = 0.9  # too long
+    events = room.decode(np.stack([1 - yes, yes], 1), 0.5)
+    assert [(e.kind, e.onset_s, e.duration_s) for e in events] == [
+        ("spindle", 2.375, 0.75),
+        ("spindle", 10.0, 1.25),
+        ("spindle", 11.625, 0.5),
+    ]
+    probs = np.stack([1 - yes, yes], 1)
+    assert [mean_probability(probs, e, SPINDLE) for e in events] == pytest.approx([0.9, 0.72, 0.7])
 
 
 def test_tasks_with_a_kind_in_common_do_not_count_each_others_events():

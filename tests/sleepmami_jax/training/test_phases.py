@@ -11,19 +11,26 @@ from jax.sharding import PartitionSpec as P
 
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import EPOCH_S
+from data_pipeline.tasks import AROUSAL, SPINDLE, STAGES
 from sleepmami_jax.config import (
+    Augmentation,
+    DataConfig,
     Experiment,
     Finetuning,
     MacroPretraining,
     MicroPretraining,
 )
+from sleepmami_jax.data.scored import class_counts
+from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.initial import Linear, Rngs
-from sleepmami_jax.models.macro import epoch_means
-from sleepmami_jax.models.micro import layout
+from sleepmami_jax.models.macro import epoch_summary, summary_width
+from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import create, merge, structure
 from sleepmami_jax.objectives.masked import sample_hidden
-from sleepmami_jax.training.phases import build, macro
-from sleepmami_jax.training.phases.finetune import finetune_loss
+from sleepmami_jax.tasks.losses import class_weights, task_losses
+from sleepmami_jax.training import phases
+from sleepmami_jax.training.phases import build, finetune, macro
+from sleepmami_jax.training.phases.finetune import finetune_loss, finetuning
 from sleepmami_jax.training.phases.macro import macro_loss
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import with_objective
@@ -70,9 +77,10 @@ def in_parts(shallow, weights):
     graph, project_graph, params = weights
     rng = np.random.default_rng(0)
     batch = {
-        "means": rng.standard_normal((NIGHTS, EPOCHS, M, shallow.micro.dim)).astype(np.float32),
+        "summary": rng.standard_normal((NIGHTS, EPOCHS, M, summary_width(shallow))).astype(np.float32),
         "present": rng.random((NIGHTS, EPOCHS, M)) < 0.8,
         "demographics": people_of(NIGHTS),
+        "person": np.arange(NIGHTS, dtype=np.int32) // 2,
     }
 
     def run(accumulate, devices):
@@ -150,9 +158,9 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
         signals = {m.value: jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), batch[m]) for m in SLOTS}
         own = {n: v for n, v in params.items() if not n.startswith("objective/")}
         tokens = merge(weights[0], own).micro(signals, exact=True)
-        means, present = epoch_means(tokens.x, tokens.ok, layout(shallow.modalities))
-        night = {"means": means.reshape(4, 8, M, -1), "present": present.reshape(4, 8, M)}
-        return frozen_loss(params, night | {"demographics": batch["demographics"]}, keys_of(4))
+        summary, present = epoch_summary(tokens.x, tokens.ok, shallow)
+        night = {"summary": summary.reshape(4, 8, M, -1), "present": present.reshape(4, 8, M)}
+        return frozen_loss(params, night | {n: batch[n] for n in ("demographics", "person")}, keys_of(4))
 
     expected, others = jax.device_get(over_frozen(phase.params))
     assert metrics["contrast"] == pytest.approx(expected, abs=1e-5)
@@ -183,7 +191,7 @@ def test_a_hidden_modality_is_as_one_that_was_not_recorded(shallow, epochs_of, f
 
     def only(shown):  # (n, M) -> the batch with these modalities
         if freeze_micro:
-            tokens = np.random.default_rng(1).standard_normal((n, e, where.total, shallow.micro.dim))
+            tokens = np.random.default_rng(1).standard_normal((n, e, where.total, token_width(shallow)))
             ok = np.broadcast_to(shown[:, None, where.modality_of_token()], (n, e, where.total))
             return {"tokens": tokens.astype(np.float16), "ok": ok, **labels}
         batch = jax.tree.map(lambda v: v.reshape(n, e, *v.shape[1:]), epochs_of(shallow, n * e))
@@ -209,6 +217,116 @@ def test_a_hidden_modality_is_as_one_that_was_not_recorded(shallow, epochs_of, f
     assert ("moe_balance" in metrics) == (not freeze_micro)
 
 
+# Signals that are augmented
+
+
+def test_augmented_windows_train_as_recorded_ones_do_and_padding_does_not_matter(shallow, epochs_of):
+    n, e = 4, 3
+    mask = np.arange(e) < np.array([3, 2, 1, 3])[:, None]
+    rng = np.random.default_rng(0)
+    batch = jax.tree.map(lambda v: v.reshape(n, e, *v.shape[1:]), epochs_of(shallow, n * e))
+    for m in SLOTS:
+        batch[m]["usable"] &= mask[..., None, None]
+        batch[m]["signal"][~mask] = 0
+    batch |= {
+        "stage": np.where(mask, rng.integers(0, 5, (n, e)), -1).astype(np.int32),
+        "seconds": {"arousal": np.where(mask[..., None], rng.integers(0, 2, (n, e, EPOCH_S)), -1).astype(np.int8)},
+        "epoch_mask": mask,
+    }
+    graph, params = create(shallow, 0, tasks=(STAGES, AROUSAL))
+
+    objective = Finetuning(
+        batch=n,
+        epochs=e,
+        freeze_micro=False,
+        tasks=(STAGES, AROUSAL),
+        augment=Augmentation(
+            equaliser_db=3, gain_db=2, noise=0.3, flip=0.5, drop_channel=0.3, only_eeg=0.2, shortest_crop=0.5
+        ),
+    )
+    loss = finetune_loss(Experiment("augmented", objective, model=shallow), graph)
+    gradient = {
+        devices: quick_jit(shard_gradient(loss, mesh_of(devices), ("micro/", "macro/", "heads/"))) for devices in (1, 4)
+    }
+
+    def run(batch, devices=1, seed=0):
+        lay = partial(jax.device_put, device=NamedSharding(mesh_of(devices), P(AXES)))
+        (value, _), gradients = jax.device_get(gradient[devices](params, lay(batch), lay(keys_of(n, seed))))
+        return value, gradients
+
+    value, gradients = run(batch)
+    assert np.isfinite(value) and np.abs(gradients["micro/private/EEG/tokenizer/amplitude/kernel"]).max() > 1e-6
+    assert abs(run(batch, seed=1)[0] - value) > 1e-3  # nothing else is random
+    on_four = run(batch, devices=4)
+    for m in SLOTS:
+        batch[m]["signal"][~mask] = 1e3
+    for other, others in (on_four, run(batch)):
+        assert other == pytest.approx(value, rel=1e-5)
+        for name in gradients:
+            np.testing.assert_allclose(others[name], gradients[name], atol=1e-5, err_msg=name)
+
+
+def test_augmented_epochs_are_what_is_rebuilt(tiny, epochs_of, model):
+    graph, params = model
+    config = MicroPretraining(batch=4, decoder_dim=16, contrast_weight=0.0, drop_modality=0.0)
+    objective, params = with_objective(params, MicroObjective(tiny, config, rngs=Rngs(0)))
+    batch = epochs_of(tiny, 4) | {"stage": np.zeros(4, np.int32), "seconds": {}}
+
+    def amplitude(augment):
+        experiment = Experiment("augmented", replace(config, augment=augment), model=tiny)
+        return quick_jit(sharded(micro_loss(experiment, graph, objective)))(params, batch, keys_of(4))[1]["amplitude"]
+
+    assert amplitude(Augmentation(noise=1.0)) > 1.02 * amplitude(Augmentation())  # there is more to rebuild
+
+
+# What rare classes weigh
+
+
+def test_a_run_tells_its_loss_what_its_labels_are(shallow, prepared, tmp_path, monkeypatch):
+    told = {}
+
+    def losses(heads, labels, tasks, axes, **how):
+        told.update(how)
+        return task_losses(heads, labels, tasks, axes, **how)
+
+    monkeypatch.setattr(finetune, "task_losses", losses)
+    objective = Finetuning(batch=4, epochs=2, freeze_micro=False, focal=1.5, label_smoothing=0.1, event_windows=1.0)
+    data = replace(prepared, scored=True)
+    for exponent in (0.0, 0.5):
+        objective = replace(objective, class_weight=exponent)
+        experiment = Experiment("rare", objective, data, shallow)
+        phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(4))
+        batch = next(phase.batches)
+        phase.batches.close()
+        assert ((batch["seconds"]["breathing"] > 0) | (batch["seconds"]["arousal"] > 0)).any((1, 2)).all()
+        jax.eval_shape(sharded(phase.loss), phase.params, batch, keys_of(4))
+        assert (told["focal"], told["smoothing"]) == (1.5, 0.1)
+        expected = class_weights(class_counts(data, objective.tasks), exponent) if exponent else None
+        assert (told["weights"] is None) == (expected is None)
+        for name in expected or ():
+            np.testing.assert_array_equal(told["weights"][name], expected[name])
+            assert told["weights"][name].std() > 0
+
+
+# Tasks that pretraining did not know
+
+
+def test_a_pretrained_model_gets_what_waves_are_told_from(shallow, weights, tmp_path, monkeypatch):
+    objective = Finetuning(tasks=(STAGES, SPINDLE), freeze_micro=True)
+    monkeypatch.setitem(phases._KINDS, Finetuning, (finetuning, lambda *_: None, None))
+    known = {n: np.asarray(v) + 1 for n, v in weights[2].items() if not n.startswith("objective/")}
+    assert not any(name.startswith("fast/") for name in known)
+    experiment = Experiment("waves", objective, DataConfig(scored=True), shallow)
+    phase = build(experiment, ModelFolder(shallow, known), tmp_path, lambda *_: lambda: None, range(1))
+    fresh = create(shallow, experiment.seed, tasks=objective.tasks)[1]
+    assert phase.params.keys() == fresh.keys()
+    new = {name for name in fresh if name not in known}
+    assert {name.split("/")[0] for name in new} == {"fast", "heads"}
+    for name, value in phase.params.items():
+        np.testing.assert_array_equal(value, fresh[name] if name in new else known[name], err_msg=name)
+    assert all(name.startswith(phase.trainable) for name in new)
+
+
 # Parts of a loss without weight
 
 
@@ -219,7 +337,8 @@ def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
         config = MicroPretraining(batch=4, decoder_dim=16, **weights)
         objective, params = with_objective(shapes, MicroObjective(tiny, config, rngs=Rngs(0)))
         loss = micro_loss(Experiment("parts", config, model=tiny), graph, objective)
-        value, metrics = jax.eval_shape(sharded(loss), params, epochs_of(tiny, 4), keys_of(4))
+        batch = epochs_of(tiny, 4) | {"person": np.arange(4, dtype=np.int32)}
+        value, metrics = jax.eval_shape(sharded(loss), params, batch, keys_of(4))
         assert value.shape == () and value.dtype == np.float32
         return set(metrics), {n.split("/")[1] for n in params if n.startswith("objective/")} | {
             n.split("/")[2] for n in params if n.startswith("objective/decoder")

@@ -70,10 +70,16 @@ def steps_on(mesh, experiment, phase, batches):
     return step, state, metrics
 
 
+def two_batches(experiment, epochs_of):
+    """Two people have more than one epoch, on other devices too."""
+    person = np.arange(BATCH, dtype=np.int32) % (BATCH - 2)
+    return [epochs_of(experiment.model, BATCH, seed) | {"person": person} for seed in range(2)]
+
+
 @pytest.fixture(scope="module")
 def one_device(micro_phase, epochs_of):
     experiment, phase = micro_phase
-    batches = [epochs_of(experiment.model, BATCH, seed) for seed in range(2)]
+    batches = two_batches(experiment, epochs_of)
     with splitting_small():
         _, state, metrics = steps_on(mesh_of(), experiment, phase, batches)
     return jax.device_get(state), metrics
@@ -82,7 +88,7 @@ def one_device(micro_phase, epochs_of):
 @pytest.mark.parametrize("axes", [{"fsdp": 4}, {"fsdp": 2, "expert": 2}])
 def test_a_run_is_the_same_on_every_mesh(split_small, micro_phase, epochs_of, one_device, axes):
     experiment, phase = micro_phase
-    batches = [epochs_of(experiment.model, BATCH, seed) for seed in range(2)]
+    batches = two_batches(experiment, epochs_of)
     expected, expected_metrics = one_device
     step, state, metrics = steps_on(mesh_of(**axes), experiment, phase, batches)
     for found, wanted in zip(metrics, expected_metrics, strict=True):

@@ -24,6 +24,7 @@ def test_goodput_counts_every_second_of_every_process_once():
         window(24, 50, 50, 3, 10),
         at(26, "saved", step=50, save_s=2),
         window(36, 100, 50, 0, 10),  # no checkpoint of step 100 was whole
+        at(38, "validated", step=100, validation_s=2),
     ]
     # killed at 40; the machine was gone until 100
     second = [
@@ -41,8 +42,9 @@ def test_goodput_counts_every_second_of_every_process_once():
         "compile_s": 13,
         "data_s": 5,
         "step_s": 30,
+        "validation_s": 2,
         "save_s": 3,
-        "lost_s": 14,  # steps 51-100, and 4 s of which no line tells
+        "lost_s": 12,  # steps 51-100, and 2 s of which no line tells
         "other_s": 3,
     }
     assert goodput(first)["lost_s"] == 0
@@ -72,10 +74,11 @@ def test_a_window_gives_rates_and_the_share_of_the_peak(toy_experiment, tmp_path
         pass_time(0.1, watch.lap, "data")
         pass_time(0.25, watch.lap, "step")
         pass_time(10.05 if step == 7 else 0.05, watch.stepped, step)
+    pass_time(3, watch.validated, WINDOW)
     pass_time(2, watch.saved, WINDOW)
-    compiled, window, saved = lines(tmp_path / "clock.jsonl")[1:]
+    compiled, window, validated, saved = lines(tmp_path / "clock.jsonl")[1:]
     assert (compiled["data_s"], compiled["compile_s"]) == (1, 5)
-    assert (window["step"], window["steps"], saved["save_s"]) == (50, 49, 2)
+    assert (window["step"], window["steps"], validated["validation_s"], saved["save_s"]) == (50, 49, 3, 2)
     assert window["step_median_s"] == pytest.approx(0.3)
     total = 49 * 0.4 + 10
     assert window["data_share"] == pytest.approx(4.9 / total, abs=1e-4)
