@@ -67,7 +67,9 @@ def test_visible_places_are_as_many_as_asked_sorted_unique_and_drawn_anew(tiny):
         encoded = np.zeros((64, n), bool)
         np.put_along_axis(encoded, place, True, axis=1)
         assert not (visible[m].shown & ~encoded[:, None]).any()  # nothing but what is encoded is shown
-    assert visible_tokens(where, Masking(time=0.84)) == dict(zip(SLOTS, (2, 1, 1, 1, 1, 1), strict=True))
+    assert visible_tokens(where, Masking(time=0.84, channel=0, token=0)) == dict(
+        zip(SLOTS, (2, 1, 1, 1, 1, 1), strict=True)
+    )
 
 
 def test_as_much_is_hidden_as_asked_in_all_channels_and_in_one():
