@@ -162,7 +162,7 @@ class Pretrained:
 
         >>> tokens, ok, vector = load("demo/model").embed("night.edf")
         >>> tokens.shape, ok.shape, vector.shape
-        ((60, 33, 16), (60, 33), (16,))
+        ((60, 33, 205), (60, 33), (16,))
         """
         night = recording if isinstance(recording, Night) else self._opened(Path(recording), (), _vector)
         tokens, ok = self.tokens(night)

@@ -67,7 +67,7 @@ def test_visible_places_are_as_many_as_asked_sorted_unique_and_drawn_anew(tiny):
         encoded = np.zeros((64, n), bool)
         np.put_along_axis(encoded, place, True, axis=1)
         assert not (visible[m].shown & ~encoded[:, None]).any()  # nothing but what is encoded is shown
-    assert visible_tokens(where, Masking(time=0.84, channel=0.05, token=0.05)) == dict(
+    assert visible_tokens(where, Masking(time=0.84, channel=0, token=0)) == dict(
         zip(SLOTS, (2, 1, 1, 1, 1, 1), strict=True)
     )
 
