@@ -29,6 +29,7 @@ AXES = ("data", FSDP, EXPERT)
 
 SHARDING = (
     (r"(^|/)(up|down)$", P(EXPERT, FSDP)),  # (experts, in, out)
+    (r"(^|/)(enter|spectrum)/(maps/\w+/)?kernel$", P(None, FSDP)),  # (in, out): what is measured is of any width
     (r"(^|/)kernel$", P(FSDP)),  # (in, out)
     (r"(^|/)(a_log|d|dt_bias|conv_bias|conv_kernel|bias|scale|log_scale)$", P()),  # rates, gains, offsets
     (r"(^|/)(slot|slots/\w+|modality|hidden_token)$", P()),  # embeddings
@@ -56,12 +57,12 @@ def spec_of(name: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     if math.prod(shape) < SMALL:
         return P()
     for place, (size, axis) in enumerate(zip(shape, spec, strict=False)):
-        if size % mesh.shape[axis]:
+        if axis is not None and size % mesh.shape[axis]:
             raise ValueError(
                 f"{name} {shape} does not divide over mesh.{axis}={mesh.shape[axis]} along its axis {place}; "
                 f"choose a divisor of {size}"
             )
-    return P(*(axis if mesh.shape[axis] > 1 else None for axis in spec))
+    return P(*(axis if axis is not None and mesh.shape[axis] > 1 else None for axis in spec))
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
