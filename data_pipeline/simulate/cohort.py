@@ -65,14 +65,9 @@ def simulate_cohort(
     """
     _refuse_arguments(n_nights, site, seed, workers, hours, variety)
     out = Path(out)
+    alike = {"hours": list(hours), "variety": float(variety)}
     requests = [
-        {
-            "seed": seed,
-            "site": site or sorted(SITES)[index % len(SITES)],
-            "index": index,
-            "hours": list(hours),
-            "variety": float(variety),
-        }
+        {"seed": seed, "site": site or sorted(SITES)[index % len(SITES)], "index": index, **alike}
         for index in range(n_nights)
     ]
     _refuse_strangers(out, requests)

@@ -32,7 +32,7 @@ PRESSURE_HIGH_PASS_HZ = ((None, 0.6), (0.03, 0.3), (0.05, 0.1))
 RESP_LOW_PASS_HZ = ((None, 0.4), (5.0, 0.15), (10.0, 0.2), (15.0, 0.25))
 RESP_UNITS = (("uV", 0.4), ("mV", 0.3), ("V", 0.1), ("", 0.2))
 RESP_HALF_RANGE = {"uV": 1000.0, "mV": 20.0, "V": 0.01, "": 100.0}
-BREATH_SHARE, BREATH_SHARE_CLIPPING, CLIPPING_SHARE = (0.03, 0.5), (0.8, 2.0), 0.1  # a breath of the half range
+BREATH_SHARE, BREATH_SHARE_CLIPPING, CLIPPING_SHARE = (0.03, 0.5), (0.8, 1.5), 0.1  # a breath of the half range
 TURNED_SHARE = {"flow": 0.5, "belts": 0.4, "NASAL_PRESSURE": 0.1, "ECG": 0.2}  # polarity of sensors
 SATURATION = ((("%", 100.0, 1.0), 0.6), (("%", 102.3, 1.0), 0.25), (("", 100.0, 1.0), 0.1), (("", 1.0, 0.01), 0.05))
 """(unit, full scale, file value for 1 %); a few recorders write a fraction."""

@@ -61,5 +61,5 @@ def test_scored_movements_stand_8_uv_over_rest_and_weak_ones_do_not(varied_peopl
 def test_each_leg_rests_at_its_own_level():
     person = draw_person(np.random.default_rng(0), "x", variety=0)
     person = replace(person, constitution=replace(PLAIN, leg_rest_uv=(1.0, 4.0)))
-    left, right = make_legs(np.random.default_rng(1), person, np.full(40, N2, np.int8), [], 128, variety=1)
+    left, right = make_legs(np.random.default_rng(1), person, np.full(480, N2, np.int8), [], 64, variety=1)
     assert 2.5 < np.median(np.abs(right)) / np.median(np.abs(left)) < 6
