@@ -21,6 +21,7 @@ def test_onsets_do_not_know_of_epochs(varied_people):
     assert stats.kstest(np.array(onsets) / 30, "uniform").statistic < 0.04
     limbs = [e.onset_s % 30 for _, _, events in varied_people for e in events if e.kind is EventKind.LIMB_MOVEMENT]
     assert stats.kstest(np.array(limbs) / 30, "uniform").statistic < 0.04
+    assert np.mean(np.array(limbs) % 1 == 0) < 0.02  # nor of seconds
 
 
 def test_depths_and_beginnings_of_hypopneas_reach_far(varied_people):
