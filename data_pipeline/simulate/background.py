@@ -33,11 +33,11 @@ STAGE_DB = {
 N3_OVER_N2_DB = 3.0  # at least, below 4 Hz: a scorer needs slow waves to say N3
 BORDER_S, BORDER_WIDTH_S = 12.0, (12.0, 44.0)  # how far a change of stage lies from the epoch's border; how soft it is
 EPOCH_RHO, EPOCH_SD_DB = (0.6, 0.95), (0.3, 1.6)  # drift from epoch to epoch
-BLOCK_RHO, BLOCK_SD_DB = (0.1, 0.5), (2.5, 1.4, 1.0, 1.0, 0.9)  # and from block to block, at `EQUALISER_HZ`
+BLOCK_RHO, BLOCK_SD_DB = (0.1, 0.5), (2.6, 1.6, 1.2, 1.2, 1.0)  # and from block to block, at `EQUALISER_HZ`
 NIGHT_SD_DB, SLOW_WAVE_DECLINE_DB = 1.0, (0.0, 2.5)  # from the middle to either end of the night
 OPEN_SLOW_DB, OPEN_MUSCLE_DB = (0.0, 6.0), (-1.0, 6.0)  # eyes open
 RESTLESS_RHO, RESTLESS_DB = 0.9, (0.0, 6.0)  # of wake, from epoch to epoch
-SECOND_LOG_SD, SECOND_WAKE = (0.15, 0.45), 1.5  # amplitude from second to second; so much more awake
+TRANSIENTS_PER_MIN, TRANSIENTS_AWAKE, TRANSIENT_DB = (0.5, 4.0), 2.0, (3.0, 12.0)  # single slow waves, sweat, pulls
 BURST_GAP_S, BURST_DB, BURST_BLOCKS = (40.0, 240.0), 14.0, 12  # muscle and small movements of wake
 SHIFT_PER_H = {N1: 25.0, N2: 14.0, N3: 3.0, REM: 14.0}  # passing lightenings too short or weak to score
 SHIFT_RATE, SHIFT_DB, SHIFT_BLOCKS = (0.3, 1.8), 5.0, 3
@@ -87,9 +87,7 @@ def make_background(
     loadings = _loadings(rng, person.head, stages, closed, variety)
     # To the natural logarithm of power, in the shapes, which are few.
     log_shapes = (np.array(per_channel) * (np.log(10) / 10)).astype(np.float32)
-    eeg = _coloured(rng, loadings, log_shapes, np.array(floors, np.float32), rate_hz)
-    _swell(rng, eeg, loadings[:-1, W], rate_hz, variety)
-    return eeg
+    return _coloured(rng, loadings, log_shapes, np.array(floors, np.float32), rate_hz)
 
 
 def _coloured(
@@ -127,20 +125,6 @@ def _coloured(
                 eeg[channel][: len(joined) - 1] = joined[1:]
             last[channel] = blocks[-1, hop:]
     return [samples.ravel() for samples in eeg]
-
-
-def _swell(rng: np.random.Generator, eeg: list[np.ndarray], wake: np.ndarray, rate_hz: int, variety: float) -> None:
-    """Makes the whole head louder and fainter from second to second, in place: people's EEG comes in bursts.
-
-    `wake` is (n_hops,) how much of a hop is wake; power stays the same in the mean.
-    """
-    log_sd = variety * between(rng, *SECOND_LOG_SD, variety) * np.repeat(1 + (SECOND_WAKE - 1) * wake, HOP_S)
-    gains = np.exp(log_sd * rng.standard_normal(len(log_sd), dtype=np.float32) - log_sd**2).astype(np.float32)
-    steps = np.diff(gains, append=gains[-1:])
-    ramp = np.arange(rate_hz, dtype=np.float32) / rate_hz
-    gain = (gains[:, None] + steps[:, None] * ramp).ravel()
-    for samples in eeg:
-        samples *= gain
 
 
 def correlation_over_the_head() -> np.ndarray:
@@ -206,6 +190,9 @@ def _loadings(
     decline = between(rng, *SLOW_WAVE_DECLINE_DB, variety)
     loadings[:, DELTA] = (n2 + n3) * decline * np.linspace(1, -1, n, dtype=np.float32)
     loadings[:, SLOW] = opened * between(rng, *OPEN_SLOW_DB, variety)
+    # Single slow deflections: they make the EEG's amplitude heavy-tailed, and leave the faster bands alone.
+    chance = variety * between(rng, *TRANSIENTS_PER_MIN, variety) * HOP_S / 60 * (1 + (TRANSIENTS_AWAKE - 1) * wake)
+    loadings[:, SLOW] += (rng.random(n) < chance) * rng.uniform(*TRANSIENT_DB, n)
     loadings[:, MUSCLE] = opened * between(rng, *OPEN_MUSCLE_DB, variety)
     restless = np.repeat(np.maximum(0, correlated(rng, (len(stages), 1), RESTLESS_RHO)[:, 0]), EPOCH_S // HOP_S)
     for row in (SLOW, MUSCLE):

@@ -58,11 +58,12 @@ def test_blocks_join_without_seams():
 
 
 def test_people_differ_and_a_person_is_like_itself():
-    """N2 at 15–30 Hz: 5.8 dB between the tenth and ninetieth percentile of people in public recordings."""
+    """N2 at 15–30 Hz, here against 4–8 Hz: loudness apart, the shape of the spectrum is a person's own."""
 
     def beta(night, person):
         frequencies, power = density_db(make(night, [N2] * 20, person=someone(person))[C4])
-        return power[(frequencies >= 15) & (frequencies < 30)].mean()
+        theta = power[(frequencies >= 4) & (frequencies < 8)].mean()
+        return power[(frequencies >= 15) & (frequencies < 30)].mean() - theta
 
     levels = np.array([[beta(2 * person + night, person) for night in (0, 1)] for person in range(40)])
     assert 3.5 < np.subtract(*np.percentile(levels[:, 0], [90, 10])) < 14
@@ -86,7 +87,7 @@ def test_neighbouring_epochs_are_alike():
         power = np.abs(np.fft.rfft(make(seed, [N2] * 150)[C4].reshape(150, -1), axis=1)) ** 2
         alpha = np.log(power[:, band].mean(1))
         lags.append(np.corrcoef(alpha[:-1], alpha[1:])[0, 1])
-    assert 0.1 < np.median(lags) < 0.6
+    assert 0.25 < np.median(lags) < 0.6
 
 
 def test_borders_of_stages_are_soft():
