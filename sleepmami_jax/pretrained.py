@@ -35,9 +35,6 @@ from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
 
-ONCE = QUICKLY | {"xla_cpu_use_fusion_emitters": False}
-"""How a CPU compiles what reads a night's tokens: in two thirds of the time, and for one call a night it is no slower.
-The Micro-Encoder, called sixty times a night, would lose a fifth by it (measured as `QUICKLY` was)."""
 _BESIDE = ThreadPoolExecutor(2, "compile")
 """Compiles while a recording is read: most of what a first score takes is these two programs."""
 
@@ -271,7 +268,7 @@ def _compile(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, lengt
     tokens = jax.ShapeDtypeStruct((1, length, n, token_width(config)), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)
     lowered = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok)
-    compiled = lowered.compile(ONCE if jax.default_backend() == "cpu" else None)
+    compiled = lowered.compile(QUICKLY if jax.default_backend() == "cpu" else None)
     _return_heap()
     return compiled
 

@@ -107,7 +107,8 @@ def person_of(request: dict) -> Person:
     index = request["index"]
     first = index - index % 10 + SECOND_NIGHTS.get(index % 10, index % 10)
     rng = np.random.default_rng([request["seed"], ord(request["site"]), first, 1])
-    return draw_person(rng, f"sim-{request['site']}-person-{first:04d}", variety=request["variety"])
+    name = f"sim-{request['site']}-{request['seed']}-person-{first:04d}"  # cohorts of two seeds share nobody
+    return draw_person(rng, name, variety=request["variety"])
 
 
 def simulate_night(out: Path, request: dict) -> Path:
