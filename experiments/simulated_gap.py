@@ -39,6 +39,7 @@ from threadpoolctl import threadpool_limits
 
 from data_pipeline.load import open_night
 from data_pipeline.night import EPOCH_S, STAGES, Channel, Event, EventKind, Quality
+from data_pipeline.signals.channel import whole
 from data_pipeline.simulate.cohort import SECOND_NIGHTS, night_id, simulate_night
 from data_pipeline.simulate.sites import SITES
 
@@ -87,8 +88,8 @@ def made_person(request: dict) -> dict[str, Statistics]:
         truth = json.loads((out / "truth" / f"{night_id(request)}.json").read_text())
         stages = np.array([STAGES.index(stage) for stage in truth["stages"]], np.int8)
         wanted = {*CENTRAL, *(slot for slots in DERIVATIONS.values() for slot in slots)}
-        recorded = {c.derivation.slot: c for c in open_night(path).channels}
-        channels = {slot: recorded[slot].whole() for slot in wanted if slot in recorded}
+        recorded = [c for c in open_night(path).channels if c.derivation.slot in wanted]
+        channels = {channel.slot: channel for channel in whole(recorded)}
     marks = [Event(EventKind.SPINDLE, e["onset_s"], e["duration_s"]) for e in truth["events"] if e["kind"] == "spindle"]
     groups = {}
     central = next((channels[slot] for slot in CENTRAL if slot in channels), None)
