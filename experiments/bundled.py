@@ -44,8 +44,8 @@ from sleepmami_jax.pretrained import load
 from sleepmami_jax.run.progress import bars, counted
 from sleepmami_jax.training.finetune import finetune
 
-COHORTS, NIGHTS, SEED = 3, 40, 2026
-"""So many cohorts of so many nights: the recordings of one take 10 GB while they are prepared."""
+COHORTS, NIGHTS, SEED = 3, 30, 2026
+"""So many cohorts of so many nights: the recordings of one take 8 GB while they are prepared."""
 HOURS = (3.0, 9.0)
 SHARES = PrepareConfig(val_share=0.08, test_share=0.12)
 TASKS = (
@@ -71,11 +71,11 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
             class_weight=0.25,
             label_smoothing=0.02,
             augment=Augmentation(
-                equaliser_db=2.0,
-                gain_db=2.0,
-                noise=0.2,
+                equaliser_db=1.0,
+                gain_db=1.0,
+                noise=0.05,
                 flip=0.5,
-                drop_channel=0.2,
+                drop_channel=0.1,
                 only_eeg=0.35,
                 shortest_crop=1 / 3,
             ),
@@ -87,10 +87,10 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
             prefetch_bytes=max(1, 4 * workers) * 160 * 2**20,  # a batch has 145 MB
         ),
         model=ModelConfig(micro=MicroConfig(experts=1)),
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=30, ema=0.98),
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, ema=0.99),
         accumulate=4,
-        steps=260,
-        save_every=100,
+        steps=1000,
+        save_every=250,
     )
 
 

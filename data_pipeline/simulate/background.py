@@ -36,7 +36,8 @@ EPOCH_RHO, EPOCH_SD_DB = (0.6, 0.95), (0.3, 1.6)  # drift from epoch to epoch
 BLOCK_RHO, BLOCK_SD_DB = (0.1, 0.5), (2.6, 1.6, 1.2, 1.2, 1.0)  # and from block to block, at `EQUALISER_HZ`
 NIGHT_SD_DB, SLOW_WAVE_DECLINE_DB = 1.0, (0.0, 2.5)  # from the middle to either end of the night
 OPEN_SLOW_DB, OPEN_MUSCLE_DB = (0.0, 6.0), (-1.0, 6.0)  # eyes open
-RESTLESS_RHO, RESTLESS_DB = 0.9, (0.0, 6.0)  # of wake, from epoch to epoch
+MOOD_RHO = 0.9  # of wake, from epoch to epoch, between restless and calm
+RESTLESS_DB, CALM_MUSCLE_DB, CALM_LEVEL_DB = (0.0, 6.0), (0.0, 12.0), (0.0, 6.0)
 TRANSIENTS_PER_MIN, TRANSIENTS_AWAKE, TRANSIENT_DB = (0.5, 4.0), 2.0, (3.0, 12.0)  # single slow waves, sweat, pulls
 BURST_GAP_S, BURST_DB, BURST_BLOCKS = (40.0, 240.0), 14.0, 12  # muscle and small movements of wake
 SHIFT_PER_H = {N1: 25.0, N2: 14.0, N3: 3.0, REM: 14.0}  # passing lightenings too short or weak to score
@@ -194,9 +195,13 @@ def _loadings(
     chance = variety * between(rng, *TRANSIENTS_PER_MIN, variety) * HOP_S / 60 * (1 + (TRANSIENTS_AWAKE - 1) * wake)
     loadings[:, SLOW] += (rng.random(n) < chance) * rng.uniform(*TRANSIENT_DB, n)
     loadings[:, MUSCLE] = opened * between(rng, *OPEN_MUSCLE_DB, variety)
-    restless = np.repeat(np.maximum(0, correlated(rng, (len(stages), 1), RESTLESS_RHO)[:, 0]), EPOCH_S // HOP_S)
+    mood = np.repeat(correlated(rng, (len(stages), 1), MOOD_RHO)[:, 0], EPOCH_S // HOP_S)
+    restless, calm = np.maximum(mood, 0), np.clip(-mood, 0, 1)
     for row in (SLOW, MUSCLE):
         loadings[:-1, row] += restless * between(rng, *RESTLESS_DB, variety) * wake[:-1]
+    # Who lies still with open eyes has an EEG as low and nearly as slow as that of REM sleep.
+    for row, lowered_db in ((MUSCLE, CALM_MUSCLE_DB), (LEVEL, CALM_LEVEL_DB)):
+        loadings[:-1, row] -= calm * between(rng, *lowered_db, variety) * wake[:-1]
     loadings[:, -1] = 1
     _add_bursts(rng, loadings, stages, restless > 0, variety)
     return loadings
