@@ -83,7 +83,7 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
         model=ModelConfig(micro=MicroConfig(heads=2, shared_depth=1, experts=1)),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=30, ema=0.98),
         accumulate=4,
-        steps=500,
+        steps=360,
         save_every=50,
     )
 
