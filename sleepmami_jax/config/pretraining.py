@@ -64,6 +64,7 @@ class MicroPretraining(Checked):
     mask: Masking = Masking()
     drop_modality: Chance = 0.2  # chance that a modality is hidden whole
     spectral_weight: Weight = 1.0  # of log power in bands, of unit variance each; that of samples is 1
+    teacher_weight: Weight = 0.0  # of tokens as the running average of the weights sees them, nothing hidden (data2vec)
     contrast: Literal["leave_one_out", "pairwise"] = "leave_one_out"  # or every pair, as in CLIP
     contrast_weight: Weight = 0.1
     contrast_keys: Natural = 0  # epochs that each is told apart from; 0: all of the batch, or of a part of it

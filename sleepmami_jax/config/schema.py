@@ -253,6 +253,8 @@ class Experiment(Checked):
         super().__post_init__()
         batch = self.objective.batch
         self.expect(batch % self.accumulate == 0, "accumulate", f"a divisor of objective.batch={batch}")
+        taught = isinstance(self.objective, MicroPretraining) and self.objective.teacher_weight > 0
+        self.expect(not taught or self.optimizer.ema > 0, "optimizer.ema", "more than 0: the teacher is that average")
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -237,9 +237,15 @@ def night_costs(config: ModelConfig, epochs: int, tasks: Sequence[Task] = ()) ->
 
 
 def decoder_cost(
-    config: ModelConfig, dim: int, epochs: int, visible: dict[Modality, int], *, spectral: bool = True
+    config: ModelConfig,
+    dim: int,
+    epochs: int,
+    visible: dict[Modality, int],
+    *,
+    spectral: bool = True,
+    teacher: bool = False,
 ) -> Cost:
-    """The decoder of masked autoencoding, `dim` wide, and if `spectral` the power that it is to rebuild."""
+    """The decoder of masked autoencoding, `dim` wide, and if `spectral` or of a `teacher` what it is to rebuild."""
     where = layout(config.modalities)
     rows = epochs * where.total
     cost = _linear(token_width(config), dim, epochs * sum(visible.values())) + _vectors(dim * (1 + len(where.tokens)))
@@ -251,6 +257,9 @@ def decoder_cost(
         if spectral:
             cost += _linear(dim, n_features(m, where.token_s[m]), rows)
             cost += _filterbank(m, where.token_s[m], epochs * channels)  # of what is hidden too
+    if teacher:
+        forward = total(micro_costs(config, epochs, exact=False)).flops  # of all that was recorded, and never back
+        cost += _linear(dim, config.micro.dim, epochs * where.total) + Cost(flops=forward, fixed=forward)
     return cost
 
 
@@ -267,8 +276,8 @@ def step_flops(experiment: Experiment) -> float:
             visible = visible_tokens(layout(model.modalities), objective.mask)
             kinds = len(visible)
             cost = total(micro_costs(model, batch, visible, exact=False))
-            spectral = objective.spectral_weight > 0
-            cost += decoder_cost(model, objective.decoder_dim, batch, visible, spectral=spectral)
+            parts = {"spectral": objective.spectral_weight > 0, "teacher": objective.teacher_weight > 0}
+            cost += decoder_cost(model, objective.decoder_dim, batch, visible, **parts)
             if objective.contrast_weight:
                 contrasts = 2 if objective.contrast == "leave_one_out" else kinds - 1
                 cost += _linear(model.micro.dim, out, batch * kinds)

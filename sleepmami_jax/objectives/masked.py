@@ -2,10 +2,13 @@
 
 Hidden are runs of time, runs and single tokens of single channels (`config.Masking`), and whole modalities. What is
 rebuilt is the patch of every channel, as samples and as log power in bands: an error of samples alone spends itself on
-slow, large waves and ignores spindles.
+slow, large waves and ignores spindles. Where a teacher is asked for, it is also what an encoder that sees everything
+makes of the hidden places (data2vec; Baevski et al. 2022).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,14 +90,33 @@ def sample_hidden(keys: jax.Array, present: jax.Array, chance: float) -> jax.Arr
     return (draw[:, 0] < chance) & (jnp.arange(present.shape[1]) != stays[:, None])
 
 
+class Rebuilt(NamedTuple):
+    """What `MaskedDecoder` gives of every place, hidden or not.
+
+    Attributes:
+      patches: {modality: (samples (B, C, n, P), standardised `stem.features` (B, C, n, F) or None)}.
+      tokens: (B, L, dim) the learnt part of the encoder's tokens, standardised; None where no teacher is asked for.
+    """
+
+    patches: dict[Modality, tuple[jax.Array, jax.Array | None]]
+    tokens: jax.Array | None
+
+
 class MaskedDecoder(nnx.Module):
     """One narrow block over all places, then per modality a map to patches, told apart by channel.
 
-    Without `spectral` the patches are rebuilt as samples only.
+    Without `spectral` the patches are rebuilt as samples only; with `teacher` so are the tokens of a teacher.
     """
 
     def __init__(
-        self, config: ModelConfig, dim: int, *, spectral: bool = True, compute: ComputeConfig = PLAIN, rngs: Rngs
+        self,
+        config: ModelConfig,
+        dim: int,
+        *,
+        spectral: bool = True,
+        teacher: bool = False,
+        compute: ComputeConfig = PLAIN,
+        rngs: Rngs,
     ):
         self.compute = compute
         self.layout = where = layout(config.modalities)
@@ -115,14 +137,14 @@ class MaskedDecoder(nnx.Module):
         self.spectral = spectral
         if spectral:
             self.bands = nnx.Dict({m.value: Linear(dim, n_features(m, s), rngs=rngs) for m, s in where.token_s.items()})
+        self.teacher = Linear(dim, config.micro.dim, rngs=rngs) if teacher else None
 
     def __call__(
         self,
         tokens: Tokens,
         visible: dict[Modality, Visible],
         there: jax.Array,  # (B, L) bool, places where some channel was recorded
-    ) -> dict[Modality, tuple[jax.Array, jax.Array | None]]:
-        """Returns {modality: (patches (B, C, n, P), standardised `stem.features` (B, C, n, F) or None)}."""
+    ) -> Rebuilt:
         where = self.layout
         place = jnp.concatenate([visible[m].place + where.offset[m] for m in where.tokens], 1)  # (B, K_total)
         seen = jnp.where(tokens.ok[..., None], self.enter(tokens.x), self.hidden_token[...])
@@ -137,7 +159,27 @@ class MaskedDecoder(nnx.Module):
             channel = jax.nn.gelu(self.mix[m.value](channel))
             bands = self.bands[m.value](channel) if self.spectral else None
             rebuilt[m] = self.samples[m.value](channel), bands
-        return rebuilt
+        return Rebuilt(rebuilt, None if self.teacher is None else self.teacher(h))
+
+
+def teacher_loss(
+    guess: jax.Array,  # (B, L, dim) `Rebuilt.tokens`
+    teacher: Tokens,  # of the same epochs, nothing hidden
+    visible: dict[Modality, Visible],
+    hidden: jax.Array,  # (B, M)
+    where: Layout,
+    axes,
+) -> jax.Array:
+    """Mean squared error of the teacher's tokens, over places of which nothing was encoded.
+
+    Each number of a token has unit variance over what the batch holds of it, so that guessing its mean costs 1, and a
+    teacher that gives every epoch the same tokens gains nothing by it.
+    """
+    learnt = jax.lax.stop_gradient(teacher.x[..., : guess.shape[-1]])
+    wanted = standardise(learnt, teacher.ok, axes)
+    seen = [visible[m].shown.any(1) & ~hidden[:, i, None] for i, m in enumerate(where.tokens)]
+    error = jnp.square(guess.astype(jnp.float32) - wanted).mean(-1)
+    return global_mean(error, teacher.ok & ~jnp.concatenate(seen, 1), axes)[0]
 
 
 def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[jax.Array, jax.Array]:
@@ -148,7 +190,7 @@ def masked_loss(rebuilt, batch, visible, hidden, where: Layout, axes) -> tuple[j
     power that nobody rebuilt costs nothing: the second loss is then 0.
 
     Args:
-      rebuilt: of `MaskedDecoder`.
+      rebuilt: `Rebuilt.patches`.
       batch: signals, as the encoder had them.
       visible, hidden: what was encoded of each modality, and which were hidden whole (B, M).
     """

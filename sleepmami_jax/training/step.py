@@ -15,6 +15,7 @@ from sleepmami_jax.config import Experiment
 from sleepmami_jax.models.sleepmami import Params
 from sleepmami_jax.training.optimizer import global_norm, make_optimizer, running_average, schedule
 from sleepmami_jax.training.phases import Phase, plan
+from sleepmami_jax.training.phases.phase import TEACHER
 from sleepmami_jax.training.sharding import AXES, check_batch, make_mesh, shard_gradient, shardings
 
 
@@ -47,6 +48,15 @@ def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     return state
 
 
+def _teacher(phase: Phase, state: dict[str, Any]) -> Params:
+    """What the loss sees of the running average, which before the first step is the weights themselves."""
+    if not phase.teacher:
+        return {}
+    names = [name for name in state["ema"] if name.startswith(phase.teacher)]
+    began = state["step"] > 0
+    return {TEACHER + n: jnp.where(began, state["ema"][n], state["params"][n]) for n in names}
+
+
 def state_shapes(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     """`initial_state` as shapes, also of a phase whose parameters are shapes."""
     return jax.eval_shape(lambda params: initial_state(experiment, replace(phase, params=params)), phase.params)
@@ -76,7 +86,7 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
 
     def step(state, batch):
         keys = example_keys(experiment, phase, state["step"])
-        (loss, metrics), gradients = gradient(state["params"], batch, keys)
+        (loss, metrics), gradients = gradient({**state["params"], **_teacher(phase, state)}, batch, keys)
         trained = trained_part(phase, state["params"])
         updates, moments = optimizer.update(gradients, state["optimizer"], trained)
         moved = {name: value + updates[name] for name, value in trained.items()}

@@ -25,6 +25,7 @@ from sleepmami_jax.objectives.masked import (
     sample_hidden,
     sample_visible,
     shown_modalities,
+    teacher_loss,
 )
 from sleepmami_jax.objectives.reduce import on_all
 from sleepmami_jax.training.phases.held_out import Probe, staged_people
@@ -35,6 +36,7 @@ from sleepmami_jax.training.phases.phase import (
     router_loss,
     shapes_of,
     signals,
+    teacher_of,
     with_objective,
 )
 
@@ -43,8 +45,8 @@ class MicroObjective(nnx.Module):
     """What only the loss needs; nothing for a part of it that has no weight."""
 
     def __init__(self, model: ModelConfig, config: MicroPretraining, compute: ComputeConfig = PLAIN, *, rngs: Rngs):
-        spectral = config.spectral_weight > 0
-        self.decoder = MaskedDecoder(model, config.decoder_dim, spectral=spectral, compute=compute, rngs=rngs)
+        parts = {"spectral": config.spectral_weight > 0, "teacher": config.teacher_weight > 0}
+        self.decoder = MaskedDecoder(model, config.decoder_dim, **parts, compute=compute, rngs=rngs)
         if config.contrast_weight:
             self.projection = ModalityProjection(model, rngs=rngs)
 
@@ -55,7 +57,8 @@ def micro_pretraining(experiment: Experiment, graph, params, rngs: Rngs) -> Phas
     objective = MicroObjective(experiment.model, config, experiment.compute, rngs=rngs)
     objective_graph, params = with_objective(params, objective)
     loss = micro_loss(experiment, graph, objective_graph)
-    return Phase(params, ("micro/", "objective/"), loss, config.batch)
+    teacher = "micro/" if config.teacher_weight else ""
+    return Phase(params, ("micro/", "objective/"), loss, config.batch, teacher=teacher)
 
 
 def micro_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
@@ -85,11 +88,15 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
         hidden = sample_hidden(keys, shown_modalities(there, visible, where), config.drop_modality)
         tokens = model.micro(batch, visible, hidden, exact=False, axes=axes)
         rebuilt = objective.decoder(tokens, visible, places_there(there, where))
-        amplitude, spectral = masked_loss(rebuilt, batch, visible, hidden, where, axes)
+        amplitude, spectral = masked_loss(rebuilt.patches, batch, visible, hidden, where, axes)
         balance, metrics = router_loss(tokens.router, config)
         total, metrics = amplitude + balance, {"amplitude": amplitude, **metrics}
         if config.spectral_weight:
             total, metrics["spectral"] = total + config.spectral_weight * spectral, spectral
+        if config.teacher_weight:
+            whole = teacher_of(graph, params).micro(batch, exact=False, axes=axes)
+            metrics["teacher"] = teacher_loss(rebuilt.tokens, whole, visible, hidden, where, axes)
+            total += config.teacher_weight * metrics["teacher"]
         if config.contrast_weight:
             z, present = objective.projection(tokens)
             scale = objective.projection.log_scale[...]

@@ -1,7 +1,7 @@
 """What a kind of run is to the training loop, and what the losses of all of them do alike.
 
 A phase works on the parameters of the whole model, plus those under "objective/" that only the loss needs and that
-no model folder carries.
+no model folder carries. A loss that asks for a teacher sees the running average of the weights under "teacher/".
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
 from sleepmami_jax.training.phases.held_out import HeldOut
 
+TEACHER = "teacher/"
+"""Before the names of parameters: their running average, which a step shows to a loss that asks for it."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -40,6 +43,7 @@ class Phase:
       global_batch: examples in a batch, over all devices.
       accumulates: True if the loss itself takes the batch in `Experiment.accumulate` parts, because it compares all
         examples with each other; otherwise the loop may average the gradients of parts.
+      teacher: the beginning of the names of parameters whose running average the loss sees under `TEACHER`; "" is none.
       batches: an iterator of numpy batches with `get_state` and `set_state`; None in a plan.
       held_out: what it is validated on; None where it is not, and in a plan.
     """
@@ -49,6 +53,7 @@ class Phase:
     loss: Callable
     global_batch: int
     accumulates: bool = False
+    teacher: str = ""
     batches: Any = None
     held_out: HeldOut | None = None
 
@@ -60,10 +65,19 @@ def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Pa
 
 
 def modules(graph: nnx.GraphDef, objective: nnx.GraphDef | None, params: Params) -> tuple[SleepMaMi, nnx.Module | None]:
-    """The model and the loss's own module, from all parameters of a phase."""
-    own = {n: v for n, v in params.items() if not n.startswith("objective/")}
-    extra = {n.removeprefix("objective/"): v for n, v in params.items() if n.startswith("objective/")}
-    return merge(graph, own), None if objective is None else merge(objective, extra)
+    """The model and the loss's own module, from all that a loss is given."""
+    own = {n: v for n, v in params.items() if not n.startswith(("objective/", TEACHER))}
+    return merge(graph, own), None if objective is None else merge(objective, _below("objective/", params))
+
+
+def teacher_of(graph: nnx.GraphDef, params: Params) -> SleepMaMi:
+    """The model with the running average of its weights; where none is shown, as in validation, the model itself."""
+    own = {n: v for n, v in params.items() if not n.startswith(("objective/", TEACHER))}
+    return merge(graph, own | _below(TEACHER, params))
+
+
+def _below(prefix: str, params: Params) -> Params:
+    return {n.removeprefix(prefix): v for n, v in params.items() if n.startswith(prefix)}
 
 
 def router_loss(

@@ -48,6 +48,7 @@ WRONG = [
     (MICRO, "objective.spectral_weight", -3.0, "at least 0"),
     (MICRO, "objective.contrast", "pair", "'leave_one_out' or 'pairwise'"),
     (MICRO, "objective.contrast_weight", -1.0, "at least 0"),
+    (MICRO, "objective.teacher_weight", -1.0, "at least 0"),
     (MICRO, "objective.contrast_keys", -1, "at least 0"),
     (MICRO, "objective.contrast_keys", 5, "a divisor of batch=32, or 0 for all of it"),
     (MICRO, "objective.balance_weight", -0.1, "at least 0"),
@@ -220,6 +221,13 @@ def test_a_wrong_value_is_refused_by_a_run_of_a_sweep(row, tmp_path):
     sweep = Sweep(tmp_path / "file.py", "", {"run": run}, (), {"run": {}})
     assert f": expected {expected}" in said(do_run, sweep, tmp_path, "run")
     assert not (tmp_path / "runs" / "run" / "result.json").exists()
+
+
+def test_a_teacher_needs_the_running_average_that_it_is():
+    said_of = said(override, MICRO, ["objective.teacher_weight=1.0"])
+    assert said_of.startswith("optimizer.ema: expected more than 0: the teacher is that average, found 0.0")
+    taught = override(MICRO, ["objective.teacher_weight=1.0", "optimizer.ema=0.999"])
+    assert (taught.objective.teacher_weight, taught.optimizer.ema) == (1.0, 0.999)
 
 
 @pytest.mark.parametrize("row", RIGHT, ids=ids)

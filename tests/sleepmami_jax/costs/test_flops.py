@@ -22,6 +22,7 @@ from sleepmami_jax.config import (
     MicroConfig,
     MicroPretraining,
     ModelConfig,
+    OptimizerConfig,
 )
 from sleepmami_jax.costs.chips import peak_flops
 from sleepmami_jax.costs.flops import (
@@ -121,7 +122,7 @@ def test_flops_of_visible_tokens_and_the_decoder(tiny):
     def loss(params, decoder, signals, places):
         tokens = merge(graph, params).micro(signals, places, exact=False)
         rebuilt = merge(decoder_graph, decoder)(tokens, places, there)
-        return sum(masked_loss(rebuilt, signals, places, hidden, where, ()))
+        return sum(masked_loss(rebuilt.patches, signals, places, hidden, where, ()))
 
     cost = total(micro_costs(tiny, B, visible, exact=False)) + decoder_cost(tiny, 16, B, visible)
     arguments = params, decoder, signals(tiny, B), places
@@ -185,7 +186,8 @@ def test_rows_of_experts(tiny):
 
 def test_a_step_counts_what_it_trains():
     def step(objective, **model):
-        return step_flops(Experiment("x", objective, model=ModelConfig(**model)))
+        experiment = Experiment("x", objective, model=ModelConfig(**model), optimizer=OptimizerConfig(ema=0.9))
+        return step_flops(experiment)
 
     micro = MicroPretraining(batch=32)
     assert 1.9 < step(MicroPretraining(batch=64)) / step(micro) < 2.1
@@ -194,6 +196,7 @@ def test_a_step_counts_what_it_trains():
     assert step(MicroPretraining(mask=Masking(channel=0.3))) == step(micro)  # what is hidden in one channel is encoded
     assert step(MicroPretraining(contrast="pairwise")) > step(micro)
     assert step(MicroPretraining(contrast_weight=0.0)) < step(micro)
+    assert 1.2 < step(MicroPretraining(teacher_weight=1.0)) / step(micro) < 2  # forward only, but of all tokens
     assert step(MicroPretraining(spectral_weight=0.0)) < step(micro)
 
     frozen, both = MacroPretraining(), MacroPretraining(freeze_micro=False)

@@ -11,7 +11,7 @@ from flax import nnx
 from data_pipeline.modalities import SLOTS, Modality
 from sleepmami_jax.config import Masking
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.micro import Layout, Visible, layout, patches
+from sleepmami_jax.models.micro import Layout, Tokens, Visible, layout, patches
 from sleepmami_jax.models.sleepmami import merge, split
 from sleepmami_jax.models.stem import features, n_features
 from sleepmami_jax.objectives.contrastive import ModalityProjection
@@ -23,6 +23,7 @@ from sleepmami_jax.objectives.masked import (
     sample_hidden,
     sample_visible,
     shown_modalities,
+    teacher_loss,
     visible_tokens,
 )
 from tests.support.meshes import BATCH, M, keys_of, on_one_device, same_on_four
@@ -266,6 +267,50 @@ def test_masked_loss_is_the_same_on_four_devices(tiny, epochs_of):
     same_on_four(loss, gains, (batch, visible, hidden, rebuilt))
 
 
+def taught_case(tiny):
+    """A teacher's tokens, what the student saw, and its guess at the learnt part of each."""
+    where, rng = layout(tiny.modalities), np.random.default_rng(6)
+    x = rng.normal(3.0, 2.0, (BATCH, where.total, tiny.micro.dim + 4)).astype(np.float32)
+    ok = rng.random((BATCH, where.total)) > 0.1
+    visible = {m: Visible(None, rng.random(v.shape) < 0.3) for m, v in everything(tiny, BATCH).items()}
+    guess = rng.standard_normal((BATCH, where.total, tiny.micro.dim)).astype(np.float32)
+    return guess, Tokens(x, ok, {}, {}, {}), visible, rng.random((BATCH, M)) < 0.3
+
+
+def test_the_teacher_is_rebuilt_where_nothing_was_seen(tiny):
+    where = layout(tiny.modalities)
+    guess, teacher, visible, hidden = taught_case(tiny)
+    learnt = teacher.x[..., : tiny.micro.dim]
+    wanted = (learnt - learnt[teacher.ok].mean(0)) / learnt[teacher.ok].std(0)
+    squares, counted = [], np.zeros(teacher.ok.shape, bool)
+    for i, m in enumerate(SLOTS):
+        for b, k in np.ndindex(BATCH, where.tokens[m]):
+            place = where.offset[m] + k
+            seen = visible[m].shown[b, :, k].any() and not hidden[b, i]
+            if teacher.ok[b, place] and not seen:
+                counted[b, place] = True
+                squares.append(((guess[b, place] - wanted[b, place]) ** 2).mean())
+    of = on_one_device(lambda g, t, v, h, axes: teacher_loss(g, t, v, h, where, axes))
+    assert of(guess, teacher, visible, hidden) == pytest.approx(np.mean(squares), rel=1e-4)
+    wild = np.where(counted[..., None], guess, 1e6).astype(np.float32)
+    assert of(wild, teacher, visible, hidden) == pytest.approx(np.mean(squares), rel=1e-4)
+    everything_hidden = np.ones_like(hidden)
+    assert of(np.zeros_like(guess), teacher, visible, everything_hidden) == pytest.approx(1.0, rel=1e-3)  # its mean
+    one_for_all = teacher._replace(x=np.ones_like(teacher.x))
+    assert of(np.zeros_like(guess), one_for_all, visible, hidden) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_teacher_is_not_taught(tiny):
+    where = layout(tiny.modalities)
+    guess, teacher, visible, hidden = taught_case(tiny)
+
+    def loss(x):
+        of = on_one_device(lambda x, axes: teacher_loss(guess, teacher._replace(x=x), visible, hidden, where, axes))
+        return of(x)
+
+    assert not np.abs(jax.grad(loss)(teacher.x)).any()
+
+
 class Objective(nnx.Module):
     """The parts of micro pretraining that only the loss needs."""
 
@@ -292,7 +337,8 @@ def test_the_decoder_never_sees_what_it_must_rebuild(tiny, model, objective, epo
     def rebuild(batch):
         tokens = merge(model[0], model[1]).micro(batch, visible, hidden, exact=True)
         heads = merge(*objective)
-        return heads.decoder(tokens, visible, places_there(recorded(batch, where), where)), heads.projection(tokens)
+        rebuilt = heads.decoder(tokens, visible, places_there(recorded(batch, where), where))
+        return rebuilt.patches, heads.projection(tokens)
 
     batch, changed = epochs_of(tiny, BATCH), epochs_of(tiny, BATCH, seed=1)
     for i, m in enumerate(SLOTS):

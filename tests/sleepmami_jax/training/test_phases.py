@@ -19,6 +19,7 @@ from sleepmami_jax.config import (
     Finetuning,
     MacroPretraining,
     MicroPretraining,
+    OptimizerConfig,
 )
 from sleepmami_jax.data.scored import class_counts
 from sleepmami_jax.export.folder import ModelFolder
@@ -336,7 +337,7 @@ def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
     def parts(**weights):
         config = MicroPretraining(batch=4, decoder_dim=16, **weights)
         objective, params = with_objective(shapes, MicroObjective(tiny, config, rngs=Rngs(0)))
-        loss = micro_loss(Experiment("parts", config, model=tiny), graph, objective)
+        loss = micro_loss(Experiment("parts", config, model=tiny, optimizer=OptimizerConfig(ema=0.9)), graph, objective)
         batch = epochs_of(tiny, 4) | {"person": np.arange(4, dtype=np.int32)}
         value, metrics = jax.eval_shape(sharded(loss), params, batch, keys_of(4))
         assert value.shape == () and value.dtype == np.float32
@@ -349,6 +350,9 @@ def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
     assert metrics == {"amplitude", "spectral", "contrast", "contrast_accuracy", *router}
     assert {"projection", "bands"} < modules
     assert parts(contrast="pairwise")[0] == metrics
+    assert "teacher" not in modules
+    taught, modules = parts(teacher_weight=1.0)
+    assert taught == metrics | {"teacher"} and "teacher" in modules
     metrics, modules = parts(contrast_weight=0.0, spectral_weight=0.0)
     assert metrics == {"amplitude", *router}
     assert not {"projection", "bands"} & modules

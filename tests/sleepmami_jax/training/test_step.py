@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sleepmami_jax.config import Experiment, MicroPretraining, OptimizerConfig
+from sleepmami_jax.objectives.reduce import global_mean
 from sleepmami_jax.training.sharding import check_batch, lay_out, to_devices
 from sleepmami_jax.training.step import initial_state, make_gradient, make_step
 from tests.support.meshes import keys_of, mesh_of
@@ -83,6 +84,24 @@ def test_the_average_is_of_the_weights_after_every_step():
     plain = run(experiment_of(), steps=6)
     assert "ema" not in plain[-1][0]
     assert [metrics["loss"] for _, metrics in plain] == [metrics["loss"] for _, metrics in seen]
+
+
+def test_a_teacher_is_the_average_so_far_and_at_first_the_weights():
+    def loss(params, batch, keys, axes):
+        assert "teacher/objective/toy/kernel" not in params
+        names = {"teacher": "teacher/macro/vector/bias", "student": "macro/vector/bias"}
+        sums = {who: global_mean(params[name].sum(), jnp.ones(()), axes)[0] for who, name in names.items()}
+        value, metrics = toy_loss(params, batch, keys, axes)
+        return value, metrics | sums
+
+    model = {"macro/vector/bias": np.arange(5, dtype=np.float32)}
+    phase = toy_phase(model, BATCH, loss, teacher="macro/")
+    seen = run(experiment_of(ema=0.7), devices=4, steps=4, phase=phase)
+    assert seen[0][1]["teacher"] == seen[0][1]["student"] == 10.0
+    for (before, _), (_, metrics) in itertools.pairwise(seen):
+        np.testing.assert_allclose(metrics["teacher"], before["ema"]["macro/vector/bias"].sum(), rtol=1e-6)
+    assert seen[2][1]["teacher"] != seen[2][1]["student"]
+    assert not any(name.startswith("teacher/") for name in seen[-1][0]["params"])
 
 
 def test_norms_are_of_gradients_updates_and_new_parameters():
