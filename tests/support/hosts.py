@@ -173,7 +173,7 @@ def run(host: Host) -> None:
         OptimizerConfig,
         Validation,
     )
-    from tests.conftest import tiny_config
+    from tests.conftest import shallow_config
 
     experiment = Experiment(
         "hosts",
@@ -183,7 +183,7 @@ def run(host: Host) -> None:
             "finetune": Finetuning(batch=host.batch, epochs=4),
         }[host.kind],
         data=DataConfig(shards=(DataSource(host.shards),), scored=host.kind == "finetune", prefetch_bytes=2**20),
-        model=tiny_config(),
+        model=shallow_config(),
         optimizer=OptimizerConfig(ema=0.9),
         mesh=MeshConfig(**host.mesh),
         steps=host.steps,
