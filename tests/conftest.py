@@ -4,10 +4,10 @@
 
 import os
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-_DEVICES = "--xla_force_host_platform_device_count=4"
-if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
+from tests.support.compiler import keep_compiled, quick_flags
+
+os.environ |= {"JAX_PLATFORMS": "cpu", **quick_flags("--xla_force_host_platform_device_count=4")}
+keep_compiled()
 
 from dataclasses import replace
 
