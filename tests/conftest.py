@@ -4,10 +4,12 @@
 
 import os
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-_DEVICES = "--xla_force_host_platform_device_count=4"
-if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}".strip()
+from tests.support.compiler import keep_compiled, quick_flags
+
+os.environ |= {"JAX_PLATFORMS": "cpu", **quick_flags("--xla_force_host_platform_device_count=4")}
+keep_compiled()
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,21 +48,27 @@ def tiny_config() -> ModelConfig:
     )
 
 
+def shallow_config() -> ModelConfig:
+    """A tiny model of few blocks, for tests that are not about blocks: it compiles in half the time."""
+    tiny = tiny_config()
+    macro = replace(tiny.macro, levels=1, seconds_depth=0)
+    return replace(tiny, micro=replace(tiny.micro, private_depth=0), macro=macro)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> ModelConfig:
     """See `tiny_config`."""
     return tiny_config()
 
 
-@pytest.fixture(scope="session")
-def model(tiny):
-    """The tiny model as `(graph, params)`. Drawn by numpy: JAX would compile a program for every shape.
+def drawn(config: ModelConfig):
+    """A model as `(graph, params)`. Drawn by numpy: JAX would compile a program for every shape.
 
     No parameter is at a value that hides a mistake, such as a bias of 0 or a gain of 1.
     """
     from sleepmami_jax.models.sleepmami import structure
 
-    graph, shapes = structure(tiny, tasks=Finetuning().tasks)
+    graph, shapes = structure(config, tasks=Finetuning().tasks)
     rng = np.random.default_rng(0)
 
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -78,6 +86,12 @@ def model(tiny):
                 return 0.1 * normal
 
     return graph, {name: draw(name, leaf.shape).astype(leaf.dtype) for name, leaf in shapes.items()}
+
+
+@pytest.fixture(scope="session")
+def model(tiny):
+    """See `drawn`."""
+    return drawn(tiny)
 
 
 @pytest.fixture(scope="session")

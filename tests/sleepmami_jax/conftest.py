@@ -4,13 +4,28 @@ from dataclasses import replace
 
 import pytest
 
+from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.prepare.run import PrepareConfig, prepare
-from sleepmami_jax.config import DataConfig, DataSource, Experiment, MicroPretraining, OptimizerConfig
+from sleepmami_jax.config import DataConfig, DataSource, Experiment, MicroPretraining, ModelConfig, OptimizerConfig
 from sleepmami_jax.training import loop
 from sleepmami_jax.training.phases.held_out import HeldOut
-from tests.conftest import tiny_config
+from tests.conftest import drawn, shallow_config
 from tests.support.nights import load_random_night, write_recordings
 from tests.support.toy import BATCH, STEPS, ToyBatches, toy_loss, toy_phase
+
+
+def toy_config() -> ModelConfig:
+    """A model of few parameters: each is an array of its own in every checkpoint."""
+    shallow = shallow_config()
+    without = dict.fromkeys(set(SLOTS) - {Modality.EEG, Modality.SPO2})
+    modalities, macro = replace(shallow.modalities, **without), replace(shallow.macro, levels=0)
+    return replace(shallow, modalities=modalities, macro=macro)
+
+
+@pytest.fixture(scope="session")
+def toy_params():
+    """Those of the model of `toy_experiment`."""
+    return drawn(toy_config())[1]
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +38,7 @@ def toy_experiment(tmp_path_factory) -> Experiment:
         name="toy",
         objective=MicroPretraining(batch=BATCH),
         data=DataConfig(shards=(DataSource(str(folder / "shards")),)),
-        model=tiny_config(),
+        model=toy_config(),
         optimizer=OptimizerConfig(learning_rate=0.1, warmup_steps=1, ema=0.8),
         steps=STEPS,
         save_every=4,
@@ -38,7 +53,7 @@ def saving(toy_experiment) -> Experiment:
 
 
 @pytest.fixture
-def train(model, monkeypatch):
+def train(toy_params, monkeypatch):
     """`train(experiment, workdir, loss=..., at=..., then=...)`: a run; `then()` is called before step `at`.
 
     `held_loss` is what it is validated by, on examples of their own, where the experiment says so.
@@ -52,7 +67,7 @@ def train(model, monkeypatch):
                 return super().__next__()
 
         held_out = HeldOut(held_loss, ToyBatches(BATCH))
-        phase = replace(toy_phase(model[1], BATCH, loss), batches=Batches(BATCH), held_out=held_out)
+        phase = replace(toy_phase(toy_params, BATCH, loss), batches=Batches(BATCH), held_out=held_out)
         monkeypatch.setattr(loop, "build", lambda *_: phase)
         return loop.train(experiment, workdir, quiet=True, **options)
 

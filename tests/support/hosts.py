@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.support.compiler import quick_flags
+
 STEPS, BATCH = 8, 8
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +68,7 @@ def free_port() -> int:
 def start(shards, workdir, processes=1, devices=1, **options) -> list[subprocess.Popen]:
     """The processes of a run, each with so many devices; `options` are those of `Host`."""
     Path(workdir).mkdir(parents=True, exist_ok=True)
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment = os.environ | quick_flags()
     environment |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
     one = Host(str(shards), str(workdir), processes=processes, port=free_port(), **options)
     return [
@@ -173,7 +175,7 @@ def run(host: Host) -> None:
         OptimizerConfig,
         Validation,
     )
-    from tests.conftest import tiny_config
+    from tests.conftest import shallow_config
 
     experiment = Experiment(
         "hosts",
@@ -183,7 +185,7 @@ def run(host: Host) -> None:
             "finetune": Finetuning(batch=host.batch, epochs=4),
         }[host.kind],
         data=DataConfig(shards=(DataSource(host.shards),), scored=host.kind == "finetune", prefetch_bytes=2**20),
-        model=tiny_config(),
+        model=shallow_config(),
         optimizer=OptimizerConfig(ema=0.9),
         mesh=MeshConfig(**host.mesh),
         steps=host.steps,

@@ -16,7 +16,6 @@ from tests.support.meshes import keys_of, mesh_of
 
 ALL = Augmentation(equaliser_db=3, gain_db=2, noise=0.3, flip=0.5, drop_channel=0.3, only_eeg=0.2, shortest_crop=0.5)
 C = sum(map(len, SLOTS.values()))
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # half the time to compile
 FIXED = (Modality.SPO2,)  # its values mean something
 
 
@@ -46,7 +45,7 @@ def without(batch, *modalities):
 
 def changed(batch, seed=0, **options):
     """The batch after an augmentation of these fields, from keys of its own."""
-    run = quick_jit(partial(augmented, config=Augmentation(**options)))
+    run = jax.jit(partial(augmented, config=Augmentation(**options)))
     return jax.device_get(run(batch, keys_of(len(batch["stage"]), seed)))
 
 
@@ -210,7 +209,7 @@ def test_what_stands_where_nothing_is_usable_does_not_matter():
     for m in SLOTS:
         bad = ~np.repeat(batch[m]["usable"], RATE_HZ[m], -1)
         dirty[m]["signal"][bad], clean[m]["signal"][bad] = 1e3, 0
-    run = quick_jit(partial(augmented, config=ALL))
+    run = jax.jit(partial(augmented, config=ALL))
     one, other = (jax.device_get(run(b, keys_of(4))) for b in (clean, dirty))
     for m in SLOTS:
         jax.tree.map(np.testing.assert_array_equal, one[m], other[m])
@@ -221,7 +220,7 @@ def test_what_stands_where_nothing_is_usable_does_not_matter():
 def test_an_example_is_the_same_in_parts_on_devices_and_alone_and_compiles_once():
     batch, keys, traced = windows(4, 3), keys_of(4), []
 
-    @quick_jit
+    @jax.jit
     def run(batch, keys):
         traced.append(0)
         return augmented(batch, keys, ALL)
@@ -229,7 +228,7 @@ def test_an_example_is_the_same_in_parts_on_devices_and_alone_and_compiles_once(
     whole = jax.device_get(run(batch, keys))
     run(batch, keys_of(4, 1))
     assert len(traced) == 1
-    devices = quick_jit(
+    devices = jax.jit(
         jax.shard_map(partial(augmented, config=ALL), mesh=mesh_of(4), in_specs=(P(AXES), P(AXES)), out_specs=P(AXES))
     )
     halves = [jax.device_get(run(jax.tree.map(lambda v, s=s: v[s], batch), keys[s])) for s in (slice(2), slice(2, 4))]

@@ -33,7 +33,6 @@ from tests.support.meshes import mesh_of
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 STEPS, BATCH = 16, 8
-QUICK = {"xla_backend_optimization_level": 0}
 LEAST = -0.01
 """What the probe of the tokens may lose in average precision: it has more weights to fit than that of the input."""
 
@@ -78,7 +77,7 @@ def pretrained(config, untrained, simulated) -> Pretrained:
     draws = [rng.choice(there, BATCH, replace=False) for _ in range(STEPS)]
     batches = [to_devices(jax.tree.map(lambda v, rows=rows: v[rows], signals), mesh) for rows in draws]
     state, losses = lay_out(initial_state(experiment, phase), mesh), []
-    step = make_step(experiment, phase, mesh).lower(state, batches[0]).compile(compiler_options=QUICK)
+    step = make_step(experiment, phase, mesh).lower(state, batches[0]).compile()
     for batch in batches:
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))

@@ -23,7 +23,6 @@ from tests.sleepmami_jax.objectives.test_demographic import people_of
 from tests.support.meshes import M, mesh_of
 
 N, EPOCHS = 4, 4
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,7 @@ def first_step(deep, epochs_of):
         phase, batch = phase_of(experiment, epochs_of)
         mesh = mesh_of(2)
         arguments = lay_out(initial_state(experiment, phase), mesh), to_devices(batch, mesh)
-        step = make_step(experiment, phase, mesh).lower(*arguments).compile(compiler_options=QUICK)
+        step = make_step(experiment, phase, mesh).lower(*arguments).compile()
         return jax.device_get(step(*arguments))
 
     return run

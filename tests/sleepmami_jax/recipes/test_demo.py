@@ -14,7 +14,7 @@ import pytest
 from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.config import Finetuning, MacroPretraining
 from sleepmami_jax.recipes.demo import run, table
-from tests.conftest import tiny_config
+from tests.conftest import shallow_config
 
 FIVE = {"report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf"}
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
@@ -23,7 +23,7 @@ REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 def _smaller(experiment):
     batch = {MacroPretraining: 4, Finetuning: 4}.get(type(experiment.objective), 8)
     objective = replace(experiment.objective, batch=batch)
-    return replace(experiment, model=tiny_config(), objective=objective, steps=6, save_every=3)
+    return replace(experiment, model=shallow_config(), objective=objective, steps=6, save_every=6)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sleepmami_jax.cli import parse, run_command
 EXPERIMENT = """
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning
-from tests.conftest import tiny_config
+from tests.conftest import shallow_config
 
 SNORE = Task("snore", events=("snoring",), needs=("RESP",), shortest_s=2, join_s=1)
 
@@ -23,7 +23,7 @@ def get_config():
         name="snore",
         objective=Finetuning(batch=4, epochs=4, tasks=("stages", SNORE)),
         data=DataConfig(shards=(DataSource("shards"),), scored=True),
-        model=tiny_config(),
+        model=shallow_config(),
         steps=2,
         save_every=2,
     )

@@ -221,7 +221,7 @@ def events_of(folder):
     return shown
 
 
-def test_an_interrupted_run_ends_as_an_unbroken_one(toy_experiment, train, tmp_path, model):
+def test_an_interrupted_run_ends_as_an_unbroken_one(toy_experiment, train, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(toy_experiment, whole)
     for stop_at in (3, 7):  # before the first checkpoint, and between two
@@ -255,11 +255,11 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(toy_experiment, train, tmp_p
     assert sum(last[f"{part}_s"] for part in PARTS) == pytest.approx(last["wall_s"], abs=0.05)
 
 
-def test_a_run_in_a_bucket_that_is_killed_ends_as_one_on_a_disk(toy_experiment, train, tmp_path, bucket, model):
+def test_a_run_in_a_bucket_that_is_killed_ends_as_one_on_a_disk(toy_experiment, train, tmp_path, bucket, toy_params):
     run = folder_at(f"gs://{bucket.name}/runs/broken")
     committed = "runs/broken/checkpoints/8/commit_success.txt"
     experiment = replace(toy_experiment, init=f"gs://{bucket.name}/models/start")
-    save_model(ModelFolder(experiment.model, model[1], Finetuning().tasks), experiment.init)
+    save_model(ModelFolder(experiment.model, toy_params, Finetuning().tasks), experiment.init)
     left = {}
 
     def kill_half_written():  # of what the bucket holds then, all but the last word on step 8: it is half-written
@@ -302,10 +302,10 @@ def test_the_average_is_what_is_exported_and_off_is_off(toy_experiment, train, t
     assert (tmp_path / "plain" / "metrics.jsonl").read_bytes() == (tmp_path / "average" / "metrics.jsonl").read_bytes()
 
 
-def test_a_run_that_cannot_begin_leaves_its_folder_free(train, toy_experiment, model, tmp_path):
+def test_a_run_that_cannot_begin_leaves_its_folder_free(train, toy_experiment, toy_params, tmp_path):
     with pytest.raises(ValueError, match=r"expected a divisor of objective\.batch=8, found 3"):
         train(replace(toy_experiment, accumulate=3), tmp_path / "run")
-    save_model(ModelFolder(toy_experiment.model, model[1], Finetuning().tasks), tmp_path / "start")
+    save_model(ModelFolder(toy_experiment.model, toy_params, Finetuning().tasks), tmp_path / "start")
     other = replace(toy_experiment.model, projection_dim=2 * toy_experiment.model.projection_dim)
     with pytest.raises(ConfigError, match="another shape"):
         train(replace(toy_experiment, model=other, init=str(tmp_path / "start")), tmp_path / "run")

@@ -69,9 +69,9 @@ def test_a_night_that_makes_the_loss_no_number_is_named(toy_experiment, train, t
     assert len(lines(tmp_path / "metrics.jsonl")) == STEPS
 
 
-def test_what_chance_made_no_number_is_found_too(toy_experiment, train, tmp_path, model):
+def test_what_chance_made_no_number_is_found_too(toy_experiment, train, tmp_path, toy_params):
     step, row = 3, 5
-    unlucky = example_keys(toy_experiment, toy_phase(model[1], BATCH), step - 1)[row]
+    unlucky = example_keys(toy_experiment, toy_phase(toy_params, BATCH), step - 1)[row]
 
     def loss(params, batch, keys, axes):
         drawn = jax.vmap(jax.random.bits)(keys) == jax.random.bits(unlucky)

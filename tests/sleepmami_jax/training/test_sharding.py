@@ -19,8 +19,8 @@ from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import Phase, with_objective
 from sleepmami_jax.training.sharding import lay_out, make_mesh, own_rows, spec_of, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
+from tests.conftest import shallow_config
 
-QUICK = {"xla_backend_optimization_level": 0}
 BATCH = 8
 
 
@@ -45,9 +45,10 @@ def mesh_of(**axes):
 
 
 @pytest.fixture(scope="module")
-def micro_phase(tiny):
-    """Micro pretraining of the tiny model with four experts that drop nothing."""
-    model = replace(tiny, micro=replace(tiny.micro, experts=4, top_k=2, capacity=2.0))
+def micro_phase():
+    """Micro pretraining of a shallow model with four experts that drop nothing."""
+    shallow = shallow_config()
+    model = replace(shallow, micro=replace(shallow.micro, experts=4, top_k=2, capacity=2.0))
     objective = MicroPretraining(batch=BATCH, decoder_dim=16)
     experiment = Experiment(
         "micro", objective, model=model, optimizer=OptimizerConfig(warmup_steps=1, ema=0.9), steps=10
@@ -62,7 +63,7 @@ def steps_on(mesh, experiment, phase, batches):
     """State and metrics after a step for each batch."""
     state = lay_out(initial_state(experiment, phase), mesh)
     rows = [to_devices(batch, mesh) for batch in batches]
-    step = make_step(experiment, phase, mesh).lower(state, rows[0]).compile(compiler_options=QUICK)
+    step = make_step(experiment, phase, mesh).lower(state, rows[0]).compile()
     metrics = []
     for batch in rows:
         state, seen = step(state, batch)

@@ -84,7 +84,7 @@ def test_a_window_gives_rates_and_the_share_of_the_peak(toy_experiment, tmp_path
     assert window["data_share"] == pytest.approx(4.9 / total, abs=1e-4)
     assert window["examples_per_s"] == pytest.approx(49 * 16 / total, rel=1e-3)
     tokens = tokens_of_example(toy_experiment)
-    assert tokens == sum(30 // s for s in (3, 5, 6, 10, 5, 10))
+    assert tokens == sum(30 // s for s in (3, 10))
     assert window["tokens_per_s"] == pytest.approx(49 * 16 * tokens / total, rel=1e-3)
     assert window["mfu"] == pytest.approx(3e9 / 0.3 / (2 * 1e10), rel=1e-3)
     assert "0.3 s a step" in summary("toy", journal.clock_events())
