@@ -20,4 +20,5 @@ def keep_compiled() -> None:
     """What one process of this session has compiled, the others and its next run of training read from a folder."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"  # a toy's step takes less than JAX's second
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -12,13 +12,13 @@ from data_pipeline.simulate.person import draw_person
 from tests.support.simulated import HOURS
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cohort(tmp_path_factory):
     out = tmp_path_factory.mktemp("cohort")
     return out, simulate_cohort(out, 3, seed=4, hours=HOURS, variety=0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def people():
     """200 persons with one whole night each: (person, stages, events), no signals."""
     nights = []
@@ -30,7 +30,7 @@ def people():
     return nights
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def signals():
     """One and a half hours with every stage, its events, EEG at 128 Hz, breathing at 32 Hz."""
     rng = np.random.default_rng(8)
@@ -46,7 +46,7 @@ def signals():
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def varied_people():
     """60 persons as varied as people with one whole night each: (person, stages, events), no signals."""
     nights = []

@@ -6,7 +6,7 @@ from data_pipeline.prepare.run import PrepareConfig, prepare
 from tests.support.nights import load_random_night, write_recordings
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shards(tmp_path_factory):
     """Nights n1..n5 with 5, 6, 4, 5, 6 epochs, all of them for training."""
     root = tmp_path_factory.mktemp("loader")
