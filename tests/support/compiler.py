@@ -12,7 +12,7 @@ if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):  # later ones em
 
 
 def quick_flags(*more: str) -> dict[str, str]:
-    """The environment in which XLA compiles fast programs slowly, or slow ones fast: the latter."""
+    """The environment in which XLA is quick to compile, and its programs are slow."""
     return {"XLA_FLAGS": " ".join([*_FLAGS, *more])}
 
 
