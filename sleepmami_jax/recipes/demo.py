@@ -36,7 +36,7 @@ from sleepmami_jax.run.progress import bars, counted
 from sleepmami_jax.training.finetune import finetune
 from sleepmami_jax.training.loop import train
 
-NIGHTS, HOURS, SEED = 34, (6.0, 6.2), 0
+NIGHTS, HOURS, SEED = 28, (4.8, 5.0), 0
 SHARES = PrepareConfig(val_share=0.1, test_share=0.3)
 
 
