@@ -9,8 +9,9 @@ a single EEG channel; thresholds are fitted on validation nights, and the model 
 has not met. No recording of a person is read, nor a label of one. Noise, gains and equalisers on top of the simulator's
 own variety gained nothing on people in short trials, and are left out.
 
-Some hour and a half on two CPU cores; 8 GB of memory and 13 GB of disk. Started again it goes on where it was.
-Measured: the model's own card, `sleepmami_jax/weights/README.md`, and on people `results/people.txt`.
+Some hour and a quarter on two CPU cores that had other work too, 55 minutes of it for the 360 steps; 8 GB of memory and
+13 GB of disk. Started again it goes on where it was. Measured: the model's own card,
+`sleepmami_jax/weights/README.md`, and on people `results/people.txt`.
 """
 
 from __future__ import annotations
