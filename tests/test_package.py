@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(
 
 def python(*words, cwd, **environment) -> str:
     """What Python says, in a folder of its own; nothing but `PYTHONPATH` leads to the package."""
-    changed = ("PYTHONPATH", "XLA_FLAGS")  # a user has neither
-    kept = {name: value for name, value in os.environ.items() if name not in changed} | environment
+    unset = ("PYTHONPATH", "XLA_FLAGS")  # a user has neither
+    kept = {name: value for name, value in os.environ.items() if name not in unset} | environment
     done = subprocess.run([sys.executable, *map(str, words)], cwd=cwd, env=kept, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -109,7 +109,7 @@ def _timed(seconds: dict[str, float], step: str):
 
 
 def _keep_one(out: Path) -> Path:
-    """Remove the recordings, some 130 MB each, except one of a test subject to score; returns that one."""
+    """Remove the recordings, some 100 MB each, except one of a test subject to score; returns that one."""
     manifest = read_manifest(out / "shards")
     kept = next(n.night_id for n in manifest.nights if n.split == "test")
     for path in (out / "recordings").glob("*.edf"):

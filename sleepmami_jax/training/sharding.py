@@ -57,12 +57,12 @@ def spec_of(name: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     if math.prod(shape) < SMALL:
         return P()
     for place, (size, axis) in enumerate(zip(shape, spec, strict=False)):
-        if axis is not None and size % mesh.shape[axis]:
+        if size % mesh.shape.get(axis, 1):
             raise ValueError(
                 f"{name} {shape} does not divide over mesh.{axis}={mesh.shape[axis]} along its axis {place}; "
                 f"choose a divisor of {size}"
             )
-    return P(*(axis if axis is not None and mesh.shape[axis] > 1 else None for axis in spec))
+    return P(*(axis if mesh.shape.get(axis, 1) > 1 else None for axis in spec))
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:

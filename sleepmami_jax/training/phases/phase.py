@@ -66,14 +66,16 @@ def with_objective(params: Params, module: nnx.Module) -> tuple[nnx.GraphDef, Pa
 
 def modules(graph: nnx.GraphDef, objective: nnx.GraphDef | None, params: Params) -> tuple[SleepMaMi, nnx.Module | None]:
     """The model and the loss's own module, from all that a loss is given."""
-    own = {n: v for n, v in params.items() if not n.startswith(("objective/", TEACHER))}
-    return merge(graph, own), None if objective is None else merge(objective, _below("objective/", params))
+    return merge(graph, _own(params)), None if objective is None else merge(objective, _below("objective/", params))
 
 
 def teacher_of(graph: nnx.GraphDef, params: Params) -> SleepMaMi:
     """The model with the running average of its weights; where none is shown, as in validation, the model itself."""
-    own = {n: v for n, v in params.items() if not n.startswith(("objective/", TEACHER))}
-    return merge(graph, own | _below(TEACHER, params))
+    return merge(graph, _own(params) | _below(TEACHER, params))
+
+
+def _own(params: Params) -> Params:
+    return {n: v for n, v in params.items() if not n.startswith(("objective/", TEACHER))}
 
 
 def _below(prefix: str, params: Params) -> Params:
