@@ -3,8 +3,10 @@
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, EventKind
+from data_pipeline.simulate.head import SIGMA_N2_DB
 from data_pipeline.simulate.hypnogram import N2, N3
 from data_pipeline.simulate.person import Person
+from data_pipeline.simulate.spread import between
 from data_pipeline.simulate.timing import TrueEvent, onsets_s, rounded, second_rate
 
 SPINDLE_STAGE_RATE = {N2: 1.0, N3: 0.7}  # visual scoring: fewer seen in N3; assumed
@@ -13,6 +15,9 @@ SPINDLE_GAP_S = 1.5
 SPINDLE_INFRASLOW_HZ, SPINDLE_INFRASLOW_DEPTH = 0.02, 0.7  # clustering; assumed
 SPINDLE_RISE_PER_NIGHT = 0.3  # fast spindles rise across cycles (Bodizs 2022); size assumed
 WIDER_LOG_SD = 0.1  # of the sizes of one person's waves, in a varied night; assumed
+MARKED_FROM_UV, MARKED_LOG_SD = (12.0, 28.0), 0.2
+"""The amplitude (p-p) from which a scorer of varied nights sees a spindle, and how sharp that border is; assumed. The
+background at the spindles' frequency is some 14 µV p-p: what is lower drowns in it, whoever looks."""
 K_COMPLEX_GAP_S, K_COMPLEX_THEN_SPINDLE = 4.0, 0.30  # assumed
 
 
@@ -46,7 +51,7 @@ def draw_waves(
         # Spindles that follow K-complexes are part of the density, not on top of it.
         spared = max(0.2, 1 - len(spindle_times) / max(1.0, spindle_rate.sum()))
         spindle_times += [(float(t), False) for t in onsets_s(rng, spindle_rate * quiet * spared, SPINDLE_GAP_S)]
-    last_end_s = 0.0
+    last_end_s, seen_from_uv = 0.0, _seen_from_uv(rng, person, variety)
     for time, after_k_complex in sorted(spindle_times):
         if time < last_end_s + 0.3 or time + 5 > len(seconds):
             continue
@@ -60,6 +65,15 @@ def draw_waves(
             "region": "frontal" if slow else "central",
             "after_k_complex": float(after_k_complex),
         }
-        events.append(TrueEvent(EventKind.SPINDLE, rounded(time), rounded(duration), detail=detail))
+        seen = not seen_from_uv or detail["amplitude_uv"] > seen_from_uv * rng.lognormal(0, MARKED_LOG_SD)
+        events.append(TrueEvent(EventKind.SPINDLE, rounded(time), rounded(duration), seen, detail))
         last_end_s = events[-1].end_s
     return events
+
+
+def _seen_from_uv(rng: np.random.Generator, person: Person, variety: float) -> float:
+    """What stands out in this person's background for the scorer of this night; 0 where all is marked."""
+    if person.head is None:
+        return 0.0
+    louder_db = person.head.gain_db + person.head.sigma_n2_db - sum(SIGMA_N2_DB) / 2
+    return between(rng, *MARKED_FROM_UV, variety) * 10 ** (louder_db / 20)
