@@ -1,4 +1,4 @@
-"""The metrics of `evaluate` as a person reads them: each beside what other models and guessing reach."""
+"""The metrics of `evaluate` as a person reads them: each beside what the bundled model and guessing reach."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ _STAGES = (
     ("stages", "Stages, Cohen's κ", "kappa", "majority"),
     ("stages", "Stages, macro-F1", "macro_f1", "majority"),
 )
-BESIDE = {"bundled": "bundled", "from_scratch": "from scratch"}
-"""Other models on the same nights, by their name among a task's baselines: the column's heading."""
 _NIGHT = (("night", "Age from night vector, mean error in years", "age_mae", "train mean"),)
 
 
@@ -31,13 +29,13 @@ def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
         rows.append((room.task.name, f"{room.index_words}, mean error per hour", "index_mae", "train median"))
     rows = [row for row in (*rows, *_NIGHT) if row[0] in metrics]
     baselines = {task: metrics[task].get("baselines", {}) for task, *_ in rows}
-    others = {words: name for name, words in BESIDE.items() if any(name in b for b in baselines.values())}
-    columns = ["this model", *others, "guessing"]
+    beside = ["bundled"] if any("bundled" in b for b in baselines.values()) else []
+    columns = ["this model", *beside, "guessing"]
     lines = [f"{'':44}" + "".join(f"{name:>14}" for name in columns)]
     for task, words, name, how in rows:
         values = {
             "this model": metrics[task][name],
-            **{column: baselines[task].get(other, {}).get(name) for column, other in others.items()},
+            "bundled": baselines[task].get("bundled", {}).get(name),
             "guessing": _guess(metrics[task], name),
         }
         lines.append(f"{words:44}" + "".join(f"{_number(values[c]):>14}" for c in columns) + f"  ({how})")

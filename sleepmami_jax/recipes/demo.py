@@ -30,8 +30,7 @@ from sleepmami_jax.config import DataConfig, DataSource, Experiment, MacroPretra
 from sleepmami_jax.evaluation.evaluate import evaluate, measure_tasks, predict_nights
 from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.export.folder import WEIGHTS, load_model, save_model
-from sleepmami_jax.pretrained import Pretrained
-from sleepmami_jax.recipes import finetune_tiny, macro_tiny, micro_tiny, scratch_tiny
+from sleepmami_jax.recipes import finetune_tiny, macro_tiny, micro_tiny
 from sleepmami_jax.run.progress import bars, counted
 from sleepmami_jax.training.finetune import finetune
 from sleepmami_jax.training.loop import train
@@ -84,14 +83,11 @@ def run(
     with _timed(seconds, "fine-tune"):
         finetune(experiment(finetune_tiny, "macro"), out / "runs" / "finetune")
         save_model(load_model(out / "runs" / "finetune" / "model"), out / "model")
-    with _timed(seconds, "train from scratch"):
-        finetune(experiment(scratch_tiny, None), out / "runs" / "scratch")
     with _timed(seconds, "evaluate"):
         how = {"split": "test", "embeddings": out / "embeddings", "progress": bars(quiet=False)}
         metrics = evaluate(load(out / "model"), (str(out / "shards"),), **how)
-        _add_beside(metrics, out, "from_scratch", load(out / "runs" / "scratch" / "model"))
         if WEIGHTS.is_dir():
-            _add_beside(metrics, out, "bundled", load())
+            _add_bundled(metrics, out)
     with _timed(seconds, "score one night"):
         load(out / "model").score(recording, out=out / "score")
     shutil.rmtree(out / "embeddings", ignore_errors=True)
@@ -118,14 +114,15 @@ def _keep_one(out: Path) -> Path:
     return out / "recordings" / f"{kept}.edf"
 
 
-def _add_beside(metrics: dict[str, Any], out: Path, name: str, model: Pretrained) -> None:
-    """Put what another model reaches on the same test nights among each task's baselines, under `name`."""
+def _add_bundled(metrics: dict[str, Any], out: Path) -> None:
+    """Put what the model in the package reaches on the same test nights among each task's baselines."""
+    model = load()
     data = DataConfig(shards=(DataSource(str(out / "shards")),), split="test")
     nights = list(predict_nights(model, data, out / "embeddings", bars(quiet=False)))
     for task, reached in measure_tasks(model, nights).items():
         if task in metrics:
             measured = {"accuracy", "macro_f1", "kappa", "f1", "precision", "recall", "index_mae"} & reached.keys()
-            metrics[task]["baselines"][name] = {key: reached[key] for key in sorted(measured)}
+            metrics[task]["baselines"]["bundled"] = {key: reached[key] for key in sorted(measured)}
 
 
 def table(metrics: dict[str, Any], out: Path) -> str:

@@ -2,8 +2,8 @@
 
     sleepmami finetune --config finetune_tiny --workdir runs/finetune
 
-Half a minute on two CPU cores: the Micro-Encoder stays frozen. `sleepmami demo` runs it and prints what it reached
-beside `scratch_tiny`.
+Half a minute on two CPU cores: the Micro-Encoder stays frozen. `sleepmami demo` runs it and prints what it
+reached.
 """
 
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning, OptimizerConfig

@@ -44,7 +44,7 @@ def test_a_file_that_is_no_experiment_is_named(tmp_path):
         load_experiment(path)
 
 
-@pytest.mark.parametrize("name", ["micro_tiny", "macro_tiny", "finetune_tiny", "scratch_tiny"])
+@pytest.mark.parametrize("name", ["micro_tiny", "macro_tiny", "finetune_tiny"])
 def test_a_recipe_of_the_package_is_known_by_its_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_experiment(name).name == name.replace("_", "-")

@@ -51,7 +51,7 @@ def test_metrics_have_every_number_beside_a_baseline(demo):
     assert {"f1", "precision", "recall"} <= metrics["arousal"].keys()
     assert {"age_mae", "age_mae_mean_baseline"} <= metrics["night"].keys()
     for task in ("stages", "breathing", "arousal"):
-        assert "from_scratch" in metrics[task]["baselines"]
+        assert "bundled" in metrics[task]["baselines"]
     assert "majority" in metrics["stages"]["baselines"]
     assert sum(metrics["seconds"].values()) > 0
     assert "simulated test nights" in table(metrics, demo)
