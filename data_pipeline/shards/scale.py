@@ -17,7 +17,7 @@ _HEADROOM = 8.0
 transients are cut. For a normal signal a step is then 1/1200 of the standard deviation: quantisation noise lies
 73 dB below the signal, a recorder's own noise 20 to 40 dB. Finer steps would store noise, and noise is what does
 not compress."""
-_PERCENTILE_SAMPLES = 250_000
+PERCENTILE_SAMPLES = 250_000
 """Percentiles of a night are those of about so many of its samples, evenly spaced: the middle 50 % is known to a
 fifth of a per cent, in a tenth of the time."""
 
@@ -80,7 +80,7 @@ def _robust_range(pieces: Iterable[Channel]) -> tuple[float, float] | None:
     if pieces[0].modality.facts.is_code:  # steps of 2**-7 or a larger power of two, which store a code as it is
         reach = max(1.0, float(np.abs(values).max())) * _HEADROOM
         return 2.0 ** max(-7, int(np.ceil(np.log2(reach / INT16_MAX)))), 0.0
-    sample = values[:: max(1, values.size // _PERCENTILE_SAMPLES)]
+    sample = values[:: max(1, values.size // PERCENTILE_SAMPLES)]
     low, high = map(float, np.percentile(sample, (0.05, 99.95)))
     return _range(_HEADROOM * (high - low) / 2, (low + high) / 2) if high > low else None
 
@@ -121,7 +121,7 @@ class Meter:
         """Adds the next piece, whole seconds."""
         quality = second_quality(piece)
         good = quality == Quality.GOOD
-        step = max(1, self._n_seconds * piece.rate_hz // _PERCENTILE_SAMPLES)
+        step = max(1, self._n_seconds * piece.rate_hz // PERCENTILE_SAMPLES)
         places = np.arange(-self._seen % step, len(piece.samples), step)
         self._sample.append(piece.samples[places[good[places // piece.rate_hz]]])
         reach = np.float32(self._scale * (INT16_MAX + 0.5))

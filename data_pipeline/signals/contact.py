@@ -21,7 +21,7 @@ from data_pipeline.signals.filters import MAINS_HZ
 HUM_RATIO = 10.0
 """Hum over everything else, RMS. A notch (Q 30, forth and back) leaves about 4 % of a hum whose strength wavers by 10 %
 at 1 Hz: above this ratio what is left has near half the strength of the signal."""
-_HARMONICS = 5
+HARMONICS = 5
 _BLOCK_S = 120  # small blocks stay in the cache
 
 WHITE_RATIO = (0.8, 1.25)
@@ -30,11 +30,11 @@ tense muscles on top of them bring it near 1 or, as muscle power rises with freq
 WHITE_S = 300
 """Seconds of white noise that make an open lead: muscles do not stay that even for five minutes."""
 _WHITE_STEP = 3  # every third second says enough
-_LOW, _HIGH = slice(2, 6), slice(20, 30)  # Hz, and bins of a one-second spectrum
+LOW, HIGH = slice(2, 6), slice(20, 30)  # Hz, and bins of a one-second spectrum
 
 DROPPED_S = 0.15
 """Seconds without any change, in a signal that changes from sample to sample: no body holds a voltage so still."""
-_STILL_MAX_S = 5  # longer than half a breath: that is a flat line, not a cut crest or a lost packet
+STILL_MAX_S = 5  # longer than half a breath: that is a flat line, not a cut crest or a lost packet
 STILL_SHARE = 0.1
 """A coarse converter repeats values by itself: if more samples than this do, repetition says nothing."""
 
@@ -97,7 +97,7 @@ def _line_basis(width: int, rate_hz: float, line_hz: float) -> tuple[np.ndarray,
     """
     t = np.arange(width) / rate_hz
     window = np.hanning(width + 1)[:-1].astype(np.float32)
-    lines = [k * line_hz for k in range(1, _HARMONICS + 1) if 2.1 * k * line_hz <= rate_hz]
+    lines = [k * line_hz for k in range(1, HARMONICS + 1) if 2.1 * k * line_hz <= rate_hz]
     drift = t - t.mean()
     waves = [
         wave(2 * np.pi * f * t) * window * change for f in lines for wave in (np.cos, np.sin) for change in (1, drift)
@@ -127,7 +127,7 @@ def open_lead_flags(samples: np.ndarray, modality: Modality, flags: np.ndarray) 
         if len(good) < WHITE_S // 2:
             continue
         spectrum = scipy.fft.rfft(good[::_WHITE_STEP] * window, axis=1)
-        low, high = (np.median(np.abs(spectrum[:, band])) ** 2 for band in (_LOW, _HIGH))
+        low, high = (np.median(np.abs(spectrum[:, band])) ** 2 for band in (LOW, HIGH))
         if WHITE_RATIO[0] * high < low < WHITE_RATIO[1] * high:
             marks[stretch] = Quality.DISCONNECTED
     return marks
@@ -187,7 +187,7 @@ def rail_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, n_seconds: 
             continue
         for start, last in runs(far[1:] & (x[1:] == x[:-1])):
             stop = last + 1
-            if least <= stop - start <= _STILL_MAX_S * rate_hz:
+            if least <= stop - start <= STILL_MAX_S * rate_hz:
                 at = (np.arange(start, stop) / float(rate_hz)).astype(np.int64)
                 np.add.at(seconds, np.minimum(at, n_seconds), 1)
     enough = max(1.0, modality.facts.cut_share * float(rate_hz))
@@ -213,7 +213,7 @@ def dropped_flags(x: np.ndarray, rate_hz: Fraction, modality: Modality, flags: n
         return marks
     starts, stops = runs(x[1:] == x[:-1]).T
     lengths = stops - starts
-    long = (lengths >= _dropped_samples(rate_hz) - 1) & (lengths <= _STILL_MAX_S * rate_hz)
+    long = (lengths >= _dropped_samples(rate_hz) - 1) & (lengths <= STILL_MAX_S * rate_hz)
     for start, stop in zip(starts[long], stops[long], strict=True):
         marks[int(start / float(rate_hz)) : int(stop / float(rate_hz)) + 1] = Quality.DROPPED
     return np.where(flags == Quality.GOOD, marks, np.uint8(0))

@@ -27,8 +27,8 @@ import scipy.fft
 from data_pipeline.modalities import Modality
 
 MAINS_HZ = (50.0, 60.0)
-_HUM_RATIO = 10.0  # power at the line over the median of its surroundings
-_NOTCH_Q = 30.0
+MAINS_RATIO = 10.0  # power at the line over the median of its surroundings
+NOTCH_Q = 30.0
 
 
 def typical_amplitude(x: np.ndarray) -> float:
@@ -106,7 +106,7 @@ def find_mains(x: np.ndarray, rate_hz: Fraction | float, band_hz: float) -> tupl
         near = np.abs(freqs - line)
         around = power[(near > 1.5) & (near < 6)]
         at = power[near <= 0.5]
-        if at.size and around.size and line < 0.95 * band_hz and at.max() > _HUM_RATIO * np.median(around):
+        if at.size and around.size and line < 0.95 * band_hz and at.max() > MAINS_RATIO * np.median(around):
             lines.append(line)
     return tuple(lines)
 
@@ -206,7 +206,7 @@ def _magnitude(freqs: np.ndarray, modality: Modality, rate: Fraction, mains: tup
     response = squared / (1 + squared) * low_pass
     for line in mains:
         off = (freqs**2 - line**2) ** 2
-        response *= off / (off + (freqs * line / _NOTCH_Q) ** 2)
+        response *= off / (off + (freqs * line / NOTCH_Q) ** 2)
     return response
 
 

@@ -36,7 +36,7 @@ MIN_GOOD_SHARE = 0.05
 BUCKET_EPOCHS = 240
 _GOOD = int(Quality.GOOD)
 _INT16 = np.iinfo(np.int16)
-_IQR_OF_NORMAL = 1.349  # interquartile range of a standard normal distribution
+IQR_OF_NORMAL = 1.349  # interquartile range of a standard normal distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Normaliser:
                 raise ValueError(
                     f"{modality} with median {median} and IQR {iqr} has no scale; leave such a channel out"
                 )
-            centre, spread = median, iqr / _IQR_OF_NORMAL
+            centre, spread = median, iqr / IQR_OF_NORMAL
         gain, shift = (np.asarray(x, np.float32) for x in (scale / spread, (offset - centre) / spread))
         lowest, highest = np.ceil((-facts.clip - shift) / gain), np.floor((facts.clip - shift) / gain)
         if (lowest > _INT16.min).any() or (highest < _INT16.max).any():

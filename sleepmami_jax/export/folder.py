@@ -71,7 +71,7 @@ class ModelFolder:
         Raises ModelFolderError if a matrix has a value beyond what float16 can say.
         """
         rounded = {
-            name: _stored(np.asarray(value), half=True).astype(np.float32) for name, value in self.params.items()
+            name: stored(np.asarray(value), half=True).astype(np.float32) for name, value in self.params.items()
         }
         for name, value in rounded.items():
             if np.isinf(value).any():
@@ -79,7 +79,7 @@ class ModelFolder:
         return replace(self, params=rounded, half=True)
 
 
-def _stored(value: np.ndarray, half: bool) -> np.ndarray:
+def stored(value: np.ndarray, half: bool) -> np.ndarray:
     """A parameter as the file has it."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(value, np.float16 if half and value.ndim >= HALF_FROM_AXES else value.dtype)
@@ -87,7 +87,7 @@ def _stored(value: np.ndarray, half: bool) -> np.ndarray:
 
 def _serialise(folder: ModelFolder) -> bytes:
     params = folder.params
-    return save({name: _stored(np.asarray(jax.device_get(params[name])), folder.half) for name in sorted(params)})
+    return save({name: stored(np.asarray(jax.device_get(params[name])), folder.half) for name in sorted(params)})
 
 
 def _described(folder: ModelFolder) -> str:

@@ -63,7 +63,7 @@ def trained_on(card: dict[str, Any]) -> str:
         return "nothing: its parameters are random"
     if cohorts == [SIMULATED]:
         return "simulated nights only; it has never seen a recording of a person"
-    return f"up to {max(phase['nights'] for phase in training)} nights of {', '.join(cohorts)}"
+    return f"up to {max(phase['nights'] or 0 for phase in training)} nights of {', '.join(cohorts)}"
 
 
 def model_name(card: dict[str, Any]) -> str:
@@ -72,12 +72,13 @@ def model_name(card: dict[str, Any]) -> str:
 
 
 def readme(
-    config: ModelConfig, tasks: Sequence[Task], thresholds: dict[str, float], card: dict[str, Any], numbers: str
+    config: ModelConfig, tasks: Sequence[Task], thresholds: dict[str, float], card: dict[str, Any], numbers: str, use: str = _USE.format(package=PACKAGE)
 ) -> str:
     """The card as Markdown; arguments as of a `ModelFolder`.
 
     Args:
       numbers: how many parameters there are, and how they are stored, in words.
+      use: how it is used, in Markdown.
     """
     simulated = {cohort for phase in card["training"] for cohort in phase["cohorts"]} == {SIMULATED}
     limits = (*(_LIMITS_OF_SIMULATION if simulated else ()), *_LIMITS)
@@ -87,7 +88,7 @@ def readme(
         "How it was trained": "\n".join(_trained(card)),
         "Measured": card.get("results", "").strip() or "Nothing is measured yet.",
         "Limits": "\n".join(f"- {limit}" for limit in limits),
-        "Use": _USE.format(package=PACKAGE),
+        "Use": use,
         "Licence": f"{LICENCE}, as the program's. {RESEARCH_USE}",
     }
     front = _FRONT.format(licence=LICENCE.lower(), library=REPOSITORY)
@@ -123,7 +124,7 @@ def _trained(card: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for phase in card["training"]:
         told = [phase[fact] for fact in ("name", "objective", "steps", "seed", "nights", "subjects", "hours")]
-        yield f"| {' | '.join(map(str, told))} | {', '.join(phase['cohorts'])} |"
+        yield f"| {' | '.join('?' if fact is None else str(fact) for fact in told)} | {', '.join(phase['cohorts'])} |"
     versions = card["training"][-1].get("versions", {})
     if versions:
         yield f"\nWith {', '.join(f'{name} {number}' for name, number in versions.items())}."

@@ -73,7 +73,7 @@ LOOKS = {
 """Of each modality; one that is not here is looked at as `plain_look` says. Our choice of bands: a hertz wide where
 stages and spindles differ in the EEG, the pace of breaths and beats where those are recorded."""
 _MOST_BANDS = 12
-_MOST_BINS = 4
+MOST_BINS = 4
 """Of a band, evenly spread: a window hears twice as far as its bins lie apart, and each is a column of a matmul."""
 
 
@@ -159,7 +159,7 @@ def filters(look: Look, rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
         bins = np.flatnonzero((bins_hz >= low) & (bins_hz <= high))
         if not len(bins):
             raise ValueError(f"{low} to {high} Hz of {look} holds no bin; expected a wider band or a longer window")
-        inside[bins[np.linspace(0, len(bins) - 1, min(len(bins), _MOST_BINS)).astype(int)], i] = True
+        inside[bins[np.linspace(0, len(bins) - 1, min(len(bins), MOST_BINS)).astype(int)], i] = True
     kept = inside.any(1)
     taper = np.hanning(window + 2)[1:-1]
     taper /= np.sqrt((taper**2).sum())

@@ -19,7 +19,7 @@ def roundtrip(night):
 
 
 def test_blocks_of_a_night_give_the_records_of_the_whole(monkeypatch):
-    monkeypatch.setattr("data_pipeline.shards.scale._PERCENTILE_SAMPLES", 22_000)  # every 7th, across blocks
+    monkeypatch.setattr("data_pipeline.shards.scale.PERCENTILE_SAMPLES", 22_000)  # every 7th, across blocks
     night = random_night(7, 60)
     pieces = [night.read(*span) for span in blocks(night.duration_s)]
     assert len(pieces) == 3

@@ -1,0 +1,656 @@
+"""SleepMaMi in PyTorch: the same model as in JAX, from `config.json` and `model.safetensors` in this folder.
+
+It needs torch, numpy and safetensors, on any CPU or GPU. Beside it lies `sleepmami_signals.py`: from samples as they
+were recorded to what the model reads, and from probabilities to events.
+
+    import sys
+    sys.path.insert(0, "FOLDER")
+    from sleepmami_torch import load
+
+    model = load("FOLDER")
+    night = model.score_arrays({"C4-M1": (x_uv, 256.0), "SPO2": (spo2_pct, 1.0)})
+    night["stages"], night["events"]["breathing"], night["vector"]
+
+In comments and shapes B is a batch of epochs of 30 s, N one of nights, C channels of a modality, T samples of an epoch,
+E epochs of a night, L tokens of an epoch, D the width of a token. A channel or second that is not there is masked: it
+changes no result. Weights may be bfloat16 (`in_bfloat16`): everything is computed in the dtype of the weights it meets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sleepmami_signals import decode_events, filterbank, prepare_night
+from torch import Tensor, nn
+
+EPOCH_S = 30
+CONV_WIDTH = 4  # Mamba's short causal convolution
+LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
+MASKED = -1e30  # finite, so that a row without any key stays finite
+BLOCK_EPOCHS = 32  # of a night that the Micro-Encoder reads at once
+FLOAT32 = re.compile(r"(norm\w*\.weight|A_log|dt_bias|\bD|router\.weight)$|^heads\.")
+"""Weights that stay float32 in a bfloat16 model: gains, decays and steps, the router, logits."""
+
+
+class Linear(nn.Linear):
+    """In the dtype of the weight, whatever that of x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
+class RMSNorm(nn.Module):
+    """Zhang & Sennrich 2019; in float32, given in the dtype of x."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide * (torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6) * self.weight)).to(x.dtype)
+
+
+def gelu(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+def masked_mean(x: Tensor, ok: Tensor, dim: int) -> Tensor:
+    """Mean of x (..., D) over `dim` where ok (...) holds; 0 where nothing does."""
+    weight = ok.float()[..., None]
+    return ((x * weight).sum(dim) / weight.sum(dim).clamp(min=1)).to(x.dtype)
+
+
+def within_night(x: Tensor, ok: Tensor, causal: bool) -> Tensor:
+    """(N, E, ..., D), (N, E, ...) -> standardised over the night, cut at 5, 0 where not ok; `causal`: by the past."""
+    wide, weight = x.float(), ok[..., None].float()
+    total = (lambda v: v.cumsum(1)) if causal else (lambda v: v.sum(1, keepdim=True))
+    count = total(weight).clamp(min=1)
+    mean = total(wide * weight) / count
+    variance = (total(wide.square() * weight) / count - mean.square()).clamp(min=0)
+    return (((wide - mean) * torch.rsqrt(variance + 1e-3)).clamp(-5, 5) * weight).to(x.dtype)
+
+
+# ---------------------------------------------------------------------------------------------- Micro-Encoder
+
+
+class Look(nn.Module):
+    """Log amplitude in bands of windows of an epoch, by fixed filters; see `sleepmami_signals.filterbank`."""
+
+    def __init__(self, look: dict, rate_hz: int):
+        super().__init__()
+        wave, band, energy, self.margins, self.hop = filterbank(look, rate_hz)
+        for name, value in (("wave", wave.T[:, None]), ("band", band), ("energy", energy)):
+            self.register_buffer(name, torch.tensor(np.ascontiguousarray(value)), persistent=False)
+
+    def forward(self, heard: Tensor, usable: Tensor) -> Tensor:  # (B, C, T), (B, C, 30) -> (B, C, looks, bands)
+        b, c, t = heard.shape
+        padded = F.pad(heard.reshape(b * c, 1, t), self.margins, mode="reflect")
+        both = F.conv1d(padded, self.wave, stride=self.hop).square().mT
+        bins = self.band.shape[0]
+        power = (both[..., :bins] + both[..., bins:]) @ self.band  # of cosines, and of sines
+        seen = usable.reshape(b * c, EPOCH_S).float() @ self.energy  # share of the window's energy that was usable
+        return (power / seen.clamp(min=0.1)[..., None]).reshape(b, c, -1, power.shape[-1])
+
+
+class Filterbank(nn.Module):
+    """(B, C, T), (B, C, 30) -> (B, C, K, F): what is measured of each token; nothing here is learnt."""
+
+    def __init__(self, facts: dict):
+        super().__init__()
+        self.tokens = EPOCH_S // facts["token_s"]
+        self.looks = nn.ModuleList(Look(look, facts["rate_hz"]) for look in facts["looks"])
+
+    @torch.no_grad()
+    def forward(self, signal: Tensor, usable: Tensor) -> Tensor:
+        there = usable[..., None]
+        x = torch.where(there, signal.float().reshape(*usable.shape, -1), 0.0)
+        level = x.sum((2, 3), keepdim=True) / (there.sum((2, 3), keepdim=True) * x.shape[-1]).clamp(min=1)
+        heard = torch.where(there, x - level, 0.0).reshape(signal.shape)
+        parts = [look(heard, usable) for look in self.looks]
+        shaped = torch.cat([p.reshape(*p.shape[:2], self.tokens, -1) for p in parts], -1)
+        return 0.25 * torch.log(shaped + 1e-6) + 0.5
+
+
+def time_code(n: int, dim: int) -> Tensor:
+    """(n, dim) sinusoidal positions (Vaswani et al. 2017)."""
+    angle = np.arange(n)[:, None] * np.exp(-np.log(1e4) * np.arange(0, dim, 2) / dim)
+    return torch.tensor(np.concatenate([np.sin(angle), np.cos(angle)], -1)[:, :dim], dtype=torch.float32)
+
+
+class Tokenizer(nn.Module):
+    """A token sees its patch as samples and as log power."""
+
+    def __init__(self, samples: int, features: int, slots: int, tokens: int, dim: int):
+        super().__init__()
+        self.amplitude, self.spectrum = Linear(samples, dim // 2), Linear(features, dim - dim // 2)
+        self.mix, self.slot = Linear(dim, dim), nn.Parameter(torch.zeros(slots, dim))
+        self.register_buffer("time", time_code(tokens, dim), persistent=False)
+
+    def forward(self, patches: Tensor, features: Tensor) -> Tensor:  # (B, C, K, P), (B, C, K, F) -> (B, C, K, dim)
+        h = self.mix(gelu(torch.cat([self.amplitude(patches), self.spectrum(features)], -1)))
+        return h + self.slot[:, None] + self.time.to(h.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; masked keys get no weight."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = Linear(dim, 3 * dim, bias=False), Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor, ok: Tensor) -> Tensor:  # (B, L, dim), (B, L)
+        b, length, dim = x.shape
+        q, k, v = self.qkv(x).reshape(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mask = torch.where(ok, 0.0, MASKED)[:, None, None].to(q.dtype)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(y.transpose(1, 2).reshape(b, length, dim))
+
+
+class Mlp(nn.Module):
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.up, self.down = Linear(dim, hidden), Linear(hidden, dim)
+
+    def forward(self, x: Tensor, ok: Tensor) -> Tensor:
+        return self.down(gelu(self.up(x)))
+
+
+class MixtureOfExperts(nn.Module):
+    """Each token goes to its top-k experts, GELU MLPs without biases; none is dropped."""
+
+    def __init__(self, dim: int, hidden: int, experts: int, top_k: int):
+        super().__init__()
+        self.top_k, self.router = top_k, Linear(dim, experts, bias=False)
+        self.up = nn.Parameter(torch.zeros(experts, dim, hidden))
+        self.down = nn.Parameter(torch.zeros(experts, hidden, dim))
+
+    def forward(self, x: Tensor, ok: Tensor) -> Tensor:  # (B, L, dim), (B, L)
+        rows, there = x.reshape(-1, x.shape[-1]), ok.reshape(-1, 1)
+        gate, chosen = self.router(rows.float()).softmax(-1).topk(self.top_k, -1)
+        gate, rows = gate / gate.sum(-1, keepdim=True), rows.to(self.up.dtype)
+        y = torch.zeros_like(rows)
+        for e in range(len(self.up)):
+            token, choice = torch.nonzero((chosen == e) & there, as_tuple=True)
+            h = gelu(rows[token] @ self.up[e]) @ self.down[e]
+            y = y.index_add(0, token, h * gate[token, choice, None].to(h.dtype))
+        return y.reshape(x.shape)
+
+
+class Block(nn.Module):
+    """Attention, then an MLP or experts, each behind an RMS norm and a residual."""
+
+    def __init__(self, micro: dict, experts: int):
+        super().__init__()
+        dim, hidden = micro["dim"], micro["mlp_ratio"] * micro["dim"]
+        self.norm_attention, self.attention = RMSNorm(dim), Attention(dim, micro["heads"])
+        self.norm_feedforward = RMSNorm(dim)
+        mlp = experts == 1
+        self.feedforward = Mlp(dim, hidden) if mlp else MixtureOfExperts(dim, hidden, experts, micro["top_k"])
+
+    def forward(self, x: Tensor, ok: Tensor) -> Tensor:
+        x = x + self.attention(self.norm_attention(x), ok)
+        return x + self.feedforward(self.norm_feedforward(x), ok)
+
+
+class ModalityEncoder(nn.Module):
+    """The channels of one modality -> one sequence of tokens, and what was measured there."""
+
+    def __init__(self, facts: dict, micro: dict):
+        super().__init__()
+        self.filterbank, dim = Filterbank(facts), micro["dim"]
+        self.tokens, self.token_s = EPOCH_S // facts["token_s"], facts["token_s"]
+        samples = facts["token_s"] * facts["rate_hz"]
+        self.tokenizer = Tokenizer(samples, facts["features"], len(facts["slots"]), self.tokens, dim)
+        self.blocks = nn.ModuleList(Block(micro, 1) for _ in range(micro["private_depth"]))
+        self.pool = Linear(dim, 1)
+
+    def forward(self, signal: Tensor, usable: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, C, T), (B, C, 30) -> tokens (B, K, dim), measured (B, K, F), which are there (B, K)."""
+        b, c, _ = signal.shape
+        k, bands = self.tokens, self.filterbank(signal, usable)
+        ok = usable.reshape(b, c, k, self.token_s).all(-1)
+        h = self.tokenizer(signal.reshape(b, c, k, -1), bands).reshape(b, c * k, -1)
+        for block in self.blocks:
+            h = block(h, ok.reshape(b, c * k))
+        h = h.reshape(b, c, k, -1)
+        weight = torch.where(ok, self.pool(h)[..., 0].float(), MASKED).softmax(1) * ok  # over channels: a set
+        mean = (bands * ok[..., None]).sum(1) / ok.sum(1).clamp(min=1)[..., None]
+        return (weight[..., None].to(h.dtype) * h).sum(1), mean, ok.any(1)
+
+
+class MicroEncoder(nn.Module):
+    """Private encoders of the modalities, then shared blocks over all of their tokens."""
+
+    def __init__(self, micro: dict, modalities: dict):
+        super().__init__()
+        self.measured = max(facts["features"] for facts in modalities.values())
+        self.private = nn.ModuleDict({m: ModalityEncoder(facts, micro) for m, facts in modalities.items()})
+        self.modality = nn.Parameter(torch.zeros(len(modalities), micro["dim"]))
+        self.shared = nn.ModuleList(Block(micro, micro["experts"]) for _ in range(micro["shared_depth"]))
+        self.norm = RMSNorm(micro["dim"])
+
+    def forward(self, signals: dict[str, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """{modality: (signal (B, C, T) float32, usable (B, C, 30) bool)} -> tokens (B, L, D) and mask (B, L)."""
+        xs, oks, measured = [], [], []
+        for (name, encoder), modality in zip(self.private.items(), self.modality, strict=True):
+            h, bands, there = encoder(*signals[name])
+            xs.append(h + modality)
+            oks.append(there)
+            measured.append(F.pad(bands, (0, self.measured - bands.shape[-1])))
+        x, ok = torch.cat(xs, 1), torch.cat(oks, 1)
+        for block in self.shared:
+            x = block(x, ok)
+        x = torch.cat([self.norm(x), torch.cat(measured, 1).to(x.dtype)], -1)
+        return torch.where(ok[..., None], x, 0.0), ok
+
+
+# ------------------------------------------------------------------------------------ state-space blocks
+
+
+def ssd(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int) -> Tensor:
+    """Mamba-2's scan by chunks (Dao & Gu 2024, listing 1): h_t = exp(dt_t a) h_{t-1} + dt_t b_t x_t^T, y_t = c_t h_t.
+
+    Args:
+      x: (B, L, H, P); dt: (B, L, H), 0 where masked; a: (H,) < 0; b, c: (B, L, N), shared by the heads.
+
+    Returns:
+      (B, L, H, P) float32. Decays and states are float32 whatever x is.
+    """
+    length = x.shape[1]
+
+    def split(v: Tensor) -> Tensor:  # (B, L, ...) -> (B, K, chunk, ...)
+        v = F.pad(v, (0, 0) * (v.ndim - 2) + (0, -length % chunk))
+        return v.reshape(v.shape[0], -1, chunk, *v.shape[2:])
+
+    x, dt, b, c = map(split, (x, dt, b, c))
+    total = (dt * a).cumsum(2)  # (B, K, c, H)
+    causal = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()[..., None]
+    between = (total[:, :, :, None] - total[:, :, None]).masked_fill(~causal, -torch.inf)
+    x_dt = (x * dt[..., None]).to(x.dtype)
+    scores = torch.einsum("bkin,bkjn->bkij", c, b).float()[..., None] * between.exp()
+    to_end = (x_dt * (total[:, :, -1:] - total).exp()[..., None]).to(x.dtype)
+    left = torch.einsum("bkjn,bkjhp->bknhp", b, to_end).float()
+    keep = total[:, :, -1].exp()[:, :, None, :, None]
+    state, begun = torch.zeros_like(left[:, 0]), []
+    for k in range(left.shape[1]):
+        begun.append(state)
+        state = keep[:, k] * state + left[:, k]
+    across = torch.einsum("bkin,bknhp->bkihp", c, torch.stack(begun, 1).to(x.dtype)).float()
+    y = torch.einsum("bkijh,bkjhp->bkihp", scores.to(x.dtype), x_dt).float() + total.exp()[..., None] * across
+    return y.to(x.dtype).flatten(1, 2)[:, :length]
+
+
+def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Mamba-1's scan step by step: x, dt (B, L, D), a (D, N), b, c (B, L, N) -> (B, L, D). Slow, and plain."""
+    state, ys = torch.zeros(x.shape[0], *a.shape, device=x.device), []
+    for t in range(x.shape[1]):
+        drive = (dt[:, t] * x[:, t].float())[..., None] * b[:, t, None].float()
+        state = (dt[:, t, :, None] * a).exp() * state + drive
+        ys.append((state * c[:, t, None].float()).sum(-1).to(x.dtype))
+    return torch.stack(ys, 1)
+
+
+def causal_conv(conv: nn.Conv1d, x: Tensor, ok: Tensor) -> Tensor:  # (B, L, C)
+    x = F.pad((x * ok[..., None]).mT, (CONV_WIDTH - 1, 0))
+    return F.silu(F.conv1d(x.to(conv.weight.dtype), conv.weight, conv.bias, groups=conv.groups)).mT
+
+
+class Direction(nn.Module):
+    """What a direction of reading does not share; names as in `mamba_ssm.Mamba2`."""
+
+    def __init__(self, inner: int, macro: dict):
+        super().__init__()
+        self.inner, self.state, self.chunk = inner, macro["state"], macro["chunk"]
+        heads, channels = inner // macro["head_dim"], inner + 2 * self.state
+        self.conv1d = nn.Conv1d(channels, channels, CONV_WIDTH, groups=channels)
+        self.dt_bias, self.A_log, self.D = (nn.Parameter(torch.zeros(heads)) for _ in range(3))
+        self.norm = RMSNorm(inner)
+
+    def forward(self, h: Tensor, ok: Tensor) -> Tensor:  # (B, L, 2 inner + 2N + H), (B, L) -> (B, L, inner)
+        z, xbc, dt = h.split([self.inner, self.inner + 2 * self.state, len(self.D)], -1)
+        xbc = causal_conv(self.conv1d, xbc, ok).to(z.dtype)
+        x, b, c = xbc.split([self.inner, self.state, self.state], -1)
+        x = x.unflatten(-1, (len(self.D), -1))
+        dt = F.softplus(dt.float() + self.dt_bias) * ok[..., None]
+        y = (ssd(x, dt, -self.A_log.exp(), b, c, self.chunk) + self.D[:, None] * x).flatten(2)
+        return self.norm((y * F.silu(z)).to(z.dtype))
+
+
+class SelectiveDirection(nn.Module):
+    """The same for Mamba-1's scan; names as in `mamba_ssm.Mamba`."""
+
+    def __init__(self, inner: int, macro: dict):
+        super().__init__()
+        self.rank, self.state = -(-inner // 32), macro["state"]
+        self.conv1d = nn.Conv1d(inner, inner, CONV_WIDTH, groups=inner)
+        self.x_proj, self.dt_proj = Linear(inner, self.rank + 2 * self.state, False), Linear(self.rank, inner, False)
+        self.dt_bias, self.D = (nn.Parameter(torch.zeros(inner)) for _ in range(2))
+        self.A_log = nn.Parameter(torch.zeros(inner, self.state))
+
+    def forward(self, h: Tensor, ok: Tensor) -> Tensor:  # (B, L, 2 inner), (B, L) -> (B, L, inner)
+        z, x = h.chunk(2, -1)
+        x = causal_conv(self.conv1d, x, ok).to(z.dtype)
+        low, b, c = self.x_proj(x).split([self.rank, self.state, self.state], -1)
+        dt = F.softplus(self.dt_proj(low).float() + self.dt_bias) * ok[..., None]
+        y = selective_scan(x, dt, -self.A_log.exp(), b, c) + self.D * x
+        return (y * F.silu(z)).to(z.dtype)
+
+
+class StateSpaceBlock(nn.Module):
+    """A residual block that reads the night from sleep onset and, if bidirectional, from the morning too."""
+
+    def __init__(self, dim: int, macro: dict):
+        super().__init__()
+        inner = 2 * dim
+        direction, beside = {
+            "ssd": (Direction, 2 * macro["state"] + inner // macro["head_dim"]),
+            "selective": (SelectiveDirection, 0),
+        }[macro["mixer"]]
+        self.norm, self.in_proj = RMSNorm(dim), Linear(dim, 2 * inner + beside, bias=False)
+        self.directions = nn.ModuleList(direction(inner, macro) for _ in range(1 + macro["bidirectional"]))
+        self.out_proj = Linear(inner, dim, bias=False)
+
+    def forward(self, x: Tensor, ok: Tensor) -> Tensor:  # (B, L, dim), (B, L)
+        h = self.in_proj(self.norm(x))
+        y = self.directions[0](h, ok)
+        for backward in self.directions[1:]:
+            y = y + backward(h.flip(1), ok.flip(1)).flip(1)
+        return x + self.out_proj(y) * ok[..., None]
+
+
+# ---------------------------------------------------------------------------------------------- Macro-Encoder
+
+
+class ModalityMerge(nn.Module):
+    """A linear map per modality; their mean is taken over those that are there."""
+
+    def __init__(self, modalities: dict, inputs: int, dim: int):
+        super().__init__()
+        self.maps = nn.ModuleDict({m: Linear(inputs, dim) for m in modalities})
+
+
+class MacroEncoder(nn.Module):
+    """Summaries of epochs -> the night's vector, and features of every epoch."""
+
+    def __init__(self, config: dict, modalities: dict, width: int, measured: int):
+        super().__init__()
+        c, self.learnt = config["macro"], config["micro"]["dim"]
+        dim, self.merge, self.causal = c["dim"], c["merge"], not c["bidirectional"]
+        self.enter = ModalityMerge(modalities, width + 2 * measured, dim)
+        self.levels = nn.ModuleList(
+            nn.ModuleList(StateSpaceBlock(dim, c) for _ in range(c["blocks_per_level"])) for _ in range(c["levels"])
+        )
+        self.down = nn.ModuleList(Linear(self.merge * dim, dim) for _ in range(c["levels"] - 1))
+        self.up = nn.ModuleList(Linear(dim, dim) for _ in range(c["levels"] - 1))
+        self.norm, self.pool = RMSNorm(dim), Linear(dim, c["pool_heads"])
+        self.vector = Linear(2 * c["pool_heads"] * dim + 2 * len(modalities) * width, dim)
+
+    def forward(self, x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Summaries (N, E, M, W) and which modalities are there (N, E, M) -> vector (N, Dm), epochs (N, E, Dm)."""
+        length = x.shape[1]
+        pad = -length % self.merge ** len(self.down)
+        x, present = F.pad(x, (0, 0, 0, 0, 0, pad)), F.pad(present, (0, 0, 0, pad))
+        ok, inputs = present.any(-1), torch.cat([x, within_night(x[..., self.learnt :], present, self.causal)], -1)
+        maps = self.enter.maps.values()
+        h = masked_mean(torch.stack([m(inputs[..., i, :]) for i, m in enumerate(maps)], -2), present, -2)
+        skips = []
+        for i, blocks in enumerate(self.levels):
+            for block in blocks:
+                h = block(h, ok)
+            if i < len(self.down):
+                skips.append(h)
+                h = self.down[i]((h * ok[..., None]).unflatten(1, (-1, self.merge)).flatten(2))
+                ok = ok.unflatten(1, (-1, self.merge)).any(-1)
+        vector = self.vector(torch.cat([self._pool(h, ok), self._statistics(x, present)], -1))
+        for skip, up in zip(reversed(skips), reversed(self.up), strict=True):
+            h = skip + up(h.repeat_interleave(self.merge, 1))
+        return vector, self.norm(h)[:, :length]
+
+    def _pool(self, h: Tensor, ok: Tensor) -> Tensor:
+        """Attentive statistics pooling (Okabe et al. 2018): (N, E, Dm), (N, E) -> (N, 2 heads Dm)."""
+        weight = torch.where(ok[..., None], self.pool(h).float(), MASKED).softmax(1) * ok[..., None]
+        dtype, h = h.dtype, self.norm(h).float()
+        mean = torch.einsum("neh,ned->nhd", weight, h)
+        variance = torch.einsum("neh,ned->nhd", weight, h * h) - mean * mean
+        return torch.cat([mean, (variance.clamp(min=0) + 1e-4).sqrt()], -1).flatten(1).to(dtype)
+
+    def _statistics(self, x: Tensor, present: Tensor) -> Tensor:
+        """Mean and standard deviation over the night of each modality's summaries: (N, 2 M W)."""
+        wide = x.float()
+        mean = masked_mean(wide, present, 1)
+        variance = masked_mean((wide - mean[:, None]).square(), present, 1)
+        spread = (variance + 1e-4).sqrt() * present.any(1)[..., None]
+        return torch.cat([mean, spread], -1).flatten(1).to(x.dtype)
+
+
+class SecondsDecoder(nn.Module):
+    """Tokens of a second, the epoch they lie in, and their neighbours -> features of every second."""
+
+    def __init__(self, config: dict, modalities: dict, width: int, measured: int):
+        super().__init__()
+        c, self.learnt = config["macro"], config["micro"]["dim"]
+        self.modalities, self.causal = modalities, not c["bidirectional"]
+        self.enter = ModalityMerge(modalities, width + measured, c["seconds_dim"])
+        self.context = Linear(c["dim"], c["seconds_dim"])
+        self.blocks = nn.ModuleList(StateSpaceBlock(c["seconds_dim"], c) for _ in range(c["seconds_depth"]))
+        self.norm = RMSNorm(c["seconds_dim"]) if c["seconds_depth"] else nn.Identity()
+
+    def forward(self, tokens: Tensor, ok: Tensor, epochs: Tensor) -> Tensor:
+        """(N, E, L, D), (N, E, L), (N, E, Dm) -> (N, 30 E, Ds)."""
+        total = count = 0.0
+        for name, facts in self.modalities.items():
+            x, there = tokens[:, :, facts["span"]], ok[:, :, facts["span"]]
+            power = within_night(x[..., self.learnt :].flatten(1, 2), there.flatten(1), self.causal)
+            part = self.enter.maps[name](torch.cat([x, power.reshape(*x.shape[:3], -1)], -1))
+            weight = there[..., None].to(part.dtype)
+            total = total + (part * weight).repeat_interleave(facts["token_s"], 2)
+            count = count + weight.repeat_interleave(facts["token_s"], 2)
+        h = (total / count.clamp(min=1)).to(tokens.dtype) + self.context(epochs)[:, :, None]
+        h, seen = h.flatten(1, 2), (count[..., 0] > 0).flatten(1)
+        for block in self.blocks:
+            h = block(h, seen)
+        return self.norm(h)
+
+
+class LocalMix(nn.Module):
+    """A look and its neighbours `dilation` apart; a causal one sees those before it alone, twice as far."""
+
+    def __init__(self, dim: int, dilation: int, causal: bool):
+        super().__init__()
+        reach = dilation * (LOCAL_WIDTH // 2)
+        self.dilation, self.around = dilation, (2 * reach, 0) if causal else (reach, reach)
+        self.norm, self.conv, self.out = RMSNorm(dim), nn.Conv1d(dim, dim, LOCAL_WIDTH), Linear(dim, dim)
+
+    def forward(self, x: Tensor, ok: Tensor) -> Tensor:  # (N, T, dim), (N, T)
+        h = F.pad((self.norm(x) * ok[..., None]).mT, self.around).to(self.conv.weight.dtype)
+        return x + self.out(gelu(F.conv1d(h, self.conv.weight, self.conv.bias, dilation=self.dilation).mT))
+
+
+class FastDecoder(nn.Module):
+    """From seconds on to looks at the EEG, several in each: what tells of waves."""
+
+    def __init__(self, config: dict, modalities: dict, fast_hz: int):
+        super().__init__()
+        c, self.learnt, self.hz = config["macro"], config["micro"]["dim"], fast_hz
+        self.eeg, self.causal = modalities["EEG"], not c["bidirectional"]
+        self.bands, self.looks = len(self.eeg["looks"][0]["bands_hz"]), fast_hz * self.eeg["token_s"]
+        self.enter, self.context = Linear(2 * self.bands, c["fast_dim"]), Linear(c["seconds_dim"], c["fast_dim"])
+        self.mix = nn.ModuleList(LocalMix(c["fast_dim"], dilation, self.causal) for dilation in (1, 5))
+        self.norm = RMSNorm(c["fast_dim"])
+
+    def forward(self, tokens: Tensor, ok: Tensor, seconds: Tensor) -> Tensor:
+        """(N, E, L, D), (N, E, L), (N, 30 E, Ds) -> (N, 30 E fast_hz, Df)."""
+        n, span = len(tokens), self.eeg["span"]
+        power = tokens[:, :, span, self.learnt :][..., : self.looks * self.bands].reshape(n, -1, self.bands)
+        there = ok[:, :, span].flatten(1).repeat_interleave(self.looks, 1)
+        h = self.enter(torch.cat([power, within_night(power, there, self.causal)], -1))
+        h = h + self.context(seconds).repeat_interleave(self.hz, 1)
+        for mix in self.mix:
+            h = mix(h, there)
+        return self.norm(h)
+
+
+# ---------------------------------------------------------------------------------------------- the whole model
+
+
+class SleepMaMi(nn.Module):
+    """Micro-Encoder, Macro-Encoder, the way back to seconds and parts of them, a linear head for each task.
+
+    Args:
+      described: `config.json` of an exported folder, as a dictionary.
+    """
+
+    def __init__(self, described: dict):
+        super().__init__()
+        self.described = described
+        config, self.preprocessing, self.tasks = (described[n] for n in ("model", "preprocessing", "tasks"))
+        modalities = self.modalities = {m: dict(facts) for m, facts in self.preprocessing["modalities"].items()}
+        place = 0
+        for facts in modalities.values():
+            facts["span"] = slice(place, place := place + EPOCH_S // facts["token_s"])
+        micro, macro, fast_hz = config["micro"], config["macro"], self.preprocessing["fast_hz"]
+        self.micro = MicroEncoder(micro, modalities)
+        self.measured = measured = self.micro.measured
+        width = micro["dim"] + measured
+        self.macro = MacroEncoder(config, modalities, width + measured, measured)
+        self.seconds = SecondsDecoder(config, modalities, width, measured)
+        fast = any(task["rate_hz"] > 1 for task in self.tasks)
+        self.fast = FastDecoder(config, modalities, fast_hz) if fast else None
+
+        def head(task: dict) -> Linear:
+            if task["kind"] == "stages":
+                return Linear(macro["dim"], len(self.preprocessing["stages"]))
+            inputs = macro["fast_dim"] if task["rate_hz"] > 1 else macro["seconds_dim"]
+            return Linear(inputs, 1 if len(task["events"]) == 1 else 1 + len(task["events"]))
+
+        self.heads = nn.ModuleDict({task["name"]: head(task) for task in self.tasks})
+
+    def summary(self, tokens: Tensor, ok: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each modality in each epoch the mean token and how much its measured part varies, (N, E, M, W); (N, E, M)."""
+        parts, present = [], []
+        for facts in self.modalities.values():
+            x, there = tokens[..., facts["span"], :], ok[..., facts["span"]]
+            mean = masked_mean(x, there, -2)
+            power, level = (v[..., -self.measured :].float() for v in (x, mean))
+            spread = (masked_mean((power - level[..., None, :]).square(), there, -2) + 1e-6).sqrt()
+            parts.append(torch.cat([mean, spread.to(mean.dtype)], -1))
+            present.append(there.any(-1))
+        return torch.stack(parts, -2), torch.stack(present, -1)
+
+    def forward(self, tokens: Tensor, ok: Tensor) -> dict[str, Tensor]:
+        """What the model says of nights of micro tokens (N, E, L, D) and their mask (N, E, L).
+
+        Returns:
+          "vector" (N, Dm), "epochs" (N, E, Dm), "seconds" (N, 30 E, Ds), "fast" (N, 30 E 8, Df) where a task needs it,
+          and the logits of each task under its name, float32: of stages (N, E, 5), of events (N, 30 E rate_hz, K), K
+          is 1 for yes against no, else none and the classes.
+        """
+        vector, epochs = self.macro(*self.summary(tokens, ok))
+        seconds = self.seconds(tokens, ok, epochs)
+        out = {"vector": vector, "epochs": epochs, "seconds": seconds}
+        if self.fast is not None:
+            out["fast"] = self.fast(tokens, ok, seconds)
+        for task in self.tasks:
+            at = "epochs" if task["kind"] == "stages" else "fast" if task["rate_hz"] > 1 else "seconds"
+            out[task["name"]] = self.heads[task["name"]](out[at])
+        return out
+
+    def probabilities(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits of `forward` -> by task (N, T, classes), of events the first is none."""
+        found = {}
+        for name in (task["name"] for task in self.tasks):
+            yes = logits[name].sigmoid()
+            found[name] = torch.cat([1 - yes, yes], -1) if yes.shape[-1] == 1 else logits[name].softmax(-1)
+        return found
+
+    @torch.no_grad()
+    def score_arrays(self, channels: dict[str, tuple[np.ndarray, float]], mains_hz: float | None = None) -> dict:
+        """Scores a night given as arrays.
+
+        Args:
+          channels: {name: (samples (n,), rate in Hz)}, all from the same moment on, NaN where nothing was recorded. A
+            name is a channel of the model ("C4", "E1", "CHIN", "LEG_L", "ECG", "THERMISTOR", "THORAX", "SPO2", ...) or
+            an electrode against its reference ("C4-M1"). EEG, EOG, EMG and ECG in microvolts, SPO2 in per cent.
+          mains_hz: 50 or 60 where a notch is wanted whatever the signals show; None looks for a line in each.
+
+        Returns:
+          "stages" (E,) int8 over `stage_names`, -1 where nothing is usable; "probabilities" by task, as in
+          `probabilities` of one night; "events" by task, dictionaries of kind, onset_s, duration_s and probability;
+          "vector" (Dm,) float32; "usable" {channel: (seconds,) bool}.
+
+        Raises:
+          ValueError: an unknown channel, arrays that are none, or less than an epoch; it names the channel.
+        """
+        arrays, usable = prepare_night(channels, self.preprocessing, mains_hz)
+        device = self.micro.modality.device
+        n_epochs = len(next(iter(arrays.values()))[0])
+        blocks = []
+        for start in range(0, n_epochs, BLOCK_EPOCHS):
+            part = slice(start, start + BLOCK_EPOCHS)
+            at_once = {m: tuple(torch.from_numpy(v[part]).to(device) for v in pair) for m, pair in arrays.items()}
+            blocks.append(self.micro(at_once))
+        tokens, ok = (torch.cat(v)[None] for v in zip(*blocks, strict=True))
+        logits = self(tokens, ok)
+        probabilities = {name: p[0].float().cpu().numpy() for name, p in self.probabilities(logits).items()}
+        scorable, night = ok[0].any(-1).cpu().numpy(), {"stage_names": self.preprocessing["stages"]}
+        if "stages" in probabilities:
+            night["stages"] = np.where(scorable, probabilities["stages"].argmax(-1), -1).astype(np.int8)
+            present = [name for name, seconds in usable.items() if seconds.any()]
+            night["events"] = decode_events(probabilities, night["stages"], self.described, present)
+        night |= {"probabilities": probabilities, "vector": logits["vector"][0].float().cpu().numpy()}
+        return night | {"usable": usable}
+
+    def in_bfloat16(self) -> SleepMaMi:
+        """The same model with its matrices in bfloat16, in place; gains, decays, the router and heads stay float32."""
+        for name, parameter in self.named_parameters():
+            if not FLOAT32.search(name):
+                parameter.data = parameter.data.bfloat16()
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a folder like the one that this came from, float32; `sleepmami import-torch` takes it home."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().float().cpu().contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(self.described, indent=1) + "\n", encoding="utf-8")
+        for name in ("sleepmami_torch.py", "sleepmami_signals.py"):
+            if not (folder / name).exists():
+                shutil.copy(Path(__file__).with_name(name), folder / name)
+
+
+def load(folder: str | Path) -> SleepMaMi:
+    """The model of an exported folder, float32, on the CPU, in evaluation mode.
+
+    Raises:
+      ValueError: a file is missing, damaged or of something else; it is named.
+    """
+    folder = Path(folder)
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name}: no such file; export the model again (`sleepmami export --to torch`)")
+    try:
+        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = described["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}/config.json is damaged: {error!r}; export the model again") from error
+    if found != "sleepmami-torch":
+        raise ValueError(f"{folder}/config.json: {found}, expected sleepmami-torch (`sleepmami export --to torch`)")
+    model = SleepMaMi(described)
+    try:
+        weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+        model.load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{folder}/model.safetensors does not fit its config.json: {why[:200]}") from error
+    return model.eval()

@@ -1,0 +1,161 @@
+"""The folder of the twin: written from a model, and read back as one.
+
+It holds `config.json`, `model.safetensors`, `sleepmami_torch.py`, `sleepmami_signals.py`, `README.md`, and what was
+measured when it was written, `parity.json` and `parity.md`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from data_pipeline.tasks import Task
+from data_pipeline.whole_files import whole_folder
+from sleepmami_jax.config import ModelConfig, from_dict, to_dict
+from sleepmami_jax.data.frozen import model_slots
+from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, stored
+from sleepmami_jax.export.readme import RESEARCH_USE, readme
+from sleepmami_jax.models.sleepmami import structure
+from sleepmami_jax.twin import parity
+from sleepmami_jax.twin.names import from_torch, to_torch
+from sleepmami_jax.twin.preprocessing import preprocessing
+
+FORMAT, VERSION = "sleepmami-torch", 1
+FILES = Path(__file__).with_name("files")
+"""What is copied into the folder as it stands."""
+TRAINED_THERE = {"name": "fine-tuned-in-pytorch", "objective": "PyTorch", "cohorts": ["not recorded"], "sites": []}
+"""The phase of the card of a model whose weights were changed in PyTorch; how, nobody recorded."""
+
+_USE = """```
+pip install torch numpy safetensors
+
+import sys
+sys.path.insert(0, "FOLDER")
+from sleepmami_torch import load
+
+model = load("FOLDER")
+night = model.score_arrays({"C4-M1": (x_uv, 256.0), "SPO2": (spo2_pct, 1.0)})
+night["stages"], night["events"], night["vector"]
+```
+
+`parity.md` says how far it is from the model in JAX. `model.save("TUNED")` writes what was trained further, and
+`sleepmami import-torch TUNED --out MODEL` takes it home."""
+
+
+def twin_module() -> ModuleType:
+    """The file of the twin, as it is copied into its folders. Raises ModelFolderError where torch is not installed."""
+    sys.path.insert(0, str(FILES))
+    try:
+        return importlib.import_module("sleepmami_torch")
+    except ModuleNotFoundError as error:
+        raise ModelFolderError(f"{error.name} is not installed; `pip install sleepmami[torch]` brings it") from error
+    finally:
+        sys.path.remove(str(FILES))
+
+
+def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signals] | None = None) -> dict[str, Any]:
+    """Writes the twin of a model into a new folder, once it is seen to say the same.
+
+    Args:
+      out: appears whole or not at all; an older twin there is replaced.
+      cases: nights to compare on; those of `parity.nights` unless given.
+
+    Returns:
+      What `parity.measure` found.
+
+    Raises:
+      ModelFolderError: `out` holds something else, or torch is not installed.
+      ParityError: the twin differs from the model.
+    """
+    module = twin_module()
+    if out.exists() and not (out / "sleepmami_torch.py").exists():
+        raise ModelFolderError(f"{out}: exists and is no folder of a PyTorch model; choose another place")
+    params = {name: np.asarray(value) for name, value in folder.params.items()}
+    weights = to_torch({name: stored(value, folder.half) for name, value in params.items()})
+    described = {
+        "format": FORMAT,
+        "version": VERSION,
+        "use": RESEARCH_USE,
+        "exported_from": folder.digest(),
+        "model": to_dict(folder.config),
+        "tasks": to_dict(folder.tasks),
+        "thresholds": folder.thresholds,
+        "preprocessing": preprocessing(folder.config, folder.tasks),
+        "card": folder.card,
+    }
+    versions = {"torch": version("torch"), "jax": version("jax")}
+    with whole_folder(out) as fresh:
+        (fresh / "model.safetensors").write_bytes(save({name: weights[name] for name in sorted(weights)}))
+        (fresh / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        for name in ("sleepmami_torch.py", "sleepmami_signals.py"):
+            shutil.copy(FILES / name, fresh / name)
+        numbers = f"It has {sum(v.size for v in params.values()):,} parameters. This is its form for PyTorch."
+        card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE)
+        (fresh / "README.md").write_text(card, encoding="utf-8")
+        cases = dict(parity.nights(model_slots(folder.config))) if cases is None else cases
+        errors = parity.measure(folder, lambda: module.load(fresh), cases)
+        parity.check(errors)
+        report = {"limit": parity.LIMIT, "versions": versions, "errors": errors}
+        (fresh / "parity.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        (fresh / "parity.md").write_text(parity.table(errors, folder, versions), encoding="utf-8")
+    return errors
+
+
+def read_twin(path: Path) -> ModelFolder:
+    """The model of a twin's folder: bit for bit what was exported, if nothing was trained.
+
+    Raises:
+      ModelFolderError: a file is missing, damaged or does not fit; it is named.
+    """
+    for name in ("config.json", "model.safetensors"):
+        if not (path / name).is_file():
+            raise ModelFolderError(f"{path / name}: no such file; expected a folder of `sleepmami export --to torch`")
+    config, tasks, described = _description(path / "config.json")
+    shapes = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
+    try:
+        weights = load((path / "model.safetensors").read_bytes())
+        params = from_torch(weights, shapes)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelFolderError(f"{path}/model.safetensors: {error}; save it anew with `model.save`") from error
+    for name, value in params.items():
+        if value.dtype not in (np.float16, np.float32) or not np.isfinite(value).all():
+            problem = f"{name} is {value.dtype}" if value.dtype.kind != "f" else f"{name} has values that are no numbers"
+            raise ModelFolderError(f"{path}/model.safetensors: {problem}; expected finite float32 or float16")
+    half = any(value.dtype == np.float16 for value in params.values())
+    params = {name: value.astype(np.float32) for name, value in params.items()}
+    found = ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)
+    if found.digest() == described["exported_from"]:
+        return found
+    phase = TRAINED_THERE | dict.fromkeys(("steps", "seed", "nights", "subjects", "hours"))
+    return replace(found, card={**found.card, "training": [*found.card["training"], phase]})
+
+
+def _description(path: Path) -> tuple[ModelConfig, tuple[Task, ...], dict[str, Any]]:
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        if (described["format"], described["version"]) != (FORMAT, VERSION):
+            raise ModelFolderError(
+                f"{path}: {described['format']} version {described['version']}; expected {FORMAT} version {VERSION}, "
+                "the folder of `sleepmami export --to torch`"
+            )
+        config = from_dict(ModelConfig, described["model"], "model")
+        tasks = tuple(from_dict(Task, task, "tasks") for task in described["tasks"])
+        for name in ("thresholds", "card", "exported_from"):
+            described[name]
+    except ModelFolderError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{path} is damaged or incomplete: {error}") from error
+    return config, tasks, described
