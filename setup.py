@@ -16,6 +16,7 @@ setup(
     package_data={
         "sleepmami_jax": ["weights/config.json", "weights/model.safetensors", "weights/README.md"],
         "sleepmami_jax.scoring": ["*.html.j2"],
+        "sleepmami_jax.twin": ["files/*.py"],
     },
     install_requires=[
         "absl-py>=2.1",

@@ -18,7 +18,7 @@ from sleepmami_jax.commands import RESEARCH_USE
 
 COMMANDS = (
     *("demo", "simulate", "diagnose", "prepare", "verify", "population", "pretrain", "embed", "finetune"),
-    *("compile", "evaluate", "score", "sweep", "export", "sizes"),
+    *("compile", "evaluate", "score", "sweep", "export", "import-torch", "sizes"),
 )
 
 
@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=lambda args: parser.print_help() or 2)
     commands = parser.add_subparsers(metavar="command")
     for name in COMMANDS:
-        command = import_module(f"sleepmami_jax.commands.{name}")
+        command = import_module(f"sleepmami_jax.commands.{name.replace('-', '_')}")
         says, example, *more = command.__doc__.rstrip().split("\n\n")
         sub = commands.add_parser(
             name,

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ("data_pipeline", "sleepmami_jax")  # from the ground up
 ABOVE = ("experiments", "benchmarks", "tests")  # not installed
 LONGEST_FUNCTION, LONGEST_FILE = 80, 350
+SHIPPED = ROOT / "sleepmami_jax" / "twin" / "files"
+"""Each of these is copied to people who have nothing else of ours: one file to read is worth more than short ones."""
 
 # Room: the rooms that it imports. A room stands below all of these, so there can be no circle.
 GROUND = {
@@ -53,6 +55,10 @@ UPPER = {
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
     "metrics": ("tasks", "night"),
+    "twin": (
+        "config export models data tasks",
+        "whole_files modalities night tasks signals shards load simulate",
+    ),
     "scoring": ("tasks metrics", "flatten runs whole_files modalities night tasks"),
     "pretrained": ("config models run export data scoring", "whole_files night tasks shards montage load"),
     "__init__": ("pretrained", ""),
@@ -64,7 +70,7 @@ UPPER = {
     "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export pretrained __init__ evaluation training", "night shards simulate prepare"),
     "commands": (
-        "config run export costs pretrained __init__ evaluation training sweep recipes",
+        "config run export costs twin pretrained __init__ evaluation training sweep recipes",
         "whole_files night montage diagnose simulate population prepare",
     ),
     "cli": ("commands", "night"),
@@ -165,7 +171,7 @@ def test_a_file_has_one_idea_and_a_function_one_thing_to_do():
     too_long = []
     for path in sources(*HOUSE).values():
         text = path.read_text(encoding="utf-8")
-        lengths = {"the file": (text.count("\n"), LONGEST_FILE)}
+        lengths = {} if path.parent == SHIPPED else {"the file": (text.count("\n"), LONGEST_FILE)}
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lengths[node.name] = (node.end_lineno - node.lineno + 1, LONGEST_FUNCTION)

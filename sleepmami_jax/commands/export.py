@@ -1,7 +1,10 @@
-"""A finished run's model as a folder of its own, with a card.
+"""A finished run's model as a folder of its own, with a card; or any model as a folder for PyTorch.
 
 sleepmami export --run runs/finetune --out model
 sleepmami export --run runs/finetune --out model --half --results metrics.json
+sleepmami export model --to torch --out twin
+
+For PyTorch it is first seen to say the same, layer by layer: parity.md in that folder.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
 def arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--run", dest="run_folder", type=Path, required=True, help="the workdir of a finished run")
+    add("model", nargs="?", metavar="MODEL", help="a model folder, or `bundled`; instead of --run")
+    add("--run", dest="run_folder", type=Path, help="the workdir of a finished run")
+    add("--to", choices=("torch",), help="another form than our own; needs `pip install sleepmami[torch]`")
     add("--out", type=Path, required=True, help="a new folder")
     add("--half", action="store_true", help="matrices in half precision: half the bytes")
     results = "what was measured, for the card: the JSON of `sleepmami evaluate`, or a text in Markdown (.md)"
@@ -29,11 +34,21 @@ def run(args: Namespace) -> int:
 
     from sleepmami_jax.export.folder import load_model, save_model
 
-    folder = load_model(args.run_folder / "model")
+    if (args.model is None) == (args.run_folder is None):
+        raise ValueError("export: expected a model folder or --run WORKDIR, one of the two")
+    folder = load_model(args.model if args.run_folder is None else args.run_folder / "model")
     if args.results:
         folder = replace(folder, card={**folder.card, "results": _results(args.results, folder)})
-    save_model(folder.halved() if args.half else folder, args.out)
-    print(f"model folder: {args.out}")
+    folder = folder.halved() if args.half else folder
+    if args.to == "torch":
+        from sleepmami_jax.twin.folder import write_twin
+        from sleepmami_jax.twin.parity import largest
+
+        errors = write_twin(folder, args.out)
+        print(f"PyTorch folder: {args.out}; float32 differs by {largest(errors):.1e} at most, see parity.md")
+    else:
+        save_model(folder, args.out)
+        print(f"model folder: {args.out}")
     return 0
 
 

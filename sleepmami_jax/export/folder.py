@@ -70,9 +70,7 @@ class ModelFolder:
 
         Raises ModelFolderError if a matrix has a value beyond what float16 can say.
         """
-        rounded = {
-            name: stored(np.asarray(value), half=True).astype(np.float32) for name, value in self.params.items()
-        }
+        rounded = {name: stored(np.asarray(value), half=True).astype(np.float32) for name, value in self.params.items()}
         for name, value in rounded.items():
             if np.isinf(value).any():
                 raise ModelFolderError(f"{name} has values beyond {np.finfo(np.float16).max:g}; store it whole")

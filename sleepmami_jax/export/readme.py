@@ -72,7 +72,12 @@ def model_name(card: dict[str, Any]) -> str:
 
 
 def readme(
-    config: ModelConfig, tasks: Sequence[Task], thresholds: dict[str, float], card: dict[str, Any], numbers: str, use: str = _USE.format(package=PACKAGE)
+    config: ModelConfig,
+    tasks: Sequence[Task],
+    thresholds: dict[str, float],
+    card: dict[str, Any],
+    numbers: str,
+    use: str = _USE.format(package=PACKAGE),
 ) -> str:
     """The card as Markdown; arguments as of a `ModelFolder`.
 

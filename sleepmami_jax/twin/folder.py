@@ -131,7 +131,9 @@ def read_twin(path: Path) -> ModelFolder:
         raise ModelFolderError(f"{path}/model.safetensors: {error}; save it anew with `model.save`") from error
     for name, value in params.items():
         if value.dtype not in (np.float16, np.float32) or not np.isfinite(value).all():
-            problem = f"{name} is {value.dtype}" if value.dtype.kind != "f" else f"{name} has values that are no numbers"
+            problem = (
+                f"{name} is {value.dtype}" if value.dtype.kind != "f" else f"{name} has values that are no numbers"
+            )
             raise ModelFolderError(f"{path}/model.safetensors: {problem}; expected finite float32 or float16")
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}

@@ -7,7 +7,8 @@ what bfloat16 costs is told beside it: two programs round differently, and neith
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from data_pipeline.load import load_night
 from data_pipeline.modalities import RATE_HZ
 from data_pipeline.night import EPOCH_S
 from data_pipeline.simulate import simulate_cohort
-from data_pipeline.tasks import TaskKind
+from data_pipeline.tasks import Task, TaskKind
+from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import Slots, night_signals
-from sleepmami_jax.data.frozen import model_slots
+from sleepmami_jax.data.frozen import QUICKLY, model_slots
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.precision import compute_dtype
@@ -79,31 +81,34 @@ def nights(slots: Slots) -> Iterator[tuple[str, Signals]]:
 def ours(folder: ModelFolder, night: Signals, dtype: str) -> dict[str, np.ndarray]:
     """Every layer's output of one night, in JAX."""
     params = {name: jnp.asarray(v, compute_dtype(name, dtype)) for name, v in folder.params.items()}
-    return {name: np.asarray(v, np.float32) for name, v in _program(folder)(params, night).items()}
+    return {name: np.asarray(v, np.float32) for name, v in _program(folder.config, folder.tasks)(params, night).items()}
 
 
-def _program(folder: ModelFolder):
-    graph, _ = structure(folder.config, tasks=folder.tasks)
+@lru_cache
+def _program(config: ModelConfig, tasks: tuple[Task, ...]) -> Callable:
+    """One compilation a dtype and a length of night, whatever the weights."""
+    graph, _ = structure(config, tasks=tasks)
 
-    @jax.jit
     def run(params, night):
         model, out = merge(graph, params), {}
-        batch = {m: {"signal": signal, "usable": usable} for m, (signal, usable) in night.items()}
         for m, encoder in model.micro.private.items():
             h, measured, _ = encoder(*night[m], None)
             out |= {f"measured {m}": measured, f"private {m}": h}
-        tokens = model.micro(batch, exact=True)
+        tokens = model.micro({m: {"signal": signal, "usable": usable} for m, (signal, usable) in night.items()})
         x, ok = tokens.x[None], tokens.ok[None]
-        summary = epoch_summary(x, ok, folder.config)
-        said = model(x, ok)
+        summary = epoch_summary(x, ok, config)
         vector, epochs = model.macro(*summary)
         seconds = model.seconds(x, ok, epochs)
         out |= {"tokens": x, "summary": summary[0], "vector": vector, "epochs": epochs, "seconds": seconds}
+        fast = None
         if model.fast is not None:
-            out["fast"] = model.fast(x, ok, seconds)
-        return out | {f"logits {name}": logits for name, logits in said.heads.items()}
+            out["fast"] = fast = model.fast(x, ok, seconds)
+        for task in tasks:
+            features = epochs if task.kind is TaskKind.STAGES else fast if task.rate_hz > 1 else seconds
+            out[f"logits {task.name}"] = model.heads[task.name](features)
+        return out
 
-    return run
+    return jax.jit(run, compiler_options=QUICKLY if jax.default_backend() == "cpu" else None)
 
 
 def twins(model, night: Signals) -> dict[str, np.ndarray]:
@@ -162,6 +167,11 @@ def check(errors: Mapping[str, Any]) -> None:
                 )
 
 
+def largest(errors: Mapping[str, Any]) -> float:
+    """The largest absolute difference in float32 over all nights and layers."""
+    return max(found["max"] for layers in errors["float32"].values() for found in layers.values())
+
+
 def table(errors: Mapping[str, Any], folder: ModelFolder, versions: Mapping[str, str]) -> str:
     """`parity.md`: a row a layer, the worst of all nights."""
     nights_of, (first, *_) = errors["float32"], errors["float32"].values()
@@ -181,7 +191,7 @@ def table(errors: Mapping[str, Any], folder: ModelFolder, versions: Mapping[str,
             for dtype in errors
             for what in ("max", "mean")
         }
-        largest = max(night[layer]["largest"] for night in nights_of.values())
+        size = max(night[layer]["largest"] for night in nights_of.values())
         numbers = " | ".join(f"{worst[key]:.1e}" for key in worst)
-        lines.append(f"| {layer} | {largest:.3g} | {numbers} |")
+        lines.append(f"| {layer} | {size:.3g} | {numbers} |")
     return "\n".join(lines) + "\n"

@@ -101,7 +101,7 @@ def prepare_night(
 
 
 def _slot(name: str, rules: dict) -> str:
-    """"C4-M1" -> "C4". Raises ValueError for what the model does not know."""
+    """ "C4-M1" -> "C4". Raises ValueError for what the model does not know."""
     known = [slot for facts in rules["modalities"].values() for slot in facts["slots"]]
     for asked in (name, name.split("-")[0].strip()):
         if asked in known:
@@ -409,7 +409,9 @@ def decode_events(probs: dict[str, np.ndarray], stages: np.ndarray, described: d
     for name, events in found.items():
         rule = rules["counting"][name]
         others = [e for e in sum(found.values(), []) if e["kind"] in rule["disturbed_by"]]
-        counted[name] = [e for e in events if _apart(e, others, rule["margin_s"]) and _asleep(e, stages, rule["lead_s"])]
+        counted[name] = [
+            e for e in events if _apart(e, others, rule["margin_s"]) and _asleep(e, stages, rule["lead_s"])
+        ]
     return counted
 
 
@@ -443,7 +445,9 @@ def _permitted(probs: np.ndarray, threshold: float, task: dict, rule: dict) -> l
 
 def _apart(event: dict, others: list[dict], margin_s: float) -> bool:
     near_s, onset_s, end_s = margin_s + TOLERANCE_S, event["onset_s"], event["onset_s"] + event["duration_s"]
-    return not any(o["onset_s"] - near_s <= end_s and onset_s <= o["onset_s"] + o["duration_s"] + near_s for o in others)
+    return not any(
+        o["onset_s"] - near_s <= end_s and onset_s <= o["onset_s"] + o["duration_s"] + near_s for o in others
+    )
 
 
 def _asleep(event: dict, stages: np.ndarray, lead_s: float) -> bool:

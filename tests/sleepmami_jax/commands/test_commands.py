@@ -12,7 +12,8 @@ from sleepmami_jax.cli import COMMANDS, parse
 
 def test_every_file_of_the_folder_is_a_command_but_what_they_share():
     files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "arguments"} == set(COMMANDS) and len(set(COMMANDS)) == len(COMMANDS)
+    modules = {name.replace("-", "_") for name in COMMANDS}
+    assert files - {"__init__", "arguments"} == modules and len(set(COMMANDS)) == len(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -21,7 +22,7 @@ def test_help_begins_with_what_it_does_and_gives_an_example(name, capsys):
         parse(["sleepmami", name, "--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    module = import_module(f"sleepmami_jax.commands.{name}")
+    module = import_module(f"sleepmami_jax.commands.{name.replace('-', '_')}")
     assert " ".join(module.__doc__.partition("\n\n")[0].split()) in " ".join(said.split())
     for line in said.split("example:\n")[1].split("\n\n")[0].splitlines():
         assert line.startswith(f"  sleepmami {name}")
