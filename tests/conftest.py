@@ -17,6 +17,7 @@ from absl import flags
 
 from data_pipeline.modalities import RATE_HZ, SLOTS
 from data_pipeline.night import EPOCH_S
+from data_pipeline.tasks import Task
 from sleepmami_jax.config import (
     DataConfig,
     DataSource,
@@ -61,14 +62,14 @@ def tiny() -> ModelConfig:
     return tiny_config()
 
 
-def drawn(config: ModelConfig):
+def random_model(config: ModelConfig, tasks: tuple[Task, ...] = Finetuning().tasks):
     """A model as `(graph, params)`. Drawn by numpy: JAX would compile a program for every shape.
 
     No parameter is at a value that hides a mistake, such as a bias of 0 or a gain of 1.
     """
     from sleepmami_jax.models.sleepmami import structure
 
-    graph, shapes = structure(config, tasks=Finetuning().tasks)
+    graph, shapes = structure(config, tasks=tasks)
     rng = np.random.default_rng(0)
 
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -90,8 +91,8 @@ def drawn(config: ModelConfig):
 
 @pytest.fixture(scope="session")
 def model(tiny):
-    """See `drawn`."""
-    return drawn(tiny)
+    """The tiny model with the usual heads, see `random_model`."""
+    return random_model(tiny)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from data_pipeline.simulate import simulate_cohort
 from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import Slots, night_signals
-from sleepmami_jax.data.frozen import QUICKLY, model_slots
+from sleepmami_jax.data.frozen import QUICKLY
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.precision import compute_dtype

@@ -9,7 +9,7 @@ from data_pipeline.prepare.run import PrepareConfig, prepare
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, MicroPretraining, ModelConfig, OptimizerConfig
 from sleepmami_jax.training import loop
 from sleepmami_jax.training.phases.held_out import HeldOut
-from tests.conftest import drawn, shallow_config
+from tests.conftest import random_model, shallow_config
 from tests.support.nights import load_random_night, write_recordings
 from tests.support.toy import BATCH, STEPS, ToyBatches, toy_loss, toy_phase
 
@@ -25,7 +25,7 @@ def toy_config() -> ModelConfig:
 @pytest.fixture(scope="session")
 def toy_params():
     """Those of the model of `toy_experiment`."""
-    return drawn(toy_config())[1]
+    return random_model(toy_config())[1]
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ def prepare_channel(
     flagged = np.zeros(n_seconds, bool)
     for seconds in bad.values():
         flagged |= seconds
-    flagged |= _range_flags(samples, ~flagged, facts, rules)
+    flagged |= _range_flags(samples, ~flagged, facts)
     if facts["voltage"] is not None:
         flagged |= _hum_flags(x, rate, facts, n_seconds, rules)
         flagged |= _open_lead(samples, ~flagged, facts, rules)
@@ -220,7 +220,7 @@ def _raw_flags(x: np.ndarray, rate: Fraction, facts: dict, n_seconds: int, rules
     return bad
 
 
-def _range_flags(samples: np.ndarray, good: np.ndarray, facts: dict, rules: dict) -> np.ndarray:
+def _range_flags(samples: np.ndarray, good: np.ndarray, facts: dict) -> np.ndarray:
     """Seconds with values that no body makes."""
     seconds = samples.reshape(len(good), -1)
     if facts["high_pass_hz"] is None:
@@ -408,7 +408,7 @@ def decode_events(probs: dict[str, np.ndarray], stages: np.ndarray, described: d
     counted = {}
     for name, events in found.items():
         rule = rules["counting"][name]
-        others = [e for e in sum(found.values(), []) if e["kind"] in rule["disturbed_by"]]
+        others = [e for of_task in found.values() for e in of_task if e["kind"] in rule["disturbed_by"]]
         counted[name] = [
             e for e in events if _apart(e, others, rule["margin_s"]) and _asleep(e, stages, rule["lead_s"])
         ]

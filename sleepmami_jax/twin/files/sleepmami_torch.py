@@ -536,7 +536,7 @@ class SleepMaMi(nn.Module):
         self.heads = nn.ModuleDict({task["name"]: head(task) for task in self.tasks})
 
     def summary(self, tokens: Tensor, ok: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each modality in each epoch the mean token and how much its measured part varies, (N, E, M, W); (N, E, M)."""
+        """Of each modality in each epoch the mean token and the spread of its measured part (N, E, M, W); (N, E, M)."""
         parts, present = [], []
         for facts in self.modalities.values():
             x, there = tokens[..., facts["span"], :], ok[..., facts["span"]]

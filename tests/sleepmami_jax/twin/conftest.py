@@ -2,16 +2,19 @@
 
 import pytest
 
-from sleepmami_jax.config import Finetuning
+from data_pipeline.tasks import TASKS, TaskKind
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.export.folder import ModelFolder
+from tests.conftest import random_model
+
+HEADS = tuple(task for task in TASKS if task.kind is not TaskKind.MEASURED)
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tiny, model) -> ModelFolder:
-    thresholds = {"breathing": 0.4, "arousal": 0.5, "limb_movement": 0.5, "spindle": 0.5, "k_complex": 0.5}
-    tasks = Finetuning().tasks
-    return ModelFolder(tiny, model[1], tasks, {t.name: thresholds[t.name] for t in tasks if t.name in thresholds})
+def tiny_folder(tiny) -> ModelFolder:
+    """The tiny model with heads of all tasks, also those that look eight times a second."""
+    thresholds = {task.name: 0.5 for task in TASKS if task.kind is TaskKind.EVENTS}
+    return ModelFolder(tiny, random_model(tiny, HEADS)[1], HEADS, thresholds)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ rng = np.random.default_rng(0)
 arrays = {"C4-M1": (20 * rng.standard_normal(256 * 100), 256.0), "SPO2": (np.full(100, 95.0), 1.0)}
 night = load(sys.argv[1]).score_arrays(arrays)
 assert night["stages"].shape == (3,) and np.isfinite(night["vector"]).all(), night
-assert set(night["events"]) == {"breathing", "arousal", "spindle", "k_complex"} & set(night["probabilities"]), night
+assert set(night["events"]) == {"breathing", "arousal", "spindle", "k_complex"}, night["events"]
 """
 
 
@@ -50,7 +50,7 @@ def test_a_twin_that_says_something_else_is_not_written(tiny_folder, short_night
     spoiled = to_torch(tiny_folder.params)
     spoiled["macro.norm.weight"] = spoiled["macro.norm.weight"] + np.float32(0.01)
     monkeypatch.setattr("sleepmami_jax.twin.folder.to_torch", lambda params: spoiled)
-    with pytest.raises(parity.ParityError, match="differs by .* the twin is not the model"):
+    with pytest.raises(parity.ParityError, match=r"differs by .* the twin is not the model"):
         write_twin(tiny_folder, tmp_path / "twin", {"noise": short_nights["noise"]})
     assert not list(tmp_path.iterdir())
 

@@ -1,15 +1,17 @@
 """One table of names, read both ways."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from sleepmami_jax.config import Finetuning
 from sleepmami_jax.models.sleepmami import structure
 from sleepmami_jax.twin.names import from_torch, to_torch, torch_name
+from tests.sleepmami_jax.twin.conftest import HEADS
 
 
-def test_every_parameter_goes_there_and_back(model):
-    params = model[1]
+def test_every_parameter_goes_there_and_back(tiny_folder):
+    params = tiny_folder.params
     there = to_torch(params)
     assert len(there) == len(params)
     back = from_torch(there, {name: value.shape for name, value in params.items()})
@@ -30,10 +32,8 @@ def test_a_state_space_block_is_called_what_mamba_calls_it(model):
 
 
 def test_the_other_mixer_has_names_too(tiny):
-    from dataclasses import replace
-
     other = replace(tiny, macro=replace(tiny.macro, mixer="selective"))
-    shapes = structure(other, tasks=Finetuning().tasks)[1]
+    shapes = structure(other, tasks=HEADS)[1]
     assert len({torch_name(name)[0] for name in shapes}) == len(shapes)
 
 

@@ -10,7 +10,7 @@ import pytest
 from data_pipeline.load import open_night
 from data_pipeline.modalities import Modality
 from data_pipeline.simulate import simulate_cohort
-from sleepmami_jax.config import Finetuning, ModelConfig
+from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import night_signals
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.models.micro import layout
@@ -18,6 +18,7 @@ from sleepmami_jax.models.stem import filters, looks_of
 from sleepmami_jax.tasks import counted_events, rooms_of
 from sleepmami_jax.twin.folder import FILES
 from sleepmami_jax.twin.preprocessing import preprocessing
+from tests.sleepmami_jax.twin.conftest import HEADS
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def signals():
 
 @pytest.fixture(scope="module")
 def rules():
-    return json.loads(json.dumps(preprocessing(ModelConfig(), Finetuning().tasks)))
+    return json.loads(json.dumps(preprocessing(ModelConfig(), HEADS)))
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +77,16 @@ def test_a_simulated_night_is_prepared_as_by_the_pipeline(signals, rules, night)
 
 
 def test_events_are_counted_as_by_scoring(signals, rules):
-    tasks = Finetuning().tasks
     rng, n_epochs = np.random.default_rng(0), 40
     stages = rng.integers(-1, 5, n_epochs)
-    rooms = rooms_of(tasks)
+    rooms = rooms_of(HEADS)
     probs, thresholds = {}, {room.task.name: 0.5 for room in rooms}
     for room in rooms:
         n = n_epochs * room.task.per_epoch
         raw = np.repeat(rng.random((n // 4, 1 + len(room.task.events))), 4, axis=0) ** 2
         probs[room.task.name] = raw / raw.sum(-1, keepdims=True)
     described = {
-        "tasks": [{**vars(t), "events": [list(k) for k in t.events], "kind": str(t.kind)} for t in tasks],
+        "tasks": [{**vars(t), "events": [list(k) for k in t.events], "kind": str(t.kind)} for t in HEADS],
         "thresholds": thresholds,
         "preprocessing": rules,
     }
