@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from data_pipeline.modalities import MODALITIES, MODALITY_OF, Modality
-from data_pipeline.night import BLOCK_S, STAGES
+from data_pipeline.night import BLOCK_S, STAGES, survey
 from data_pipeline.shards.scale import PERCENTILE_SAMPLES
 from data_pipeline.signals import contact, filters
 from data_pipeline.tasks import FAST_HZ, Task, TaskKind
@@ -50,7 +50,8 @@ def preprocessing(config: ModelConfig, tasks: Sequence[Task]) -> dict[str, Any]:
         "iqr_of_normal": IQR_OF_NORMAL,
         "percentile_samples": PERCENTILE_SAMPLES,
         "block_s": BLOCK_S,
-        "survey_pieces": 20,
+        "survey_pieces": len(survey(24 * 3600)),
+        "survey_piece_s": survey(24 * 3600)[0][1],
         "mains_hz": filters.MAINS_HZ,
         "mains_ratio": filters.MAINS_RATIO,
         "notch_q": filters.NOTCH_Q,

@@ -131,19 +131,17 @@ def prepare_channel(
       (n_seconds * rate_hz,) float32 and (n_seconds,) bool.
     """
     bad = _raw_flags(x, rate, facts, n_seconds, rules)
+    flagged = np.any(list(bad.values()), axis=0)
     x = _bridged(x)
     rate_hz = facts["rate_hz"]
     if facts["high_pass_hz"] is None:
         at = np.floor((np.arange(n_seconds * rate_hz) + 0.5) / rate_hz * float(rate)).astype(np.int64)
         samples = x[np.clip(at, 0, len(x) - 1)]
     else:
-        lines = find_mains(x, rate, facts, rules) if mains_hz is None else (mains_hz,)
+        lines = find_mains(x, rate, ~flagged, facts, rules) if mains_hz is None else (mains_hz,)
         samples = condition(x, rate, facts, n_seconds, lines, rules)
         gap = bad["GAP"]
         samples.reshape(n_seconds, -1)[gap] = 0
-    flagged = np.zeros(n_seconds, bool)
-    for seconds in bad.values():
-        flagged |= seconds
     flagged |= _range_flags(samples, ~flagged, facts)
     if facts["voltage"] is not None:
         flagged |= _hum_flags(x, rate, facts, n_seconds, rules)
@@ -288,6 +286,16 @@ def _open_lead(samples: np.ndarray, good: np.ndarray, facts: dict, rules: dict) 
     return marks
 
 
+def _survey(n_seconds: int, rules: dict) -> list[tuple[int, int]]:
+    """(start, stop) of evenly spaced minutes of a night, all of it when it is short."""
+    pieces, piece_s = rules["survey_pieces"], rules["survey_piece_s"]
+    if n_seconds <= pieces * piece_s:
+        return _blocks(n_seconds, rules["block_s"])
+    last = (n_seconds - piece_s) // EPOCH_S
+    starts = [last * k // (pieces - 1) * EPOCH_S for k in range(pieces)]
+    return [(start, start + piece_s) for start in starts]
+
+
 def _blocks(n_seconds: int, block_s: int) -> list[tuple[int, int]]:
     starts = range(0, max(n_seconds - block_s // 2, 0) + 1, block_s)
     return [(s, n_seconds if s == starts[-1] else s + block_s) for s in starts]
@@ -308,14 +316,15 @@ def _bridged(x: np.ndarray) -> np.ndarray:
     return filled
 
 
-def find_mains(x: np.ndarray, rate: Fraction, facts: dict, rules: dict) -> tuple[float, ...]:
+def find_mains(x: np.ndarray, rate: Fraction, good: np.ndarray, facts: dict, rules: dict) -> tuple[float, ...]:
     """Mains frequencies in the channel's band at which it has a line most of the time, by minutes of the night."""
-    hz = float(rate)
-    size, piece = int(60 * rate), int(4 * rate)
-    last = max(0, len(x) - size)
-    pieces = [x[s : s + size] for s in np.unique(np.linspace(0, last, rules["survey_pieces"]).astype(int))]
-    frames = [np.lib.stride_tricks.sliding_window_view(p, min(piece, len(p)))[:: max(1, piece // 2)] for p in pieces]
-    n = frames[0].shape[1]
+    hz, look_s = float(rate), rules["survey_piece_s"]
+    spans = _survey(len(good), rules)
+    spans = [span for span in spans if good[slice(*span)].any()] or spans
+    pieces = [x[round(s * rate) :][: round(min(stop - s, look_s) * rate)] for s, stop in spans]
+    n = min(max(map(len, pieces)), int(4 * rate))
+    longest = [p for p in pieces if len(p) == max(map(len, pieces))]
+    frames = [np.lib.stride_tricks.sliding_window_view(p, n)[:: max(1, n // 2)] for p in longest]
     window = np.hanning(n + 1)[:n].astype(np.float32)
     powers = [(np.abs(np.fft.rfft((f - f.mean(1, keepdims=True)) * window)) ** 2).mean(0) for f in frames]
     power, freqs = np.median(powers, 0), np.arange(n // 2 + 1) * hz / n
