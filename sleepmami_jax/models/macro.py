@@ -70,7 +70,10 @@ def within_night(x: jax.Array, ok: jax.Array, causal: bool) -> jax.Array:
     total = (lambda v: jnp.cumsum(v, 1)) if causal else (lambda v: v.sum(1, keepdims=True))
     count = jnp.maximum(total(weight), 1.0)
     mean = total(wide * weight) / count
-    variance = total(jnp.square(wide) * weight) / count - jnp.square(mean)
+    if causal:
+        variance = total(jnp.square(wide) * weight) / count - jnp.square(mean)
+    else:  # the difference of two large numbers would leave three digits of it
+        variance = total(jnp.square(wide - mean) * weight) / count
     z = (wide - mean) * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + 1e-3)
     return (jnp.clip(z, -5.0, 5.0) * weight).astype(x.dtype)
 

@@ -75,7 +75,7 @@ def prepare_night(
         raise ValueError(f"channels {sorted(channels)}: two of them are the same channel of the model; give one")
     if not placed:
         raise ValueError("channels: none was given; expected {name: (samples, rate_hz)}")
-    lengths = {name: int(len(x) / rate) for name, x, rate in placed.values()}
+    lengths = {name: int(len(x) / rate) for name, x, rate, _ in placed.values()}
     n_seconds = min(lengths.values())
     n_epochs = n_seconds // EPOCH_S
     if not n_epochs:
@@ -89,8 +89,8 @@ def prepare_night(
         for place, slot in enumerate(slots):
             if slot not in placed:
                 continue
-            _, x, rate = placed[slot]
-            samples, good = prepare_channel(x, rate, facts, n_seconds, rules, mains_hz)
+            _, x, rate, reach = placed[slot]
+            samples, good = prepare_channel(x, rate, reach, facts, n_seconds, rules, mains_hz)
             usable[slot] = good[:whole_s]
             scaled = _scaled(samples, good, facts, rules)
             if scaled is not None and good[:whole_s].mean() >= rules["min_good_share"]:
@@ -109,28 +109,37 @@ def _slot(name: str, rules: dict) -> str:
     raise ValueError(f"channel {name!r}: the model does not know it; expected one of {', '.join(known)}")
 
 
-def _checked(name: str, samples: np.ndarray, rate_hz: float) -> tuple[np.ndarray, Fraction]:
+def _checked(
+    name: str, samples: np.ndarray, rate_hz: float, reach: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[np.ndarray, Fraction, tuple[float, float]]:
     x = np.asarray(samples)
     if x.ndim != 1 or x.dtype.kind not in "fiu":
         raise ValueError(f"channel {name!r}: {x.dtype} of shape {x.shape}; expected numbers of shape (n,)")
     if not rate_hz > 0 or not np.isfinite(float(rate_hz)):
         raise ValueError(f"channel {name!r}: rate {rate_hz} Hz; expected a positive number")
-    return x.astype(np.float32), Fraction(rate_hz).limit_denominator(1_000_000)
+    return x.astype(np.float32), Fraction(rate_hz).limit_denominator(1_000_000), (min(reach), max(reach))
 
 
 def prepare_channel(
-    x: np.ndarray, rate: Fraction, facts: dict, n_seconds: int, rules: dict, mains_hz: float | None = None
+    x: np.ndarray,
+    rate: Fraction,
+    reach: tuple[float, float],
+    facts: dict,
+    n_seconds: int,
+    rules: dict,
+    mains_hz: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One channel at the modality's rate and in its band, and its good seconds.
 
     Args:
       x: (n,) float32 in the modality's unit, NaN in gaps, at `rate` Hz.
+      reach: smallest and largest value that the recorder can say; infinite where that is not known.
       facts: of the modality, from `rules["modalities"]`.
 
     Returns:
       (n_seconds * rate_hz,) float32 and (n_seconds,) bool.
     """
-    bad = _raw_flags(x, rate, facts, n_seconds, rules)
+    bad = _raw_flags(x, rate, reach, facts, n_seconds, rules)
     flagged = np.any(list(bad.values()), axis=0)
     x = _bridged(x)
     rate_hz = facts["rate_hz"]
@@ -186,7 +195,9 @@ def _in_seconds(ufunc: np.ufunc, x: np.ndarray, rate: Fraction, n_seconds: int) 
     return ufunc.reduceat(x[: max(int(n_seconds * rate), starts[-1] + 1)], starts)
 
 
-def _raw_flags(x: np.ndarray, rate: Fraction, facts: dict, n_seconds: int, rules: dict) -> dict[str, np.ndarray]:
+def _raw_flags(
+    x: np.ndarray, rate: Fraction, reach: tuple[float, float], facts: dict, n_seconds: int, rules: dict
+) -> dict[str, np.ndarray]:
     """What the samples as recorded say against each second: gaps, flat stretches, a rail, repeated samples."""
     bad = {"GAP": np.isnan(_in_seconds(np.minimum, x, rate, n_seconds))}
     bad["FLAT"] = np.zeros(n_seconds, bool)
@@ -197,6 +208,10 @@ def _raw_flags(x: np.ndarray, rate: Fraction, facts: dict, n_seconds: int, rules
     if facts["high_pass_hz"] is None or np.isnan(x).all():
         return bad
     contact, hz = rules["contact"], float(rate)
+    if np.isfinite(reach).all():
+        margin = 1e-6 * (reach[1] - reach[0])
+        at_limit = (x <= reach[0] + margin) | (x >= reach[1] - margin)
+        bad["AT_LIMIT"] = _in_seconds(np.add, at_limit.astype(np.int32), rate, n_seconds) >= max(3, 0.01 * hz)
     dropped = max(10, int(contact["dropped_s"] * hz))
     starts, stops = runs(x[1:] == x[:-1]).T
     lengths, low, high = stops - starts, np.nanmin(x), np.nanmax(x)

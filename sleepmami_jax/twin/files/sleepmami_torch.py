@@ -75,8 +75,11 @@ def within_night(x: Tensor, ok: Tensor, causal: bool) -> Tensor:
     total = (lambda v: v.cumsum(1)) if causal else (lambda v: v.sum(1, keepdim=True))
     count = total(weight).clamp(min=1)
     mean = total(wide * weight) / count
-    variance = (total(wide.square() * weight) / count - mean.square()).clamp(min=0)
-    return (((wide - mean) * torch.rsqrt(variance + 1e-3)).clamp(-5, 5) * weight).to(x.dtype)
+    if causal:
+        variance = total(wide.square() * weight) / count - mean.square()
+    else:
+        variance = total((wide - mean).square() * weight) / count
+    return (((wide - mean) * torch.rsqrt(variance.clamp(min=0) + 1e-3)).clamp(-5, 5) * weight).to(x.dtype)
 
 
 # ---------------------------------------------------------------------------------------------- Micro-Encoder
@@ -574,11 +577,12 @@ class SleepMaMi(nn.Module):
         return found
 
     @torch.no_grad()
-    def score_arrays(self, channels: dict[str, tuple[np.ndarray, float]], mains_hz: float | None = None) -> dict:
+    def score_arrays(self, channels: dict[str, tuple], mains_hz: float | None = None) -> dict:
         """Scores a night given as arrays.
 
         Args:
-          channels: {name: (samples (n,), rate in Hz)}, all from the same moment on, NaN where nothing was recorded. A
+          channels: {name: (samples (n,), rate in Hz)}, all from the same moment on, NaN where nothing was recorded;
+            (samples, rate, (lowest, highest)) where it is known what the recorder can say, beyond which it clips. A
             name is a channel of the model ("C4", "E1", "CHIN", "LEG_L", "ECG", "THERMISTOR", "THORAX", "SPO2", ...) or
             an electrode against its reference ("C4-M1"). EEG, EOG, EMG and ECG in microvolts, SPO2 in per cent.
           mains_hz: 50 or 60 where a notch is wanted whatever the signals show; None looks for a line in each.

@@ -42,13 +42,13 @@ def night(tmp_path_factory):
 
 
 def arrays_of(night):
-    """The samples that each channel is made of, as recorded, in its unit."""
+    """The samples that each channel is made of, as recorded, in its unit; of a single signal also what it can say."""
     for channel in night.channels:
-        recording, gains = channel.recording, channel.gains
-        reads = [
-            recording.read(index) * np.float32(g) for (index, _), g in zip(channel.derivation.terms, gains, strict=True)
-        ]
-        yield channel.derivation.slot, (sum(reads), float(channel.signal.rate_hz))
+        recording, terms, gains = channel.recording, channel.derivation.terms, channel.gains
+        reads = [recording.read(index) * np.float32(gain) for (index, _), gain in zip(terms, gains, strict=True)]
+        given = sum(reads), float(channel.signal.rate_hz)
+        limits = tuple(gains[0] * limit for limit in channel.signal.physical_range)
+        yield channel.derivation.slot, (given if len(terms) > 1 else (*given, limits))
 
 
 def test_the_filterbank_is_the_stems(signals, rules):
