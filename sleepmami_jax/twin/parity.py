@@ -51,7 +51,7 @@ def random_night(slots: Slots, n_epochs: int, seed: int = 0) -> Signals:
     return night
 
 
-def simulated_night(slots: Slots, seed: int = 0) -> Signals:
+def simulated_night(slots: Slots, seed: int = 5) -> Signals:
     """A simulated night as the model is given it."""
     with tempfile.TemporaryDirectory() as folder:
         (path,) = simulate_cohort(Path(folder), 1, site="a", seed=seed, hours=(SIMULATED_H, SIMULATED_H))

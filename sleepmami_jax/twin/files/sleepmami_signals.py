@@ -213,11 +213,19 @@ def _raw_flags(
         at_limit = (x <= reach[0] + margin) | (x >= reach[1] - margin)
         bad["AT_LIMIT"] = _in_seconds(np.add, at_limit.astype(np.int32), rate, n_seconds) >= max(3, 0.01 * hz)
     dropped = max(10, int(contact["dropped_s"] * hz))
-    starts, stops = runs(x[1:] == x[:-1]).T
-    lengths, low, high = stops - starts, np.nanmin(x), np.nanmax(x)
-    itself = (lengths < dropped - 1) & (x[starts] > low) & (x[starts] < high)
-    if lengths[itself].sum() > contact["still_share"] * len(x):
+    pieces = [x[round(start * rate) : round(stop * rate)] for start, stop in _survey(n_seconds, rules)]
+    pieces = [piece for piece in pieces if not np.isnan(piece).all()]
+    if not pieces:
+        return bad
+    low, high, still = min(map(np.nanmin, pieces)), max(map(np.nanmax, pieces)), 0
+    for piece in pieces:
+        starts, stops = runs(piece[1:] == piece[:-1]).T
+        itself = (stops - starts < dropped - 1) & (piece[starts] > low) & (piece[starts] < high)
+        still += (stops - starts)[itself].sum()
+    if still > contact["still_share"] * sum(map(len, pieces)):
         return bad  # a coarse converter repeats values by itself
+    starts, stops = runs(x[1:] == x[:-1]).T
+    lengths = stops - starts
     brief = lengths <= contact["still_max_s"] * hz
     rail = brief & ((x[starts] <= low) | (x[starts] >= high))
     rail &= lengths + 1 >= max(contact["rail_samples"], int(0.02 * hz))

@@ -37,7 +37,7 @@ def rules():
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
     """A short simulated night, still in its file."""
-    (path,) = simulate_cohort(tmp_path_factory.mktemp("made"), 1, site="a", seed=3, hours=(0.5, 0.5))
+    (path,) = simulate_cohort(tmp_path_factory.mktemp("made"), 1, site="a", seed=5, hours=(0.5, 0.5))
     return open_night(path)
 
 
