@@ -609,7 +609,8 @@ class SleepMaMi(nn.Module):
         scorable, night = ok[0].any(-1).cpu().numpy(), {"stage_names": self.preprocessing["stages"]}
         if "stages" in probabilities:
             night["stages"] = np.where(scorable, probabilities["stages"].argmax(-1), -1).astype(np.int8)
-            present = [name for name, seconds in usable.items() if seconds.any()]
+            slots = {m: facts["slots"] for m, facts in self.modalities.items()}
+            present = [slot for m in arrays for i, slot in enumerate(slots[m]) if arrays[m][1][:, i].any()]
             night["events"] = decode_events(probabilities, night["stages"], self.described, present)
         night |= {"probabilities": probabilities, "vector": logits["vector"][0].float().cpu().numpy()}
         return night | {"usable": usable}

@@ -3,17 +3,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sleepmami_jax.export.folder import ModelFolderError
+from sleepmami_jax.export.folder import ModelFolder, ModelFolderError
 from sleepmami_jax.models.sleepmami import merge, structure
 from sleepmami_jax.twin import parity
 from sleepmami_jax.twin.folder import read_twin, twin_module, write_twin
 from sleepmami_jax.twin.names import to_torch
+from tests.conftest import random_model
+from tests.sleepmami_jax.twin.conftest import HEADS
 
 torch = pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
 
@@ -44,6 +47,12 @@ def test_every_layer_agrees(exported, tiny_folder):
         assert all(found["largest"] > 0.01 for name, found in layers.items() if name.startswith("logits"))
     assert json.loads((out / "parity.json").read_text())["errors"] == errors
     assert "| logits stages |" in (out / "parity.md").read_text()
+
+
+def test_the_other_mixer_and_one_direction_agree_too(tiny, short_nights, tmp_path):
+    config = replace(tiny, macro=replace(tiny.macro, mixer="selective", bidirectional=False))
+    folder = ModelFolder(config, random_model(config, HEADS)[1], HEADS)
+    write_twin(folder, tmp_path / "twin", short_nights)
 
 
 def test_a_twin_that_says_something_else_is_not_written(tiny_folder, short_nights, tmp_path, monkeypatch):
