@@ -67,6 +67,7 @@ def test_the_wheel_holds_the_model_and_what_the_report_is_made_of(installed):
     assert sum(path.stat().st_size for path in weights.iterdir()) <= LARGEST_MODEL_MB * 1e6
     assert (weights / "README.md").read_text().split("---\n")[2].strip().startswith("Trained on ")
     assert (installed / "sleepmami_jax" / "scoring" / "report.html.j2").is_file()
+    assert (installed / "sleepmami_jax" / "twin" / "files" / "sleepmami_torch.py").is_file()
     assert {path.name for path in installed.iterdir() if path.is_dir() and "." not in path.name} == {
         "data_pipeline",
         "sleepmami_jax",
