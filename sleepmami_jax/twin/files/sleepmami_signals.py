@@ -5,8 +5,8 @@ hum is looked for, one zero-phase filter resamples and takes away drift (values 
 that cannot be trusted are found, and what is left is scaled by the median and spread of the night's good seconds.
 
 On simulated nights the scaled samples are those of `sleepmami score` to 3e-5, and the good seconds the same, with one
-exception: of a channel given against its reference, what each electrode did alone (a rail, lost samples) is not seen.
-There 0.2 % of the seconds of a night were judged otherwise, and samples of that channel differed by 0.4 %. Units are
+exception: rails and lost samples of a channel given against its reference are looked for in the difference, and not in
+each electrode. There 0.2 % of the seconds of a night were judged otherwise, and samples differed by 0.4 %. Units are
 believed: nothing mends millivolts that are said to be microvolts.
 """
 
