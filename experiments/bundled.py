@@ -47,7 +47,7 @@ from sleepmami_jax.training.finetune import finetune
 COHORTS, NIGHTS, SEED = 3, 30, 2026
 """So many cohorts of so many nights: the recordings of one take 8 GB while they are prepared."""
 HOURS = (3.0, 9.0)
-SHARES = PrepareConfig(val_share=0.08, test_share=0.12)
+SHARES = PrepareConfig(val_share=0.12, test_share=0.12)
 TASKS = (
     STAGES,
     BREATHING,
@@ -71,8 +71,8 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
             augment=Augmentation(
                 flip=0.5,
                 drop_channel=0.1,
-                only_eeg=0.35,
-                shortest_crop=1 / 3,
+                only_eeg=0.6,
+                shortest_crop=1 / 2,
             ),
         ),
         data=DataConfig(
@@ -84,7 +84,7 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
         model=ModelConfig(micro=MicroConfig(heads=2, shared_depth=1, experts=1)),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=30, ema=0.98),
         accumulate=4,
-        steps=360,
+        steps=560,
         save_every=50,
     )
 

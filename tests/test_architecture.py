@@ -68,7 +68,7 @@ UPPER = {
         "nearest night tasks shards population",
     ),
     "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
-    "recipes": ("config run export pretrained __init__ evaluation training", "night shards simulate prepare"),
+    "recipes": ("config run export __init__ evaluation training", "night shards simulate prepare"),
     "commands": (
         "config run export costs twin pretrained __init__ evaluation training sweep recipes",
         "whole_files night montage diagnose simulate population prepare",

@@ -38,7 +38,10 @@ def _from(low: int) -> Range:
 
 Natural = Annotated[int, _from(0)]
 Count = Annotated[int, _from(1)]
-Width = Annotated[int, _from(2)]  # half of a token are its samples, half its power
+Size = Annotated[int, Range(f"from 1 to {2**16}", lambda v: 1 <= v <= 2**16)]  # of an axis of a model's arrays
+Width = Annotated[int, Range(f"from 2 to {2**16}", lambda v: 2 <= v <= 2**16)]  # half is samples, half power
+Chunk = Annotated[int, Range("from 1 to 4096", lambda v: 1 <= v <= 4096)]  # its square is held in memory
+Depth = Annotated[int, Range("from 0 to 100", lambda v: 0 <= v <= 100)]
 MultipleOf16 = Annotated[int, Range("a multiple of 16", lambda v: v > 0 and v % 16 == 0)]
 Seed = Annotated[int, Range("from 0 to 2**31 - 1", lambda v: 0 <= v < 2**31)]
 TokenSeconds = Annotated[int, Range(f"a divisor of {EPOCH_S}", lambda v: v > 0 and EPOCH_S % v == 0)]

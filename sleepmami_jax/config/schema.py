@@ -17,10 +17,13 @@ from sleepmami_jax.config.ranges import (
     BelowOne,
     Chance,
     Checked,
+    Chunk,
     Count,
+    Depth,
     Natural,
     Positive,
     Seed,
+    Size,
     Text,
     Texts,
     TokenSeconds,
@@ -72,13 +75,13 @@ class MicroConfig(Checked):
     """The Micro-Encoder: private blocks per modality, then shared blocks with a mixture of experts."""
 
     dim: Width = 64
-    heads: Count = 4
-    private_depth: Natural = 1
-    shared_depth: Natural = 2
-    experts: Count = 4
-    top_k: Count = 2
+    heads: Size = 4
+    private_depth: Depth = 1
+    shared_depth: Depth = 2
+    experts: Size = 4
+    top_k: Size = 2
     capacity: Positive = 1.5  # slots per expert in training over an even split; scoring drops nothing
-    mlp_ratio: Count = 2  # hidden width of an MLP, or of one expert, over dim
+    mlp_ratio: Size = 2  # hidden width of an MLP, or of one expert, over dim
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,19 +94,19 @@ class MicroConfig(Checked):
 class MacroConfig(Checked):
     """The Macro-Encoder: bidirectional SSD blocks with patch merging between levels."""
 
-    dim: Count = 64
-    levels: Natural = 3  # 0 is no context at all: epochs are what the Micro-Encoder made of them
-    blocks_per_level: Natural = 1
-    merge: Count = 2  # M of the paper, never published
-    state: Count = 16  # N of Mamba-2
-    head_dim: Count = 32
-    pool_heads: Count = 4  # of the attention that makes one vector of the night
-    chunk: Count = 16  # SSD chunk: about `state` is best on CPU, 256 on TPU
+    dim: Size = 64
+    levels: Depth = 3  # 0 is no context at all: epochs are what the Micro-Encoder made of them
+    blocks_per_level: Depth = 1
+    merge: Size = 2  # M of the paper, never published
+    state: Size = 16  # N of Mamba-2
+    head_dim: Size = 32
+    pool_heads: Size = 4  # of the attention that makes one vector of the night
+    chunk: Chunk = 16  # SSD chunk: about `state` is best on CPU, 256 on TPU
     mixer: Literal["ssd", "selective"] = "ssd"  # the other is Mamba-1's scan, many times slower
     bidirectional: bool = True  # False reads from sleep onset only
-    seconds_dim: Count = 48  # width of the dense path back to seconds
-    seconds_depth: Natural = 2
-    fast_dim: Count = 24  # width of the path to parts of a second, which waves of the EEG are told from
+    seconds_dim: Size = 48  # width of the dense path back to seconds
+    seconds_depth: Depth = 2
+    fast_dim: Size = 24  # width of the path to parts of a second, which waves of the EEG are told from
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +124,7 @@ class ModelConfig(Checked):
     modalities: ModalitiesConfig = ModalitiesConfig()
     micro: MicroConfig = MicroConfig()
     macro: MacroConfig = MacroConfig()
-    projection_dim: Count = 64  # of the contrastive heads
+    projection_dim: Size = 64  # of the contrastive heads
 
 
 @dataclass(frozen=True)

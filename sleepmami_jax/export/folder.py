@@ -8,7 +8,6 @@ at, the tasks whose heads were trained, thresholds fitted on validation nights, 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,16 +16,18 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
+from sleepmami_jax.export.description import ModelFolderError, sealed, unsealed
 from sleepmami_jax.export.readme import RESEARCH_USE, readme
 from sleepmami_jax.models.sleepmami import Params, structure
 from sleepmami_jax.run.places import folder_at, in_bucket
 
-FORMAT, VERSION = "sleepmami-model", 2
+FORMAT, VERSION = "sleepmami-model", 3
 BUNDLED = "bundled"
 """What the model that comes with the package is called where a model folder is asked for."""
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -34,10 +35,6 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 HALF_FROM_AXES = 2
 """Parameters with so many axes or more are stored as float16 in a model at half precision. The others (gains, biases,
 decays and steps of the state-space blocks) are 1 % of the numbers, and some of them are exponentiated."""
-
-
-class ModelFolderError(ValueError):
-    """A model folder that cannot be used; names the file and says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
         "thresholds": folder.thresholds,
         "card": folder.card,
     }
-    text = json.dumps(description, indent=1) + "\n"
+    text = sealed(description)
     if in_bucket(path):
         (path / "config.json").write_text(text)  # has the checksum of the other
         (path / "model.safetensors").write_bytes(weights)
@@ -146,7 +143,10 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
         raise ModelFolderError(
             f"{weights} is damaged, or not the file that config.json describes (checksum); copy both again"
         )
-    params = load(data)
+    try:
+        params = load(data)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{weights} is no file of weights: {error}; export the model again") from error
     expected = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
     found = {name: tuple(array.shape) for name, array in params.items()}
     wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
@@ -155,6 +155,10 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
             f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]}: "
             f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
         )
+    for name, value in params.items():
+        if value.dtype not in (np.float16, np.float32) or not np.isfinite(value).all():
+            what = value.dtype if value.dtype.kind != "f" else "values that are no numbers"
+            raise ModelFolderError(f"{weights}: {name} has {what}; expected finite float32 or float16")
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}
     return ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)
@@ -187,21 +191,16 @@ def _place(path: str | PathLike[str]) -> epath.Path:
 
 def _read_description(path: epath.Path) -> tuple[dict[str, Any], ModelConfig, tuple[Task, ...]]:
     """`config.json` of a model folder, with every part that `load_model` uses. Raises ModelFolderError."""
+    described = unsealed(path / "config.json", FORMAT, VERSION)
     try:
-        described = json.loads((path / "config.json").read_text())
-        if described["format"] != FORMAT or described["version"] != VERSION:
-            raise ModelFolderError(
-                f"{path}/config.json: {described['format']} version {described['version']}; "
-                f"this program reads {FORMAT} version {VERSION}; train it anew, or use the program that made it"
-            )
         config = from_dict(ModelConfig, described["model"], "model")
         tasks = tuple(from_dict(Task, task, "tasks") for task in described["tasks"])
         thresholds = described["thresholds"]
         events = {task.name for task in tasks if task.kind is TaskKind.EVENTS}
         if thresholds.keys() - events or not all(0 <= t < 1 for t in thresholds.values()):
             raise ModelFolderError(f"{path}/config.json: thresholds {thresholds}; expected 0..1 for {sorted(events)}")
-        for name in ("card", "weights_sha256"):
-            described[name]
+        readme(config, tasks, thresholds, described["card"], "")  # that whoever tells of the card, can
+        described["weights_sha256"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelFolderError):
             raise

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from etils import epath
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -25,6 +26,7 @@ from data_pipeline.tasks import Task
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
 from sleepmami_jax.data.frozen import model_slots
+from sleepmami_jax.export.description import sealed, unsealed
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, stored
 from sleepmami_jax.export.readme import RESEARCH_USE, readme
 from sleepmami_jax.models.sleepmami import structure
@@ -98,7 +100,7 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
     versions = {"torch": version("torch"), "jax": version("jax")}
     with whole_folder(out) as fresh:
         (fresh / "model.safetensors").write_bytes(save({name: weights[name] for name in sorted(weights)}))
-        (fresh / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        (fresh / "config.json").write_text(sealed(described), encoding="utf-8")
         for name in ("sleepmami_torch.py", "sleepmami_signals.py"):
             shutil.copy(FILES / name, fresh / name)
         numbers = f"It has {sum(v.size for v in params.values()):,} parameters. This is its form for PyTorch."
@@ -145,19 +147,12 @@ def read_twin(path: Path) -> ModelFolder:
 
 
 def _description(path: Path) -> tuple[ModelConfig, tuple[Task, ...], dict[str, Any]]:
+    described = unsealed(epath.Path(path), FORMAT, VERSION)
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        if (described["format"], described["version"]) != (FORMAT, VERSION):
-            raise ModelFolderError(
-                f"{path}: {described['format']} version {described['version']}; expected {FORMAT} version {VERSION}, "
-                "the folder of `sleepmami export --to torch`"
-            )
         config = from_dict(ModelConfig, described["model"], "model")
         tasks = tuple(from_dict(Task, task, "tasks") for task in described["tasks"])
         for name in ("thresholds", "card", "exported_from"):
             described[name]
-    except ModelFolderError:
-        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFolderError(f"{path} is damaged or incomplete: {error}") from error
     return config, tasks, described

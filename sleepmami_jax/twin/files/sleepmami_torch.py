@@ -18,6 +18,7 @@ changes no result. Weights may be bfloat16 (`in_bfloat16`): everything is comput
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -628,10 +629,17 @@ class SleepMaMi(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().float().cpu().contiguous() for name, value in self.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
-        (folder / "config.json").write_text(json.dumps(self.described, indent=1) + "\n", encoding="utf-8")
+        described = self.described | {"sha256": seal(self.described)}
+        (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         for name in ("sleepmami_torch.py", "sleepmami_signals.py"):
             if not (folder / name).exists():
                 shutil.copy(Path(__file__).with_name(name), folder / name)
+
+
+def seal(described: dict) -> str:
+    """SHA-256 of what a description says besides its own seal: a change by hand is seen."""
+    said = {name: value for name, value in described.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def load(folder: str | Path) -> SleepMaMi:
@@ -646,11 +654,13 @@ def load(folder: str | Path) -> SleepMaMi:
             raise ValueError(f"{folder / name}: no such file; export the model again (`sleepmami export --to torch`)")
     try:
         described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        found = described["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        found, whole = described["format"], described["sha256"] == seal(described)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder}/config.json is damaged: {error!r}; export the model again") from error
     if found != "sleepmami-torch":
         raise ValueError(f"{folder}/config.json: {found}, expected sleepmami-torch (`sleepmami export --to torch`)")
+    if not whole:
+        raise ValueError(f"{folder}/config.json was changed after it was written; export the model again")
     model = SleepMaMi(described)
     try:
         weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}

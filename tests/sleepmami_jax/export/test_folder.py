@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save
 
 from sleepmami_jax.config import Finetuning
 from sleepmami_jax.export import folder as module
+from sleepmami_jax.export.description import sealed
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 
 
@@ -30,10 +31,10 @@ def saved(folder, tmp_path):
 
 
 def edit(path, change):
-    """Apply `change` to config.json."""
+    """Apply `change` to config.json, and seal it again."""
     described = json.loads((path / "config.json").read_text())
     change(described)
-    (path / "config.json").write_text(json.dumps(described))
+    (path / "config.json").write_text(sealed(described))
 
 
 def put_weights(path, params):
@@ -152,7 +153,7 @@ def test_weights_that_were_cut_are_seen(saved, share):
         load_model(saved)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"format": "sleepmami-model"}', "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"format": "sleepmami-model"}', "\xff", "[" * 10**5])
 def test_a_description_that_is_none_is_named(saved, text):
     (saved / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ModelFolderError, match=r"config\.json is damaged or incomplete"):
@@ -164,14 +165,18 @@ def test_a_description_that_is_none_is_named(saved, text):
     [
         (
             lambda d: d.update(version=1),
-            r"sleepmami-model version 1; this program reads sleepmami-model version 2",
+            r"sleepmami-model version 1; this program reads sleepmami-model version 3",
         ),
-        (lambda d: d.update(format="other"), r"config\.json: other version 2"),
+        (lambda d: d.update(format="other"), r"config\.json: other version 3"),
         (lambda d: d.pop("weights_sha256"), r"config\.json is damaged or incomplete: 'weights_sha256'"),
         (lambda d: d["model"].update(mikro={}), r"model\.mikro: no such field; did you mean 'micro'"),
         (lambda d: d["model"]["micro"].update(dim="16"), r"model\.micro\.dim: expected a whole number, found '16'"),
-        (lambda d: d["model"]["micro"].update(heads=0), r"model\.micro\.heads: expected at least 1, found 0"),
+        (lambda d: d["model"]["micro"].update(heads=0), r"model\.micro\.heads: expected from 1 to 65536, found 0"),
         (lambda d: d["model"]["micro"].update(top_k=9), r"top_k: expected at most experts=3, found 9"),
+        (lambda d: d["model"]["micro"].update(dim=10**9), r"model\.micro\.dim: expected from 2 to 65536"),
+        (lambda d: d["model"]["macro"].update(levels=10**6, merge=1), r"levels: expected from 0 to 100"),
+        (lambda d: d["card"].update(training=[{}]), r"config\.json is damaged or incomplete: "),
+        (lambda d: d.update(card=3), r"config\.json is damaged or incomplete: "),
         (lambda d: d["model"]["macro"].update(head_dim=5), r"head_dim: expected a divisor of 32.*, found 5"),
         (
             lambda d: d["model"]["modalities"]["EEG"].update(token_s=7),
@@ -183,6 +188,28 @@ def test_a_description_that_does_not_fit_says_why(saved, change, says):
     edit(saved, change)
     with pytest.raises(ModelFolderError, match=says):
         load_model(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["model"]["micro"].update(heads=1),  # fits the weights, and is another model
+        lambda d: d["thresholds"].update(arousal=0.4),
+        lambda d: d["card"].update(results="Better than all others."),
+    ],
+)
+def test_what_was_changed_by_hand_is_refused(saved, change):
+    described = json.loads((saved / "config.json").read_text())
+    change(described)
+    (saved / "config.json").write_text(json.dumps(described))
+    with pytest.raises(ModelFolderError, match=r"config\.json was changed after it was written"):
+        load_model(saved)
+
+
+def test_a_description_may_be_laid_out_anew(saved, folder):
+    described = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(dict(reversed(described.items()))))
+    assert_is(load_model(saved), folder)
 
 
 def test_weights_of_another_shape_are_named(saved, folder):
@@ -197,6 +224,11 @@ def test_weights_of_another_shape_are_named(saved, folder):
         (
             lambda p: p.pop("heads/stages/bias"),
             r"1 parameters .* heads/stages/bias: expected shape \(5,\), found None",
+        ),
+        (lambda p: p["heads/stages/bias"].fill(np.nan), r"heads/stages/bias has values that are no numbers"),
+        (
+            lambda p: p.update({"heads/stages/bias": np.zeros(5, np.int32)}),
+            r"heads/stages/bias has int32; expected finite float32 or float16",
         ),
         (lambda p: p.update(novelty=np.zeros(2, np.float32)), r"novelty: expected shape None, found \(2,\)"),
         (

@@ -126,6 +126,17 @@ def test_a_missing_or_cut_file_is_named(exported, tmp_path, name):
             read(tmp_path / "twin")
 
 
+def test_a_description_that_was_changed_by_hand_is_refused(exported, tmp_path):
+    twin_module().load(exported[0]).save(tmp_path / "twin")
+    path = tmp_path / "twin" / "config.json"
+    described = json.loads(path.read_text())
+    described["model"]["micro"]["heads"] = 1
+    path.write_text(json.dumps(described))
+    for read, error in ((read_twin, ModelFolderError), (twin_module().load, ValueError)):
+        with pytest.raises(error, match=r"config\.json was changed after it was written"):
+            read(tmp_path / "twin")
+
+
 def test_values_that_are_no_numbers_are_not_taken_home(exported, tmp_path):
     model = twin_module().load(exported[0])
     with torch.no_grad():
