@@ -4,12 +4,12 @@
     cp -r runs/bundled/model sleepmami_jax/weights
 
 Nights of the simulator at full variety, of any length from a nap to a long night, in two styles of laboratory, are
-prepared; everything is trained together on windows of 30 to 90 minutes whose channels come and go, a third of them with
-a single EEG channel; thresholds are fitted on validation nights, and the model is measured on nights of people that it
-has not met. No recording of a person is read, nor a label of one. Noise, gains and equalisers are left to the
+prepared; everything is trained together on windows of 45 to 90 minutes whose channels come and go, three fifths of them
+with a single EEG channel; thresholds are fitted on validation nights, and the model is measured on nights of people
+that it has not met. No recording of a person is read, nor a label of one. Noise, gains and equalisers are left to the
 simulator, whose heads and recorders differ in them.
 
-Some hour and a quarter on two CPU cores that had other work too, 55 minutes of it for the 360 steps; 8 GB of memory and
+An hour and a half on two CPU cores that had other work too, 72 minutes of it for the 560 steps; 8 GB of memory and
 13 GB of disk. Started again it goes on where it was. Measured: the model's own card,
 `sleepmami_jax/weights/README.md`, and on people `results/people.txt`.
 """

@@ -381,7 +381,7 @@ def test_three_merge_into_one(tiny):
 
 
 def test_nothing_merges_into_nothing(tiny):
-    with pytest.raises(ConfigError, match="merge: expected at least 1, found 0"):
+    with pytest.raises(ConfigError, match="merge: expected from 1 to 65536, found 0"):
         replace(tiny.macro, merge=0)
 
 
