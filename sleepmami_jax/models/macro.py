@@ -72,7 +72,8 @@ def within_night(x: jax.Array, ok: jax.Array, causal: bool) -> jax.Array:
     mean = total(wide * weight) / count
     if causal:
         variance = total(jnp.square(wide) * weight) / count - jnp.square(mean)
-    else:  # the difference of two large numbers would leave three digits of it
+    else:  # a sum over a whole night rounds: what is left of the mean says by how much
+        mean = mean + total((wide - mean) * weight) / count
         variance = total(jnp.square(wide - mean) * weight) / count
     z = (wide - mean) * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + 1e-3)
     return (jnp.clip(z, -5.0, 5.0) * weight).astype(x.dtype)

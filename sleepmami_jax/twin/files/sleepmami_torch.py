@@ -79,6 +79,7 @@ def within_night(x: Tensor, ok: Tensor, causal: bool) -> Tensor:
     if causal:
         variance = total(wide.square() * weight) / count - mean.square()
     else:
+        mean = mean + total((wide - mean) * weight) / count
         variance = total((wide - mean).square() * weight) / count
     return (((wide - mean) * torch.rsqrt(variance.clamp(min=0) + 1e-3)).clamp(-5, 5) * weight).to(x.dtype)
 

@@ -215,6 +215,15 @@ def test_power_is_read_against_the_night_it_is_of(causal):
     assert found.max() <= 5 and not found[1, :, 2].any()
 
 
+def test_power_that_hardly_varies_is_read_as_exactly_in_a_long_night():
+    rng = np.random.default_rng(0)
+    x = (0.7 + 0.03 * rng.standard_normal((1, 14400, 3))).astype(np.float32)
+    found = np.asarray(within_night(x, np.ones(x.shape[:2], bool), False))
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(1)) / np.sqrt(wide.var(1) + 1e-3)
+    np.testing.assert_allclose(found, expected, atol=8e-6)  # by sums in float32 alone: 2e-5
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_padding_and_gaps_change_no_standing_in_the_night(causal):
     rng = np.random.default_rng(0)
