@@ -13,7 +13,6 @@ from typing import Any
 from etils import epath
 
 SEAL = "sha256"
-RESEAL = "what it says cannot be changed by hand; export the model again, or copy the whole folder again"
 
 
 class ModelFolderError(ValueError):
@@ -56,11 +55,10 @@ def unsealed(path: epath.Path, kind: str, version: int) -> dict[str, Any]:
     except ModelFolderError:
         raise
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{path} is damaged or incomplete: {_line(error)}") from error
+        raise ModelFolderError(f"{path} is damaged or incomplete: {error}") from error
     if not whole:
-        raise ModelFolderError(f"{path} was changed after it was written: {RESEAL}")
+        raise ModelFolderError(
+            f"{path} was changed after it was written, which no edit by hand may do; export the model again, or copy "
+            "the whole folder again"
+        )
     return description
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

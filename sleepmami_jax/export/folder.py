@@ -155,13 +155,18 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
             f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]}: "
             f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
         )
-    for name, value in params.items():
-        if value.dtype not in (np.float16, np.float32) or not np.isfinite(value).all():
-            what = value.dtype if value.dtype.kind != "f" else "values that are no numbers"
-            raise ModelFolderError(f"{weights}: {name} has {what}; expected finite float32 or float16")
+    check_numbers(params, weights)
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}
     return ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)
+
+
+def check_numbers(params: Params, path: PathLike[str]) -> None:
+    """Raises ModelFolderError about the file `path` unless every parameter is finite float32 or float16."""
+    for name, value in params.items():
+        if value.dtype not in (np.float16, np.float32) or not np.isfinite(value).all():
+            what = value.dtype if value.dtype.kind != "f" else "values that are no numbers"
+            raise ModelFolderError(f"{path}: {name} has {what}; expected finite float32 or float16")
 
 
 def _place(path: str | PathLike[str]) -> epath.Path:

@@ -2,7 +2,7 @@
 
     sleepmami finetune --config finetune_tiny --workdir runs/finetune
 
-Half a minute on two CPU cores: the Micro-Encoder stays frozen. `sleepmami demo` runs it and prints what it
+A minute on two CPU cores: the Micro-Encoder stays frozen. `sleepmami demo` runs it and prints what it
 reached.
 """
 

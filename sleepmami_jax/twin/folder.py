@@ -27,7 +27,7 @@ from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.export.description import sealed, unsealed
-from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, stored
+from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, check_numbers, stored
 from sleepmami_jax.export.readme import RESEARCH_USE, readme
 from sleepmami_jax.models.sleepmami import structure
 from sleepmami_jax.twin import parity
@@ -131,12 +131,7 @@ def read_twin(path: Path) -> ModelFolder:
         params = from_torch(weights, shapes)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelFolderError(f"{path}/model.safetensors: {error}; save it anew with `model.save`") from error
-    for name, value in params.items():
-        if value.dtype not in (np.float16, np.float32) or not np.isfinite(value).all():
-            problem = (
-                f"{name} is {value.dtype}" if value.dtype.kind != "f" else f"{name} has values that are no numbers"
-            )
-            raise ModelFolderError(f"{path}/model.safetensors: {problem}; expected finite float32 or float16")
+    check_numbers(params, path / "model.safetensors")
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}
     found = ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)

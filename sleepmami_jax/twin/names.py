@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LOCAL_WIDTH = 9
+from sleepmami_jax.models.macro import LOCAL_WIDTH
 
 
 class Layout(NamedTuple):
