@@ -26,6 +26,8 @@ from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.stem import FAST
 from sleepmami_jax.models.transformer import MASKED
 
+STILL = 0.1
+"""A log amplitude that varies less than this over a night counts as still: it is not blown up, nor is its rounding."""
 LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
 
 
@@ -75,7 +77,7 @@ def within_night(x: jax.Array, ok: jax.Array, causal: bool) -> jax.Array:
     else:  # a sum over a whole night rounds: what is left of the mean says by how much
         mean = mean + total((wide - mean) * weight) / count
         variance = total(jnp.square(wide - mean) * weight) / count
-    z = (wide - mean) * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + 1e-3)
+    z = (wide - mean) * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + STILL**2)
     return (jnp.clip(z, -5.0, 5.0) * weight).astype(x.dtype)
 
 

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 EPOCH_S = 30
 CONV_WIDTH = 4  # Mamba's short causal convolution
 LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
+STILL = 0.1  # a log amplitude that varies less over a night is not blown up
 MASKED = -1e30  # finite, so that a row without any key stays finite
 BLOCK_EPOCHS = 32  # of a night that the Micro-Encoder reads at once
 FLOAT32 = re.compile(r"(norm\w*\.weight|A_log|dt_bias|\bD|router\.weight)$|^heads\.")
@@ -81,7 +82,7 @@ def within_night(x: Tensor, ok: Tensor, causal: bool) -> Tensor:
     else:
         mean = mean + total((wide - mean) * weight) / count
         variance = total((wide - mean).square() * weight) / count
-    return (((wide - mean) * torch.rsqrt(variance.clamp(min=0) + 1e-3)).clamp(-5, 5) * weight).to(x.dtype)
+    return (((wide - mean) * torch.rsqrt(variance.clamp(min=0) + STILL**2)).clamp(-5, 5) * weight).to(x.dtype)
 
 
 # ---------------------------------------------------------------------------------------------- Micro-Encoder
