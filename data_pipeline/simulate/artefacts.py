@@ -24,7 +24,7 @@ SPO2_DROPOUT_SHARE, SPO2_DROPOUT_S = (0.003, 0.02), (5.0, 90.0)  # of the night;
 MAINS_UV, MAINS_LOG_SD = 1.5, 0.8  # median on a good electrode; assumed, 0–30
 
 # What varies from night to night, besides:
-MOVEMENT_RATE_LOG_SD, MAINS_MORE_LOG_SD = 0.6, 0.5  # assumed
+MOVEMENT_RATE_LOG_MEAN, MOVEMENT_RATE_LOG_SD, MAINS_MORE_LOG_SD = -0.9, 0.9, 0.5  # assumed
 MAINS_BOUTS, MAINS_BOUT_UV, MAINS_BOUT_S = (
     0.3,
     (3.0, 30.0),
@@ -69,7 +69,7 @@ def draw_artefacts(rng: np.random.Generator, stages: np.ndarray, *, variety: flo
         found.append(Artefact(kind, slot, round(onset, 2), round(duration, 2), round(amplitude, 2)))
 
     wake = np.repeat(stages == W, EPOCH_S)
-    restless = rng.lognormal(0, variety * MOVEMENT_RATE_LOG_SD) if variety > 0 else 1
+    restless = rng.lognormal(variety * MOVEMENT_RATE_LOG_MEAN, variety * MOVEMENT_RATE_LOG_SD) if variety > 0 else 1
     mains_log_sd = MAINS_LOG_SD + variety * MAINS_MORE_LOG_SD
     per_s = restless * np.where(wake, MOVEMENTS_PER_WAKE_MIN / 60, MOVEMENTS_PER_SLEEP_H / 3600)
     for second in np.flatnonzero(rng.random(n_seconds) < per_s):

@@ -23,26 +23,26 @@ CHUNK = 48  # blocks at a time: they stay in the cache, and BLAS starts no threa
 
 STAGE_HZ = (0.5, 1, 2, 4, 6, 8, 10, 13, 17, 22, 30, 45)
 STAGE_DB = {
-    W: (15, 14, 11, 8, 6, 6, 7, 5, 3.5, 2, -3, -6),
-    N1: (12, 13, 12, 9, 6.5, 5.5, 5, 3, 1, -2, -8, -12),
+    W: (11.5, 11, 9.5, 7.5, 6, 5.5, 6, 4, 2, 0, -5, -8),
+    N1: (12, 13, 12, 9, 6.5, 5.5, 5, 2.5, 0, -3.5, -9.5, -13),
     N2: (16, 17.5, 15.5, 12, 9, 7.5, 6, 4, 0, -3.5, -12.5, -17),
     N3: (24, 25, 20.5, 15, 11.5, 9, 8, 4, 0, -3.5, -13, -18),
-    REM: (12, 13, 11, 9.5, 6.5, 5.5, 4, 1.5, -0.5, -2.5, -11, -16),
+    REM: (12, 13, 11, 9.5, 6.5, 5.5, 4, 1, -1.5, -4, -12.5, -17),
 }
 """Power density of a central derivation at `STAGE_HZ`, dB over 1 µV²/Hz."""
 N3_OVER_N2_DB = 3.0  # at least, below 4 Hz: a scorer needs slow waves to say N3
 BORDER_S, BORDER_WIDTH_S = 12.0, (12.0, 44.0)  # how far a change of stage lies from the epoch's border; how soft it is
-EPOCH_RHO, EPOCH_SD_DB = (0.6, 0.95), (0.3, 1.6)  # drift from epoch to epoch
+EPOCH_RHO, EPOCH_SD_DB = (0.75, 0.98), (0.5, 1.8)  # drift from epoch to epoch
 BLOCK_RHO, BLOCK_SD_DB = (0.1, 0.5), (2.6, 1.6, 1.2, 1.2, 1.0)  # and from block to block, at `EQUALISER_HZ`
 NIGHT_SD_DB, SLOW_WAVE_DECLINE_DB = 1.0, (0.0, 2.5)  # from the middle to either end of the night
 OPEN_SLOW_DB, OPEN_MUSCLE_DB = (0.0, 6.0), (-1.0, 6.0)  # eyes open
-MOOD_RHO = 0.9  # of wake, from epoch to epoch, between restless and calm
+MOOD_RHO = (0.85, 0.98)  # of wake, from epoch to epoch, between restless and calm
 RESTLESS_DB, CALM_MUSCLE_DB, CALM_LEVEL_DB = (0.0, 6.0), (0.0, 12.0), (0.0, 6.0)
-TRANSIENTS_PER_MIN, TRANSIENTS_AWAKE, TRANSIENT_DB = (0.5, 4.0), 2.0, (3.0, 12.0)  # single slow waves, sweat, pulls
-BURST_GAP_S, BURST_DB, BURST_BLOCKS = (40.0, 240.0), 14.0, 12  # muscle and small movements of wake
+TRANSIENTS_PER_MIN, TRANSIENTS_AWAKE, TRANSIENT_DB = (0.2, 3.0), 2.0, (3.0, 12.0)  # single slow waves, sweat, pulls
+BURST_GAP_S, BURST_DB, BURST_BLOCKS = (60.0, 1800.0), (3.0, 14.0), 12  # muscle and small movements of wake
 SHIFT_PER_H = {N1: 25.0, N2: 14.0, N3: 3.0, REM: 14.0}  # passing lightenings too short or weak to score
-SHIFT_RATE, SHIFT_DB, SHIFT_BLOCKS = (0.3, 1.8), 5.0, 3
-MOVEMENT_PER_H, MOVEMENT_DB, MOVEMENT_BLOCKS = {W: 12.0, N1: 1.5, N2: 0.7, N3: 0.4, REM: 0.7}, (6.0, 20.0), 6
+SHIFT_RATE, SHIFT_DB, SHIFT_BLOCKS = (0.1, 1.6), 5.0, 3
+MOVEMENT_PER_H, MOVEMENT_DB, MOVEMENT_BLOCKS = {W: 6.0, N1: 1.5, N2: 0.7, N3: 0.4, REM: 0.7}, (6.0, 20.0), 6
 FLOOR_UV_PER_ROOT_HZ = (0.02, 0.35)  # amplifier and electrode
 DERIVATION_SD_DB = 1.0  # of a derivation's own curve, and of its gain
 
@@ -195,7 +195,7 @@ def _loadings(
     chance = variety * between(rng, *TRANSIENTS_PER_MIN, variety) * HOP_S / 60 * (1 + (TRANSIENTS_AWAKE - 1) * wake)
     loadings[:, SLOW] += (rng.random(n) < chance) * rng.uniform(*TRANSIENT_DB, n)
     loadings[:, MUSCLE] = opened * between(rng, *OPEN_MUSCLE_DB, variety)
-    mood = np.repeat(correlated(rng, (len(stages), 1), MOOD_RHO)[:, 0], EPOCH_S // HOP_S)
+    mood = np.repeat(correlated(rng, (len(stages), 1), between(rng, *MOOD_RHO, variety))[:, 0], EPOCH_S // HOP_S)
     restless, calm = np.maximum(mood, 0), np.clip(-mood, 0, 1)
     for row in (SLOW, MUSCLE):
         loadings[:-1, row] += restless * between(rng, *RESTLESS_DB, variety) * wake[:-1]
@@ -245,10 +245,12 @@ def _add_bursts(
         # Awake all of it comes in the restless half of the time.
         return np.flatnonzero(rng.random(len(stage)) < chance[stage] * np.where(stage == W, 2 * restless, 1))
 
-    for at in places({W: 3600 / between(rng, *BURST_GAP_S, variety)}):
+    gap_s = np.exp(between(rng, *np.log(BURST_GAP_S), variety))
+    strongest_db = between(rng, *BURST_DB, variety)
+    for at in places({W: 3600 / gap_s}):
         part = loadings[at : at + int(rng.integers(1, BURST_BLOCKS))]
-        part[:, MUSCLE] += rng.uniform(0, BURST_DB)
-        part[:, SLOW] += rng.uniform(0, BURST_DB)
+        part[:, MUSCLE] += rng.uniform(0, strongest_db)
+        part[:, SLOW] += rng.uniform(0, strongest_db)
     rate = between(rng, *SHIFT_RATE, variety)
     for at in places({code: rate * per_h for code, per_h in SHIFT_PER_H.items()}):
         part = loadings[at : at + int(rng.integers(1, SHIFT_BLOCKS + 1))]

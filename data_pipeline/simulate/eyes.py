@@ -26,8 +26,8 @@ FRONTAL_LEAK = 0.45  # of F3 and F4 in the same-side EOG, in phase; assumed, 30â
 EYE_NOISE_UV = 4.0  # RMS; assumed
 
 # Of a varied night; all assumed.
-BOUT_S = (30.0, 400.0)  # mean time for which eyes stay closed, or open
-CLOSED_STYLES, CLOSED_AWAKE = (0.5, 0.35, 0.15), 0.7  # half and half, mostly closed, always closed
+BOUT_S = (40.0, 1000.0)  # mean time for which eyes stay closed, or open
+CLOSED_STYLES = (0.5, 0.35, 0.15)  # half and half, mostly closed, always closed
 BLINKS_VARIED_PER_MIN, BLINK_S = (0.0, 24.0), (0.2, 0.5)
 LOOKS_PER_MIN = (0.0, 10.0)  # saccades of someone awake with open eyes
 REMS_VARIED_PER_MIN, REM_CLUSTERING = (1.0, 22.0), 0.7  # gamma shape of an epoch's rate: some have none, some many
@@ -84,12 +84,10 @@ def draw_eyes(rng: np.random.Generator, head: Head, stages: np.ndarray, rate_hz:
 
 def _closed(rng: np.random.Generator, n_seconds: int, variety: float) -> np.ndarray:
     """(n_seconds,) bool in bouts; some lie with closed eyes most of the time, some all of it."""
-    bouts = np.cumsum(rng.random(n_seconds) < 1 / between(rng, *BOUT_S, variety)) % 2 == 1
+    change = rng.random((n_seconds, 2)) < 1 / np.exp(between(rng, *np.log(BOUT_S), variety))
+    bouts, others = (np.cumsum(change, axis=0) % 2 == rng.integers(2, size=2)).T
     style = rng.choice(3, p=CLOSED_STYLES)
-    if style == 0:
-        return bouts
-    often = np.repeat(rng.random(n_seconds // EPOCH_S) < CLOSED_AWAKE, EPOCH_S)
-    return ~bouts | often if style == 1 else np.ones(n_seconds, dtype=bool)
+    return bouts if style == 0 else bouts | others if style == 1 else np.ones(n_seconds, dtype=bool)
 
 
 def _second(epoch: int, at: float) -> int:

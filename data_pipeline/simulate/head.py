@@ -14,7 +14,7 @@ EQUALISER_HZ = (0.7, 2.5, 7.0, 14.0, 28.0)
 """Knots of the smooth random curves over frequency, linear between them on a logarithmic axis."""
 EQUALISER_SD_DB, TILT_SD_DB, STAGE_SD_DB = 2.2, 1.2, 1.4  # tilt per e-fold of frequency
 GAIN_SD_DB = 2.0  # skull, skin and derivation
-ALPHA_DB, ALPHA_WIDTH_HZ = (0.0, 12.0), (0.6, 1.4)  # over the background, eyes closed
+ALPHA_DB, ALPHA_WIDTH_HZ = (0.0, 11.0), (0.6, 1.4)  # over the background, eyes closed
 ALPHA_N1_DB, ALPHA_SLEEP_DB = (0.0, 6.0), (0.0, 3.0)  # drowsy, and in N2, N3 and REM
 THETA_HZ, THETA_N1_DB, THETA_REM_DB = (4.0, 6.5), (0.0, 3.0), (0.0, 2.5)
 SIGMA_N2_DB, SIGMA_N3_DB = (0.0, 3.5), (0.0, 2.5)  # of the background, between spindles

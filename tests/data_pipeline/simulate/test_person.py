@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.night import BREATHING_EVENTS, EventKind
+from data_pipeline.simulate.head import ALPHA_DB
 from data_pipeline.simulate.hypnogram import N2, N3, W
 from data_pipeline.simulate.person import draw_person
 from tests.support.simulated import count
@@ -57,7 +58,7 @@ def test_varied_people_are_of_every_age_and_each_has_a_head():
     assert np.median(slow[ages < 12]) > 1.5 * np.median(slow[(ages > 25) & (ages < 50)])
     assert np.median(n3[ages < 12]) > 1.2 * np.median(n3[(ages > 25) & (ages < 50)])
     alpha = np.array([person.head.alpha_db for person in people])
-    assert 0.05 < np.mean(alpha == 0) < 0.16 and alpha.max() > 11
+    assert 0.05 < np.mean(alpha == 0) < 0.16 and alpha.max() > 0.9 * ALPHA_DB[1]
     for trait, low, high in (("spindle_per_min", 2, 6), ("spindle_uv", 22, 52), ("k_complex_uv", 100, 220)):
         values = [getattr(person, trait) for person in people]
         assert np.percentile(values, 10) < low and np.percentile(values, 90) > high
