@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from data_pipeline.load import in_memory, open_night
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Night
-from data_pipeline.shards.manifest import channel_entry
+from data_pipeline.shards.manifest import ChannelEntry, channel_entry
 from data_pipeline.shards.scale import channel_scale
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_file
@@ -107,24 +107,25 @@ class Pretrained:
         _return_heap()
         return x, ok
 
-    def infer(self, tokens: np.ndarray, ok: np.ndarray, channels: Sequence[str]) -> Prediction:
+    def infer(self, tokens: np.ndarray, ok: np.ndarray, channels: Sequence[ChannelEntry]) -> Prediction:
         """What the model says of a night of micro tokens (E, L, D) and their mask (E, L).
 
         Args:
-          channels: canonical channels that the tokens were made of.
+          channels: those of the night; of them the tokens were made.
         """
         n, tasks = len(tokens), self.folder.tasks
         x, there = _padded(tokens, ok)
         vector, heads = self._program(_infer, n).result()(self._params, x, there)
         length = {task.name: n * task.per_epoch for task in tasks}
         modality = layout(self.folder.config.modalities).modality_of_token()
+        reached = usable_channels(channels, self.slots)
         present = {slot for i, slots in enumerate(self.slots.values()) if ok[:, modality == i].any() for slot in slots}
         return Prediction(
             tasks=tasks,
             probs={task.name: np.asarray(heads[task.name])[: length[task.name]] for task in tasks},
             night_vector=np.asarray(vector),
             scorable=ok.any(-1),
-            channels=tuple(slot for slot in channels if slot in present),
+            usable={slot: entry.usable(n) for slot, (_, entry) in reached.items() if slot in present},
         )
 
     def vector(self, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
@@ -151,8 +152,7 @@ class Pretrained:
         >>> load("demo/model").predict(load_night(Path("night.edf"))).stage_probs.shape
         (60, 5)
         """
-        entries = [channel_entry(c, channel_scale(c)) for c in night.channels]
-        return self.infer(*self.tokens(night), tuple(usable_channels(entries, self.slots)))
+        return self.infer(*self.tokens(night), [channel_entry(c, channel_scale(c)) for c in night.channels])
 
     def embed(self, recording: Path | str | Night) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording.

@@ -60,6 +60,13 @@ class ChannelEntry:
     good_share: float
     usable_epochs: tuple[tuple[int, int], ...]
 
+    def usable(self, n_epochs: int) -> np.ndarray:
+        """(n_epochs,) bool: `usable_epochs`, epoch by epoch."""
+        epochs = np.zeros(n_epochs, bool)
+        for first, end in self.usable_epochs:
+            epochs[first:end] = True
+        return epochs
+
     def normalisable(self, min_good_share: float = 0.0) -> bool:
         """Whether the channel can feed the model: something good in it, and a spread to divide by.
 

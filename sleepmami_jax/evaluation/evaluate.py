@@ -17,7 +17,6 @@ from absl import logging
 from data_pipeline.night import Event
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
-from sleepmami_jax.data.arrays import usable_channels
 from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.source import chosen_nights, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
@@ -46,6 +45,10 @@ class ScoredNight:
     def human_stages(self) -> np.ndarray:
         return self.entry.stage_codes
 
+    def human_stages_of(self, room: Room) -> np.ndarray:
+        """(E,) codes, -1 where the task was not monitored: neither side can say anything there."""
+        return np.where(self.prediction.monitored(room.task), self.human_stages, np.int8(-1))
+
     @property
     def model_stages(self) -> np.ndarray:
         """(E,) codes, -1 where nothing could be scored."""
@@ -62,14 +65,17 @@ class ScoredNight:
 
     def reference(self, room: Room) -> tuple[Event, ...]:
         """The human events of a task that count."""
-        stages = self.human_stages if "stages" in self.entry.scored else self.model_stages
-        return room.counted(self.events, stages)
+        if "stages" in self.entry.scored:
+            return room.counted(self.events, self.human_stages_of(room))
+        return room.counted(self.events, self.prediction.monitored_stages(room.task))
 
     def predicted(self, room: Room, thresholds: Mapping[str, float]) -> tuple[Event, ...]:
         """The model's events of a task that count, by the thresholds of it and of what may disturb them."""
         known = thresholds.keys() - self.prediction.unavailable.keys()
         rooms = [other for other in rooms_of(self.prediction.tasks) if other.task.name in known]
-        return counted_events(room, rooms, self.prediction.probs, thresholds, self.model_stages)
+        return counted_events(
+            room, rooms, self.prediction.probs, thresholds, self.prediction.monitored_stages(room.task)
+        )
 
 
 def predict_nights(
@@ -87,8 +93,7 @@ def predict_nights(
         prepared = folder.prepared
         for night in chosen_nights(prepared.manifest, data):
             entry = prepared.manifest.nights[night]
-            channels = tuple(usable_channels(entry.channels, model.slots))
-            yield ScoredNight(entry, prepared.events(night), model.infer(*folder.tokens(night), channels))
+            yield ScoredNight(entry, prepared.events(night), model.infer(*folder.tokens(night), entry.channels))
 
 
 def calibrate(
@@ -188,8 +193,8 @@ def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any
             continue
         references = [n.reference(room) for n in labelled]
         predictions = [n.predicted(room, thresholds) for n in labelled]
-        human = _indices(room, references, [n.human_stages for n in labelled])
-        ours = _indices(room, predictions, [n.model_stages for n in labelled])
+        human = _indices(room, references, [n.human_stages_of(room) for n in labelled])
+        ours = _indices(room, predictions, [n.prediction.monitored_stages(room.task) for n in labelled])
         index = index_metrics(human, ours, room.severity)
         metrics = event_metrics(references, predictions)
         result[room.task.name] = metrics | {"index": index, "index_mae": index["mae_per_h"]}
@@ -239,7 +244,7 @@ def _event_baselines(room: Room, train: list[ScoredNight], test: list[ScoredNigh
     if not train:
         return {}
     known, wanted = ([n.reference(room) for n in side] for side in (train, test))
-    known_stages, wanted_stages = ([n.human_stages for n in side] for side in (train, test))
+    known_stages, wanted_stages = ([n.human_stages_of(room) for n in side] for side in (train, test))
     guesses: dict[str, Any] = event_baselines(known, known_stages, wanted, wanted_stages)
     indices = (_indices(room, known, known_stages), _indices(room, wanted, wanted_stages))
     guesses["index_mae_train_median"] = median_index_mae(*([i for i in side if i is not None] for side in indices))

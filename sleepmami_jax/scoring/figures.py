@@ -172,6 +172,9 @@ def _events(page: _Page, scores: Scores) -> None:
             reason = f"not available: {scores.unavailable[task]}"
             page.text(LEFT + 8, y + row / 2 + 4, reason, "absent", "start")
             continue
+        for start, stop in runs(~scores.monitored[task]) if task in scores.monitored else ():
+            x = page.x(start * EPOCH_S)
+            page.rect(x, y + 2, page.x(stop * EPOCH_S) - x, row - 4, "unscored", "no usable sensor")
         for event, confidence in zip(scores.events, scores.confidences, strict=True):
             if event.kind in kinds:
                 words = [f"{name} at {clock(event.onset_s)}", f"{event.duration_s:g} s"]
@@ -184,13 +187,14 @@ def _events(page: _Page, scores: Scores) -> None:
 
 
 def _breathing_rate(page: _Page, scores: Scores) -> None:
-    """Bars of apneas and hypopneas per hour of sleep in half-hour bins; a bin with under 5 min of sleep has none."""
+    """Bars of apneas and hypopneas per hour of monitored sleep in half hours; under 5 min of it there is none."""
     height = 60
     top = page.panel("Apneas and hypopneas per hour of sleep, in half hours", height)
     edges = [*range(0, len(scores.stages), RATE_BIN_EPOCHS), len(scores.stages)]
     bars = []
     for start, stop in pairwise(edges):
-        sleep_h = float((scores.stages[start:stop] > 0).sum()) * EPOCH_S / 3600
+        asleep = (scores.stages[start:stop] > 0) & scores.monitored[BREATHING.name][start:stop]
+        sleep_h = float(asleep.sum()) * EPOCH_S / 3600
         if sleep_h < 5 / 60:
             continue
         inside = [e for e in scores.events if start * EPOCH_S <= e.onset_s < stop * EPOCH_S]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,10 +22,11 @@ class Prediction:
     Attributes:
       tasks: what the model was trained for.
       probs: by name of the task, float32 probabilities: of stages (E, 5) over `STAGES`, rows of scorable epochs sum to
-        1; of events (30 E * rate_hz, 1 + classes), a row a second or a part of one, the first column is none.
+        1; of events (30 E * rate_hz, 1 + classes), a row a second or a part of one, the first column is none. Where
+        nothing was heard of a task (see `monitored`), its events are none, whatever the head said.
       night_vector: (D,) float32 embedding of the whole night.
       scorable: (E,) bool, epochs with any usable signal.
-      channels: canonical channels that reached the model.
+      usable: of each canonical channel that reached the model (E,) bool, the epochs in which it did.
 
     Raises:
       ValueError: an array has another shape than this, or values that are no probabilities.
@@ -34,7 +36,7 @@ class Prediction:
     probs: dict[str, np.ndarray]
     night_vector: np.ndarray
     scorable: np.ndarray
-    channels: tuple[str, ...]
+    usable: Mapping[str, np.ndarray]
 
     def __post_init__(self):
         n_epochs = len(self.scorable)
@@ -47,6 +49,30 @@ class Prediction:
                 raise ValueError(f"Prediction of {task.name} has shape {array.shape}; {n_epochs} epochs need {shape}")
             if not ((array >= 0) & (array <= 1 + 1e-4)).all():
                 raise ValueError(f"Prediction of {task.name} has values outside 0..1 or NaN; pass probabilities")
+        if wrong := [slot for slot, epochs in self.usable.items() if epochs.shape != (n_epochs,)]:
+            raise ValueError(f"Prediction.usable of {wrong[0]}: expected ({n_epochs},), an epoch each")
+        heard = {task.name: self._heard(task) for task in self.tasks if task.kind is TaskKind.EVENTS}
+        object.__setattr__(self, "probs", dict(self.probs) | heard)
+
+    def _heard(self, task: Task) -> np.ndarray:
+        probs, monitored = self.probs[task.name], np.repeat(self.monitored(task), task.per_epoch)
+        none = np.zeros(probs.shape[1], probs.dtype)
+        none[0] = 1
+        return probs if monitored.all() else np.where(monitored[:, None], probs, none)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Canonical channels that reached the model."""
+        return tuple(self.usable)
+
+    def monitored(self, task: Task) -> np.ndarray:
+        """(E,) bool: epochs in which some channel that the task can be told from was usable."""
+        heard = [self.usable[slot] for slot in task.slots if slot in self.usable]
+        return np.logical_or.reduce(heard) if heard else np.zeros(len(self.scorable), bool)
+
+    def monitored_stages(self, task: Task) -> np.ndarray:
+        """`stages`, and -1 where the task was not monitored: what its events and indices are counted over."""
+        return np.where(self.monitored(task), self.stages, np.int8(-1))
 
     @property
     def stage_probs(self) -> np.ndarray:
@@ -95,6 +121,7 @@ class Scores:
       statistics: flat, finite numbers, words or None; keys end in their units.
       rules: how the statistics are defined, sentence by sentence.
       agreement: with the human scoring, by task; empty when nobody scored this night.
+      monitored: by name of a task of events, (E,) bool: where it was monitored.
       unavailable: tasks this night's sensors do not allow, with the reason.
       missing: modalities this night does not have.
       warnings: one sentence each.
@@ -110,6 +137,7 @@ class Scores:
     statistics: dict[str, Any]
     rules: dict[str, str]
     agreement: dict[str, dict[str, Any]]
+    monitored: dict[str, np.ndarray]
     unavailable: dict[str, str]
     missing: tuple[str, ...]
     warnings: tuple[str, ...]

@@ -29,14 +29,20 @@ from sleepmami_jax.tasks.oximetry import (
     valid_spo2,
 )
 from sleepmami_jax.tasks.room import event_probability, mean_probability
+from sleepmami_jax.tasks.rules import sleep_minutes
 from sleepmami_jax.tasks.stages import INDEX_SLEEP_MIN, sleep_statistics
 
 ONE_STAGE_SHARE = 0.85
 LOW_CERTAINTY = 0.5
 LOW_SPO2_SHARE = 0.8
 LOW_SCORED_SHARE = 0.9
+LOW_MONITORED_SHARE = 0.95
 LOW_KAPPA = 0.4
 """Below it agreement is less than moderate (Landis and Koch 1977)."""
+MONITORED_RULE = (
+    "monitored sleep: epochs of sleep in which a sensor that the task is scored from was usable; its events are those "
+    "there, and its indices are per hour of it"
+)
 
 
 def summarise(
@@ -64,13 +70,19 @@ def summarise(
     if not np.isfinite(spo2).any():
         unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
     rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
-    counted = {room.task.name: counted_events(room, rooms, prediction.probs, thresholds, stages) for room in rooms}
+    monitored = {room.task.name: prediction.monitored_stages(room.task) for room in rooms}
+    counted = {
+        room.task.name: counted_events(room, rooms, prediction.probs, thresholds, monitored[room.task.name])
+        for room in rooms
+    }
 
     statistics: dict[str, Any] = dict(sleep_statistics(stages))
     rules = dict(stage_room.DEFINITIONS)
     for room in rooms:
-        statistics |= room.statistics(counted, stages)
+        statistics |= room.statistics(counted, monitored[room.task.name])
         rules |= room.definitions
+    statistics |= {f"{name}_monitored_min": sleep_minutes(own) for name, own in monitored.items()}
+    rules |= {f"{name}_monitored_min": MONITORED_RULE for name in [*monitored][:1]}  # said once
     falls = ()
     if OXIMETRY.name not in unavailable:
         falls = counted_desaturations(desaturations(spo2), stages)
@@ -78,7 +90,9 @@ def summarise(
         statistics |= oximetry_statistics(spo2, falls, stages)
         rules["odi3_per_h"] = f"ODI3: {ODI_RULE}, per hour of sleep with a valid SpO2"
         if BREATHING.name in counted:
-            burden, burden_rule = hypoxic_burden(spo2, counted[BREATHING.name], statistics["tst_min"])
+            burden, burden_rule = hypoxic_burden(
+                spo2, counted[BREATHING.name], statistics[f"{BREATHING.name}_monitored_min"]
+            )
             statistics["hypoxic_burden_pct_min_per_h"] = burden
             rules["hypoxic_burden_pct_min_per_h"] = burden_rule
 
@@ -89,7 +103,7 @@ def summarise(
     ]
     listed += [((OXIMETRY.name, i), fall.event, None) for i, fall in enumerate(falls)]
     listed.sort(key=lambda entry: entry[1].onset_s)
-    agreement = _agreement(night, stages, rooms, counted)
+    agreement = _agreement(night, prediction, rooms, counted)
     return Scores(
         stages=stages,
         stage_probs=prediction.stage_probs,
@@ -100,11 +114,13 @@ def summarise(
         statistics=statistics,
         rules={key: rule for key, rule in rules.items() if key in statistics},
         agreement=agreement,
+        monitored={room.task.name: prediction.monitored(room.task) for room in rooms},
         unavailable=unavailable,
         missing=prediction.missing,
         warnings=(
             *night.defects,
             *_warnings(prediction, statistics, unavailable),
+            *_unmonitored(rooms, statistics),
             *_endless(prediction, rooms, thresholds),
             *_disagreement(agreement, stages),
         ),
@@ -132,8 +148,8 @@ def _links(order: Sequence[tuple[str, int]], counted, falls) -> tuple[tuple[int,
     return tuple(map(tuple, links))
 
 
-def _agreement(night: Night, stages: np.ndarray, rooms: Sequence[Room], counted) -> dict[str, dict[str, Any]]:
-    scoring = night.scoring
+def _agreement(night: Night, prediction: Prediction, rooms: Sequence[Room], counted) -> dict[str, dict[str, Any]]:
+    scoring, stages = night.scoring, prediction.stages
     if scoring is None:
         return {}
     # scikit-learn takes longer to import than many a night to score: only where there is something to compare.
@@ -154,8 +170,9 @@ def _agreement(night: Night, stages: np.ndarray, rooms: Sequence[Room], counted)
     for room in rooms:
         if room.task.was_scored(scoring.scored):
             name = room.task.name
-            human[name] = room.counted(scoring.events, human_stages)
-            index = {f"human_{room.index}": room.statistics(human, human_stages)[room.index]}
+            monitored = np.where(prediction.monitored(room.task), human_stages, np.int8(-1))
+            human[name] = room.counted(scoring.events, monitored)
+            index = {f"human_{room.index}": room.statistics(human, monitored)[room.index]}
             agreement[name] = event_metrics([human[name]], [counted[name]]) | index
     return agreement
 
@@ -191,6 +208,17 @@ def _warnings(prediction: Prediction, statistics, unavailable):
     valid_min = statistics.get("spo2_valid_sleep_min")
     if valid_min is not None and valid_min < LOW_SPO2_SHARE * statistics["tst_min"]:
         yield f"SpO2 is valid in {valid_min:.0f} of {statistics['tst_min']:.0f} min of sleep only."
+
+
+def _unmonitored(rooms: Sequence[Room], statistics):
+    """Tasks whose sensors were there for a part of the sleep only."""
+    for room in rooms:
+        monitored_min, tst_min = statistics[f"{room.task.name}_monitored_min"], statistics["tst_min"]
+        if monitored_min < LOW_MONITORED_SHARE * tst_min:
+            yield (
+                f"{room.task.title}: a sensor for it was usable in {monitored_min:.0f} of {tst_min:.0f} min of sleep "
+                f"only; its events and indices are of these."
+            )
 
 
 def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[str, float]):

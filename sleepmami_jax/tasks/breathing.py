@@ -97,8 +97,8 @@ ROOM = Room(
     permitted=breathing_rules,
     statistics=breathing_statistics,
     definitions={
-        "ahi_per_h": "AHI: the apneas and hypopneas listed, per hour of sleep; an event lasts 10 to 180 s, marks "
-        "up to 3 s apart are one, and some part of it lies in sleep; the desaturation rule for hypopneas is the "
+        "ahi_per_h": "AHI: the apneas and hypopneas listed, per hour of monitored sleep; an event lasts 10 to 180 s, "
+        "marks up to 3 s apart are one, and some part of it lies in sleep; the desaturation rule for hypopneas is the "
         "one of the training labels",
         "ahi_rem_per_h": "AHI in REM and NREM: events that begin in that stage, per hour of it; at least 15 min of it",
     },

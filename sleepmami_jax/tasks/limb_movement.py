@@ -79,7 +79,7 @@ ROOM = Room(
         "begin less than 5 s apart are one, and one within 0.5 s of an apnea or hypopnea does not count; the rule "
         "of its amplitude is the one of the training labels",
         "plm_index_per_h": "PLM index: limb movements in series of at least four, each beginning 5 to 90 s after "
-        "the last one did, per hour of sleep",
+        "the last one did, per hour of monitored sleep",
     },
     rows=(
         ("plm_index_per_h", "PLM index", "/h"),

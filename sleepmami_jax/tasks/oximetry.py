@@ -171,7 +171,7 @@ def _held_minimum(spo2: np.ndarray, held_s: int = 3) -> float | None:
     return float(min(lows)) if lows else None
 
 
-def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], tst_min: float) -> tuple[float | None, str]:
+def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], monitored_min: float) -> tuple[float | None, str]:
     """Hypoxic burden in %·min per hour of sleep, and the rule it was made by (Azarbarzin et al., Eur Heart J 2019).
 
     SpO2 is cut from 100 s before to 100 s after every breathing event's end; the deepest point of the mean
@@ -181,12 +181,12 @@ def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], tst_min: float)
     Args:
       spo2: (duration_s,) as from `valid_spo2`.
       breathing: counted breathing events.
-      tst_min: total sleep time.
+      monitored_min: sleep in which breathing events could be found.
 
     Returns:
-      (None, rule) when nobody slept or no event has SpO2 around it; 0 when there are no events.
+      (None, rule) when nobody slept so or no event has SpO2 around it; 0 when there are no events.
     """
-    if tst_min <= 0 or not np.isfinite(spo2).any():
+    if monitored_min <= 0 or not np.isfinite(spo2).any():
         return None, BURDEN_RULE
     if not breathing:
         return 0.0, BURDEN_RULE
@@ -208,7 +208,7 @@ def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], tst_min: float)
     window = curves[:, start : stop + 1]
     window = window[np.isfinite(window).any(axis=1)]
     area = np.nansum(np.nanmax(window, axis=1, keepdims=True) - window) if len(window) else 0.0
-    return float(area / tst_min), rule
+    return float(area / monitored_min), rule
 
 
 ROWS = (

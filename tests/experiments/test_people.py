@@ -95,7 +95,7 @@ def test_the_spindles_of_a_model_are_those_of_its_scores_where_it_has_the_task(t
     probs = {"stages": stage_probs}
     probs |= {name: np.stack([1 - p, p], 1) for name, p in (("arousal", arousal), ("spindle", seconds))}
     probs = {task.name: probs[task.name] for task in tasks}
-    prediction = Prediction(tasks, probs, np.zeros(4, np.float32), np.ones(4, bool), ("C4",))
+    prediction = Prediction(tasks, probs, np.zeros(4, np.float32), np.ones(4, bool), {"C4": np.ones(4, bool)})
     scores = summarise(night, prediction, {"arousal": 0.5, "spindle": 0.5}, {})
     assert EventKind.AROUSAL in {event.kind for event in scores.events}
     said = model_opinion(scores)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.modalities import SLOTS
-from data_pipeline.night import Event, EventKind
+from data_pipeline.night import EPOCH_S, Event, EventKind
 from data_pipeline.prepare.run import prepare
 from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.baselines import (
@@ -17,12 +17,13 @@ from sleepmami_jax.evaluation.baselines import (
     majority_stage,
     median_index_mae,
 )
-from sleepmami_jax.evaluation.evaluate import evaluate, measure, predict_nights
+from sleepmami_jax.evaluation.evaluate import evaluate, measure, measure_tasks, predict_nights
 from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
+from sleepmami_jax.tasks import rooms_of
 from tests.support.nights import load_random_night, write_recordings
 
 
@@ -155,6 +156,23 @@ def test_a_hidden_channel_is_one_that_was_never_recorded(scorer, shards, tmp_pat
         assert abs(a.stage_probs - c.stage_probs).max() > 1e-3
     again = predicted(scorer, shards, tmp_path / "embeddings")
     np.testing.assert_array_equal(again[0].stage_probs, whole[0].stage_probs)
+
+
+def test_both_sides_are_compared_where_the_sensors_were(scorer, shards, tmp_path):
+    data = DataConfig(shards=(DataSource(str(shards)),), split="test")
+    night = next(predict_nights(scorer, data, tmp_path, bars(quiet=True)))
+    room = next(room for room in rooms_of(scorer.folder.tasks) if room.task.name == "breathing")
+    n_epochs = len(night.prediction.scorable)
+    there = np.arange(n_epochs) >= n_epochs // 2
+    usable = night.prediction.usable | {slot: there for slot in night.prediction.usable if slot in room.task.slots}
+    half = replace(night, prediction=replace(night.prediction, usable=usable))
+    human, ours = (half.reference(room), half.predicted(room, scorer.thresholds))
+    assert all(e.end_s > n_epochs // 2 * EPOCH_S for e in (*human, *ours))
+    assert not human and len(night.reference(room)) == 1
+    (whole,) = night.predicted(room, scorer.thresholds)
+    assert sum(e.duration_s for e in ours) < whole.duration_s
+    first = measure_tasks(scorer, [half])["breathing"]["index"], measure_tasks(scorer, [night])["breathing"]["index"]
+    assert first[0] != first[1]
 
 
 def test_names_of_channels(scorer):

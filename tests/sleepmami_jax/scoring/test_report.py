@@ -15,9 +15,11 @@ import pytest
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, Channel, Event, EventKind, Night, Scoring
 from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, Task
+from sleepmami_jax.scoring.figures import night_svg
 from sleepmami_jax.scoring.files import NAMES, STAGE_TEXT, UNKNOWN_TEXT
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.tasks.breathing import ROOM as BREATHING_ROOM
 
 CARD = {"name": "tiny", "version": "0.1", "trained_on": "simulated nights only", "steps": 12}
 TASKS = (STAGES, BREATHING, AROUSAL)
@@ -109,7 +111,7 @@ def make_night(n_epochs=900, seed=0, missing=()) -> tuple[Night, Prediction]:
         probs={"stages": probs, "breathing": respiratory, "arousal": np.stack([1 - arousal, arousal], 1)},
         night_vector=np.zeros(16, np.float32),
         scorable=scorable,
-        channels=tuple(c.slot for c in night.channels),
+        usable={c.slot: np.ones(n_epochs, bool) for c in night.channels},
     )
     return night, prediction
 
@@ -151,6 +153,42 @@ def test_printed_ahi_is_that_of_the_listed_events(folder):
     assert summary["arousal_index_per_h"] == pytest.approx(kinds.count("arousal") / slept_h)
     assert summary["desaturations"] == kinds.count("desaturation") > 50
     assert 15 < summary["ahi_per_h"] < 30 and summary["ahi_severity"] == "moderate"
+
+
+def test_a_sensor_that_fails_for_a_part_of_the_night_costs_that_part_alone(scored):
+    night, prediction = make_night()
+    there = np.arange(900) < 500
+    breathing = [slot for slot in BREATHING.slots if slot in prediction.usable]
+    failing = replace(prediction, usable=prediction.usable | dict.fromkeys(breathing, there))
+    scores = summarise(night, failing, THRESHOLDS, CARD)
+
+    def events(scores, kinds):
+        return [event for event in scores.events if event.kind in kinds]
+
+    before = [e for e in events(scored[1], BREATHING.kinds) if e.onset_s < 500 * EPOCH_S]
+    assert events(scores, BREATHING.kinds) == before and len(before) > 5
+    assert events(scores, AROUSAL.kinds) == events(scored[1], AROUSAL.kinds)
+    slept_min = float((scores.stages[:500] > 0).sum() / 2)
+    assert scores.statistics["breathing_monitored_min"] == slept_min < scores.statistics["arousal_monitored_min"]
+    assert scores.statistics["ahi_per_h"] == pytest.approx(60 * len(before) / slept_min)
+    human_stages = np.where(there, night.scoring.stages, -1)
+    human = 60 * len(BREATHING_ROOM.counted(night.scoring.events, human_stages)) / float((human_stages > 0).sum() / 2)
+    assert scores.agreement["breathing"]["human_ahi_per_h"] == pytest.approx(human)
+    said = [w for w in scores.warnings if "a sensor for it was usable in" in w]
+    assert len(said) == 1 and said[0].startswith(f"Breathing: a sensor for it was usable in {slept_min:.0f} of ")
+    assert 'class="unscored"><title>no usable sensor' in night_svg(scores, night)
+    assert "no usable sensor" not in night_svg(scored[1], night)
+
+
+def test_a_task_that_was_never_monitored_in_sleep_has_no_index():
+    night, prediction = make_night()
+    awake = prediction.stages == 0
+    breathing = [slot for slot in BREATHING.slots if slot in prediction.usable]
+    scores = summarise(
+        night, replace(prediction, usable=prediction.usable | dict.fromkeys(breathing, awake)), THRESHOLDS, CARD
+    )
+    assert scores.statistics["ahi_per_h"] is None and scores.statistics["breathing_monitored_min"] == 0
+    assert not any(event.kind in BREATHING.kinds for event in scores.events)
 
 
 def test_links_are_mutual_and_named_in_the_table(folder, scored):
@@ -331,7 +369,7 @@ def with_more_tasks(night: Night, prediction: Prediction) -> tuple[Night, Predic
         prediction,
         tasks=tasks,
         probs=prediction.probs | {"limb_movement": probs, "snore": probs},
-        channels=(*prediction.channels, "LEG_L"),
+        usable=prediction.usable | {"LEG_L": np.ones(len(prediction.scorable), bool)},
     )
     return replace(night, channels=(*night.channels, leg), scoring=scoring), prediction
 
