@@ -64,7 +64,7 @@ def summarise(
             f"night {night.night_id}: the prediction has {len(prediction.scorable)} epochs, the night "
             f"{night.n_epochs}; expected the prediction of this night, at least 30 s long"
         )
-    stages, unavailable = prediction.stages, prediction.unavailable
+    stages, unavailable, falls = prediction.stages, prediction.unavailable, ()
     oximeter = next((c for c in night.channels if c.modality == Modality.SPO2), None)
     spo2 = valid_spo2(oximeter) if oximeter is not None else np.full(night.duration_s, np.nan)
     if not np.isfinite(spo2).any():
@@ -83,16 +83,14 @@ def summarise(
         rules |= room.definitions
     statistics |= {f"{name}_monitored_min": sleep_minutes(own) for name, own in monitored.items()}
     rules |= {f"{name}_monitored_min": MONITORED_RULE for name in [*monitored][:1]}  # said once
-    falls = ()
     if OXIMETRY.name not in unavailable:
         falls = counted_desaturations(desaturations(spo2), stages)
         statistics["desaturations"] = len(falls)
         statistics |= oximetry_statistics(spo2, falls, stages)
         rules["odi3_per_h"] = f"ODI3: {ODI_RULE}, per hour of sleep with a valid SpO2"
         if BREATHING.name in counted:
-            burden, burden_rule = hypoxic_burden(
-                spo2, counted[BREATHING.name], statistics[f"{BREATHING.name}_monitored_min"]
-            )
+            slept_min = sleep_minutes(monitored[BREATHING.name])
+            burden, burden_rule = hypoxic_burden(spo2, counted[BREATHING.name], slept_min)
             statistics["hypoxic_burden_pct_min_per_h"] = burden
             rules["hypoxic_burden_pct_min_per_h"] = burden_rule
 

@@ -71,8 +71,8 @@ ROOM = Room(
     statistics=arousal_statistics,
     definitions={
         "arousal_index_per_h": "arousal index: the arousals listed, per hour of monitored sleep; an arousal lasts "
-        "at least 3 s, is cut after 15 s, begins at least 10 s after the last one's end, and it or the 10 s before it touch "
-        "sleep",
+        "at least 3 s, is cut after 15 s, begins at least 10 s after the last one's end, and it or the 10 s before it "
+        "touch sleep",
         "breathing_with_arousal_pct": "an arousal goes with a breathing event when it begins from 6 s before to "
         "14 s after the event's end",
     },

@@ -117,7 +117,7 @@ def own_room(task: Task) -> Room:
     longest = "" if task.longest_s is None else f" and at most {task.longest_s:g} s"
     definition = (
         f"{task.title} index: the {task.plural} listed, per hour of monitored sleep; one lasts at least "
-        f"{task.shortest_s:g} s{longest}, marks up to {task.join_s:g} s apart are one, and some part of it lies in sleep"
+        f"{task.shortest_s:g} s{longest}, marks up to {task.join_s:g} s apart are one, and some of it lies in sleep"
     )
     rows = ((index, f"{task.title} index", "/h"), (n, "Events", ""), (mean, "Mean duration", "s"))
     return Room(task, partial(permitted, task), statistics, {index: definition}, rows, index)

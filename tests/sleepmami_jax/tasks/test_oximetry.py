@@ -94,8 +94,8 @@ def test_hypoxic_burden_of_equal_triangles():
     """Each fall of 6 points over 20 s and back over 20 s has an area of 120 %·s."""
     spo2 = np.concatenate([dip(6, before=130, fall=20, hold=0, rise=20, after=130)] * 3)
     events = [hypopnea(300 * k + 120, 20) for k in range(3)]
-    burden, rule = hypoxic_burden(spo2, events, tst_min=60)
+    burden, rule = hypoxic_burden(spo2, events, monitored_min=60)
     assert burden == pytest.approx(3 * 120 / 60, rel=0.01) and rule == BURDEN_RULE
-    flat, rule = hypoxic_burden(np.full(900, 96.0), events, tst_min=60)
+    flat, rule = hypoxic_burden(np.full(900, 96.0), events, monitored_min=60)
     assert flat == 0 and rule == BURDEN_FALLBACK_RULE
     assert hypoxic_burden(spo2, [], 60)[0] == 0 and hypoxic_burden(spo2, events, 0)[0] is None
