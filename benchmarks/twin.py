@@ -1,0 +1,98 @@
+"""How fast the PyTorch twin of the bundled model reads a whole night, beside the model itself in JAX.
+
+    python benchmarks/twin.py [--hours 8] [--rounds 5]
+
+Signals -> micro tokens -> vector, stages and events, of a night of noise on every channel, in float32; compiling and
+loading are not counted, nor is what prepares the signals. Both read the same night in turns, in one process: medians
+of seconds and of the ratio in a round. Then how long it takes to import the twin, beside torch alone, in new processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def nights(hours: float, rounds: int) -> None:
+    """Prints seconds of a night in JAX and in PyTorch, and their ratio."""
+    import numpy as np
+    import torch
+
+    from data_pipeline.night import EPOCH_S
+    from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
+    from sleepmami_jax.pretrained import load
+    from sleepmami_jax.twin.folder import twin_module, write_twin
+    from sleepmami_jax.twin.parity import random_night
+
+    ours, epochs = load(), int(hours * 3600 / EPOCH_S)
+    whole = random_night(ours.slots, epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "twin"
+        write_twin(ours.folder, out, {"noise": {m: (x[:20], ok[:20]) for m, (x, ok) in whole.items()}})
+        twin, step = twin_module().load(out), twin_module().BLOCK_EPOCHS
+
+    def blocks():
+        for start in range(0, epochs, BLOCK_EPOCHS):
+            part = {m: tuple(v[start : start + BLOCK_EPOCHS] for v in pair) for m, pair in whole.items()}
+            lacking = BLOCK_EPOCHS - len(next(iter(part.values()))[0])
+            padded = {
+                m: [np.pad(v, [(0, lacking)] + [(0, 0)] * (v.ndim - 1)) for v in pair] for m, pair in part.items()
+            }
+            yield {m: {"signal": x, "usable": ok, "present": ok.any(-1)} for m, (x, ok) in padded.items()}
+
+    def jax_night() -> np.ndarray:
+        return ours.infer(*ours.encoded(blocks(), epochs), ()).stage_probs
+
+    def torch_night() -> np.ndarray:
+        with torch.no_grad():
+            parts = [
+                twin.micro({m: tuple(torch.from_numpy(v[start : start + step]) for v in p) for m, p in whole.items()})
+                for start in range(0, epochs, step)
+            ]
+            said = twin(*(torch.cat(v)[None] for v in zip(*parts, strict=True)))
+            return twin.probabilities(said)["stages"][0].numpy()
+
+    def timed(night: Callable[[], np.ndarray]) -> float:
+        begun = time.perf_counter()
+        night()
+        return time.perf_counter() - begun
+
+    apart = abs(jax_night() - torch_night()).max()  # compiles, too
+    pairs = [(timed(jax_night), timed(torch_night)) for _ in range(rounds)]
+    one, other = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(t / j for j, t in pairs)
+    print(
+        f"a night of {hours:g} h, {rounds} rounds: JAX {one:.1f} s, PyTorch {other:.1f} s, ratio {ratio:.2f}; "
+        f"stages' probabilities at most {apart:.1g} apart"
+    )
+
+
+def imports(rounds: int) -> None:
+    """Prints how long a new process takes to import torch, and the twin."""
+    files = Path(__file__).parents[1] / "sleepmami_jax" / "twin" / "files"
+
+    def seconds(names: str) -> float:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(files)!r}); {names}"], check=True)
+        return time.perf_counter() - begun
+
+    pairs = [(seconds("import torch"), seconds("import torch, sleepmami_torch")) for _ in range(rounds)]
+    alone, twin = (statistics.median(side) for side in zip(*pairs, strict=True))
+    more = statistics.median(t - a for a, t in pairs)
+    print(f"import: torch {alone:.2f} s, with the twin {twin:.2f} s, {more:.2f} s more")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hours", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    nights(arguments.hours, arguments.rounds)
+    imports(arguments.rounds)
