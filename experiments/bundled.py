@@ -4,12 +4,12 @@
     cp -r runs/bundled/model sleepmami_jax/weights
 
 Nights of the simulator at full variety, of any length from a nap to a long night, in two styles of laboratory, are
-prepared; everything is trained together on windows of 45 to 90 minutes whose channels come and go, three fifths of them
+prepared; everything is trained together on windows of 22 to 90 minutes whose channels come and go, three fifths of them
 with a single EEG channel; thresholds are fitted on validation nights, and the model is measured on nights of people
 that it has not met. No recording of a person is read, nor a label of one. Noise, gains and equalisers are left to the
 simulator, whose heads and recorders differ in them.
 
-An hour and a half on two CPU cores that had other work too, 72 minutes of it for the 560 steps; 8 GB of memory and
+An hour and a half on two CPU cores that had other work too, 70 minutes of it for the 450 steps; 8 GB of memory and
 13 GB of disk. Started again it goes on where it was. Measured: the model's own card,
 `sleepmami_jax/weights/README.md`, and on people `results/people.txt`.
 """
@@ -72,7 +72,7 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
                 flip=0.5,
                 drop_channel=0.1,
                 only_eeg=0.6,
-                shortest_crop=1 / 2,
+                shortest_crop=1 / 4,
             ),
         ),
         data=DataConfig(
@@ -84,7 +84,7 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
         model=ModelConfig(micro=MicroConfig(heads=2, shared_depth=1, experts=1)),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=30, ema=0.98),
         accumulate=4,
-        steps=560,
+        steps=450,
         save_every=50,
     )
 
