@@ -22,12 +22,12 @@ LIBRARIES = ("sklearn", "braindecode", "physioex", "neuroatlas")
 
 
 def blocks(text: str, language: str = "python") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+    return [block for found, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M) if found == language]
 
 
 def commands(text: str) -> list[list[str]]:
     """Ours, of blocks without a language."""
-    lines = "".join(re.findall(r"```\n(.*?)```", text, re.S)).splitlines()
+    lines = "".join(blocks(text, language="")).splitlines()
     return [line.split() for line in lines if line.startswith("sleepmami ")]
 
 

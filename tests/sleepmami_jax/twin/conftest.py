@@ -38,7 +38,7 @@ def exported(tiny_folder, short_nights, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unmeasured(tiny_folder, tmp_path_factory):
-    """The twin's folder of the tiny model; how far it is from the model was not measured, which takes most of the time."""
+    """The twin's folder of the tiny model, not compared with the model: that takes most of the time."""
     pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
     from sleepmami_jax.twin import folder, parity
 
