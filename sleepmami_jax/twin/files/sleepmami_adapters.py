@@ -32,7 +32,7 @@ from sleepmami_torch import BLOCK_EPOCHS, SleepMaMi, load
 from torch import Tensor, nn
 
 MICROVOLTS = {"uV": 1.0, "mV": 1e3, "V": 1e6}
-SIZES = 0.1, 200.0
+SIZES = 0.1, 40.0
 """How small and large the channels of a recording may be beside what is typical of their kind. Assumed: wide enough for
 low voltage and for mains hum, and narrow enough that a thousandfold is seen."""
 SEEN_EPOCHS = 50  # of a channel, when its size is looked at
@@ -47,15 +47,18 @@ def _absent(library: str, error: Exception) -> type:
             pass
 
         def __new__(cls, *_, **__):
-            raise ImportError(f"{cls.__name__} needs {library} (pip install {library}): {error}") from error
+            raise ImportError(f"{cls.__name__} needs {library} (pip install '{library}'): {error}") from error
 
     return Absent
 
 
 try:
     from braindecode.models.base import EEGModuleMixin
+
+    if not hasattr(EEGModuleMixin, "_set_n_outputs"):
+        raise ImportError("an older one is installed")
 except (ImportError, OSError) as error:  # OSError: a shared library of theirs does not load
-    EEGModuleMixin = _absent("braindecode", error)
+    EEGModuleMixin = _absent("braindecode>=1.8", error)
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 except (ImportError, OSError) as error:  # OSError: a shared library of theirs does not load

@@ -143,8 +143,8 @@ def test_libraries_that_are_not_there_are_asked_for_when_they_are_used(unmeasure
         [sys.executable, "-P", "-c", LACKING, str(unmeasured)], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "SleepMaMiClassifier needs scikit-learn (pip install scikit-learn)" in done.stdout
-    assert "BraindecodeSleepMaMi needs braindecode (pip install braindecode)" in done.stdout
+    assert "SleepMaMiClassifier needs scikit-learn (pip install 'scikit-learn')" in done.stdout
+    assert "BraindecodeSleepMaMi needs braindecode>=1.8 (pip install 'braindecode>=1.8')" in done.stdout
 
 
 # --------------------------------------------------------------------------------------------------- braindecode
@@ -214,9 +214,7 @@ def test_physioex_trains_it_and_embeds_a_night(adapters, unmeasured, tmp_path):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     x = torch.from_numpy(windows(2, epochs=3)[:, :1]).unflatten(2, (3, 3000)).transpose(1, 2)
     loader = torch.utils.data.DataLoader([(one, torch.tensor([0, 1, 2])) for one in x], batch_size=2)
-    trainer.Trainer.train(
-        network, (loader, loader), checkpoint_path=str(tmp_path), max_epochs=1, logger=None, log_confusion_matrix=False
-    )
+    trainer.Trainer.train(network, (loader, loader), checkpoint_path=str(tmp_path), max_epochs=1, logger="none")
     after = network.state_dict()
     for part in ("encoder.model.micro.", "encoder.model.macro.", "clf."):
         assert any((after[n] != before[n]).any() for n in after if n.startswith(part)), part
