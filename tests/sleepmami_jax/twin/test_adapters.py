@@ -44,7 +44,7 @@ def library(name: str):
     try:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:
-        pytest.skip(f"{name} cannot be imported ({error}); needs `pip install -e .[adapters]`")
+        pytest.skip(f"{name} cannot be imported ({error}); docs/export.md says how it is installed")
 
 
 def windows(n: int, epochs: int = 1, rate_hz: int = 100, seed: int = 0) -> np.ndarray:
