@@ -45,6 +45,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch==2.13.0"],
+        "adapters": ["torch==2.13.0", "braindecode>=1.8.1", "physioex>=2.0.4", "scikit-learn>=1.7", "skorch>=1.4"],
         "ray": ["ray[default]>=2.40"],
         "onnx": ["torch==2.13.0", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
         "tensorboard": ["tensorboardX>=2.6"],

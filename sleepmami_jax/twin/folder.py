@@ -1,7 +1,7 @@
 """The folder of the twin: written from a model, and read back as one.
 
-It holds `config.json`, `model.safetensors`, `sleepmami_torch.py`, `sleepmami_signals.py`, `README.md`, and what was
-measured when it was written, `parity.json` and `parity.md`.
+It holds `config.json`, `model.safetensors`, `sleepmami_torch.py`, `sleepmami_signals.py`, `sleepmami_adapters.py`,
+`README.md`, and what was measured when it was written, `parity.json` and `parity.md`.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
     with whole_folder(out) as fresh:
         (fresh / "model.safetensors").write_bytes(save({name: weights[name] for name in sorted(weights)}))
         (fresh / "config.json").write_text(sealed(described), encoding="utf-8")
-        for name in ("sleepmami_torch.py", "sleepmami_signals.py"):
+        for name in ("sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py"):
             shutil.copy(FILES / name, fresh / name)
         numbers = f"It has {sum(v.size for v in params.values()):,} parameters. This is its form for PyTorch."
         card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE)

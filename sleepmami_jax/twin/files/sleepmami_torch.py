@@ -633,9 +633,9 @@ class SleepMaMi(nn.Module):
         save_file(weights, folder / "model.safetensors")
         described = self.described | {"sha256": seal(self.described)}
         (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-        for name in ("sleepmami_torch.py", "sleepmami_signals.py"):
-            if not (folder / name).exists():
-                shutil.copy(Path(__file__).with_name(name), folder / name)
+        for file in Path(__file__).parent.glob("sleepmami_*.py"):
+            if not (folder / file.name).exists():
+                shutil.copy(file, folder / file.name)
 
 
 def seal(described: dict) -> str:

@@ -34,3 +34,17 @@ def exported(tiny_folder, short_nights, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("twins") / "twin"
     return out, write_twin(tiny_folder, out, short_nights)
+
+
+@pytest.fixture(scope="session")
+def unmeasured(tiny_folder, tmp_path_factory):
+    """The twin's folder of the tiny model, not compared with the model: that takes most of the time."""
+    pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
+    from sleepmami_jax.twin import folder, parity
+
+    out = tmp_path_factory.mktemp("twins") / "unmeasured"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("measure", "check", "table"):
+            patch.setattr(parity, name, lambda *_: "")
+        folder.write_twin(tiny_folder, out, {})
+    return out

@@ -21,6 +21,7 @@ from tests.sleepmami_jax.twin.conftest import HEADS
 torch = pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
 
 FILES = {"README.md", "config.json", "model.safetensors", "parity.json", "parity.md"}
+SHIPPED = {"sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py"}
 ALONE = """
 import sys
 for name in ("jax", "flax", "scipy", "sleepmami_jax", "data_pipeline"):
@@ -38,7 +39,7 @@ assert set(night["events"]) == {"breathing", "arousal", "spindle", "k_complex"},
 
 def test_every_layer_agrees(exported, tiny_folder):
     out, errors = exported
-    assert {path.name for path in out.iterdir()} == FILES | {"sleepmami_torch.py", "sleepmami_signals.py"}
+    assert {path.name for path in out.iterdir()} == FILES | SHIPPED
     assert {*errors} == {"float32", "bfloat16"}
     for night in ("noise", "sensors missing"):
         layers = errors["float32"][night]
