@@ -46,7 +46,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "torch": ["torch==2.13.0"],
         "ray": ["ray[default]>=2.40"],
-        "onnx": ["torch==2.13.0", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+        "onnx": ["torch==2.13.0", "onnx>=1.23", "onnxruntime>=1.32", "onnxscript>=0.7,<0.8"],
         "tensorboard": ["tensorboardX>=2.6"],
         "gcs": ["etils[epath-gcs]>=1.15", "google-cloud-storage>=3"],
         "formats": ["pymatreader>=1.0"],

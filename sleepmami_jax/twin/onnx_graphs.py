@@ -25,7 +25,7 @@ from data_pipeline.night import EPOCH_S
 from data_pipeline.tasks import TaskKind
 
 BLOCK = 16
-"""Steps of a scan by chunks, whatever those of the model, which change nothing but its speed: about the best on CPUs."""
+"""Steps of a scan by chunks, whatever the model's, which change nothing but its speed: about the best on CPUs."""
 FOLDED = 256
 """Numbers of a constant that may be computed beforehand; larger ones keep their names, see `onnx_weights`."""
 
