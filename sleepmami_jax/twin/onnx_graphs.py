@@ -1,14 +1,18 @@
 """The twin as two ONNX graphs: epochs to tokens, and tokens of a night to all that is said of it.
 
-A graph has no Python loops. What the twin does in loops whose length the input decides is traced in another form that
-says the same: scans over time as ONNX's Scan, experts as a sum over all of them in which those not chosen weigh
-nothing. A night is padded at its end to a multiple of `BLOCK` epochs at the deepest level, which are masked and thus
-change nothing, and what is said of them is cut off: so its length may be any, and all lengths inside are whole
-multiples.
+The twin is traced, which keeps no loop. What it does in loops whose length the input decides takes another form that
+says the same: scans over time are functions of the graph, made of ONNX's Scan, and experts are a sum over all of them
+in which those not chosen weigh nothing. A night is padded at its end to a multiple of `BLOCK` epochs at the deepest
+level, which are masked and thus change nothing, and what is said of them is cut off: so its length may be any.
+
+The tracer is TorchScript's (`dynamo=False`). The newer one takes minutes of symbolic shapes and a compilation for each
+scan, for the same graph.
 """
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -17,39 +21,103 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
-from onnxscript import optimizer
 from torch import Tensor, nn
-from torch._higher_order_ops.scan import scan
 
 from data_pipeline.night import EPOCH_S
 from data_pipeline.tasks import TaskKind
 
 BLOCK = 16
 """Steps of a scan by chunks, whatever the model's, which change nothing but its speed: about the best on CPUs."""
-FOLDED = 256
-"""Numbers of a constant that may be computed beforehand; larger ones keep their names, see `onnx_weights`."""
+OPSET, OURS = 18, "sleepmami"
+"""The version of ONNX's operators, and the domain of our functions."""
 
 
-def gathered(keep: Tensor, left: Tensor) -> Tensor:
-    """The twin's `gathered`."""
+class Gathered(torch.autograd.Function):
+    """The twin's `gathered`, traced as one call."""
 
-    def step(state: Tensor, at: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return at[0] * state + at[1], state.clone()
+    @staticmethod
+    def forward(ctx: Any, keep: Tensor, left: Tensor) -> Tensor:
+        return torch.zeros_like(left)
 
-    along = keep.transpose(0, 1), left.transpose(0, 1)
-    return scan(step, torch.zeros_like(left[:, 0]), along, dim=0)[1].transpose(0, 1)
+    @staticmethod
+    def symbolic(g: Any, keep: Any, left: Any) -> Any:
+        return g.op(f"{OURS}::Gathered", keep, left).setType(left.type())
 
 
-def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The twin's `selective_scan`."""
+class SelectiveScan(torch.autograd.Function):
+    """The twin's `selective_scan`, traced as one call."""
 
-    def step(state: Tensor, at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        x, dt, b, c = at
-        state = (dt[..., None] * a).exp() * state + (dt * x)[..., None] * b[:, None]
-        return state, (state * c[:, None]).sum(-1)
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        return torch.zeros_like(x)
 
-    start = torch.zeros(x.shape[0], *a.shape)
-    return scan(step, start, tuple(v.transpose(0, 1) for v in (x, dt, b, c)), dim=0)[1].transpose(0, 1)
+    @staticmethod
+    def symbolic(g: Any, x: Any, dt: Any, a: Any, b: Any, c: Any) -> Any:
+        return g.op(f"{OURS}::SelectiveScan", x, dt, a, b, c).setType(x.type())
+
+
+def _functions() -> list[onnx.FunctionProto]:
+    """What the calls of `Gathered` and `SelectiveScan` mean."""
+    node = helper.make_node
+
+    def function(name: str, given: list[str], *nodes: onnx.NodeProto) -> onnx.FunctionProto:
+        return helper.make_function(OURS, name, given, ["y"], nodes, [helper.make_opsetid("", OPSET)])
+
+    def scan(state: str, rows: list[str], *nodes: onnx.NodeProto) -> onnx.NodeProto:
+        """`nodes` make `next` and `said` of `state` and of the row of each of `rows`, along axis 1."""
+        given, made = (
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+            for names in (["state", *(f"{row}_t" for row in rows)], ["next", "said"])
+        )
+        body = helper.make_graph(nodes, "step", given, made)
+        axes = {"scan_input_axes": [1] * len(rows), "scan_output_axes": [1]}
+        return node("Scan", [state, *rows], ["last", "y"], body=body, num_scan_inputs=len(rows), **axes)
+
+    def integers(name: str, *values: int) -> onnx.NodeProto:
+        return node("Constant", [], [name], value_ints=values)
+
+    gathered = function(
+        "Gathered",
+        ["keep", "left"],
+        node("Constant", [], ["first"], value_int=0),
+        node("Gather", ["left", "first"], ["row"], axis=1),
+        node("Shape", ["row"], ["shape"]),
+        node("ConstantOfShape", ["shape"], ["zeros"]),
+        scan(
+            "zeros",
+            ["keep", "left"],
+            node("Mul", ["keep_t", "state"], ["kept"]),
+            node("Add", ["kept", "left_t"], ["next"]),
+            node("Identity", ["state"], ["said"]),
+        ),
+    )
+    selective = function(
+        "SelectiveScan",
+        ["x", "dt", "a", "b", "c"],
+        integers("along", 1),
+        integers("last_axis", -1),
+        node("Shape", ["x"], ["n_nights"], start=0, end=1),
+        node("Shape", ["a"], ["sizes"]),
+        node("Concat", ["n_nights", "sizes"], ["shape"], axis=0),
+        node("ConstantOfShape", ["shape"], ["zeros"]),
+        scan(
+            "zeros",
+            ["x", "dt", "b", "c"],
+            node("Unsqueeze", ["dt_t", "last_axis"], ["wide_dt"]),
+            node("Mul", ["wide_dt", "a"], ["rate"]),
+            node("Exp", ["rate"], ["keep"]),
+            node("Mul", ["keep", "state"], ["kept"]),
+            node("Mul", ["dt_t", "x_t"], ["driven"]),
+            node("Unsqueeze", ["driven", "last_axis"], ["wide"]),
+            node("Unsqueeze", ["b_t", "along"], ["wide_b"]),
+            node("Mul", ["wide", "wide_b"], ["drive"]),
+            node("Add", ["kept", "drive"], ["next"]),
+            node("Unsqueeze", ["c_t", "along"], ["wide_c"]),
+            node("Mul", ["next", "wide_c"], ["seen"]),
+            node("ReduceSum", ["seen", "last_axis"], ["said"], keepdims=0),
+        ),
+    )
+    return [gathered, selective]
 
 
 def all_experts(self: Any, x: Tensor, ok: Tensor) -> Tensor:
@@ -60,6 +128,12 @@ def all_experts(self: Any, x: Tensor, ok: Tensor) -> Tensor:
         h = nn.functional.gelu(x @ self.up[e], approximate="tanh") @ self.down[e]
         y = y + h * (gate * (chosen == e)).sum(-1, keepdim=True)
     return y
+
+
+def _transposed(g: Any, x: Any) -> Any:
+    """Tensor.mT, which the tracer does not know."""
+    rank = x.type().dim()
+    return g.op("Transpose", x, perm_i=[*range(rank - 2), rank - 1, rank - 2])
 
 
 class Micro(nn.Module):
@@ -86,7 +160,11 @@ def _traceable(module: ModuleType, model: nn.Module) -> Iterator[None]:
     """Within it the twin does without loops; afterwards it is as it was."""
     experts, chunked = module.MixtureOfExperts, [m for m in model.modules() if isinstance(m, module.Direction)]
     before = module.gathered, module.selective_scan, experts.forward, [m.chunk for m in chunked]
-    module.gathered, module.selective_scan, experts.forward = gathered, selective_scan, all_experts
+    module.gathered, module.selective_scan, experts.forward = (
+        Gathered.apply,
+        SelectiveScan.apply,
+        all_experts,
+    )
     for direction in chunked:
         direction.chunk = BLOCK
     try:
@@ -99,6 +177,7 @@ def _traceable(module: ModuleType, model: nn.Module) -> Iterator[None]:
 
 def graphs(module: ModuleType, model: nn.Module) -> dict[str, onnx.ModelProto]:
     """{"micro.onnx", "macro.onnx"} of the twin `model`, an object of `module`; weights float32, under their names."""
+    torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)
     with torch.no_grad(), _traceable(module, model):
         return {"micro.onnx": _micro(model), "macro.onnx": _macro(model)}
 
@@ -109,16 +188,14 @@ def _micro(model: nn.Module) -> onnx.ModelProto:
         names += [f"{name}_signal", f"{name}_usable"]
         channels = len(facts["slots"])
         arrays += [torch.zeros(4, channels, EPOCH_S * facts["rate_hz"]), torch.ones(4, channels, EPOCH_S).bool()]
-    epochs = torch.export.Dim("epochs", min=1)
-    dynamic = (tuple({0: epochs} for _ in arrays),)
-    return _traced(Micro(model), tuple(arrays), dynamic, names, ["tokens", "ok"])
+    rates = {"tokens": 1, "ok": 1}
+    return _traced(Micro(model), tuple(arrays), names, rates)
 
 
 def _macro(model: nn.Module) -> onnx.ModelProto:
     block = BLOCK * model.macro.merge ** len(model.macro.down)
     last = list(model.modalities.values())[-1]["span"].stop
     width = model.described["model"]["micro"]["dim"] + model.measured
-    blocks = torch.export.Dim("blocks", min=1)
     example = torch.zeros(2 * block, last, width), torch.ones(2 * block, last).bool()
     rates = {"epochs": 1, "seconds": EPOCH_S}
     fast_hz = model.preprocessing["fast_hz"]
@@ -127,39 +204,32 @@ def _macro(model: nn.Module) -> onnx.ModelProto:
     for task in model.tasks:
         stages, waves = task["kind"] == TaskKind.STAGES.value, task["rate_hz"] > 1
         rates[task["name"]] = 1 if stages else EPOCH_S * (fast_hz if waves else 1)
-    dynamic = ({0: block * blocks}, {0: block * blocks})
-    graph = _traced(Macro(model), example, dynamic, ["tokens", "ok"], ["vector", *rates])
-    return _any_length(graph, block, rates)
+    return _any_length(_traced(Macro(model), example, ["tokens", "ok"], {"vector": 0} | rates), block, rates)
 
 
-def _traced(module: nn.Module, args: tuple, dynamic: tuple, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
-    program = torch.export.export(module.eval(), args, dynamic_shapes=dynamic, strict=False)
-    exported = torch.onnx.export(
-        program, dynamo=True, optimize=False, verbose=False, input_names=inputs, output_names=outputs
-    )
-    exported.model = optimizer.optimize(exported.model, input_size_limit=FOLDED, onnx_shape_inference=False)
-    proto = exported.model_proto
-    _bare(proto.graph)
+def _traced(module: nn.Module, args: tuple, inputs: list[str], rates: dict[str, int]) -> onnx.ModelProto:
+    """`rates` are the outputs, and the rows of each in an epoch; 0 for what a night has once."""
+    named = {name: {0: "epochs"} for name in inputs}
+    named |= {name: {0: "epochs" if rate == 1 else f"{rate}*epochs"} for name, rate in rates.items() if rate}
+    written = io.BytesIO()
+    with warnings.catch_warnings():  # of constants that are meant to be constant, and of its age
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            args,
+            written,
+            dynamo=False,
+            input_names=inputs,
+            output_names=list(rates),
+            dynamic_axes=named,
+            opset_version=OPSET,
+            custom_opsets={OURS: 1},
+            do_constant_folding=False,  # so that weights keep their names, see `onnx_weights`
+        )
+    proto = onnx.ModelProto.FromString(written.getvalue())
+    called = {node.op_type for node in proto.graph.node if node.domain == OURS}
+    proto.functions.extend(function for function in _functions() if function.name in called)
     return proto
-
-
-def _bare(graph: onnx.GraphProto) -> None:
-    """Without what the tracer noted of each node, such as lines of source, and with scans as ONNX defines them."""
-    del graph.value_info[:], graph.metadata_props[:]
-    for initializer in graph.initializer:
-        del initializer.metadata_props[:]
-    for value in (*graph.input, *graph.output):
-        del value.metadata_props[:]
-    for node in graph.node:
-        del node.metadata_props[:]
-        node.ClearField("doc_string")
-        if node.op_type == "Scan":  # the exporter counts the directions wrongly; all go forward, as they do without
-            kept = [a for a in node.attribute if not a.name.endswith("_directions")]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _bare(attribute.g)
 
 
 def _any_length(proto: onnx.ModelProto, block: int, rates: dict[str, int]) -> onnx.ModelProto:
@@ -190,13 +260,10 @@ def _any_length(proto: onnx.ModelProto, block: int, rates: dict[str, int]) -> on
         before.append(helper.make_node("Concat", sizes, [f"{name}_shape"], axis=0))
         before.append(helper.make_node("ConstantOfShape", [f"{name}_shape"], [f"{name}_none"], value=fill))
         before.append(helper.make_node("Concat", [name, f"{name}_none"], [inner[name]], axis=0))
-        given.type.tensor_type.shape.dim[0].dim_param = "epochs"
     for name, rate in rates.items():
         per_epoch = constant(f"{name}_per_epoch", rate)
         after.append(helper.make_node("Mul", ["n_epochs", per_epoch], [f"{name}_rows"]))
         after.append(helper.make_node("Slice", [inner[name], zero, f"{name}_rows", zero], [name]))
-        output = next(value for value in graph.output if value.name == name)
-        output.type.tensor_type.shape.dim[0].dim_param = "epochs" if rate == 1 else f"{rate}*epochs"
     nodes = [*before, *graph.node, *after]
     del graph.node[:]
     graph.node.extend(nodes)
