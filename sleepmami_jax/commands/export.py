@@ -1,10 +1,11 @@
-"""A finished run's model as a folder of its own, with a card; or any model as a folder for PyTorch.
+"""A finished run's model as a folder of its own, with a card; or any model as a folder for PyTorch or ONNX.
 
 sleepmami export --run runs/finetune --out model
 sleepmami export --run runs/finetune --out model --half --results metrics.json
 sleepmami export model --to torch --out twin
+sleepmami export model --to onnx --out graphs --weights int8
 
-For PyTorch it is first seen to say the same, layer by layer: parity.md in that folder.
+For PyTorch and ONNX it is first seen to say the same: parity.md in that folder.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ def arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("model", nargs="?", metavar="MODEL", help="a model folder, or `bundled`; instead of --run")
     add("--run", dest="run_folder", type=Path, help="the workdir of a finished run")
-    add("--to", choices=("torch",), help="another form than our own; needs `pip install sleepmami[torch]`")
+    add(
+        "--to",
+        choices=("torch", "onnx"),
+        help="another form than our own; needs `pip install sleepmami[torch]`, or [onnx]",
+    )
+    add("--weights", choices=("float32", "bfloat16", "int8"), help="how ONNX stores matrices; float32 unless given")
     add("--out", type=Path, required=True, help="a new folder")
     add("--half", action="store_true", help="matrices in half precision: half the bytes")
     results = "what was measured, for the card: the JSON of `sleepmami evaluate`, or a text in Markdown (.md)"
@@ -36,6 +42,8 @@ def run(args: Namespace) -> int:
 
     if (args.model is None) == (args.run_folder is None):
         raise ValueError("export: expected a model folder or --run WORKDIR, one of the two")
+    if args.weights and args.to != "onnx":
+        raise ValueError("export: --weights is for --to onnx; --half makes a model folder smaller")
     folder = load_model(args.model if args.run_folder is None else args.run_folder / "model")
     if args.results:
         folder = replace(folder, card={**folder.card, "results": _results(args.results, folder)})
@@ -46,6 +54,12 @@ def run(args: Namespace) -> int:
 
         errors = write_twin(folder, args.out)
         print(f"PyTorch folder: {args.out}; float32 differs by {largest(errors):.1e} at most, see parity.md")
+    elif args.to == "onnx":
+        from sleepmami_jax.twin.onnx import largest, write_onnx
+
+        report = write_onnx(folder, args.out, args.weights or "float32")
+        off, size = largest(report["errors"]["JAX"]), sum(report["bytes"][report["weights"]].values())
+        print(f"ONNX folder: {args.out}, {size / 1e6:.1f} MB; float32 differs by {off:.1e} at most, see parity.md")
     else:
         save_model(folder, args.out)
         print(f"model folder: {args.out}")

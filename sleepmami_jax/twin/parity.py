@@ -145,13 +145,14 @@ def measure(folder: ModelFolder, loaded: Any, cases: Mapping[str, Signals]) -> d
             expected, found = ours(folder, night, dtype), twins(model, night)
             if expected.keys() != found.keys():
                 raise ParityError(f"the twin gives {sorted(found)}, the model {sorted(expected)}")
-            errors[dtype][name] = {layer: _difference(expected[layer], found[layer]) for layer in expected}
+            errors[dtype][name] = {layer: difference(expected[layer], found[layer]) for layer in expected}
     return errors
 
 
-def _difference(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
+def difference(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """Largest and mean absolute difference, and the largest |number| expected. Raises ParityError for another shape."""
     if expected.shape != found.shape:
-        raise ParityError(f"the twin gives an array of shape {found.shape}, the model {expected.shape}")
+        raise ParityError(f"an array has the shape {found.shape}, expected {expected.shape} as of the model")
     off = np.abs(expected.astype(np.float64) - found)
     return {"max": float(off.max()), "mean": float(off.mean()), "largest": float(np.abs(expected).max())}
 

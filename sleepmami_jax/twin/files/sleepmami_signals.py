@@ -12,12 +12,20 @@ believed: nothing mends millivolts that are said to be microvolts.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from fractions import Fraction
 
 import numpy as np
 
 EPOCH_S = 30
 TOLERANCE_S = 1e-6
+
+
+def seal(described: dict) -> str:
+    """SHA-256 of what a description says besides its own seal: a change by hand is seen."""
+    said = {name: value for name, value in described.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------- filterbank
@@ -450,6 +458,28 @@ def decode_events(probs: dict[str, np.ndarray], stages: np.ndarray, described: d
             e for e in events if _apart(e, others, rule["margin_s"]) and _asleep(e, stages, rule["lead_s"])
         ]
     return counted
+
+
+def scored(
+    probabilities: dict[str, np.ndarray], vector: np.ndarray, ok: np.ndarray, arrays: dict, described: dict
+) -> dict:
+    """What `score_arrays` gives, but for the usable seconds.
+
+    Args:
+      probabilities: by task (T, classes), of events the first is none.
+      vector: (Dm,) float32, the night's.
+      ok: (E, L) bool, which tokens are there.
+      arrays: see `prepare_night`.
+      described: see `decode_events`.
+    """
+    rules, night = described["preprocessing"], {}
+    night["stage_names"] = rules["stages"]
+    if "stages" in probabilities:
+        night["stages"] = np.where(ok.any(-1), probabilities["stages"].argmax(-1), -1).astype(np.int8)
+        slots = {m: facts["slots"] for m, facts in rules["modalities"].items()}
+        present = [slot for m in arrays for i, slot in enumerate(slots[m]) if arrays[m][1][:, i].any()]
+        night["events"] = decode_events(probabilities, night["stages"], described, present)
+    return night | {"probabilities": probabilities, "vector": vector}
 
 
 def _permitted(probs: np.ndarray, threshold: float, task: dict, rule: dict) -> list[dict]:

@@ -18,7 +18,6 @@ changes no result. Weights may be bfloat16 (`in_bfloat16`): everything is comput
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -29,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from sleepmami_signals import decode_events, filterbank, prepare_night
+from sleepmami_signals import filterbank, prepare_night, scored, seal
 from torch import Tensor, nn
 
 EPOCH_S = 30
@@ -287,13 +286,18 @@ def ssd(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int) -> T
     to_end = (x_dt * (total[:, :, -1:] - total).exp()[..., None]).to(x.dtype)
     left = torch.einsum("bkjn,bkjhp->bknhp", b, to_end).float()
     keep = total[:, :, -1].exp()[:, :, None, :, None]
-    state, begun = torch.zeros_like(left[:, 0]), []
-    for k in range(left.shape[1]):
-        begun.append(state)
-        state = keep[:, k] * state + left[:, k]
-    across = torch.einsum("bkin,bknhp->bkihp", c, torch.stack(begun, 1).to(x.dtype)).float()
+    across = torch.einsum("bkin,bknhp->bkihp", c, gathered(keep, left).to(x.dtype)).float()
     y = torch.einsum("bkijh,bkjhp->bkihp", scores.to(x.dtype), x_dt).float() + total.exp()[..., None] * across
     return y.to(x.dtype).flatten(1, 2)[:, :length]
+
+
+def gathered(keep: Tensor, left: Tensor) -> Tensor:
+    """(B, K, ...) each -> the state before each step of s_{k+1} = keep_k s_k + left_k, from 0 on."""
+    state, before = torch.zeros_like(left[:, 0]), []
+    for k in range(left.shape[1]):
+        before.append(state)
+        state = keep[:, k] * state + left[:, k]
+    return torch.stack(before, 1)
 
 
 def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -609,14 +613,8 @@ class SleepMaMi(nn.Module):
         tokens, ok = (torch.cat(v)[None] for v in zip(*blocks, strict=True))
         logits = self(tokens, ok)
         probabilities = {name: p[0].float().cpu().numpy() for name, p in self.probabilities(logits).items()}
-        scorable, night = ok[0].any(-1).cpu().numpy(), {"stage_names": self.preprocessing["stages"]}
-        if "stages" in probabilities:
-            night["stages"] = np.where(scorable, probabilities["stages"].argmax(-1), -1).astype(np.int8)
-            slots = {m: facts["slots"] for m, facts in self.modalities.items()}
-            present = [slot for m in arrays for i, slot in enumerate(slots[m]) if arrays[m][1][:, i].any()]
-            night["events"] = decode_events(probabilities, night["stages"], self.described, present)
-        night |= {"probabilities": probabilities, "vector": logits["vector"][0].float().cpu().numpy()}
-        return night | {"usable": usable}
+        vector = logits["vector"][0].float().cpu().numpy()
+        return scored(probabilities, vector, ok[0].cpu().numpy(), arrays, self.described) | {"usable": usable}
 
     def in_bfloat16(self) -> SleepMaMi:
         """The same model with its matrices in bfloat16, in place; gains, decays, the router and heads stay float32."""
@@ -636,12 +634,6 @@ class SleepMaMi(nn.Module):
         for file in Path(__file__).parent.glob("sleepmami_*.py"):
             if not (folder / file.name).exists():
                 shutil.copy(file, folder / file.name)
-
-
-def seal(described: dict) -> str:
-    """SHA-256 of what a description says besides its own seal: a change by hand is seen."""
-    said = {name: value for name, value in described.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def load(folder: str | Path) -> SleepMaMi:
