@@ -1,7 +1,7 @@
 """The folder of the twin: written from a model, and read back as one.
 
-It holds `config.json`, `model.safetensors`, what is in `files/`, `README.md`, and what was measured when it was written,
-`parity.json` and `parity.md`. `AutoModel` of transformers reads it too.
+It holds `config.json`, `model.safetensors`, what lies in `files/`, `README.md`, and what was measured when it was
+written, `parity.json` and `parity.md`. `AutoModel` of transformers reads it too.
 """
 
 from __future__ import annotations

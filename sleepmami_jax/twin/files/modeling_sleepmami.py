@@ -40,7 +40,7 @@ class SleepMaMiModel(SleepMaMi, PreTrainedModel):
 
     config_class = SleepMaMiConfig
     main_input_name = "tokens"
-    _keep_in_fp32_modules_strict = (r"norm\w*", "A_log", "dt_bias", "D", "router", "heads")  # as `in_bfloat16` does
+    _keep_in_fp32_modules_strict = ("norm", "A_log", "dt_bias", r"\.D$", "router", "^heads")  # as `in_bfloat16` does
 
     def __init__(self, config: SleepMaMiConfig):
         PreTrainedModel.__init__(self, config)
