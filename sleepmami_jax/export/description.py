@@ -21,9 +21,9 @@ class ModelFolderError(ValueError):
     """A model folder that cannot be used; names the file and says what is wrong."""
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, whatever a file had it quote."""
-    text = " ".join(str(error).encode("utf-8", "replace").decode().split())
+def one_line(said: object) -> str:
+    """What an error or a file says, whatever that is."""
+    text = " ".join(str(said).encode("utf-8", "replace").decode().split())
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
@@ -60,7 +60,7 @@ def unsealed(path: epath.Path, kind: str, version: int) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path} is damaged or incomplete: {one_line(error)}") from error
     if is_of != (kind, version):
-        found = " version ".join(one_line(ValueError(said))[:40] for said in is_of)
+        found = " version ".join(one_line(said)[:40] for said in is_of)
         raise ModelFolderError(
             f"{path}: {found}; this program reads {kind} version {version}; export the model anew, or use the program "
             "that made it"

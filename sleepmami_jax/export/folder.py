@@ -150,8 +150,8 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
     wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
     if wrong:
         raise ModelFolderError(
-            f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]:.200}: "
-            f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
+            f"{weights}: {len(wrong)} parameters do not fit the configuration, first {one_line(wrong[0])}: "
+            f"expected shape {expected.get(wrong[0])}, found {one_line(found.get(wrong[0]))}"
         )
     check_numbers(params, weights)
     half = any(value.dtype == np.float16 for value in params.values())
@@ -184,7 +184,8 @@ def _place(path: str | PathLike[str]) -> epath.Path:
     if (path / "model" / "config.json").is_file() and not (path / "model.safetensors").is_file():
         raise ModelFolderError(f"{path} is a run; its model folder is {path / 'model'}")
     for name in ("config.json", "model.safetensors"):
-        if not (path / name).is_file():
+        is_file = (path / name).exists() if in_bucket(path) else Path(path / name).is_file()  # and no device or pipe
+        if not is_file:
             raise ModelFolderError(
                 f"{path}: {name} is missing; a model folder holds config.json and model.safetensors. "
                 "Copy the whole folder again, or export the run anew."

@@ -145,11 +145,11 @@ def read_twin(path: Path) -> ModelFolder:
             raise ModelFolderError(f"{path / name}: no such file; expected a folder of `sleepmami export --to torch`")
     described, config, tasks = read_description(epath.Path(path), FORMAT, VERSION)
     weights, shapes = read_weights(epath.Path(path), described["weights_sha256"], config, tasks)
-    check_numbers(weights, path / "model.safetensors")
     try:
         params = from_torch(weights, shapes)
     except ValueError as error:
         raise ModelFolderError(f"{path}/model.safetensors: {one_line(error)}; `model.save` writes it anew") from error
+    check_numbers(params, path / "model.safetensors")
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}
     found = ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)

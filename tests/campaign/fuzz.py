@@ -99,7 +99,9 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def campaign(inputs: int, seed: int, work: Callable[..., None] = _work) -> Iterator[tuple[int, str]]:
+def campaign(
+    inputs: int, seed: int, work: Callable[..., None] = _work, longest_s: float = LONGEST_S
+) -> Iterator[tuple[int, str]]:
     """(number, outcome) of each input: "read", "refused", or what went wrong.
 
     Args:
@@ -112,7 +114,7 @@ def campaign(inputs: int, seed: int, work: Callable[..., None] = _work) -> Itera
         child = context.Process(target=work, args=(range(number, inputs), seed, end), daemon=True)
         child.start()
         end.close()
-        wait_s = 60  # for the imports
+        wait_s = max(60, longest_s)  # for the imports
         try:
             while number < inputs:
                 if not pipe.poll(wait_s):
@@ -121,7 +123,7 @@ def campaign(inputs: int, seed: int, work: Callable[..., None] = _work) -> Itera
                     break
                 yield pipe.recv()
                 number += 1
-                wait_s = LONGEST_S
+                wait_s = longest_s
         except EOFError:
             yield number, "the process that read it died"
             number += 1

@@ -856,8 +856,6 @@ def load(folder: str | Path) -> SleepMaMi:
         described = json.loads(config.read_text(encoding="utf-8"), parse_constant=_no_number)
         check(described)
         path = weights
-        if digest(weights) != described["weights_sha256"]:
-            raise ValueError("is not the file that config.json describes; `model.save` writes both")
         with safe_open(weights, "pt") as file:
             n_weights = len(file.keys())
         path = config
@@ -865,7 +863,10 @@ def load(folder: str | Path) -> SleepMaMi:
         with torch.device("meta"):  # no memory for numbers that are not there
             model = SleepMaMi(described)
         path = weights
-        model.load_state_dict(_weights(weights, model.state_dict()), assign=True)
+        found = _weights(weights, model.state_dict())
+        if digest(weights) != described["weights_sha256"]:  # not before its size is seen to be what it should be
+            raise ValueError("is not the file that config.json describes; `model.save` writes both")
+        model.load_state_dict(found, assign=True)
     except (*_DAMAGE, SafetensorError) as error:
         why = " ".join(str(error).split()) if isinstance(error, ValueError | SafetensorError) else repr(error)
         raise ValueError(f"{path}: {why:.300}; export the model again") from error
