@@ -45,6 +45,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch==2.13.0"],
+        "hub": ["huggingface-hub>=1"],
         "ray": ["ray[default]>=2.40"],
         "onnx": ["torch==2.13.0", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
         "tensorboard": ["tensorboardX>=2.6"],

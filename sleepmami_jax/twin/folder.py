@@ -58,6 +58,9 @@ night = model.score_arrays({"C4-M1": (x_uv, 256.0), "SPO2": (spo2_pct, 1.0)})
 night["stages"], night["events"], night["vector"]
 ```
 
+With transformers it is `AutoModel.from_pretrained("FOLDER", trust_remote_code=True)`, and in JAX
+`sleepmami_jax.load("owner/name")` once it is on the Hugging Face hub (`sleepmami push FOLDER owner/name`).
+
 `parity.md` says how far it is from the model in JAX. `model.save("TUNED")` writes what was trained further, and
 `sleepmami import-torch TUNED --out MODEL` takes it home."""
 
@@ -114,7 +117,7 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
         for name in module.FILES:
             shutil.copy(FILES / name, fresh / name)
         numbers = f"It has {sum(v.size for v in params.values()):,} parameters. This is its form for PyTorch."
-        card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE)
+        card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE, "transformers")
         (fresh / "README.md").write_text(card, encoding="utf-8")
         cases = dict(parity.nights(model_slots(folder.config))) if cases is None else cases
         errors = parity.measure(folder, lambda: module.load(fresh), cases)
