@@ -69,7 +69,7 @@ def push(place: str | PathLike[str], name: str, *, private: bool = False) -> str
     """Puts a model on the hub, and makes the repository if there is none.
 
     Args:
-      place: as of `open_model`, of which the twin is made (needs torch); or a twin's folder, of which goes what we know.
+      place: as of `open_model`, of which the twin is made (needs torch); or a twin's folder, as it stands.
       name: `owner/name`.
 
     Returns:

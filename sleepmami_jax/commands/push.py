@@ -2,7 +2,8 @@
 
 sleepmami push demo/model owner/name
 sleepmami push twin owner/name --private
-sleepmami score night.edf --model owner/name --out night
+
+`sleepmami score night.edf --model owner/name` then scores with it, on any machine.
 
 Needs `pip install sleepmami[hub,torch]`, and a token (`hf auth login`, or HF_TOKEN). A repository is public, unless it
 is made --private.
