@@ -55,6 +55,7 @@ setup(
             "etils[epath-gcs]>=1.15",
             "google-cloud-storage>=3",
             "h5py>=3.10",
+            "huggingface-hub>=1",
             "hypothesis>=6.100",
             "pymatreader>=1.0",
             "pytest>=8",

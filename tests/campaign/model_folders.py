@@ -359,23 +359,15 @@ def write_seeds(seeds: Path, folder: Any, twin: Path) -> None:
 
 
 def main() -> None:
-    from data_pipeline.tasks import TASKS, TaskKind
-    from sleepmami_jax.data.frozen import model_slots
-    from sleepmami_jax.export.folder import ModelFolder
-    from sleepmami_jax.twin.folder import write_twin
-    from sleepmami_jax.twin.parity import random_night
-    from tests.conftest import random_model, tiny_config
+    from tests.support.twins import tiny_folder, write_unmeasured
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    tasks = tuple(task for task in TASKS if task.kind is not TaskKind.MEASURED)
-    thresholds = {task.name: 0.5 for task in tasks if task.kind is TaskKind.EVENTS}
-    folder = ModelFolder(tiny_config(), random_model(tiny_config(), tasks)[1], tasks, thresholds)
     with tempfile.TemporaryDirectory() as scratch:
-        write_twin(folder, Path(scratch) / "exported", {"noise": random_night(model_slots(folder.config), 2)})
-        write_seeds(Path(scratch) / "seeds", folder, Path(scratch) / "exported")
+        folder = tiny_folder()
+        write_seeds(Path(scratch) / "seeds", folder, write_unmeasured(folder, Path(scratch) / "exported"))
         counts, broken = Counter(), 0
         for number, outcome in campaign(args.cases, args.seed, partial(work, Path(scratch) / "seeds"), LONGEST_S):
             if "\n" in outcome or ": " not in outcome:

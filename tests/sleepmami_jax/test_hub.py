@@ -12,6 +12,7 @@ from sleepmami_jax import hub as module
 from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.export.folder import ModelFolderError, save_model
 from sleepmami_jax.hub import Repository, open_model, push, repository
+from tests.support import twins
 from tests.support.hub import Hub
 
 pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
@@ -21,11 +22,12 @@ huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs `pip inst
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A hub that has nothing yet, asked by who may write there; nothing was fetched before."""
-    served, constants = Hub(), huggingface_hub.constants
+    from huggingface_hub import constants
+
+    served = Hub()
     monkeypatch.setattr(constants, "ENDPOINT", served.url)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", served.url + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    place = served.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", place)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
@@ -35,9 +37,19 @@ def hub(monkeypatch, tmp_path):
     served.close()
 
 
+@pytest.fixture(scope="module")
+def tiny_folder():
+    return twins.tiny_folder()
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_folder, tmp_path_factory):
+    return twins.write_unmeasured(tiny_folder, tmp_path_factory.mktemp("twins") / "twin")
+
+
 @pytest.fixture
 def twin(exported, tmp_path):
-    return shutil.copytree(exported[0], tmp_path / "twin")
+    return shutil.copytree(exported, tmp_path / "twin")
 
 
 def tuned(twin, out):
@@ -64,7 +76,7 @@ def test_nothing_is_published_but_what_a_twin_is_made_of(hub, twin, exported):
     (twin / "notes.txt").write_text("private")
     (twin / "optimizer.pt").write_bytes(b"large")
     push(twin, "lab/sleep", private=True)
-    assert set(hub.repositories["lab/sleep"]["main"]) == {path.name for path in exported[0].iterdir()}
+    assert set(hub.repositories["lab/sleep"]["main"]) == {path.name for path in exported.iterdir()}
 
 
 def test_of_a_model_folder_the_twin_is_published(hub, twin, tiny_folder, tmp_path, monkeypatch):
@@ -77,10 +89,10 @@ def test_of_a_model_folder_the_twin_is_published(hub, twin, tiny_folder, tmp_pat
     assert asked == [tiny_folder.digest()] == [open_model("lab/sleep").digest()]
 
 
-def test_what_was_fetched_once_is_there_without_a_network(hub, twin, tiny_folder):
+def test_what_was_fetched_once_is_there_without_a_network(hub, twin, tiny_folder, monkeypatch):
     push(twin, "lab/sleep")
     open_model("lab/sleep")
-    hub.close()
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://localhost:9")  # nobody answers there
     assert open_model("lab/sleep").digest() == tiny_folder.digest()
     with pytest.raises(ModelFolderError, match=r"lab/other: .* the hub cannot be reached \(offline\?\)$"):
         open_model("lab/other")
@@ -88,9 +100,9 @@ def test_what_was_fetched_once_is_there_without_a_network(hub, twin, tiny_folder
 
 def test_what_is_not_there_is_said_in_a_line(hub, twin, monkeypatch, capsys):
     push(twin, "lab/sleep")
-    with pytest.raises(ModelFolderError, match="^lab/other: neither a folder nor a model on the hub that you may see"):
+    with pytest.raises(ModelFolderError, match=r"^lab/other: neither a folder nor a model on the hub that you may see"):
         open_model("lab/other")
-    with pytest.raises(ModelFolderError, match="^lab/sleep: no revision 'v9' on the hub$"):
+    with pytest.raises(ModelFolderError, match=r"^lab/sleep: no revision 'v9' on the hub$"):
         open_model("lab/sleep@v9")
     assert run_command(parse(["sleepmami", "score", "n.edf", "--model", "hf:lab/other", "--out", "o"])) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

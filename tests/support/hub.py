@@ -1,7 +1,7 @@
 """The Hugging Face hub in memory: as much of its HTTP API as one who puts models there and fetches them needs.
 
-A commit is made of whole files and named by a hash of what it holds; the last one is `main`. Reading is free, writing needs
-a token.
+A commit is made of whole files and named by a hash of what it holds; the last one is `main`. Reading is free, writing
+needs a token.
 """
 
 from __future__ import annotations
@@ -66,18 +66,15 @@ class _Request(BaseHTTPRequestHandler):
                 self.server.repositories.setdefault(name, {"main": {}})
                 self._answer(200, {"url": f"{self.server.url}/{name}", "id": name})
             case ("POST", ["api", "models", owner, name, "preupload", "main"]):
-                files = [
-                    {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
-                    for f in json.loads(body)["files"]
-                ]
-                self._answer(200, {"files": files})
+                paths = [file["path"] for file in json.loads(body)["files"]]
+                modes = [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in paths]
+                self._answer(200, {"files": modes})
             case ("POST", ["api", "models", owner, name, "commit", "main"]):
                 lines = [json.loads(line) for line in body.splitlines()]
                 files = {v["path"]: base64.b64decode(v["content"]) for v in (x["value"] for x in lines) if "path" in v}
                 commit = self.server.put(f"{owner}/{name}", files)
-                self._answer(
-                    200, {"commitUrl": f"{self.server.url}/{owner}/{name}/commit/{commit}", "commitOid": commit}
-                )
+                where = f"{self.server.url}/{owner}/{name}/commit/{commit}"
+                self._answer(200, {"commitUrl": where, "commitOid": commit})
             case ("GET", ["api", "models", owner, name, *rest]):
                 self._about(f"{owner}/{name}", rest)
             case ("GET" | "HEAD", [owner, name, "resolve", revision, *path]):
