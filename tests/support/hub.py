@@ -63,7 +63,7 @@ class _Request(BaseHTTPRequestHandler):
             case ("POST", ["api", "repos", "create"]):
                 wanted = json.loads(body)
                 name = f"{wanted['organization']}/{wanted['name']}"
-                self.server.repositories.setdefault(name, {"main": {}})
+                self.server.put(name, {})
                 self._answer(200, {"url": f"{self.server.url}/{name}", "id": name})
             case ("POST", ["api", "models", owner, name, "preupload", "main"]):
                 paths = [file["path"] for file in json.loads(body)["files"]]
