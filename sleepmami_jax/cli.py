@@ -18,7 +18,7 @@ from sleepmami_jax.commands import RESEARCH_USE
 
 COMMANDS = (
     *("demo", "simulate", "diagnose", "prepare", "verify", "population", "pretrain", "embed", "finetune"),
-    *("compile", "evaluate", "score", "sweep", "export", "import-torch", "sizes"),
+    *("compile", "evaluate", "score", "sweep", "export", "import-torch", "push", "sizes"),
 )
 
 

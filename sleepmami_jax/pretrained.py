@@ -27,8 +27,9 @@ from sleepmami_jax.data.arrays import blank_signals, bucket_length, night_signal
 from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
 from sleepmami_jax.data.frozen import QUICKLY, compiled_summary, frozen_digest, micro_encode, model_slots
 from sleepmami_jax.data.source import PreparedFolder
-from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError, load_model
+from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError
 from sleepmami_jax.export.readme import model_name, trained_on
+from sleepmami_jax.hub import open_model
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
@@ -274,9 +275,11 @@ def _compile(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, lengt
 
 
 def load(path: Path | str = BUNDLED) -> Pretrained:
-    """A model folder, ready to use; without a path, the one that comes with the package. Raises ModelFolderError.
+    """A model, ready to use; without a path, the one that comes with the package. Raises ModelFolderError.
+
+    `owner/name`, or `owner/name@revision`, is one on the Hugging Face hub; see `sleepmami_jax.hub`.
 
     >>> load("demo/model").slots["EEG"]
     ('C3', 'C4')
     """
-    return Pretrained(load_model(path), bundled=os.fspath(path) == BUNDLED)
+    return Pretrained(open_model(path), bundled=os.fspath(path) == BUNDLED)

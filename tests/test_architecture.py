@@ -59,8 +59,9 @@ UPPER = {
         "config export models data tasks",
         "whole_files modalities night tasks signals shards load simulate",
     ),
+    "hub": ("export twin", ""),
     "scoring": ("tasks metrics", "flatten runs whole_files modalities night tasks"),
-    "pretrained": ("config models run export data scoring", "whole_files night tasks shards montage load"),
+    "pretrained": ("config models run export data hub scoring", "whole_files night tasks shards montage load"),
     "__init__": ("pretrained", ""),
     "evaluation": ("config run export data tasks metrics scoring pretrained", "nearest night tasks shards"),
     "training": (
@@ -70,7 +71,7 @@ UPPER = {
     "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "night shards simulate prepare"),
     "commands": (
-        "config run export costs twin pretrained __init__ evaluation training sweep recipes",
+        "config run export costs twin hub pretrained __init__ evaluation training sweep recipes",
         "whole_files night montage diagnose simulate population prepare",
     ),
     "cli": ("commands", "night"),

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def model(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--model", metavar="FOLDER", default="bundled", help="without it, the one that is bundled with this program"
+        "--model",
+        metavar="MODEL",
+        default="bundled",
+        help="a model folder, or owner/name[@revision] on the Hugging Face hub; without it, the bundled one",
     )
 
 

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 def arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", nargs="?", metavar="MODEL", help="a model folder, or `bundled`; instead of --run")
+    add(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a model folder, `bundled`, or owner/name on the hub; instead of --run",
+    )
     add("--run", dest="run_folder", type=Path, help="the workdir of a finished run")
     add(
         "--to",
@@ -39,12 +44,13 @@ def run(args: Namespace) -> int:
     from dataclasses import replace
 
     from sleepmami_jax.export.folder import load_model, save_model
+    from sleepmami_jax.hub import open_model
 
     if (args.model is None) == (args.run_folder is None):
         raise ValueError("export: expected a model folder or --run WORKDIR, one of the two")
     if args.weights and args.to != "onnx":
         raise ValueError("export: --weights is for --to onnx; --half makes a model folder smaller")
-    folder = load_model(args.model if args.run_folder is None else args.run_folder / "model")
+    folder = open_model(args.model) if args.run_folder is None else load_model(args.run_folder / "model")
     if args.results:
         folder = replace(folder, card={**folder.card, "results": _results(args.results, folder)})
     folder = folder.halved() if args.half else folder

@@ -13,10 +13,18 @@ from typing import Any
 from etils import epath
 
 SEAL = "sha256"
+MOST_BYTES = 2**24
+"""Of a description; one of a model of all cohorts that we know has 30 kB."""
 
 
 class ModelFolderError(ValueError):
     """A model folder that cannot be used; names the file and says what is wrong."""
+
+
+def one_line(said: object) -> str:
+    """What an error or a file says, whatever that is."""
+    text = " ".join(str(said).encode("utf-8", "replace").decode().split())
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def seal(description: dict[str, Any]) -> str:
@@ -44,21 +52,26 @@ def unsealed(path: epath.Path, kind: str, version: int) -> dict[str, Any]:
       ModelFolderError: it is damaged, of another format or version, or was changed since it was written.
     """
     try:
-        description = json.loads(path.read_text())
-        is_of = description["format"], description["version"]
-        if is_of != (kind, version):
-            raise ModelFolderError(
-                f"{path}: {str(is_of[0])[:40]} version {str(is_of[1])[:40]}; this program reads {kind} version "
-                f"{version}; export the model anew, or use the program that made it"
-            )
-        whole = description[SEAL] == seal(description)
-    except ModelFolderError:
-        raise
+        if path.stat().length > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        description = json.loads(path.read_text(), parse_constant=_no_number)
+        json.dumps(description, ensure_ascii=False).encode()  # fails where a text has half a character
+        is_of, whole = (description["format"], description["version"]), description[SEAL] == seal(description)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{path} is damaged or incomplete: {error}") from error
+        raise ModelFolderError(f"{path} is damaged or incomplete: {one_line(error)}") from error
+    if is_of != (kind, version):
+        found = " version ".join(one_line(said)[:40] for said in is_of)
+        raise ModelFolderError(
+            f"{path}: {found}; this program reads {kind} version {version}; export the model anew, or use the program "
+            "that made it"
+        )
     if not whole:
         raise ModelFolderError(
             f"{path} was changed after it was written, which no edit by hand may do; export the model again, or copy "
             "the whole folder again"
         )
     return description
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")

@@ -8,6 +8,8 @@ at, the tasks whose heads were trained, thresholds fitted on validation nights, 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -22,7 +24,7 @@ from safetensors.numpy import load, save
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
-from sleepmami_jax.export.description import ModelFolderError, sealed, unsealed
+from sleepmami_jax.export.description import ModelFolderError, one_line, sealed, unsealed
 from sleepmami_jax.export.readme import RESEARCH_USE, readme
 from sleepmami_jax.models.sleepmami import Params, structure
 from sleepmami_jax.run.places import folder_at, in_bucket
@@ -35,6 +37,11 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 HALF_FROM_AXES = 2
 """Parameters with so many axes or more are stored as float16 in a model at half precision. The others (gains, biases,
 decays and steps of the state-space blocks) are 1 % of the numbers, and some of them are exponentiated."""
+
+LEAST_OF_A_PART = 100
+"""Bytes that a block or a head takes in a file of weights: what its arrays are called is longer."""
+MOST_BESIDE = 2**24
+"""Bytes of a file of weights that are no numbers."""
 
 
 @dataclass(frozen=True)
@@ -136,24 +143,15 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
     (3, 0.5)
     """
     path = _place(path)
-    described, config, tasks = _read_description(path)
+    described, config, tasks = read_description(path, FORMAT, VERSION)
     weights = path / "model.safetensors"
-    data = weights.read_bytes()
-    if hashlib.sha256(data).hexdigest() != described["weights_sha256"]:
-        raise ModelFolderError(
-            f"{weights} is damaged, or not the file that config.json describes (checksum); copy both again"
-        )
-    try:
-        params = load(data)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelFolderError(f"{weights} is no file of weights: {error}; export the model again") from error
-    expected = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
+    params, expected = read_weights(path, described["weights_sha256"], config, tasks)
     found = {name: tuple(array.shape) for name, array in params.items()}
     wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
     if wrong:
         raise ModelFolderError(
-            f"{weights}: {len(wrong)} parameters do not fit the configuration, first {wrong[0]}: "
-            f"expected shape {expected.get(wrong[0])}, found {found.get(wrong[0])}"
+            f"{weights}: {len(wrong)} parameters do not fit the configuration, first {one_line(wrong[0])}: "
+            f"expected shape {expected.get(wrong[0])}, found {one_line(found.get(wrong[0]))}"
         )
     check_numbers(params, weights)
     half = any(value.dtype == np.float16 for value in params.values())
@@ -186,7 +184,8 @@ def _place(path: str | PathLike[str]) -> epath.Path:
     if (path / "model" / "config.json").is_file() and not (path / "model.safetensors").is_file():
         raise ModelFolderError(f"{path} is a run; its model folder is {path / 'model'}")
     for name in ("config.json", "model.safetensors"):
-        if not (path / name).is_file():
+        is_file = (path / name).exists() if in_bucket(path) else Path(path / name).is_file()  # and no device or pipe
+        if not is_file:
             raise ModelFolderError(
                 f"{path}: {name} is missing; a model folder holds config.json and model.safetensors. "
                 "Copy the whole folder again, or export the run anew."
@@ -194,20 +193,57 @@ def _place(path: str | PathLike[str]) -> epath.Path:
     return path
 
 
-def _read_description(path: epath.Path) -> tuple[dict[str, Any], ModelConfig, tuple[Task, ...]]:
-    """`config.json` of a model folder, with every part that `load_model` uses. Raises ModelFolderError."""
-    described = unsealed(path / "config.json", FORMAT, VERSION)
+def read_description(path: epath.Path, kind: str, version: int) -> tuple[dict[str, Any], ModelConfig, tuple[Task, ...]]:
+    """`config.json` of a folder with weights, and the model and tasks that it tells of.
+
+    Args:
+      kind, version: see `unsealed`.
+
+    Raises:
+      ModelFolderError: a part that we use is missing or is not what it must be.
+    """
+    described = unsealed(path / "config.json", kind, version)
     try:
         config = from_dict(ModelConfig, described["model"], "model")
         tasks = tuple(from_dict(Task, task, "tasks") for task in described["tasks"])
         thresholds = described["thresholds"]
         events = {task.name for task in tasks if task.kind is TaskKind.EVENTS}
         if thresholds.keys() - events or not all(0 <= t < 1 for t in thresholds.values()):
-            raise ModelFolderError(f"{path}/config.json: thresholds {thresholds}; expected 0..1 for {sorted(events)}")
+            raise ValueError(f"thresholds {thresholds}; expected 0..1 for {sorted(events)}")
         readme(config, tasks, thresholds, described["card"], "")  # that whoever tells of the card, can
         described["weights_sha256"]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ModelFolderError):
-            raise
-        raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {one_line(error)}") from error
     return described, config, tasks
+
+
+def read_weights(
+    path: epath.Path, sha256: str, config: ModelConfig, tasks: Sequence[Task]
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, ...]]]:
+    """`model.safetensors` of a folder as it is stored, and the shapes by flat name that the model has.
+
+    A description that asks for a larger model than the file can hold is refused before anything is made of it.
+
+    Args:
+      sha256: of the file.
+
+    Raises:
+      ModelFolderError: it is damaged, or belongs to another description.
+    """
+    weights = path / "model.safetensors"
+    other = f"{weights} is damaged, or not the file that config.json describes"
+    size, macro, micro = weights.stat().length, config.macro, config.micro
+    blocks = micro.private_depth + micro.shared_depth + macro.levels * macro.blocks_per_level + macro.seconds_depth
+    if (blocks + len(tasks)) * LEAST_OF_A_PART > size:
+        raise ModelFolderError(f"{other} (size); copy both again")
+    shapes = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
+    count = sum(math.prod(shape) for shape in shapes.values())
+    if not np.float16().nbytes * count <= size <= 2 * np.float32().nbytes * count + MOST_BESIDE:
+        raise ModelFolderError(f"{other} (size); copy both again")
+    data = weights.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ModelFolderError(f"{other} (checksum); copy both again")
+    try:
+        return load(data), shapes
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{weights} is no file of weights: {one_line(error)}; export the model again") from error

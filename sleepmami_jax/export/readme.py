@@ -22,13 +22,16 @@ REPOSITORY, PACKAGE = "sleepmami-jax", "sleepmami"
 _FRONT = """---
 license: {licence}
 library_name: {library}
+pipeline_tag: feature-extraction
 tags:
 - sleep
 - polysomnography
 - eeg
-- jax
+- {framework}
 ---
 """
+FRAMEWORKS = {REPOSITORY: "jax", "transformers": "pytorch"}
+"""Library that loads the folder -> what it computes with."""
 
 _USE = """```
 pip install {package}
@@ -78,12 +81,14 @@ def readme(
     card: dict[str, Any],
     numbers: str,
     use: str = _USE.format(package=PACKAGE),
+    library: str = REPOSITORY,
 ) -> str:
     """The card as Markdown; arguments as of a `ModelFolder`.
 
     Args:
       numbers: how many parameters there are, and how they are stored, in words.
       use: how it is used, in Markdown.
+      library: of `FRAMEWORKS`.
     """
     simulated = {cohort for phase in card["training"] for cohort in phase["cohorts"]} == {SIMULATED}
     limits = (*(_LIMITS_OF_SIMULATION if simulated else ()), *_LIMITS)
@@ -96,7 +101,7 @@ def readme(
         "Use": use,
         "Licence": f"{LICENCE}, as the program's. {RESEARCH_USE}",
     }
-    front = _FRONT.format(licence=LICENCE.lower(), library=REPOSITORY)
+    front = _FRONT.format(licence=LICENCE.lower(), library=library, framework=FRAMEWORKS[library])
     begin = f"{front}\nTrained on {trained_on(card)}.\n\n# {model_name(card)}\n\n{RESEARCH_USE} {numbers}\n"
     return begin + "".join(f"\n## {title}\n\n{text}\n" for title, text in parts.items())
 

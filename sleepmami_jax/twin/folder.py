@@ -1,16 +1,17 @@
 """The folder of the twin: written from a model, and read back as one.
 
-It holds `config.json`, `model.safetensors`, `sleepmami_torch.py`, `sleepmami_signals.py`, `sleepmami_adapters.py`,
-`README.md`, and what was measured when it was written, `parity.json` and `parity.md`.
+It holds `config.json`, `model.safetensors`, what lies in `files/`, `README.md`, and what was measured when it was
+written, `parity.json` and `parity.md`. `AutoModel` of transformers reads it too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,22 +20,27 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from data_pipeline.tasks import Task
 from data_pipeline.whole_files import whole_folder
-from sleepmami_jax.config import ModelConfig, from_dict, to_dict
+from sleepmami_jax.config import to_dict
 from sleepmami_jax.data.frozen import model_slots
-from sleepmami_jax.export.description import sealed, unsealed
-from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, check_numbers, stored
+from sleepmami_jax.export.description import one_line, sealed
+from sleepmami_jax.export.folder import (
+    ModelFolder,
+    ModelFolderError,
+    check_numbers,
+    read_description,
+    read_weights,
+    stored,
+)
 from sleepmami_jax.export.readme import RESEARCH_USE, readme
-from sleepmami_jax.models.sleepmami import structure
 from sleepmami_jax.twin import parity
 from sleepmami_jax.twin.names import from_torch, to_torch
 from sleepmami_jax.twin.preprocessing import preprocessing
 
-FORMAT, VERSION = "sleepmami-torch", 1
+FORMAT, VERSION = "sleepmami-torch", 2
 FILES = Path(__file__).with_name("files")
 """What is copied into the folder as it stands."""
 TRAINED_THERE = {"name": "fine-tuned-in-pytorch", "objective": "PyTorch", "cohorts": ["not recorded"], "sites": []}
@@ -51,6 +57,9 @@ model = load("FOLDER")
 night = model.score_arrays({"C4-M1": (x_uv, 256.0), "SPO2": (spo2_pct, 1.0)})
 night["stages"], night["events"], night["vector"]
 ```
+
+With transformers it is `AutoModel.from_pretrained("FOLDER", trust_remote_code=True)`, and in JAX
+`sleepmami_jax.load("owner/name")` once it is on the Hugging Face hub (`sleepmami push FOLDER owner/name`).
 
 `parity.md` says how far it is from the model in JAX. `model.save("TUNED")` writes what was trained further, and
 `sleepmami import-torch TUNED --out MODEL` takes it home."""
@@ -84,8 +93,10 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
     module = twin_module()
     if out.exists() and not (out / "sleepmami_torch.py").exists():
         raise ModelFolderError(f"{out}: exists and is no folder of a PyTorch model; choose another place")
+    _check_names(folder.tasks, module)
     params = {name: np.asarray(value) for name, value in folder.params.items()}
     weights = to_torch({name: stored(value, folder.half) for name, value in params.items()})
+    data = save({name: weights[name] for name in sorted(weights)}, {"format": "pt"})  # asked for by transformers
     described = {
         "format": FORMAT,
         "version": VERSION,
@@ -96,15 +107,17 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
         "thresholds": folder.thresholds,
         "preprocessing": preprocessing(folder.config, folder.tasks),
         "card": folder.card,
+        "weights_sha256": hashlib.sha256(data).hexdigest(),
+        **module.FOR_TRANSFORMERS,
     }
     versions = {"torch": version("torch"), "jax": version("jax")}
     with whole_folder(out) as fresh:
-        (fresh / "model.safetensors").write_bytes(save({name: weights[name] for name in sorted(weights)}))
+        (fresh / "model.safetensors").write_bytes(data)
         (fresh / "config.json").write_text(sealed(described), encoding="utf-8")
-        for name in ("sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py"):
+        for name in module.FILES:
             shutil.copy(FILES / name, fresh / name)
         numbers = f"It has {sum(v.size for v in params.values()):,} parameters. This is its form for PyTorch."
-        card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE)
+        card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE, "transformers")
         (fresh / "README.md").write_text(card, encoding="utf-8")
         cases = dict(parity.nights(model_slots(folder.config))) if cases is None else cases
         errors = parity.measure(folder, lambda: module.load(fresh), cases)
@@ -113,6 +126,15 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
         (fresh / "parity.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (fresh / "parity.md").write_text(parity.table(errors, folder, versions), encoding="utf-8")
     return errors
+
+
+def _check_names(tasks: Sequence[Task], module: ModuleType) -> None:
+    """Raises ModelFolderError for a task whose head has no place in PyTorch."""
+    try:
+        for task in tasks:
+            module.check_task_name(task.name)
+    except ValueError as error:
+        raise ModelFolderError(str(error)) from error
 
 
 def read_twin(path: Path) -> ModelFolder:
@@ -124,30 +146,17 @@ def read_twin(path: Path) -> ModelFolder:
     for name in ("config.json", "model.safetensors"):
         if not (path / name).is_file():
             raise ModelFolderError(f"{path / name}: no such file; expected a folder of `sleepmami export --to torch`")
-    config, tasks, described = _description(path / "config.json")
-    shapes = {name: tuple(leaf.shape) for name, leaf in structure(config, tasks=tasks)[1].items()}
+    described, config, tasks = read_description(epath.Path(path), FORMAT, VERSION)
+    weights, shapes = read_weights(epath.Path(path), described["weights_sha256"], config, tasks)
     try:
-        weights = load((path / "model.safetensors").read_bytes())
         params = from_torch(weights, shapes)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelFolderError(f"{path}/model.safetensors: {error}; save it anew with `model.save`") from error
+    except ValueError as error:
+        raise ModelFolderError(f"{path}/model.safetensors: {one_line(error)}; `model.save` writes it anew") from error
     check_numbers(params, path / "model.safetensors")
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}
     found = ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)
-    if found.digest() == described["exported_from"]:
+    if found.digest() == described.get("exported_from"):
         return found
     phase = TRAINED_THERE | dict.fromkeys(("steps", "seed", "nights", "subjects", "hours"))
     return replace(found, card={**found.card, "training": [*found.card["training"], phase]})
-
-
-def _description(path: Path) -> tuple[ModelConfig, tuple[Task, ...], dict[str, Any]]:
-    described = unsealed(epath.Path(path), FORMAT, VERSION)
-    try:
-        config = from_dict(ModelConfig, described["model"], "model")
-        tasks = tuple(from_dict(Task, task, "tasks") for task in described["tasks"])
-        for name in ("thresholds", "card", "exported_from"):
-            described[name]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelFolderError(f"{path} is damaged or incomplete: {error}") from error
-    return config, tasks, described

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -79,10 +79,7 @@ def _work(numbers: range, seed: int, pipe: Connection) -> None:
         folder = Path(scratch)
         first = seeds()[0]
         read(first, first.data, folder)  # whatever is imported late is there before memory is counted
-        if sys.platform == "linux":
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            most = pages * resource.getpagesize() + MOST_BYTES
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        limit_memory()
         for number in numbers:
             kind, data = spoiled(number, seed)
             if kind.role == "demographics":
@@ -94,16 +91,30 @@ def _work(numbers: range, seed: int, pipe: Connection) -> None:
             pipe.send((number, outcome))
 
 
-def campaign(inputs: int, seed: int) -> Iterator[tuple[int, str]]:
-    """(number, outcome) of each input: "read", "refused", or what went wrong."""
+def limit_memory() -> None:
+    """From here on this process may take `MOST_BYTES` more than it has."""
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + MOST_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def campaign(
+    inputs: int, seed: int, work: Callable[..., None] = _work, longest_s: float = LONGEST_S
+) -> Iterator[tuple[int, str]]:
+    """(number, outcome) of each input: "read", "refused", or what went wrong.
+
+    Args:
+      work: `(numbers, seed, pipe)`, sends both of each number; it runs in a process of its own.
+    """
     context = multiprocessing.get_context("spawn")
     number = 0
     while number < inputs:
         pipe, end = context.Pipe(duplex=False)
-        child = context.Process(target=_work, args=(range(number, inputs), seed, end), daemon=True)
+        child = context.Process(target=work, args=(range(number, inputs), seed, end), daemon=True)
         child.start()
         end.close()
-        wait_s = 60  # for the imports
+        wait_s = max(60, longest_s)  # for the imports
         try:
             while number < inputs:
                 if not pipe.poll(wait_s):
@@ -112,7 +123,7 @@ def campaign(inputs: int, seed: int) -> Iterator[tuple[int, str]]:
                     break
                 yield pipe.recv()
                 number += 1
-                wait_s = LONGEST_S
+                wait_s = longest_s
         except EOFError:
             yield number, "the process that read it died"
             number += 1

@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 
 import edfio
 import numpy as np
@@ -26,6 +28,20 @@ from tests.support.nights import write_recordings
 def test_500_spoiled_files_are_read_or_refused():
     outcomes = Counter(outcome for _, outcome in campaign(500, seed=7))
     assert set(outcomes) == {"read", "refused"} and outcomes.total() == 500 and outcomes["read"] > 100
+
+
+def test_60_spoiled_model_folders_are_loaded_as_they_were_or_refused(tmp_path):
+    pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
+    from tests.campaign import model_folders
+    from tests.support.twins import tiny_folder, write_unmeasured
+
+    model_folders.write_seeds(tmp_path / "seeds", tiny_folder(), write_unmeasured(tiny_folder(), tmp_path / "exported"))
+    cases = campaign(60, 3, partial(model_folders.work, tmp_path / "seeds"), model_folders.LONGEST_S)
+    said = [outcome for _, outcome in cases]
+    assert len(said) == 60 and all(re.fullmatch(r"\w+: (\w+ (same|as sealed|refused)(, )?)+", one) for one in said), (
+        said
+    )
+    assert any("same" in one for one in said) and sum("refused" in one for one in said) > 30
 
 
 def test_a_run_killed_before_any_of_its_operations_ends_in_the_same_bytes():

@@ -48,13 +48,18 @@ def filterbank(look: dict, rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.nda
     for i, (low, high) in enumerate(look["bands_hz"]):
         bins = np.flatnonzero((bins_hz >= low) & (bins_hz <= high))
         inside[bins[np.linspace(0, len(bins) - 1, min(len(bins), look["most_bins"])).astype(int)], i] = True
+    if not inside.any(0).all():
+        raise ValueError(f"bands_hz {look['bands_hz']}: one has no frequency of a window of {look['window_s']} s")
     kept = inside.any(1)
     taper = np.hanning(window + 2)[1:-1]
     taper /= np.sqrt((taper**2).sum())
     angle = 2 * np.pi * np.arange(window)[:, None] / window * np.flatnonzero(kept)
     wave = taper[:, None] * np.concatenate([np.cos(angle), np.sin(angle)], 1)
     wave -= wave.mean(0) * taper[:, None] / taper.mean()  # blind to a constant
-    wave /= np.tile(np.sqrt((wave**2).sum(0).reshape(2, -1).sum(0)), 2)  # white noise has power 1 in every bin
+    energy_of_bin = (wave**2).sum(0).reshape(2, -1).sum(0)
+    if not (energy_of_bin > 0).all():
+        raise ValueError(f"bands_hz {look['bands_hz']}: one begins at 0 Hz, to which a window is blind")
+    wave /= np.tile(np.sqrt(energy_of_bin), 2)  # white noise has power 1 in every bin
     beyond = window - hop
     margins = beyond // 2, beyond - beyond // 2
     second = np.pad(np.arange(EPOCH_S).repeat(rate_hz), margins, mode="reflect")

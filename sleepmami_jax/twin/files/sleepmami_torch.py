@@ -1,7 +1,8 @@
 """SleepMaMi in PyTorch: the same model as in JAX, from `config.json` and `model.safetensors` in this folder.
 
 It needs torch, numpy and safetensors, on any CPU or GPU. Beside it lies `sleepmami_signals.py`: from samples as they
-were recorded to what the model reads, and from probabilities to events.
+were recorded to what the model reads, and from probabilities to events. `modeling_sleepmami.py` is the same model for
+those who have transformers, and read by nobody else.
 
     import sys
     sys.path.insert(0, "FOLDER")
@@ -18,6 +19,7 @@ changes no result. Weights may be bfloat16 (`in_bfloat16`): everything is comput
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -26,10 +28,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from sleepmami_signals import filterbank, prepare_night, scored, seal
 from torch import Tensor, nn
+
+if __package__:  # where transformers has copied it to
+    from .sleepmami_signals import filterbank, prepare_night, scored, seal
+else:
+    from sleepmami_signals import filterbank, prepare_night, scored, seal
 
 EPOCH_S = 30
 CONV_WIDTH = 4  # Mamba's short causal convolution
@@ -39,6 +45,25 @@ MASKED = -1e30  # finite, so that a row without any key stays finite
 BLOCK_EPOCHS = 32  # of a night that the Micro-Encoder reads at once
 FLOAT32 = re.compile(r"(norm\w*\.weight|A_log|dt_bias|\bD|router\.weight)$|^heads\.")
 """Weights that stay float32 in a bfloat16 model: gains, decays and steps, the router, logits."""
+FORMAT, VERSION = "sleepmami-torch", 2
+FILES = ("sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py", "modeling_sleepmami.py")
+"""What lies in a folder besides weights, their description and what a reader is told."""
+PARTS = ("format", "version", "use", "exported_from", "model", "tasks", "thresholds", "preprocessing", "card")
+PARTS += ("weights_sha256", "sha256")
+"""What `config.json` says, besides `FOR_TRANSFORMERS`."""
+FOR_TRANSFORMERS = {
+    "model_type": "sleepmami",
+    "architectures": ["SleepMaMiModel"],
+    "auto_map": {
+        "AutoConfig": "modeling_sleepmami.SleepMaMiConfig",
+        "AutoModel": "modeling_sleepmami.SleepMaMiModel",
+    },
+    "dtype": "float32",
+}
+"""What transformers looks for in `config.json`."""
+MOST_BYTES = 2**24  # of `config.json`
+FEATURES = ("vector", "epochs", "seconds", "fast")
+"""What `SleepMaMi.forward` gives besides the logits of tasks."""
 
 
 class Linear(nn.Linear):
@@ -84,6 +109,12 @@ def within_night(x: Tensor, ok: Tensor, causal: bool) -> Tensor:
     return (((wide - mean) * torch.rsqrt(variance.clamp(min=0) + STILL**2)).clamp(-5, 5) * weight).to(x.dtype)
 
 
+def keep_constants(module: nn.Module) -> None:
+    """What a module never learns becomes buffers that are not stored; real ones wherever parameters are made."""
+    for name, value in module.constants().items():
+        module.register_buffer(name, torch.tensor(np.ascontiguousarray(value), device="cpu"), persistent=False)
+
+
 # ---------------------------------------------------------------------------------------------- Micro-Encoder
 
 
@@ -92,9 +123,13 @@ class Look(nn.Module):
 
     def __init__(self, look: dict, rate_hz: int):
         super().__init__()
-        wave, band, energy, self.margins, self.hop = filterbank(look, rate_hz)
-        for name, value in (("wave", wave.T[:, None]), ("band", band), ("energy", energy)):
-            self.register_buffer(name, torch.tensor(np.ascontiguousarray(value)), persistent=False)
+        self.look, self.rate_hz = look, rate_hz
+        *_, self.margins, self.hop = filterbank(look, rate_hz)
+        keep_constants(self)
+
+    def constants(self) -> dict[str, np.ndarray]:
+        wave, band, energy, *_ = filterbank(self.look, self.rate_hz)
+        return {"wave": wave.T[:, None], "band": band, "energy": energy}
 
     def forward(self, heard: Tensor, usable: Tensor) -> Tensor:  # (B, C, T), (B, C, 30) -> (B, C, looks, bands)
         b, c, t = heard.shape
@@ -125,10 +160,10 @@ class Filterbank(nn.Module):
         return 0.25 * torch.log(shaped + 1e-6) + 0.5
 
 
-def time_code(n: int, dim: int) -> Tensor:
-    """(n, dim) sinusoidal positions (Vaswani et al. 2017)."""
+def time_code(n: int, dim: int) -> np.ndarray:
+    """(n, dim) float32 sinusoidal positions (Vaswani et al. 2017)."""
     angle = np.arange(n)[:, None] * np.exp(-np.log(1e4) * np.arange(0, dim, 2) / dim)
-    return torch.tensor(np.concatenate([np.sin(angle), np.cos(angle)], -1)[:, :dim], dtype=torch.float32)
+    return np.concatenate([np.sin(angle), np.cos(angle)], -1)[:, :dim].astype(np.float32)
 
 
 class Tokenizer(nn.Module):
@@ -138,7 +173,11 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.amplitude, self.spectrum = Linear(samples, dim // 2), Linear(features, dim - dim // 2)
         self.mix, self.slot = Linear(dim, dim), nn.Parameter(torch.zeros(slots, dim))
-        self.register_buffer("time", time_code(tokens, dim), persistent=False)
+        self.shape = tokens, dim
+        keep_constants(self)
+
+    def constants(self) -> dict[str, np.ndarray]:
+        return {"time": time_code(*self.shape)}
 
     def forward(self, patches: Tensor, features: Tensor) -> Tensor:  # (B, C, K, P), (B, C, K, F) -> (B, C, K, dim)
         h = self.mix(gelu(torch.cat([self.amplitude(patches), self.spectrum(features)], -1)))
@@ -522,6 +561,10 @@ class SleepMaMi(nn.Module):
 
     def __init__(self, described: dict):
         super().__init__()
+        self.build(described)
+
+    def build(self, described: dict) -> None:
+        """Makes all parts."""
         self.described = described
         config, self.preprocessing, self.tasks = (described[n] for n in ("model", "preprocessing", "tasks"))
         modalities = self.modalities = {m: dict(facts) for m, facts in self.preprocessing["modalities"].items()}
@@ -543,6 +586,8 @@ class SleepMaMi(nn.Module):
             inputs = macro["fast_dim"] if task["rate_hz"] > 1 else macro["seconds_dim"]
             return Linear(inputs, 1 if len(task["events"]) == 1 else 1 + len(task["events"]))
 
+        for task in self.tasks:
+            check_task_name(task["name"])
         self.heads = nn.ModuleDict({task["name"]: head(task) for task in self.tasks})
 
     def summary(self, tokens: Tensor, ok: Tensor) -> tuple[Tensor, Tensor]:
@@ -623,17 +668,167 @@ class SleepMaMi(nn.Module):
                 parameter.data = parameter.data.bfloat16()
         return self
 
-    def save(self, folder: str | Path) -> None:
-        """Writes a folder like the one that this came from, float32; `sleepmami import-torch` takes it home."""
+    def save(self, folder: str | Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Writes a folder like the one that this came from, float32; `sleepmami import-torch` takes it home.
+
+        Args:
+          weights: instead of its own, under the same names.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.detach().float().cpu().contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, folder / "model.safetensors")
-        described = self.described | {"sha256": seal(self.described)}
+        weights = self.state_dict() if weights is None else weights
+        weights = {name: value.detach().float().cpu().contiguous() for name, value in weights.items()}
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        described = self.described | {"weights_sha256": digest(folder / "model.safetensors")}
+        described["sha256"] = seal(described)
         (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-        for file in Path(__file__).parent.glob("sleepmami_*.py"):
-            if not (folder / file.name).exists():
-                shutil.copy(file, folder / file.name)
+        for source in map(Path(__file__).with_name, FILES):
+            if source.exists() and not (folder / source.name).exists():  # transformers copies no adapters
+                shutil.copy(source, folder / source.name)
+
+
+# ------------------------------------------------------------------------------------------ what a folder says
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_task_name(name: str) -> None:
+    """Raises ValueError for a task that PyTorch has no place for under its name."""
+    if name in FEATURES or "." in name or hasattr(nn.ModuleDict(), name):
+        taken = "the features of the model" if name in FEATURES else "PyTorch's modules"
+        raise ValueError(f"task {name!r}: {taken} have that name, so its head cannot; give the task another name")
+
+
+_SIZE, _NAMES = "from 1 to 65536", ["a text"]
+_LOOK = {"window_s": "a number", "hop": _SIZE, "bands_hz": [["a number"]], "most_bins": _SIZE}
+_DEPTH = "from 0 to 100"
+_MODALITY = {
+    **{"slots": _NAMES, "token_s": _SIZE, "rate_hz": _SIZE, "features": _SIZE, "looks": [_LOOK], "on_head": "a flag"},
+    **{"voltage": ({"largest_uv": "a number", "hum_uv": "a number"}, None), "high_pass_hz": ("a number", None)},
+    **{"margin_s": _SIZE, "flat_s": ("a number", None), "cut_share": "a number", "clip": "a number"},
+    **{"largest_typical": ("a number", None), "limits": (["a number"], None), "normalised_by": (["a number"], None)},
+}
+_CONTACT = {
+    **{name: "a number" for name in ("hum_ratio", "dropped_s", "still_share", "still_max_s", "rail_samples")},
+    **{"harmonics": _DEPTH, "white_ratio": ["a number"], "white_s": _SIZE, "white_bands": [[_SIZE]]},
+}
+_COUNTING = {
+    **{name: "a number" for name in ("whole_s", "separation_s", "margin_s", "lead_s")},
+    **{"separated_from": "a text", "cut": "a flag", "disturbed_by": _NAMES},
+}
+_TASK = {
+    **{"name": "a text", "kind": "a text", "events": [_NAMES], "needs": _NAMES, "rate_hz": _SIZE},
+    **{"shortest_s": "a number", "longest_s": ("a number", None), "join_s": "a number"},
+}
+_MICRO = dict.fromkeys(("dim", "heads", "experts", "top_k", "mlp_ratio"), _SIZE)
+_MACRO = dict.fromkeys(
+    ("dim", "merge", "state", "head_dim", "pool_heads", "chunk", "seconds_dim", "fast_dim"), _SIZE
+) | dict.fromkeys(("levels", "blocks_per_level", "seconds_depth"), _DEPTH)
+_DESCRIPTION = {
+    "model": {
+        "micro": _MICRO | {"private_depth": _DEPTH, "shared_depth": _DEPTH},
+        "macro": _MACRO | {"mixer": "a text", "bidirectional": "a flag"},
+    },
+    "tasks": [_TASK],
+    "thresholds": {...: "a number"},
+    "preprocessing": {
+        **{name: "a number" for name in ("min_good_share", "iqr_of_normal", "percentile_samples", "mains_ratio")},
+        **{"stages": _NAMES, "fast_hz": _SIZE, "modalities": {...: _MODALITY}, "notch_q": "a number"},
+        **{"block_s": _SIZE, "survey_pieces": _SIZE, "survey_piece_s": _SIZE, "mains_hz": ["a number"]},
+        **{"contact": _CONTACT, "sensors": {...: _NAMES}, "counting": {...: _COUNTING}},
+    },
+    "weights_sha256": "a text",
+}
+"""What is read of `config.json`: in words what a value is, `[of each]`, `{name: of it}` or `{...: of each}`, and
+`(what, None)` where it may be null."""
+_IS = {
+    "a text": lambda v: isinstance(v, str) and len(v) < 1000,
+    "a flag": lambda v: isinstance(v, bool),
+    "a number": lambda v: isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e12,
+    _SIZE: lambda v: type(v) is int and 1 <= v <= 65536,
+    _DEPTH: lambda v: type(v) is int and 0 <= v <= 100,
+}
+_MOST_OF_A_LOOK = 2**20
+"""Windows of an epoch times their samples; what we use has 30,720."""
+
+
+def _check(value: object, wanted: object, where: str = "") -> None:
+    """Raises ValueError about the first value that is not what `_DESCRIPTION` wants."""
+    if isinstance(wanted, tuple):
+        return None if value is None else _check(value, wanted[0], where)
+    if isinstance(wanted, str):
+        if not _IS[wanted](value):
+            raise ValueError(f"{where}: expected {wanted}, found {value!r:.40}")
+        return None
+    if not isinstance(value, type(wanted)):
+        raise ValueError(f"{where}: expected {'a list' if isinstance(wanted, list) else 'an object'}")
+    if isinstance(wanted, list):
+        for place, item in enumerate(value):
+            _check(item, wanted[0], f"{where}[{place}]")
+        return None
+    for name, of_it in wanted.items():
+        if name is not ... and name not in value:
+            raise ValueError(f"{where}.{name} is missing".lstrip("."))
+        for key in value if name is ... else (name,):
+            _check(value[key], of_it, f"{where}.{key!s:.40}".lstrip("."))
+    return None
+
+
+def _check_sizes(described: dict, n_weights: int) -> None:
+    """Raises ValueError where a description asks for more than its file of weights can be of: it fills no memory."""
+    micro, macro = described["model"]["micro"], described["model"]["macro"]
+    depth = micro["private_depth"] + micro["shared_depth"] + macro["seconds_depth"]
+    depth += macro["levels"] * max(1, macro["blocks_per_level"])
+    if depth > n_weights or macro["chunk"] > 4096 or macro["merge"] ** max(0, macro["levels"] - 1) > 4096:
+        raise ValueError(f"model: {depth} blocks, or a chunk or merge, beyond what {n_weights} weights can be of")
+    for name, facts in described["preprocessing"]["modalities"].items():
+        for look in facts["looks"]:
+            window = look["window_s"] * facts["rate_hz"]
+            if not 1 <= window * EPOCH_S * facts["rate_hz"] / look["hop"] <= _MOST_OF_A_LOOK:
+                raise ValueError(f"preprocessing.modalities.{name:.40}.looks: windows beyond what an epoch has")
+
+
+def check(described: dict) -> None:
+    """Raises ValueError unless it is a description that this file can read, as it was written."""
+    try:
+        found, whole = (described["format"], described["version"]), described["sha256"] == seal(described)
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"is damaged: {error!r}") from error
+    if found != (FORMAT, VERSION):
+        raise ValueError(f"{found!r:.100}, expected {FORMAT} version {VERSION} (`sleepmami export --to torch`)")
+    if not whole:
+        raise ValueError("config.json was changed after it was written")
+    _check(described, _DESCRIPTION)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All weights, float32. Raises ValueError or SafetensorError where they are not what is expected."""
+    with safe_open(path, "pt") as file:
+        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+        for name in sorted(expected.keys() | found.keys()):
+            if name not in found or name not in expected:
+                raise ValueError(f"{name} is {'missing' if name in expected else 'none of this model'}")
+            if tuple(found[name].get_shape()) != tuple(expected[name].shape):
+                raise ValueError(f"{name}: expected {tuple(expected[name].shape)}, found {found[name].get_shape()}")
+            if found[name].get_dtype() not in ("F32", "F16"):
+                raise ValueError(f"{name}: {found[name].get_dtype()}, expected float32 or float16")
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} has values that are no numbers")
+    return weights
+
+
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+"""What damage may raise in Python's, PyTorch's and NumPy's own parts; RecursionError is a RuntimeError."""
 
 
 def load(folder: str | Path) -> SleepMaMi:
@@ -643,23 +838,29 @@ def load(folder: str | Path) -> SleepMaMi:
       ValueError: a file is missing, damaged or of something else; it is named.
     """
     folder = Path(folder)
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name}: no such file; export the model again (`sleepmami export --to torch`)")
+    config, weights = (folder / name for name in ("config.json", "model.safetensors"))
+    for path in (config, weights):
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; export the model again (`sleepmami export --to torch`)")
+    path = config
     try:
-        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        found, whole = described["format"], described["sha256"] == seal(described)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{folder}/config.json is damaged: {error!r}; export the model again") from error
-    if found != "sleepmami-torch":
-        raise ValueError(f"{folder}/config.json: {found}, expected sleepmami-torch (`sleepmami export --to torch`)")
-    if not whole:
-        raise ValueError(f"{folder}/config.json was changed after it was written; export the model again")
-    model = SleepMaMi(described)
-    try:
-        weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
-        model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError) as error:
-        why = " ".join(str(error).split())
-        raise ValueError(f"{folder}/model.safetensors does not fit its config.json: {why[:200]}") from error
+        if config.stat().st_size > MOST_BYTES:
+            raise ValueError(f"larger than {MOST_BYTES} bytes")
+        described = json.loads(config.read_text(encoding="utf-8"), parse_constant=_no_number)
+        check(described)
+        path = weights
+        with safe_open(weights, "pt") as file:
+            n_weights = len(file.keys())
+        path = config
+        _check_sizes(described, n_weights)
+        with torch.device("meta"):  # no memory for numbers that are not there
+            model = SleepMaMi(described)
+        path = weights
+        found = _weights(weights, model.state_dict())
+        if digest(weights) != described["weights_sha256"]:  # not before its size is seen to be what it should be
+            raise ValueError("is not the file that config.json describes; `model.save` writes both")
+        model.load_state_dict(found, assign=True)
+    except (*_DAMAGE, SafetensorError) as error:
+        why = " ".join(str(error).split()) if isinstance(error, ValueError | SafetensorError) else repr(error)
+        raise ValueError(f"{path}: {why:.300}; export the model again") from error
     return model.eval()

@@ -1,6 +1,7 @@
 """The twin's folder: it says what the model says, needs nothing of ours, and comes home."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,10 +22,10 @@ from tests.sleepmami_jax.twin.conftest import HEADS
 torch = pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
 
 FILES = {"README.md", "config.json", "model.safetensors", "parity.json", "parity.md"}
-SHIPPED = {"sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py"}
+FILES |= {"sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py", "modeling_sleepmami.py"}
 ALONE = """
 import sys
-for name in ("jax", "flax", "scipy", "sleepmami_jax", "data_pipeline"):
+for name in ("jax", "flax", "scipy", "transformers", "sleepmami_jax", "data_pipeline"):
     sys.modules[name] = None  # importing it is an error
 sys.path.insert(0, sys.argv[1])
 import numpy as np
@@ -39,7 +40,7 @@ assert set(night["events"]) == {"breathing", "arousal", "spindle", "k_complex"},
 
 def test_every_layer_agrees(exported, tiny_folder):
     out, errors = exported
-    assert {path.name for path in out.iterdir()} == FILES | SHIPPED
+    assert {path.name for path in out.iterdir()} == FILES
     assert {*errors} == {"float32", "bfloat16"}
     for night in ("noise", "sensors missing"):
         layers = errors["float32"][night]
@@ -136,6 +137,27 @@ def test_a_description_that_was_changed_by_hand_is_refused(exported, tmp_path):
     for read, error in ((read_twin, ModelFolderError), (twin_module().load, ValueError)):
         with pytest.raises(error, match=r"config\.json was changed after it was written"):
             read(tmp_path / "twin")
+
+
+def test_weights_of_another_model_of_the_same_shape_are_refused(exported, tmp_path):
+    model = twin_module().load(exported[0])
+    model.save(tmp_path / "twin")
+    with torch.no_grad():
+        model.heads["stages"].bias += 1
+    model.save(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.safetensors", tmp_path / "twin")
+    for read, error in ((read_twin, ModelFolderError), (twin_module().load, ValueError)):
+        with pytest.raises(error, match=r"model\.safetensors.* not the file that config\.json describes"):
+            read(tmp_path / "twin")
+
+
+@pytest.mark.parametrize(
+    ("name", "of"), [("eval", "PyTorch's modules"), ("half", "PyTorch"), ("vector", "the features")]
+)
+def test_a_task_that_pytorch_has_no_place_for_is_refused(tiny_folder, tmp_path, name, of):
+    named = replace(tiny_folder.tasks[1], name=name)
+    with pytest.raises(ModelFolderError, match=f"^task '{name}': {of}.* give the task another name$"):
+        write_twin(replace(tiny_folder, tasks=(named,)), tmp_path / "twin")
 
 
 def test_values_that_are_no_numbers_are_not_taken_home(exported, tmp_path):
