@@ -98,3 +98,10 @@ def test_an_adapter(page, block):
 
 def test_every_adapter_has_its_block():
     assert sorted(map(library_of, blocks(ADAPTERS))) == sorted(LIBRARIES)
+
+
+def test_the_commands_further_down_are_ones_that_there_are():
+    words = commands(ADAPTERS)
+    assert [line[1] for line in words] == ["export", "push", "score"]
+    for line in words:
+        assert parse(line)
