@@ -32,6 +32,11 @@ OPSET, OURS = 18, "sleepmami"
 """The version of ONNX's operators, and the domain of our functions."""
 
 
+def _of_any_length(y: Any, like: Any) -> Any:
+    """`y`, of the type of `like` but for its sizes: those of the example would be taken for everybody's."""
+    return y.setType(like.type().with_sizes([None] * like.type().dim()))
+
+
 class Gathered(torch.autograd.Function):
     """The twin's `gathered`, traced as one call."""
 
@@ -41,7 +46,7 @@ class Gathered(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, keep: Any, left: Any) -> Any:
-        return g.op(f"{OURS}::Gathered", keep, left).setType(left.type())
+        return _of_any_length(g.op(f"{OURS}::Gathered", keep, left), left)
 
 
 class SelectiveScan(torch.autograd.Function):
@@ -53,7 +58,7 @@ class SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, x: Any, dt: Any, a: Any, b: Any, c: Any) -> Any:
-        return g.op(f"{OURS}::SelectiveScan", x, dt, a, b, c).setType(x.type())
+        return _of_any_length(g.op(f"{OURS}::SelectiveScan", x, dt, a, b, c), x)
 
 
 def _functions() -> list[onnx.FunctionProto]:

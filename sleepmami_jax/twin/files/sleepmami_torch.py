@@ -310,10 +310,10 @@ def ssd(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int) -> T
     Returns:
       (B, L, H, P) float32. Decays and states are float32 whatever x is.
     """
-    length = x.shape[1]
+    lacking = -x.shape[1] % chunk
 
     def split(v: Tensor) -> Tensor:  # (B, L, ...) -> (B, K, chunk, ...)
-        v = F.pad(v, (0, 0) * (v.ndim - 2) + (0, -length % chunk))
+        v = F.pad(v, (0, 0) * (v.ndim - 2) + (0, lacking))
         return v.reshape(v.shape[0], -1, chunk, *v.shape[2:])
 
     x, dt, b, c = map(split, (x, dt, b, c))
@@ -327,7 +327,8 @@ def ssd(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int) -> T
     keep = total[:, :, -1].exp()[:, :, None, :, None]
     across = torch.einsum("bkin,bknhp->bkihp", c, gathered(keep, left).to(x.dtype)).float()
     y = torch.einsum("bkijh,bkjhp->bkihp", scores.to(x.dtype), x_dt).float() + total.exp()[..., None] * across
-    return y.to(x.dtype).flatten(1, 2)[:, :length]
+    y = y.to(x.dtype).flatten(1, 2)
+    return y[:, :-lacking] if lacking else y
 
 
 def gathered(keep: Tensor, left: Tensor) -> Tensor:
