@@ -370,7 +370,7 @@ class Direction(nn.Module):
         z, xbc, dt = h.split([self.inner, self.inner + 2 * self.state, len(self.D)], -1)
         xbc = causal_conv(self.conv1d, xbc, ok).to(z.dtype)
         x, b, c = xbc.split([self.inner, self.state, self.state], -1)
-        x = x.unflatten(-1, (len(self.D), -1))
+        x = x.reshape(*x.shape[:2], len(self.D), -1)
         dt = F.softplus(dt.float() + self.dt_bias) * ok[..., None]
         y = (ssd(x, dt, -self.A_log.exp(), b, c, self.chunk) + self.D[:, None] * x).flatten(2)
         return self.norm((y * F.silu(z)).to(z.dtype))
@@ -459,8 +459,8 @@ class MacroEncoder(nn.Module):
                 h = block(h, ok)
             if i < len(self.down):
                 skips.append(h)
-                h = self.down[i]((h * ok[..., None]).unflatten(1, (-1, self.merge)).flatten(2))
-                ok = ok.unflatten(1, (-1, self.merge)).any(-1)
+                h = self.down[i]((h * ok[..., None]).reshape(len(h), -1, self.merge * h.shape[-1]))
+                ok = ok.reshape(len(ok), -1, self.merge).any(-1)
         vector = self.vector(torch.cat([self._pool(h, ok), self._statistics(x, present)], -1))
         for skip, up in zip(reversed(skips), reversed(self.up), strict=True):
             h = skip + up(h.repeat_interleave(self.merge, 1))
