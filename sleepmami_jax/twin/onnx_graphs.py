@@ -228,7 +228,7 @@ def _traced(module: nn.Module, args: tuple, inputs: list[str], rates: dict[str, 
             output_names=list(rates),
             dynamic_axes=named,
             opset_version=OPSET,
-            custom_opsets={OURS: 1},
+            custom_opsets={OURS: 1} if isinstance(module, Macro) else None,  # it complains where none is used
             do_constant_folding=False,  # so that weights keep their names, see `onnx_weights`
         )
     proto = onnx.ModelProto.FromString(written.getvalue())
