@@ -2,7 +2,7 @@
 
     sleepmami demo --out demo
 
-Five minutes on two CPU cores. All nights are simulated: the numbers say that the parts work together and
+Five to six minutes on two CPU cores. All nights are simulated: the numbers say that the parts work together and
 learn, and nothing about people. Test nights are of subjects that no training step saw.
 """
 

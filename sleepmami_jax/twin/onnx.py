@@ -90,18 +90,20 @@ def write_onnx(
         twin = module.load(Path(place) / "twin")
     described = {"format": FORMAT, "version": VERSION} | {name: twin.described[name] for name in DESCRIBED}
     exact = graphs(module, twin)
+    plain = _bytes(exact)
+    model = ours.SleepMaMi(described, plain)
     expected = {name: parity.ours(folder, night, "float32") for name, night in cases.items()}
-    found = said(ours.SleepMaMi(described, _bytes(exact)), cases)
+    found = said(model, cases)
     errors = {"JAX": against(expected, found)}
     check(errors["JAX"])
     errors["PyTorch"] = against({name: parity.twins(twin, night) for name, night in cases.items()}, found)
-    errors["PyTorch, eight hours"] = of_long_night(twin, ours.SleepMaMi(described, _bytes(exact)))
+    errors["PyTorch, eight hours"] = of_long_night(twin, model)
     check(errors["PyTorch, eight hours"])
     files = _bytes({name: in_fewer_bits(graph, weights, module.FLOAT32) for name, graph in exact.items()})
     report = {
         "limit": LIMIT,
         "weights": weights,
-        "bytes": {"float32": _sizes(_bytes(exact)), weights: _sizes(files)},
+        "bytes": {"float32": _sizes(plain), weights: _sizes(files)},
         "versions": {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime", "torch", "jax")},
         "errors": errors,
         "errors_of_the_twin": of_twin["float32"],
