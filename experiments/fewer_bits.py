@@ -20,13 +20,14 @@ import numpy as np
 from data_pipeline.load import load_night
 from data_pipeline.night import STAGES, Night
 from data_pipeline.simulate import simulate_cohort
-from experiments.real_nights import read_ucddb
 from sleepmami_jax.data.arrays import night_signals
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.export.folder import BUNDLED, load_model
 from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.twin.onnx import write_onnx
 from sleepmami_jax.twin.parity import Signals, random_night
+
+from .real_nights import read_ucddb
 
 WEIGHTS = ("float32", "bfloat16", "int8")
 SEED = 4711
