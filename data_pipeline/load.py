@@ -179,7 +179,7 @@ def _scoring(
     read, empty = [], []
     for path in files:
         try:
-            options = {"dialect": dialect, "terms": terms, "kinds": kinds}
+            options = {"dialect": dialect, "terms": terms, "kinds": kinds, "start_clock": recording.start_clock}
             read.append(read_scoring(path, recording.duration_s, scored, **options))
         except NothingScored as error:
             empty.append((path, error))
