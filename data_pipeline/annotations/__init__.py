@@ -66,7 +66,7 @@ DIALECTS: dict[str, Callable[[Path], Marks]] = {
     "wonambi_xml": wonambi_xml.read_wonambi_xml,
     "xlsx": xlsx.read_xlsx,
 }
-"""Dialect -> its reader. "isruc", "ucddb_…" and "wsc_stages" only where a cohort says so: other codes look the same."""
+"""Dialect -> its reader. "isruc" only where a cohort says so: other codes look the same."""
 _ROOTS = {
     alice_rml.ROOT: "alice_rml",
     embla_xml.ROOT: "embla_xml",
@@ -75,6 +75,12 @@ _ROOTS = {
     wonambi_xml.ROOT: "wonambi_xml",
 }
 """Root element -> dialect."""
+_NAMES = (
+    (re.compile(r"ucddb\d{3}_stage\.txt", re.IGNORECASE), "ucddb_stages"),
+    (re.compile(r"ucddb\d{3}_respevt\.txt", re.IGNORECASE), "ucddb_events"),
+    (re.compile(r".*\.stg\.txt", re.IGNORECASE), "wsc_stages"),
+)
+"""Published files that look as others do and have codes of their own: nothing but their names says so."""
 _TABLES = (".csv", ".tsv", ".txt")
 _TEXTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("domino", is_domino),
@@ -157,6 +163,8 @@ def recognised(path: Path) -> bool:
 
 
 def _dialect_of(path: Path) -> str:
+    if (by_name := next((d for pattern, d in _NAMES if pattern.fullmatch(path.name)), None)) is not None:
+        return by_name
     if is_xml(path):
         root = local_name(read_xml(path))
         if root not in _ROOTS:
