@@ -170,7 +170,7 @@ def _dialect_of(path: Path) -> str:
         if root not in _ROOTS:
             raise RecordingError(path, f"XML with another root element than {', '.join(sorted(_ROOTS))}.")
         return _ROOTS[root]
-    if is_edf(path):
+    if path.stat().st_size and is_edf(path):
         return "bdsp_edf" if is_bdsp_edf(path) else "edfplus"
     suffix = path.suffix.lower()
     with path.open("rb") as file:

@@ -20,12 +20,14 @@ from data_pipeline.annotations.table import rows_to_marks
 from data_pipeline.annotations.terms import stage_of_column
 from data_pipeline.annotations.text import read_text
 from data_pipeline.annotations.times import moment_in, number_in
-from data_pipeline.night import EPOCH_S, RecordingError
+from data_pipeline.night import RecordingError
 
 _LONGEST_LINE = 80
 _SEPARATOR = re.compile(r"\s*[;,|]\s*|\s*\t\s*| {1,}")
-_STAGE = re.compile(r"[^\d]{0,24}[\d ]{0,3}|-?\d{1,2}(\.0*)?")
-"""What a stage may look like: a word or two, perhaps a number after it, or a code."""
+_FINEST_S = 10
+"""Stages are not scored in shorter steps; numbers that lie closer are something else."""
+_STAGE = re.compile(r"[^\d\s]{0,16}(\s[^\d\s]{1,16}){0,2}\s?\d?(\s[^\d\s]{1,16})?|-?\d{1,2}(\.0*)?")
+"""What a stage may look like: up to three words, perhaps a number after them ("Stage 2 sleep"), or a code."""
 _STAGE_SHARE = 0.5
 """Assumed: of the words in a column of stages at least this part is known; the rest is for the scoring to judge."""
 
@@ -127,4 +129,4 @@ def _timed_by(cells: Sequence[str]) -> str | None:
     steps = {round(b - a, 6) for a, b in pairwise(numbers)}
     if steps == {1.0} and numbers[0] in (0, 1):
         return "epoch"
-    return "onset" if steps and min(steps) > 0 and (numbers[0] == 0 or max(steps) >= EPOCH_S) else None
+    return "onset" if steps and min(steps) >= _FINEST_S else None

@@ -121,27 +121,38 @@ def axis_of(moments: Sequence[Moment]) -> Axis | None:
     day; those in no order begin after the longest stretch of the day in which there is none.
 
     Returns:
-      None where that stretch is shorter than an hour, so that nobody can say where the night begins, or for dates
-      that are more than a week apart.
+      None where nobody can say where the night begins: that stretch is shorter than an hour, or times in order may be
+      of two days or twice of one; and for dates that are more than a week apart.
     """
     if not moments:
         return None
     if all(m.days for m in moments):
         return _dated(moments)
-    times = [m.second for m in moments]
+    seconds = _in_order([m.second for m in moments])
+    night = _within_a_day([m.second for m in moments])
+    if seconds is None or (night is not None and seconds[-1] - seconds[0] > DAY_S):
+        # Stages of more than half a day and then the events of the same night look like two days, too.
+        if seconds is not None or night is None:
+            return None
+        seconds = night
+    days = set.intersection(*(set(m.days) for m in moments)) if moments[0].days else set()
+    return _axis(seconds, min(seconds), days.pop() if len(days) == 1 else None)
+
+
+def _in_order(times: Sequence[float]) -> list[float] | None:
+    """Times of day that go on, past midnight where they go back by more than half a day; None where they do not."""
     days, seconds = 0, []
     for before, now in pairwise([times[0], *times]):
         days += before - now > DAY_S / 2
         seconds.append(now + days * DAY_S)
-    if any(after < before for before, after in pairwise(seconds)):
-        around = sorted({t % DAY_S for t in times})
-        gaps = [(b - a, b) for a, b in pairwise([*around, around[0] + DAY_S])]
-        longest, begin = max(gaps)
-        if longest < _CLEAR_GAP_S:
-            return None
-        seconds = [(t - begin) % DAY_S + begin % DAY_S for t in times]
-    days = set.intersection(*(set(m.days) for m in moments)) if moments[0].days else set()
-    return _axis(seconds, min(seconds), days.pop() if len(days) == 1 else None)
+    return seconds if all(0 <= after - before <= DAY_S / 2 for before, after in pairwise(seconds)) else None
+
+
+def _within_a_day(times: Sequence[float]) -> list[float] | None:
+    """Times of day in any order, after the longest stretch of the day without any; None where it is not clear."""
+    around = sorted({t % DAY_S for t in times})
+    longest, begin = max((b - a, b) for a, b in pairwise([*around, around[0] + DAY_S]))
+    return [(t - begin) % DAY_S + begin % DAY_S for t in times] if longest > _CLEAR_GAP_S else None
 
 
 def _dated(moments: Sequence[Moment]) -> Axis | None:

@@ -1,12 +1,12 @@
 """CFS, the Cleveland Family Study, visit 5: 735 nights in the laboratory (2001-06), of whole families.
 
-How to get it, and its folders: `_nsrr`. Recordings are `cfs-visit5-800002.edf`; tables `cfs-visit5-dataset-<version>.csv`
-and `cfs-visit5-harmonized-dataset-<version>.csv`. For non-commercial use only.
+How to get it, and its folders: `_nsrr`. Recordings are `cfs-visit5-800002.edf`; tables
+`cfs-visit5-dataset-<version>.csv` and `cfs-visit5-harmonized-dataset-<version>.csv`. For non-commercial use only.
 
 - Sex is `male`, 0 or 1. There is one site. Children from 6 years on took part.
 - EEG, EOG, chin and ECG are recorded against Fpz: the mastoids are subtracted here.
 - Scored as sleep and wake only: `slewake`. What "Unsure" means is not documented, so it is no event here.
-- Relatives are other persons: a family may lie in two splits. To keep it in one, give `split` in an adapter of your own.
+- Relatives are other persons: a family may lie in two splits. An adapter of your own may set `split`.
 
 Source: data dictionary 0.7.0 and documentation of CFS, https://sleepdata.org/datasets/cfs.
 """

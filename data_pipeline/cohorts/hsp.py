@@ -17,6 +17,7 @@ from pathlib import Path
 
 from data_pipeline.cohorts import Source, generic
 from data_pipeline.cohorts._bdsp import Night, read_people, table_above
+from data_pipeline.cohorts._tables import clean
 from data_pipeline.night import Demographics
 
 _NAME = re.compile(r"(sub-([A-Z]\d{4})\d+)_ses-(\w+?)_task-psg.*", re.IGNORECASE)
@@ -38,6 +39,6 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
         table = table_above(source.recording, "bdsp_psg_master*.csv")
         if table not in tables:
             tables[table] = read_people(table)
-        person = tables[table].get((name[1].lower(), name[3].lower()), Demographics())
+        person = tables[table].get((name[1].lower(), clean(name[3])), Demographics())
         sources.append(replace(source, subject_id=name[1], site=name[2].upper(), demographics=person))
     return sources

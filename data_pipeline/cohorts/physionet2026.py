@@ -18,6 +18,7 @@ from data_pipeline.annotations.bdsp import families_in
 from data_pipeline.cohorts import Source
 from data_pipeline.cohorts._bdsp import Night, read_people, table_above
 from data_pipeline.cohorts._names import existing, named_recordings
+from data_pipeline.cohorts._tables import clean
 from data_pipeline.night import BREATHING_EVENTS, Demographics, EventKind, RecordingError
 
 _SCORED = {
@@ -46,7 +47,7 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
         top = next((f for f in path.resolve().parents if f.name == "physiological_data"), path.resolve().parent)
         place = path.resolve().parent.relative_to(top)
         scoring = existing(top.parent / "human_annotations" / place / expert, path.with_name(expert))[:1]
-        person = tables[table].get((name[2].lower(), name[4].lower()), Demographics())
+        person = tables[table].get((name[2].lower(), clean(name[4])), Demographics())
         sources.append(
             Source(
                 night_id=name[1],
