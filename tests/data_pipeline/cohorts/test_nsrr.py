@@ -496,7 +496,7 @@ def test_mros(tmp_path):
 
 
 def test_what_two_cohorts_share_is_no_cohort(tmp_path):
-    with pytest.raises(ValueError, match=r"expected one of generic, .*shhs") as error:
+    with pytest.raises(ValueError, match=r"expected one of cap, .*generic, .*shhs") as error:
         find_nights([tmp_path], "_nsrr")
     assert "_tables" not in str(error.value)
 
