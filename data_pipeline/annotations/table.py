@@ -73,10 +73,22 @@ def rows_to_marks(path: Path, header: Sequence[str], rows: Rows, own: Collection
     if columns.stage is not None:
         _refuse_two_meanings(path, {row[columns.stage].strip() for _, row in rows})
     starts, spans, clock, day = _when(path, header, rows, columns)
+    stages = [] if columns.stage is None else [row[columns.stage].strip() for _, row in rows]
     annotations = []
     for (where, row), onset_s, length in zip(rows, starts, spans, strict=True):
         annotations += [Annotation(onset_s, length, text) for text in _texts(path, where, row, columns, from_name)]
-    return Marks(tuple(sorted(annotations, key=lambda a: a.onset_s)), clock, day)
+    in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
+    return Marks(in_order, clock, day, _lights(list(zip(starts, stages, strict=False))))
+
+
+def _lights(stages: Sequence[tuple[float, str]]) -> tuple[float | None, float | None]:
+    """Lights off and on where epochs before and after are called "L", lights on."""
+    stages = sorted(stages, key=lambda s: s[0])
+    dark = [place for place, (_, stage) in enumerate(stages) if stage.upper() != "L"]
+    if not dark or len(dark) == len(stages):
+        return None, None
+    off_s = stages[dark[0]][0] if dark[0] > 0 else None
+    return off_s, stages[dark[-1] + 1][0] if dark[-1] + 1 < len(stages) else None
 
 
 def _what_it_holds(path: Path, header: Sequence[str], columns: Columns) -> str | None:

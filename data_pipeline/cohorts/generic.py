@@ -24,7 +24,7 @@ _WHAT = (
 )
 _BY_NAME = (".csv", ".tsv", ".json", ".xml", ".tal", ".arousal", ".st", ".xlsx", ".rml", ".annot", ".eannot", ".ids")
 _BY_CONTENT = (".txt", ".sta", ".hyp", ".hypno", ".evt", ".scoring")
-"""Suffixes that notes and other files have, too: one of these must be a scoring by what stands in it."""
+"""Suffixes that notes have, too: a file of the recording's own stem must be a scoring by what stands in it."""
 SCORING_SUFFIXES = _BY_NAME
 _KINDS = ("csv", "tsv", "txt", "json", "tal", "edf", "xml", "xlsx", "rml", "annot", "eannot")
 SCORING_ENDINGS = (
@@ -116,7 +116,8 @@ def _scorings(recording: Path, here: dict[str, list[Path]]) -> tuple[Path, ...]:
     stems = [stem, stem.rpartition("_")[0]] if _BIDS.fullmatch(stem) else [stem]
     found = {path for s in stems for ending in SCORING_ENDINGS for path in here.get(s + ending, ())}
     found = {p for p in found if p.suffix.lower() not in SUFFIXES or _annotations_only(p)}
-    found = {p for p in found if p.suffix.lower() not in _BY_CONTENT or recognised(p)}
+    bare = {stem + suffix for stem in stems for suffix in _BY_CONTENT}
+    found = {p for p in found if p.name.lower() not in bare or recognised(p)}
     if stems != [stem]:  # BIDS describes the columns of a table in a .json of its name
         found = {p for p in found if p.suffix.lower() != ".json"}
     if "-psg" in stem and len(stem) > 6:

@@ -103,6 +103,12 @@ def test_pauses_of_twin_are_left_out(tmp_path):
     assert read(tmp_path / "n.txt", text, 330)[0].stages.tolist() == [*EXPECTED, 2]
 
 
+def test_epochs_with_lights_on_say_when_they_went_off(tmp_path):
+    path = write(tmp_path / "n.csv", "Epoch,Stage\n1,L\n2,L\n3,W\n4,L\n5,N2\n6,L\n")
+    assert DIALECTS["table"](path).lights_s == (60, 150)
+    assert DIALECTS["table"](write(path, "Epoch,Stage\n1,W\n2,N2\n")).lights_s == (None, None)
+
+
 def test_luna_counts_time_in_five_ways(tmp_path):
     text = "W\t.\t0\t30\nN1\t.\te:2\t.\nN2\t.\t0+00:01:00\t...\nN3\t.\t90\t+30\nR\t.\te:7:20\te:8:20\n"
     assert read(tmp_path / "n.annot", text, 160)[0].stages.tolist() == [0, 1, 2, 3, 4]
