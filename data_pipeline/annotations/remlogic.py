@@ -14,6 +14,7 @@ from data_pipeline.annotations.cells import read_cells
 from data_pipeline.annotations.columns import column_name
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.table import rows_to_marks
+from data_pipeline.night import RecordingError
 
 _HEADER = re.compile(r"^(?=[^\n]*\bTime ?\[hh:mm:ss\])(?=[^\n]*\bEvent\b)", re.MULTILINE)
 _STAGE_EVENT = re.compile(r"SLEEP-", re.IGNORECASE)
@@ -33,6 +34,8 @@ def read_remlogic(path: Path) -> Marks:
     """
     header, rows = read_cells(path)
     names = [column_name(cell) for cell in header]
+    if "event" not in names:
+        raise RecordingError(path, "its header names no column 'Event'. Is it a whole export of RemLogic?")
     event, stage = names.index("event"), names.index("sleep_stage") if "sleep_stage" in names else None
     rows = [(where, row) for where, row in rows if len(row) <= event or not _CYCLIC.match(row[event].strip())]
     if stage is not None and any(len(row) > event and _STAGE_EVENT.match(row[event].strip()) for _, row in rows):

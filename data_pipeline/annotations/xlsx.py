@@ -9,6 +9,7 @@ import datetime
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -77,7 +78,7 @@ def _sheets(path: Path) -> list[list[list[str]]]:
             sheets = sorted(n for n in names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", n))
             grids = (parse_xml(path, _unpacked(path, archive, name)) for name in sheets[:16])
             return [_grid(path, sheet, texts, dates, is_1904) for sheet in grids]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         if isinstance(error, RecordingError):
             raise
         raise RecordingError(path, f"damaged workbook ({type(error).__name__}). Save it again, or as CSV.") from error
