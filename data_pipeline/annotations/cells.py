@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from data_pipeline.annotations.columns import columns_in
+from data_pipeline.annotations.columns import column_name, columns_in, is_looked_at
 from data_pipeline.annotations.text import read_text
 from data_pipeline.night import RecordingError
 
@@ -30,8 +30,13 @@ def split_line(line: str) -> list[str]:
 
 
 def delimiter_of(line: str) -> str:
-    """The sign between the cells of a line: the commonest of tab, semicolon, comma and bar."""
-    return max(_DELIMITERS, key=line.count)
+    """The sign between the cells of a line: the commonest of tab, semicolon, comma and bar; or blanks.
+
+    Blanks part only words that are all names of columns: other words may hold blanks.
+    """
+    sign = max(_DELIMITERS, key=line.count)
+    words = line.split()
+    return " " if sign not in line and len(words) > 1 and all(is_looked_at(column_name(w)) for w in words) else sign
 
 
 def read_cells(path: Path) -> tuple[list[str], Rows]:
@@ -48,9 +53,13 @@ def read_cells(path: Path) -> tuple[list[str], Rows]:
     first = header_line(text) or 0
     lines = text.split("\n")
     body = "\n".join(lines[first:])
+    sign = delimiter_of(lines[first])
+    if sign == " ":
+        width = len(lines[first].split())
+        header, *rows = [line.split(maxsplit=width - 1) for line in lines[first:]]  # the last cell may hold blanks
+        return header, [(f"line {n}", row) for n, row in enumerate(rows, start=first + 2)]
     try:
-        reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter_of(lines[first]), skipinitialspace=True)
-        header, *rows = reader
+        header, *rows = csv.reader(io.StringIO(body, newline=""), delimiter=sign, skipinitialspace=True)
     except csv.Error as error:
         raise RecordingError(path, f"not a table ({error}). Save it as UTF-8 CSV.") from error
     while header and not header[-1].strip():  # a sign at the end of each line

@@ -4,6 +4,8 @@
 - beside it a second column of 0 and 1 that says whether the epoch is an artifact (SpiSOP): not used;
 - the epoch's number (from 0 or 1), or its time in seconds or by the clock, before or after the stage;
 - onset, duration and stage (DCSM);
+- more columns, of which one holds words for stages and one says when;
+- U-Sleep: a first line "EPOCH=30.0S";
 - Visbrain: lines that begin with "*", then a stage and where it ends.
 
 A line that is none of these refuses the file: a technician's notes are no scoring.
@@ -20,9 +22,9 @@ from data_pipeline.annotations.table import rows_to_marks
 from data_pipeline.annotations.terms import stage_of_column
 from data_pipeline.annotations.text import read_text
 from data_pipeline.annotations.times import moment_in, number_in
-from data_pipeline.night import RecordingError
+from data_pipeline.night import EPOCH_S, RecordingError
 
-_LONGEST_LINE = 80
+_LONGEST_LINE, _MOST_COLUMNS = 80, 5
 _SEPARATOR = re.compile(r"\s*[;,|]\s*|\s*\t\s*| {1,}")
 _FINEST_S = 10
 """Stages are not scored in shorter steps; numbers that lie closer are something else."""
@@ -56,6 +58,10 @@ def _rows(text: str) -> tuple[list[str], Rows] | None:
     lines = [(f"line {n}", line.strip()) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
     comments = [line for _, line in lines if line.startswith(("*", "#"))]
     lines = [(where, line) for where, line in lines if not line.startswith(("*", "#"))]
+    if lines and (length := re.fullmatch(r"epoch *= *(\d+)(?:\.0*)? *s?", lines[0][1], re.IGNORECASE)):
+        if int(length[1]) != EPOCH_S:
+            return None
+        lines = lines[1:]
     if not lines or any(len(line) > _LONGEST_LINE for _, line in lines):
         return None
     if _are_stages([line for _, line in lines]):  # words may hold blanks: "Sleep stage W"
@@ -71,14 +77,15 @@ def rows_of_list(rows: Rows, ends: bool = False) -> tuple[list[str], Rows] | Non
       ends: the numbers beside the stages say where these end.
     """
     width = len(rows[0][1]) if rows else 0
-    if not 1 <= width <= 3 or any(len(cells) != width for _, cells in rows):
+    if not 1 <= width <= _MOST_COLUMNS or any(len(cells) != width for _, cells in rows):
         return None
     columns = list(zip(*(cells for _, cells in rows), strict=True))
     if width == 1:
         return (["stage"], rows) if _are_stages(columns[0]) else None
-    if width == 3:
-        is_runs = _are_stages(columns[2]) and _are_runs(columns[0], columns[1])
-        return (["onset", "duration", "stage"], rows) if is_runs else None
+    if width == 3 and _are_stages(columns[2]) and _are_runs(columns[0], columns[1]):
+        return ["onset", "duration", "stage"], rows
+    if width > 2:
+        return _words_and_times(rows, columns)
     if ends:
         return _ends(rows) if _are_stages(columns[0]) and _are_numbers(columns[1]) else None
     if set(columns[1]) <= {"0", "1"} and _are_stages(columns[0]) and not _timed_by(columns[0]):
@@ -87,6 +94,16 @@ def rows_of_list(rows: Rows, ends: bool = False) -> tuple[list[str], Rows] | Non
         if (name := _timed_by(columns[when])) and _are_stages(columns[what]):
             return [name, "stage"], [(where, [cells[when], cells[what]]) for where, cells in rows]
     return None
+
+
+def _words_and_times(rows: Rows, columns: Sequence[Sequence[str]]) -> tuple[list[str], Rows] | None:
+    """Of several columns the one with words for stages, and one that says when: the clock before seconds and epochs."""
+    stages = [k for k, c in enumerate(columns) if _are_stages(c) and not _are_numbers(c)]
+    times = {name: k for k, c in reversed(list(enumerate(columns))) if (name := _timed_by(c))}
+    if len(stages) != 1 or not times:
+        return None
+    name = "onset" if "onset" in times else "epoch"
+    return [name, "stage"], [(where, [cells[times[name]], cells[stages[0]]]) for where, cells in rows]
 
 
 def _ends(rows: Rows) -> tuple[list[str], Rows]:
