@@ -64,7 +64,7 @@ def found(scoring):
         ("n.hyp", "EPOCH=30.0S\n" + lines(lambda t, s: s), False),
         ("n.txt", lines(lambda t, s: f"{t // 30 + 1};{clock(t)};{s};0.98"), False),
         ("n.txt", "onset duration stage\n" + lines(lambda t, s: f"{t}  30  Sleep stage {s}"), False),
-        ("n.txt", "# MNE-Annotations\n# onset, duration, description\n" + lines(lambda t, s: f"{t}.0, 30.0, {s}"), False),
+        ("n.txt", "# MNE-Annotations\n# onset, duration, text\n" + lines(lambda t, s: f"{t}.0, 30.0, {s}"), False),
         ("hypnogram.ids", lines(lambda t, s: f"{t},30,{s}"), False),
         ("n.txt", "*Duration_sec 300\n*Datafile x\n" + lines(lambda t, s: f"{s}\t{t + 30.0}"), False),
         ("n.xlsx", look.xlsx([["Doe"], [], ["Onset", "Stage"], *([30 * k, s] for k, s in EPOCHS)]), False),
