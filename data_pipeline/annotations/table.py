@@ -8,8 +8,8 @@ Columns (upper or lower case; blanks, units and underscores may differ):
   `trial_type` for events, in which stages may occur too. Without any of these columns the file's name must
   tell ("…_spindles_expert1.csv").
 
-Numbers in a stage column follow EDF+, NSRR and Profusion: 0 W, 1–3 N1–N3, 4 N3 (R&K), 5 REM, others unscored.
-A column with 4 and without 5 is refused, because cohorts differ in it: REM or R&K stage 4.
+Numbers in a stage column follow EDF+, NSRR and Profusion: 0 W, 1–3 N1–N3, 4 N3 (R&K), 5 REM, others unscored; or Dreem
+and YASA, with REM 4, where the order of stages says so (see `codes`). What may be two things is refused.
 """
 
 import csv
@@ -18,9 +18,10 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from data_pipeline.annotations.terms import kind_of, stage_of_column
+from data_pipeline.annotations.codes import UnclearCodes, stage_names
+from data_pipeline.annotations.terms import is_remark, kind_of, stage_of_column
 from data_pipeline.annotations.text import read_text
-from data_pipeline.night import STAGES, RecordingError
+from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import Annotation
 
 _ONSET = ("onset_s", "onset", "start_s", "start", "start_time", "recording_onset", "onset_sec", "start_sec")
@@ -99,8 +100,7 @@ def rows_to_annotations(
     if stage is None and event is None and from_name is None and not own_columns:
         problem = f"none of {len(header)} columns says what a row is, expected 'stage' or {', '.join(_EVENT)}."
         raise RecordingError(path, problem)
-    if stage is not None:
-        _refuse_two_meanings(path, {row[stage].strip() for _, row in rows if len(row) > stage})
+    names_of = {} if stage is None else _stage_names(path, [row[stage].strip() for _, row in rows if len(row) > stage])
 
     annotations = []
     for where, row in rows:
@@ -122,7 +122,7 @@ def rows_to_annotations(
         elif from_name is not None:
             annotations.append(Annotation(onset_s, length_s, from_name))
         if stage is not None and (row[stage].strip() or not is_event):  # an event's row need not name a stage
-            annotations.append(Annotation(onset_s, length_s, _stage_text(row[stage])))
+            annotations.append(Annotation(onset_s, length_s, names_of[row[stage].strip()]))
         for name, place in own_columns.items():
             if _is_marked(path, where, name, row[place].strip()):
                 annotations.append(Annotation(onset_s, length_s, name))
@@ -135,24 +135,20 @@ def _is_marked(path: Path, where: str, name: str, cell: str) -> bool:
     return bool(cell) and float(cell) > 0
 
 
-def _stage_text(value: str) -> str:
-    code = stage_of_column(value)
-    if code is None:
-        return value.strip()  # not a stage: counted as an unknown term
-    return f"Sleep stage {STAGES[code] if code >= 0 else '?'}"
+def _stage_names(path: Path, values: Sequence[str]) -> dict[str, str]:
+    """Each value of the stage column -> its annotation, unless it is a usual mark: "Sleep stage N2"."""
+    try:
+        names = stage_names(values)
+    except UnclearCodes as error:
+        raise RecordingError(path, str(error)) from error
+    marks = {v for v, name in names.items() if is_remark(name) and stage_of_column(name) is None}
+    return {v: name if v in marks else f"Sleep stage {name or '?'}" for v, name in names.items()}
 
 
 def _kind_in_name(path: Path) -> str | None:
     words = re.split(r"[^a-z]+", path.stem.lower().replace("k-complex", "kcomplex"))
     kinds = {kind_of(word): word for word in words if len(word) > 3 and kind_of(word)}
     return next(iter(kinds.values())) if len(kinds) == 1 else None
-
-
-def _refuse_two_meanings(path: Path, values: set[str]) -> None:
-    codes = {v.removesuffix(".0") for v in values}
-    if "4" in codes and "5" not in codes:
-        problem = "stage code 4 without any 5 may be REM or R&K stage 4. Write names (W, N1, N2, N3, REM)."
-        raise RecordingError(path, problem)
 
 
 def _seconds(path: Path, where: str, name: str, cell: str) -> float:
