@@ -1,5 +1,6 @@
 """From a scoring file to a `Scoring`. One module per dialect; the words get their meaning in `terms`."""
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,6 +11,8 @@ from data_pipeline.annotations import nsrr_xml, profusion_xml
 from data_pipeline.annotations.dreem import read_dreem
 from data_pipeline.annotations.isruc import read_isruc
 from data_pipeline.annotations.json_table import read_json_table
+from data_pipeline.annotations.marks import Marks
+from data_pipeline.annotations.placing import Misplaced, place
 from data_pipeline.annotations.safe_xml import is_xml, read_xml
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from, without
 from data_pipeline.annotations.table import columns_of, read_table
@@ -42,7 +45,15 @@ _ROOTS = {nsrr_xml.ROOT: "nsrr_xml", profusion_xml.ROOT: "profusion_xml"}
 
 
 class NothingScored(RecordingError):
-    """A scoring file without a stage or an event: of another recording, or of a night in which nothing was found."""
+    """A scoring file without a stage or an event: of another recording, or of a night in which nothing was found.
+
+    Attributes:
+      scoring: what it says beside that: when the lights went off, what is unclear.
+    """
+
+    def __init__(self, path: Path, problem: str, scoring: Scoring):
+        super().__init__(path, problem)
+        self.scoring = scoring
 
 
 def read_scoring(
@@ -53,6 +64,8 @@ def read_scoring(
     dialect: str | None = None,
     terms: Mapping[str, Meaning] | None = None,
     kinds: Collection[str] = (),
+    start_clock: str | None = None,
+    start_day: datetime.date | None = None,
 ) -> tuple[Scoring, tuple[str, ...]]:
     """Reads what a scorer wrote about a recording of `duration_s` seconds.
 
@@ -68,26 +81,42 @@ def read_scoring(
       terms: words to which a cohort gives a meaning of its own (see `scoring_from`).
       kinds: kinds of event of somebody's own: words of the scoring, or columns of a table that are 1 in the rows where
         it is so; a table with such a column was scored for it, whatever it says.
+      start_clock, start_day: when the recording's first sample was taken, as far as it is known; places a scoring
+        that counts by the clock.
     Returns:
-      The scoring, and one note for each thing that was dropped, shortened or not understood.
+      The scoring, and one note for each thing that was moved, dropped, shortened or not understood.
     Raises:
       NothingScored: there is no stage and no event in it.
-      RecordingError: the file is missing, damaged, or of an unknown dialect.
+      RecordingError: the file is missing, damaged, of an unknown dialect, or not of this recording (see `placing`).
     """
     path = Path(path)
     if not path.is_file():
         raise RecordingError(path, "no such scoring file.")
     dialect = dialect or _dialect_of(path)
-    annotations = read_table(path, kinds) if dialect == "table" else DIALECTS[dialect](path)
-    scoring, notes = scoring_from(annotations, duration_s, scored, own_terms(kinds) | dict(terms or {}))
+    marks = _marks(path, dialect, kinds)
+    try:
+        annotations, lights_s, placed = place(marks, start_clock, start_day, duration_s)
+    except Misplaced as error:
+        raise RecordingError(path, str(error)) from error
+    words = own_terms(kinds) | dict(terms or {})
+    scoring, notes = scoring_from(annotations, duration_s, scored, words, lights_s)
     if kinds and dialect == "table":
         scoring = replace(scoring, scored=scoring.scored | (columns_of(path) & set(kinds)))
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not scoring.scored:
         texts = named(Counter(a.text for a in annotations))
         problem = f"no stage and no event within the recording among {len(annotations)} annotation(s){texts}"
-        raise NothingScored(path, f"{problem}. Is it the scoring of this recording?")
-    return scoring, tuple(f"{path.name}: {note}" for note in notes)
+        said = " ".join(("Is it the scoring of this recording?", *(notes if scoring.unclear else ())))
+        raise NothingScored(path, f"{problem}. {said}", scoring)
+    return scoring, tuple(f"{path.name}: {note}" for note in (*placed, *notes))
+
+
+def _marks(path: Path, dialect: str, kinds: Collection[str]) -> Marks:
+    if dialect == "edfplus":
+        recording = read_edf(path)
+        clock = datetime.time.fromisoformat(recording.start_clock) if recording.start_clock else None
+        return Marks(recording.annotations, clock, recording.start_day)
+    return Marks(read_table(path, kinds) if dialect == "table" else DIALECTS[dialect](path))
 
 
 def _dialect_of(path: Path) -> str:

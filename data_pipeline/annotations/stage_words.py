@@ -72,6 +72,8 @@ def _says_stage(text: str) -> bool:
 
 @lru_cache(maxsize=4096)  # a night has a thousand marks and ten words
 def _meaning(text: str, alone: bool) -> int | str | None:
+    if not alone and re.fullmatch(r"[\s.\-_*]+", stage_word(text) or text):
+        return UNKNOWN_STAGE
     inner = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text)  # a remark: "N2 (light)"
     text = inner if normal(inner) else text
     if re.search(r"(^|\s)-[1-9](?:[.,]0*)?\s*$", text) and not re.search(r"[^\W\d_]\s+-\s+\d", text):

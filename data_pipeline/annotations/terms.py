@@ -17,8 +17,8 @@ from data_pipeline.annotations.stage_words import stage_of as _stage_of
 from data_pipeline.annotations.stage_words import stage_of_column
 from data_pipeline.night import BREATHING_EVENTS, EventKind
 
-__all__ = ["FAMILIES", "Meaning", "families_of", "is_remark", "kind_of", "own_terms", "plain", "stage_of"]
-__all__ += ["stage_of_column", "words_of"]
+__all__ = ["FAMILIES", "Meaning", "families_of", "is_other", "is_remark", "is_vocabulary", "kind_of", "own_terms"]
+__all__ += ["plain", "stage_of", "stage_of_column", "words_of"]
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,15 @@ _PHRASES = (
 _CAUSE = re.compile(r"\b(with|due to|resulting from|associated|related to|and|by)\b|\(|,|;| - ")
 """What follows describes the event and does not name it: "Arousal (PLM)", "Hypopnea with arousal"."""
 _REMARK = re.compile(
-    r"lights?\b|recording (start|end|stop)|(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
+    r"lights\b|light (change|signal)|recording (start|end|stop)|(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
     r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance"
 )
+
+_SHOWN = frozenset(
+    "breathing cheyne stokes snore bradycardia tachycardia stage light deep quiet active awakening awakenings limitation "
+    "flow hypoventilation bruxism cardiac rhythm body position marker comment user analysis start stop end".split()
+)
+"""Further words that stand in messages as they are."""
 
 FAMILIES: dict[str, tuple[frozenset[EventKind], re.Pattern[str]]] = {
     "breathing events": (
@@ -123,17 +129,19 @@ FAMILIES: dict[str, tuple[frozenset[EventKind], re.Pattern[str]]] = {
     ),
     "spindles": (frozenset({EventKind.SPINDLE}), re.compile(r"spind|fuseau|\bhuso|\bfus[io]\b|веретен|紡錘|纺锤|방추")),
     "K complexes": (frozenset({EventKind.K_COMPLEX}), re.compile(r"\bk ?komp|\bk ?comp|comp[a-z]+ k\b|\bkc")),
-    "artifacts": (frozenset({EventKind.ARTIFACT}), re.compile(r"art[ei]f|伪迹")),
 }
 """Family -> its kinds, which are scored together, and what a word holds that may be of it."""
 _OTHER = re.compile(
-    r"cheyne|stokes|csr|periodic breath|periodische atmung|cheynestokes|hypoventil|flow limit|tachyp|bradyp|ataxic|"
-    r"paradoxical breath|eupnea|normal breath|"
-    r"\b(probe|sensor|belt|electrode|cannula|mask|leak|off|fix\w*|replac\w*|adjust\w*|check\w*|channel|lead|loose|poor|"
-    r"bad|calibrat\w*|biocal\w*|impedance|c?pap|bipap|peep|titrat\w*|patient|pt|tech\w*|nurse|supplement\w*|liter|lpm|"
-    r"baseline|mean|nadir|index|rate|hold|deep breath|restless)\b"
+    r"cheyne|stokes|\bcsr\b|periodic breath|periodische atmung|hypoventil|flow limit|tachyp|bradyp|ataxic|"
+    r"paradoxical breath|eupnea|normal breath|deep breath|cardia|systol|arrhythm|rhythm|ectop|bruxi|teeth|catathren|"
+    r"seizure|spike|epilep|\beyes?\b|blink|saccad|swallow|yawn|cough|talk|moan|groan|position|supine|prone|"
+    r"series|cluster|sequence|calib|biocal|impedance|disconnect|replac|adjust|titrat|supplement|restless|"
+    r"\b(probe|sensor|belt|electrode|cannula|mask|leak|off|fix|fixed|check|channel|lead|leads|loose|poor|bad|c?pap|bipap|"
+    r"peep|patient|pt|tech|technician|nurse|liters?|lpm|baseline|mean|nadir|index|rate|hold|heart|pulse|hr|ecg|ekg|pvc|"
+    r"body|movements?|marker|comment|note|video|bathroom|toilet|wc|montage|filter|gain|delta|alpha|battery|pause|"
+    r"phasic|tonic|rswa|rbd)\b"
 )
-"""What is of no family although it sounds so: patterns of breathing that are no event, and remarks on sensors."""
+"""What is of no family although it may sound so: patterns of breathing that are no event, other events, and remarks."""
 
 
 def words_of(text: str) -> str:
@@ -194,11 +202,24 @@ def families_of(text: str) -> frozenset[str]:
     (['breathing events'], [])
     """
     words = _english(plain(text))
-    if _OTHER.search(words):
+    if is_other(text):
         return frozenset()
     naming = _english(_naming(plain(text)))
     found = (frozenset(name for name, (_, part) in FAMILIES.items() if part.search(w)) for w in (naming, words))
     return next((names for names in found if names), frozenset())
+
+
+def is_other(text: str) -> bool:
+    """Whether a text is known to name nothing of the `FAMILIES`: tachycardia, Cheyne-Stokes breathing, a loose belt."""
+    return _OTHER.search(_english(plain(text))) is not None
+
+
+def is_vocabulary(text: str) -> bool:
+    """Whether a text is made of words that are of no person: those of scoring, in any language, and numbers below 100."""
+    return all(
+        w in _HEADS or w in _TYPES or w in _QUALIFIERS or w.isupper() or w in _SHOWN or (w.isdigit() and len(w) < 3)
+        for w in _english(plain(text)).split()
+    )
 
 
 def is_remark(text: str) -> bool:
