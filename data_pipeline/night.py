@@ -27,6 +27,9 @@ STAGES = ("W", "N1", "N2", "N3", "REM")
 UNKNOWN_STAGE = -1
 """Code of an epoch that nobody scored, or whose score means nothing (movement time, `?`)."""
 
+UNKNOWN_LIGHTS: tuple[float | None, float | None] = (None, None)
+"""Lights off and lights on where nobody marked them."""
+
 
 class EventKind(StrEnum):
     """The events we score. Each has one definition, in the docstring of the code that detects or counts it."""
@@ -182,7 +185,7 @@ class Scoring:
     events: tuple[Event, ...] = ()
     scored: frozenset[str] = frozenset()
     unclear: frozenset[str] = frozenset()
-    lights_s: tuple[float | None, float | None] = (None, None)
+    lights_s: tuple[float | None, float | None] = UNKNOWN_LIGHTS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,16 @@ from data_pipeline.annotations.families import TERM_USES, family_notes, shown, u
 from data_pipeline.annotations.plausibility import oddities
 from data_pipeline.annotations.stage_words import is_light_sleep, stage_word
 from data_pipeline.annotations.terms import FAMILIES, Meaning, is_remark, is_vocabulary, kind_of, plain, stage_of, words_of
-from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, STAGES, UNKNOWN_STAGE, Event, EventKind, Scoring
+from data_pipeline.night import (
+    BREATHING_EVENTS,
+    EPOCH_S,
+    STAGES,
+    UNKNOWN_LIGHTS,
+    UNKNOWN_STAGE,
+    Event,
+    EventKind,
+    Scoring,
+)
 from data_pipeline.readers.recording import Annotation
 
 LARGEST_UNKNOWN_SHARE = 0.02
@@ -27,7 +36,7 @@ def scoring_from(
     duration_s: float,
     scored: Iterable[str] | None = None,
     terms: Mapping[str, Meaning] | None = None,
-    lights_s: Lights = (None, None),
+    lights_s: Lights = UNKNOWN_LIGHTS,
 ) -> tuple[Scoring, tuple[str, ...]]:
     """Builds a scoring for a recording of `duration_s` seconds.
 
@@ -149,7 +158,7 @@ def _lights(annotations: Sequence[Annotation], given: Lights, duration_s: float,
         notes.append("A mark of lights off or on lies where it cannot be, and was not used.")
     if inside[0] is not None and inside[1] is not None and inside[0] >= inside[1]:
         notes.append("Lights on come before lights off: neither was used.")
-        return None, None
+        return UNKNOWN_LIGHTS
     return inside[0], inside[1]
 
 
@@ -183,7 +192,8 @@ def _stages(marks: list[tuple[Annotation, int]], duration_s: float, notes: list[
     """(n_epochs,) int8, and what share of the time that is staged was not understood."""
     n_epochs = int(duration_s) // EPOCH_S
     seconds = np.full(n_epochs * EPOCH_S, UNKNOWN_STAGE, np.int8)
-    marks = sorted(marks, key=lambda m: m[0].onset_s)
+    # "Not scored" over the whole night, beside the epochs, gives way to them.
+    marks = sorted(marks, key=lambda m: (m[0].onset_s, m[1] != UNKNOWN_STAGE))
     past_s, overlap_s, end_before = 0.0, 0, 0
     for place, (a, code) in enumerate(marks):
         length_s = a.duration_s
@@ -193,7 +203,7 @@ def _stages(marks: list[tuple[Annotation, int]], duration_s: float, notes: list[
         if code >= 0:
             past_s += max(0.0, a.onset_s + length_s - max(duration_s, a.onset_s))
         span = seconds[max(start, 0) : max(stop, 0)]
-        overlap_s += int(((span != code) & (np.arange(len(span)) < end_before - start)).sum())
+        overlap_s += int(((span != code) & (span >= 0) & (np.arange(len(span)) < end_before - start)).sum())
         span[:] = code
         end_before = max(end_before, stop)
     if past_s >= 1:
