@@ -22,10 +22,10 @@ _NEXT = (
     (0.400, 0.300, 0.270, 0.020, 0.010, 0.000),
 )
 """Where a stage goes when it ends: rows W, S1, S2, S3, S4, REM. Assumed, round numbers of adults' nights."""
-_USUAL, _REM_IS_4 = "0 W, 1-3 N1-N3, 4 R&K stage 4, 5 REM", "0 W, 1-3 N1-N3, 4 REM"
+_USUAL, REM_IS_4 = "0 W, 1-3 N1-N3, 4 R&K stage 4, 5 REM", "0 W, 1-3 N1-N3, 4 REM"
 CODINGS = {
     _USUAL: {0: W, 1: S1, 2: S2, 3: S3, 4: S4, 5: REM},
-    _REM_IS_4: {0: W, 1: S1, 2: S2, 3: S3, 4: REM},
+    REM_IS_4: {0: W, 1: S1, 2: S2, 3: S3, 4: REM},
     "1 W, 2-4 N1-N3, 5 REM": {1: W, 2: S1, 3: S2, 4: S3, 5: REM},  # MNE's example
     "5 W, 4 REM, 3-1 N1-N3": {5: W, 4: REM, 3: S1, 2: S2, 1: S3},  # CAISR, PhysioNet Challenge 2026
     "5 W, 4 REM, 3-0 stages 1-4": {5: W, 4: REM, 3: S1, 2: S2, 1: S3, 0: S4},  # DREAMS
@@ -81,7 +81,7 @@ def coding_of(codes: Sequence[int]) -> str:
         return _USUAL
     lead = likely[ranked[0]] - likely[ranked[1]] if len(ranked) > 1 else math.inf
     no_wake = 0 not in used and used >= {1, 2, 3, 4, 5}
-    if ranked[0] in (_USUAL, _REM_IS_4) and not no_wake and lead >= SURE_NATS:
+    if ranked[0] in (_USUAL, REM_IS_4) and not no_wake and lead >= SURE_NATS:
         return ranked[0]
     if 4 in used and 5 not in used:
         raise UnclearCodes(f"stage code 4 without any 5 may be REM or R&K stage 4. {_ADVICE}")

@@ -19,7 +19,7 @@ STAGES = {
     "レム睡眠,レム,快速眼动期,快速眼动,快速动眼期,快速動眼期,快动眼,快眼动,렘수면,렘",
     "NREM": "nrem,nonrem,non rem,no rem,nicht rem,niet rem,nr,n rem,nmor,no mor,non r,sl,"
     "ノンレム睡眠,ノンレム,非快速眼动,非快速動眼,비렘수면,비렘,нрем,медленный",
-    "DEEP": "deep,deep sleep,sws,slow wave,slow wave sleep,slowwave,delta sleep,tief,tiefschlaf,tiefer schlaf,"
+    "DEEP": "deep,deep sleep,sws,slow wave sleep,slowwave sleep,delta sleep,tief,tiefschlaf,tiefer schlaf,"
     "profond,sommeil profond,sommeil lent profond,lent profond,profundo,sueño profundo,sueño delta,"
     "sueño de ondas lentas,sono profundo,sonno profondo,profondo,diep,diepe slaap,dyb søvn,djupsömn,djup sömn,"
     "dyp søvn,syvä,syvä uni,głęboki,sen głęboki,hluboký,derin,derin uyku,βαθύς,глубокий,глубокий сон,дельта сон,"

@@ -28,6 +28,8 @@ FEWEST_MARKS = 10
 """Fewer stage marks tell nothing of their unit."""
 FINEST_S = 4.0
 """Stages are not scored in shorter steps."""
+LEAST_OVERLAP = 0.5
+"""Of a scoring that is placed by time of day alone, what must lie within the recording, or of the recording in it."""
 _RATES_HZ = (50, 64, 100, 125, 128, 200, 250, 256, 400, 500, 512, 1024, 2000, 2048)
 Lights = tuple[float | None, float | None]
 
@@ -81,11 +83,15 @@ def _shift_s(
     elif days is not None and abs(days) > 1:
         problem = f"it begins {abs(days)} days {'after' if days > 0 else 'before'} the recording, by the clocks of both"
         raise Misplaced(f"{problem}. Is it the scoring of this recording?")
-    choices = (late_s, *(late_s + k * DAY_S for k in (-2, -1, 1, 2)))
-    shift_s = next((s for s in choices if _overlap_s(marks.annotations, s, duration_s) > 0), None)
-    if shift_s is None:
+    shift_s = max(
+        (late_s + k * DAY_S for k in (0, 1, -1, 2, -2)), key=lambda s: _overlap_s(marks.annotations, s, duration_s)
+    )
+    overlap_s = _overlap_s(marks.annotations, shift_s, duration_s)
+    span_s = _overlap_s(marks.annotations, 0.0, math.inf)
+    if overlap_s <= 0 or (days is None and overlap_s < LEAST_OVERLAP * min(span_s, duration_s)):
         ends = starts_at(_of_day_s(starts) + duration_s)
-        problem = f"by its clock, from {marks.clock:%H:%M:%S} on, nothing of it lies within the recording"
+        extent = "less than half" if overlap_s > 0 else "nothing"
+        problem = f"by its clock, which starts at {marks.clock:%H:%M:%S}, {extent} of it lies within the recording"
         raise Misplaced(f"{problem}, {clock} to {ends}. Is it the scoring of this recording?")
     if abs(shift_s) >= 1:
         side = "after" if shift_s > 0 else "before"

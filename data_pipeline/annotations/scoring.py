@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from data_pipeline.annotations.codes import REM_IS_4, UnclearCodes, coding_of
 from data_pipeline.annotations.families import TERM_USES, family_notes, shown, unclear_families
 from data_pipeline.annotations.plausibility import oddities
 from data_pipeline.annotations.stage_words import is_light_sleep, stage_word
@@ -26,7 +27,7 @@ from data_pipeline.readers.recording import Annotation
 LARGEST_UNKNOWN_SHARE = 0.02
 """Of the time that is staged, what may be in words that nobody understood before no stage counts (assumed): without N1,
 a twentieth of the night, a model would learn that there is none."""
-_N1, _N2 = STAGES.index("N1"), STAGES.index("N2")
+_N1, _N2, _REM = (STAGES.index(name) for name in ("N1", "N2", "REM"))
 _NOT_UNDERSTOOD = -2
 Lights = tuple[float | None, float | None]
 
@@ -119,10 +120,24 @@ def _read(annotations: Sequence[Annotation], terms: Mapping[str, Meaning] | None
     missing = {_N1, _N2} - {code for _, code in marks.stages}
     code = missing.pop() if len(missing) == 1 else _NOT_UNDERSTOOD
     marks.stages += [(a, code) for a in light]
+    if _is_rem_written_as_4(marks):
+        marks.stages = [(a, _NOT_UNDERSTOOD if stage_word(plain(a.text)) == "4" else c) for a, c in marks.stages]
     between = _between_stages(marks)
     marks.stages += [(a, _NOT_UNDERSTOOD) for a in between]
     marks.unknown = [a for a in marks.unknown if a not in between]
     return marks
+
+
+def _is_rem_written_as_4(marks: _Marks) -> bool:
+    """Whether "Sleep stage 4", stage 4 in EDF+ texts, stands where only REM can: written by a program with other codes."""
+    codes = [stage_word(plain(a.text)) for a, _ in marks.stages]
+    if "4" not in codes or any(code == _REM for _, code in marks.stages) or not set(codes) <= set("01234W?"):
+        return False
+    try:
+        coding = coding_of([-1 if code == "?" else int(code.replace("W", "0")) for code in codes])
+    except UnclearCodes:
+        return False
+    return coding == REM_IS_4
 
 
 def _between_stages(marks: _Marks) -> set[Annotation]:

@@ -69,7 +69,7 @@ _QUALIFYING = """
 left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event events related effort
 spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2 sao2 o2 oxygen oxyhemoglobin relative
 limb leg movement movements plm lm chin external standard scored auto manual fast slow by with and due to resulting from
-associated s sec hemoglobin oximetry lower during internal snore snoring a e type of de des d in saturation drop rem nrem wake
+associated s sec hemoglobin oximetry absolute lower during internal snore snoring a e type of de des d in saturation drop rem nrem wake
 aasm rule 1a 1b
 """
 _QUALIFIERS = frozenset(_QUALIFYING.split())
@@ -135,11 +135,12 @@ _OTHER = re.compile(
     r"cheyne|stokes|\bcsr\b|periodic breath|periodische atmung|hypoventil|flow limit|tachyp|bradyp|ataxic|"
     r"paradoxical breath|eupnea|normal breath|deep breath|cardia|systol|arrhythm|rhythm|ectop|bruxi|teeth|catathren|"
     r"seizure|spike|epilep|\beyes?\b|blink|saccad|swallow|yawn|cough|talk|moan|groan|position|supine|prone|"
-    r"series|cluster|sequence|calib|biocal|impedance|disconnect|replac|adjust|titrat|supplement|restless|"
+    r"lage\b|decubit|dorsal|ventral|\blateral|snor|series|cluster|sequence|calib|biocal|impedance|disconnect|replac|"
+    r"adjust|titrat|supplement|restless|(body|gross) movement|^movements?$|"
     r"\b(probe|sensor|belt|electrode|cannula|mask|leak|off|fix|fixed|check|channel|lead|leads|loose|poor|bad|c?pap|bipap|"
     r"peep|patient|pt|tech|technician|nurse|liters?|lpm|baseline|mean|nadir|index|rate|hold|heart|pulse|hr|ecg|ekg|pvc|"
-    r"body|movements?|marker|comment|note|video|bathroom|toilet|wc|montage|filter|gain|delta|alpha|battery|pause|"
-    r"phasic|tonic|rswa|rbd)\b"
+    r"body|marker|comment|note|video|bathroom|toilet|wc|montage|filter|gain|delta|alpha|battery|"
+    r"phasic|tonic|rswa|rbd|ptt|rr|mchg|gap|invalid|autonomic|excursions?)\b"
 )
 """What is of no family although it may sound so: patterns of breathing that are no event, other events, and remarks."""
 
@@ -210,14 +211,18 @@ def families_of(text: str) -> frozenset[str]:
 
 
 def is_other(text: str) -> bool:
-    """Whether a text is known to name nothing of the `FAMILIES`: tachycardia, Cheyne-Stokes breathing, a loose belt."""
-    return _OTHER.search(_english(plain(text))) is not None
+    """Whether a text is known to name nothing of the `FAMILIES`: tachycardia, Cheyne-Stokes breathing, a loose belt.
+
+    One that names an event besides ("apnea, patient supine") is not.
+    """
+    words = _english(plain(text))
+    return _OTHER.search(words) is not None and not any(word in _HEADS for word in words.split())
 
 
 def is_vocabulary(text: str) -> bool:
     """Whether a text is made of words that are of no person: those of scoring, in any language, and numbers below 100."""
     return all(
-        w in _HEADS or w in _TYPES or w in _QUALIFIERS or w.isupper() or w in _SHOWN or (w.isdigit() and len(w) < 3)
+        len(w) == 1 or w in _HEADS or w in _TYPES or w in _QUALIFIERS or w in _SHOWN or (w.isdigit() and len(w) < 3)
         for w in _english(plain(text)).split()
     )
 
