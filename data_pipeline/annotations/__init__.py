@@ -103,7 +103,7 @@ def read_scoring(
     if kinds and dialect == "table":
         scoring = replace(scoring, scored=scoring.scored | (columns_of(path) & set(kinds)))
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
-    if not scoring.scored:
+    if not (scoring.scored or scoring.events):
         texts = named(Counter(a.text for a in annotations))
         problem = f"no stage and no event within the recording among {len(annotations)} annotation(s){texts}"
         said = " ".join(("Is it the scoring of this recording?", *(notes if scoring.unclear else ())))

@@ -22,7 +22,7 @@ TERM_USES = 3
 _LENGTHS_S = {
     "breathing events": (8, 180),
     "arousals": (2, 45),
-    "limb movements": (0.3, 15),
+    "limb movements": (0.3, 12),
     "desaturations": (4, 300),
     "spindles": (0.3, 5),
     "K complexes": (0.3, 5),
