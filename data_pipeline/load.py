@@ -14,7 +14,7 @@ from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
-from data_pipeline.night import Demographics, EventKind, Night, RecordingError, Scoring
+from data_pipeline.night import UNKNOWN_LIGHTS, Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
 from data_pipeline.signals.channel import RecordedChannel, whole
 from data_pipeline.signals.survey import survey_channel
@@ -171,7 +171,7 @@ def _scoring(
     if not files:
         words = own_terms(kinds) | dict(terms or {})
         scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored, words)
-        if (scoring.stages >= 0).any() or scoring.events:
+        if (scoring.stages >= 0).any() or scoring.events or scoring.lights_s != UNKNOWN_LIGHTS:
             return scoring, notes
         if scored:
             notes = (*notes, "Said to be scored, but no scoring was found with it: taken as not scored.")
@@ -179,12 +179,13 @@ def _scoring(
     read, empty = [], []
     for path in files:
         try:
-            options = {"dialect": dialect, "terms": terms, "kinds": kinds, "start_clock": recording.start_clock}
+            options = {"dialect": dialect, "terms": terms, "kinds": kinds}
+            options |= {"start_clock": recording.start_clock, "start_day": recording.start_day}
             read.append(read_scoring(path, recording.duration_s, scored, **options))
         except NothingScored as error:
             empty.append((path, error))
     if not read:
         raise empty[0][1]
-    merged, notes = merge_scorings([scoring for scoring, _ in read])
+    merged, notes = merge_scorings([*(scoring for scoring, _ in read), *(error.scoring for _, error in empty)])
     notes = (*notes, *(f"{path.name}: it holds no stage and no event that is understood." for path, _ in empty))
     return merged, (*(note for _, ns in read for note in ns), *notes)

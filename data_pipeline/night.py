@@ -27,6 +27,9 @@ STAGES = ("W", "N1", "N2", "N3", "REM")
 UNKNOWN_STAGE = -1
 """Code of an epoch that nobody scored, or whose score means nothing (movement time, `?`)."""
 
+UNKNOWN_LIGHTS: tuple[float | None, float | None] = (None, None)
+"""Lights off and lights on where nobody marked them."""
+
 
 class EventKind(StrEnum):
     """The events we score. Each has one definition, in the docstring of the code that detects or counts it."""
@@ -173,11 +176,16 @@ class Scoring:
       events: sorted by onset.
       scored: what the scorer looked for; an absent event means nothing unless its kind is in here.
         Kinds of events and the word "stages".
+      unclear: what nobody may count as scored, in whatever file: there were marks for it that were not understood.
+        Never in `scored`.
+      lights_s: lights off and lights on, seconds from the first sample; None where nobody marked it.
     """
 
     stages: np.ndarray
     events: tuple[Event, ...] = ()
     scored: frozenset[str] = frozenset()
+    unclear: frozenset[str] = frozenset()
+    lights_s: tuple[float | None, float | None] = UNKNOWN_LIGHTS
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,7 @@ class Night:
       site: where it was recorded ("" when unknown).
       duration_s: whole seconds of recording.
       channels: at most one a slot, in the order of `MODALITY_OF`; or what `read`s as one, see `load.open_night`.
-      scoring: None when nobody scored it.
+      scoring: None when nobody scored it; one with nothing `scored` may say when the lights went off.
       demographics: what is known of the person.
       notes: one sentence each for what a reader should know: channels refused, units mended, gaps, trims.
       defects: those of them that tell of the file itself: that it was cut, that it has gaps.

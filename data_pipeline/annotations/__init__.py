@@ -16,7 +16,7 @@ from data_pipeline.annotations.isruc import read_isruc
 from data_pipeline.annotations.json_table import read_json_table
 from data_pipeline.annotations.luna import is_luna, read_luna
 from data_pipeline.annotations.marks import Marks
-from data_pipeline.annotations.placing import place
+from data_pipeline.annotations.placing import Misplaced, place
 from data_pipeline.annotations.remlogic import is_remlogic, read_remlogic
 from data_pipeline.annotations.safe_xml import is_xml, local_name, read_xml
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from, without
@@ -39,7 +39,7 @@ __all__ = ["merge_scorings", "read_scoring", "recognised", "scoring_from", "with
 def _read_edfplus(path: Path) -> Marks:
     recording = read_edf(path)
     clock = datetime.time.fromisoformat(recording.start_clock) if recording.start_clock else None
-    return Marks(recording.annotations, clock, getattr(recording, "start_day", None))
+    return Marks(recording.annotations, clock, recording.start_day)
 
 
 DIALECTS: dict[str, Callable[[Path], Marks]] = {
@@ -82,6 +82,8 @@ _NAMES = (
 )
 """Published files that look as others do and have codes of their own: nothing but their names says so."""
 _TABLES = (".csv", ".tsv", ".txt")
+_OF_COLUMNS = ("table", "xlsx")
+"""Dialects in which columns may be kinds of event of somebody's own."""
 _TEXTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("domino", is_domino),
     ("remlogic", is_remlogic),
@@ -94,7 +96,15 @@ _TEXTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 
 
 class NothingScored(RecordingError):
-    """A scoring file without a stage or an event: of another recording, or of a night in which nothing was found."""
+    """A scoring file without a stage or an event: of another recording, or of a night in which nothing was found.
+
+    Attributes:
+      scoring: what it says beside that: when the lights went off, what is unclear.
+    """
+
+    def __init__(self, path: Path, problem: str, scoring: Scoring):
+        super().__init__(path, problem)
+        self.scoring = scoring
 
 
 def read_scoring(
@@ -125,27 +135,32 @@ def read_scoring(
       start_clock, start_day: when the recording's first sample was taken, as far as it is known; places a scoring
         that counts by the clock.
     Returns:
-      The scoring, and one note for each thing that was dropped, shortened or not understood.
+      The scoring, and one note for each thing that was moved, dropped, shortened or not understood.
     Raises:
       NothingScored: there is no stage and no event in it.
-      RecordingError: the file is missing, damaged, of an unknown dialect, or of another time.
+      RecordingError: the file is missing, damaged, of an unknown dialect, or not of this recording (see `placing`).
     """
     path = Path(path)
     if not path.is_file():
         raise RecordingError(path, "no such scoring file.")
     dialect = dialect or _dialect_of(path)
     read = DIALECTS[dialect]
-    marks = read(path, kinds) if dialect in ("table", "xlsx") else read(path)
-    annotations, _, placed = place(marks, start_clock, start_day, duration_s)
-    scoring, notes = scoring_from(annotations, duration_s, scored, own_terms(kinds) | dict(terms or {}))
-    if kinds and dialect in ("table", "xlsx"):
+    marks = read(path, kinds) if dialect in _OF_COLUMNS else read(path)
+    try:
+        annotations, lights_s, placed = place(marks, start_clock, start_day, duration_s)
+    except Misplaced as error:
+        raise RecordingError(path, str(error)) from error
+    words = own_terms(kinds) | dict(terms or {})
+    scoring, notes = scoring_from(annotations, duration_s, scored, words, lights_s)
+    if kinds and dialect in _OF_COLUMNS:
         header, _ = read_cells(path) if dialect == "table" else xlsx.read_sheet(path, kinds)
         scoring = replace(scoring, scored=scoring.scored | (columns_of(header) & set(kinds)))
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
-    if not scoring.scored:
+    if not (scoring.scored or scoring.events):
         texts = named(Counter(a.text for a in annotations))
         problem = f"no stage and no event within the recording among {len(annotations)} annotation(s){texts}"
-        raise NothingScored(path, f"{problem}. Is it the scoring of this recording?")
+        said = " ".join(("Is it the scoring of this recording?", *(notes if scoring.unclear else ())))
+        raise NothingScored(path, f"{problem}. {said}", scoring)
     return scoring, tuple(f"{path.name}: {note}" for note in (*placed, *notes))
 
 

@@ -10,15 +10,16 @@ Columns (upper or lower case; blanks, accents, units and underscores may differ;
   any of these columns the file's name must tell ("…_spindles_expert1.csv").
 
 Numbers may have a decimal comma; "n/a", "NaN" and the like are empty cells. Numbers in a stage column follow EDF+,
-NSRR and Profusion: 0 W, 1–3 N1–N3, 4 N3 (R&K), 5 REM, others unscored. A column with 4 and without 5 is refused,
-because cohorts differ in it: REM or R&K stage 4.
+NSRR and Profusion: 0 W, 1–3 N1–N3, 4 N3 (R&K), 5 REM, others unscored; or Dreem and YASA, with REM 4, where the order
+of stages says so (see `codes`). What may be two things is refused.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from data_pipeline.annotations.cells import Rows, read_cells
+from data_pipeline.annotations.codes import UnclearCodes, stage_names
 from data_pipeline.annotations.columns import Columns, column_name, columns_in
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.terms import is_remark, kind_of, stage_of_column
@@ -32,7 +33,7 @@ from data_pipeline.annotations.times import (
     moment_in,
     number_in,
 )
-from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_STAGE, RecordingError
+from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.recording import Annotation
 
 _FURTHEST_S = 1e9
@@ -70,13 +71,13 @@ def rows_to_marks(path: Path, header: Sequence[str], rows: Rows, own: Collection
     for where, row in rows:
         if len(row) < len(header):
             raise RecordingError(path, f"{where}: {len(row)} cells, expected {len(header)}.")
-    if columns.stage is not None:
-        _refuse_two_meanings(path, {row[columns.stage].strip() for _, row in rows})
     starts, spans, clock, day = _when(path, header, rows, columns)
-    stages = [] if columns.stage is None else [row[columns.stage].strip() for _, row in rows]
+    stages = [] if columns.stage is None else [_stage_cell(row[columns.stage]) for _, row in rows]
+    names = _stage_names(path, stages)
     annotations = []
     for (where, row), onset_s, length in zip(rows, starts, spans, strict=True):
-        annotations += [Annotation(onset_s, length, text) for text in _texts(path, where, row, columns, from_name)]
+        texts = _texts(path, where, row, columns, from_name, names)
+        annotations += [Annotation(onset_s, length, text) for text in texts]
     in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
     return Marks(in_order, clock, day, _lights(list(zip(starts, stages, strict=False))))
 
@@ -105,8 +106,10 @@ def _what_it_holds(path: Path, header: Sequence[str], columns: Columns) -> str |
     return kind
 
 
-def _texts(path: Path, where: str, row: Sequence[str], columns: Columns, from_name: str | None) -> list[str]:
-    """What a row says."""
+def _texts(
+    path: Path, where: str, row: Sequence[str], columns: Columns, from_name: str | None, stages: Mapping[str, str]
+) -> list[str]:
+    """What a row says; `stages` is what the values of the stage column are called."""
     texts = []
     event = "" if columns.event is None or is_empty(row[columns.event]) else row[columns.event].strip()
     if event:
@@ -114,8 +117,8 @@ def _texts(path: Path, where: str, row: Sequence[str], columns: Columns, from_na
     elif from_name is not None:
         texts.append(from_name)
     if columns.stage is not None:  # an event's row need not name a stage
-        stage = "" if is_empty(row[columns.stage]) else row[columns.stage].strip()
-        texts += [_stage_text(stage)] if stage or not event else []
+        stage = _stage_cell(row[columns.stage])
+        texts += [stages[stage]] if stage or not event else []
     return texts + [name for name, place in columns.own.items() if _is_marked(path, where, name, row[place].strip())]
 
 
@@ -228,24 +231,25 @@ def _spelled(event: str) -> str:
     return "Sleep stage ?" if words.lower() == "unknown stage" else re.sub(r"^[Ss]tage(?=\d$)", "Stage ", words)
 
 
-def _stage_text(value: str) -> str:
-    code = UNKNOWN_STAGE if value.lower() in _NO_STAGE else stage_of_column(value)
-    if code is None:
-        return value if is_remark(value) else f"Sleep stage {value}"  # a stage that is not known
-    return f"Sleep stage {STAGES[code] if code >= 0 else '?'}"
+def _stage_cell(cell: str) -> str:
+    return "" if is_empty(cell) else cell.strip()
+
+
+def _stage_names(path: Path, values: Sequence[str]) -> dict[str, str]:
+    """Each value of the stage column -> its annotation, unless it is a usual mark: "Sleep stage N2"."""
+    try:
+        names = stage_names(values)
+    except UnclearCodes as error:
+        raise RecordingError(path, str(error)) from error
+    names |= {value: "?" for value in names if value.lower() in _NO_STAGE}
+    marks = {v for v, name in names.items() if is_remark(name) and stage_of_column(name) is None}
+    return {v: name if v in marks else f"Sleep stage {name or '?'}" for v, name in names.items()}
 
 
 def _kind_in_name(path: Path) -> str | None:
     words = re.split(r"[^a-z]+", path.stem.lower().replace("k-complex", "kcomplex"))
     kinds = {kind_of(word): word for word in words if len(word) > 3 and kind_of(word)}
     return next(iter(kinds.values())) if len(kinds) == 1 else None
-
-
-def _refuse_two_meanings(path: Path, values: set[str]) -> None:
-    codes = {v.removesuffix(".0") for v in values}
-    if "4" in codes and "5" not in codes:
-        problem = "stage code 4 without any 5 may be REM or R&K stage 4. Write names (W, N1, N2, N3, REM)."
-        raise RecordingError(path, problem)
 
 
 def _seconds(path: Path, where: str, name: str, cell: str) -> float:

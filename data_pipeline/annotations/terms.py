@@ -1,14 +1,24 @@
-"""The scorer's words -> stages and event kinds. The one place where a term gets its meaning.
+"""The scorer's words -> event kinds, and which family an unknown word may be of. The one place where a term gets its
+meaning; stages have their words in `stage_words`, other languages theirs in `languages`.
 
-Spellings come from EDF+ standard texts (https://www.edfplus.info/specs/edftexts.html), Sleep-EDF, HMC, UCDDB
-and the NSRR vocabulary. R&K stage 4 is N3 (AASM manual 2007). An unknown word is counted, not guessed.
+Spellings come from EDF+ standard texts (https://www.edfplus.info/specs/edftexts.html), Sleep-EDF, HMC, UCDDB and the
+NSRR vocabulary. A word is put into English first; the rules are for English alone. An unknown word is counted, not
+guessed.
 """
 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
-from data_pipeline.night import STAGES, UNKNOWN_STAGE, EventKind
+from data_pipeline.annotations.languages import EVENTS as IN_LANGUAGES
+from data_pipeline.annotations.spelling import normal, translator
+from data_pipeline.annotations.stage_words import stage_of as _stage_of
+from data_pipeline.annotations.stage_words import stage_of_column
+from data_pipeline.night import BREATHING_EVENTS, EventKind
+
+__all__ = ["FAMILIES", "Meaning", "families_of", "is_other", "is_remark", "is_vocabulary", "kind_of", "own_terms"]
+__all__ += ["plain", "stage_of", "stage_of_column", "words_of"]
 
 
 @dataclass(frozen=True)
@@ -24,33 +34,17 @@ def own_terms(kinds: Collection[str]) -> dict[str, Meaning]:
     return {word: Meaning(kind) for kind in kinds for word in (kind, kind.replace("_", " "))}
 
 
-_W, _N1, _N2, _N3, _REM = range(len(STAGES))
-
-_STAGES = {
-    **dict.fromkeys(("w", "wake", "awake", "wakefulness", "s0", "0"), _W),
-    **dict.fromkeys(("n1", "s1", "1", "nrem1"), _N1),
-    **dict.fromkeys(("n2", "s2", "2", "nrem2"), _N2),
-    **dict.fromkeys(("n3", "s3", "n4", "s4", "3", "4", "nrem3", "nrem4"), _N3),
-    # 5 is REM in the EDF+ texts, NSRR and Profusion; a code 4 is R&K stage 4 there, never REM.
-    **dict.fromkeys(("r", "rem", "5"), _REM),
-    **dict.fromkeys(("?", "u", "unknown", "unscored", "unstaged", "mt", "m", "6", "9", "10", "-1"), UNKNOWN_STAGE),
-    **dict.fromkeys(("movement", "movement time", "no stage", "not scored", "artifact"), UNKNOWN_STAGE),
-}
-"""What may follow "Sleep stage" or stand in a stage column."""
-_ALONE = {"w", "wake", "awake", "n1", "n2", "n3", "n4", "s1", "s2", "s3", "s4", "r", "rem", "movement time"}
-"""What means a stage also without a word before it. Bare digits do not: REM is 5, 4 or 1 by cohort."""
-
 _APNEA, _LIMB = EventKind.APNEA, EventKind.LIMB_MOVEMENT
 _HEADS = {
-    **dict.fromkeys(("apnea", "apneas", "ap", "apn", "apnoe"), _APNEA),
-    **dict.fromkeys(("osa", "oa", "obsapnea"), EventKind.OBSTRUCTIVE_APNEA),
+    **dict.fromkeys(("apnea", "ap", "apn"), _APNEA),
+    **dict.fromkeys(("osa", "oa"), EventKind.OBSTRUCTIVE_APNEA),
     **dict.fromkeys(("csa", "ca"), EventKind.CENTRAL_APNEA),
     **dict.fromkeys(("msa", "ma"), EventKind.MIXED_APNEA),
-    **dict.fromkeys(("hypopnea", "hypopneas", "hyp", "hypo", "hypop", "hypopnoe"), EventKind.HYPOPNEA),
+    **dict.fromkeys(("hypopnea", "hyp", "hypo", "hypop"), EventKind.HYPOPNEA),
     **dict.fromkeys(("rera", "reras"), EventKind.RERA),
     **dict.fromkeys(("desaturation", "desaturations", "desat", "desats"), EventKind.DESATURATION),
-    **dict.fromkeys(("arousal", "arousals", "microarousal", "microarousals"), EventKind.AROUSAL),
-    **dict.fromkeys(("plm", "plms", "lm", "lms", "plml", "plmr", "lml", "lmr"), _LIMB),
+    **dict.fromkeys(("arousal", "arous"), EventKind.AROUSAL),
+    **dict.fromkeys(("plm", "plms", "plmw", "lm", "lms", "plml", "plmr", "lml", "lmr"), _LIMB),
     **dict.fromkeys(("spindle", "spindles"), EventKind.SPINDLE),
     **dict.fromkeys(("kcomplex", "kcomplexes", "kc"), EventKind.K_COMPLEX),
     **dict.fromkeys(("artifact", "artifacts"), EventKind.ARTIFACT),
@@ -68,36 +62,101 @@ _NAMES = {
 
 _TYPES = {
     **dict.fromkeys(("obstructive", "obst", "obstr", "obs", "o"), EventKind.OBSTRUCTIVE_APNEA),
-    **dict.fromkeys(("central", "cent", "cen", "c"), EventKind.CENTRAL_APNEA),
+    **dict.fromkeys(("central", "cent", "cen", "c", "zentr"), EventKind.CENTRAL_APNEA),
     **dict.fromkeys(("mixed", "mix", "m"), EventKind.MIXED_APNEA),
 }
 _QUALIFYING = """
 left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event events related effort
 spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2 sao2 o2 oxygen oxyhemoglobin relative
 limb leg movement movements plm lm chin external standard scored auto manual fast slow by with and due to resulting from
-associated s sec hemoglobin oximetry lower during internal snore snoring
+associated s sec hemoglobin oximetry absolute lower during internal snore snoring a e type of de des d in saturation drop rem nrem wake
+aasm rule 1a 1b
 """
 _QUALIFIERS = frozenset(_QUALIFYING.split())
+_ENGLISH = translator(IN_LANGUAGES)
 _PHRASES = (
-    (re.compile(r"\brespiratory effort related arousal\b"), "rera"),
-    (re.compile(r"\b(periodic )?(limb|leg) movements?\b"), "lm"),
+    (re.compile(r"\b(respiratory effort related arousal|resp(iratory)? related arousal|reras)\b"), "rera"),
+    (re.compile(r"\b(periodic )?(limb|leg) movements?( left| right)?( of sleep| in sleep| syndrome)?\b"), "lm"),
+    (re.compile(r"^a (?=(obstructive|central|mixed)\b)"), "apnea "),  # "A. Obstructive" of Noxturnal
+    (re.compile(r"^h (?=(obstructive|central|mixed)\b)"), "hypopnea "),
+    (re.compile(r"\bmovement (periodic )?(des? |of )?leg\b"), "lm"),
+    (re.compile(r"\b(spo2|sao2|o2|oxygen)( saturation)? drop\b"), "desaturation"),
     (re.compile(r"\bmicro arousal\b"), "arousal"),
-    (re.compile(r"\bk complex(es)?\b"), "kcomplex"),
 )
 _CAUSE = re.compile(r"\b(with|due to|resulting from|associated|related to|and|by)\b|\(|,|;| - ")
 """What follows describes the event and does not name it: "Arousal (PLM)", "Hypopnea with arousal"."""
 _REMARK = re.compile(
-    r"lights?\b|recording (start|end|stop)|(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
+    r"lights\b|light (change|signal)|recording (start|end|stop)|(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
     r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance"
 )
 
+_SHOWN = frozenset(
+    "breathing cheyne stokes snore bradycardia tachycardia stage light deep quiet active awakening awakenings limitation "
+    "flow hypoventilation bruxism cardiac rhythm body position marker comment user analysis start stop end".split()
+)
+"""Further words that stand in messages as they are."""
 
-def _words(text: str) -> str:
-    text = text.lower().replace("apnoea", "apnea").replace("pnoea", "pnea").replace("artefact", "artifact")
-    text = re.sub(r"[^a-z0-9?]+", " ", text).strip()
+FAMILIES: dict[str, tuple[frozenset[EventKind], re.Pattern[str]]] = {
+    "breathing events": (
+        BREATHING_EVENTS | {EventKind.RERA},
+        re.compile(
+            r"apn|\bresp\b|pno[eiy]|pnea|hypop|hipop|ipopn|[oa]bstr|ostrut|obturac|central|zentr|sentral|santral|\bmixed|"
+            r"gemisch|respir|\batem|atmung|breath|bezdech|oddech|ademh|andning|hengity|solunum|\brera|πνοι|αποφρ|"
+            r"дыха|пноэ|呼吸|호흡"
+        ),
+    ),
+    "arousals": (
+        frozenset({EventKind.AROUSAL}),
+        re.compile(
+            r"arous|weckr|aufwach|eveil|reveil|awaken|despert|risvegl|ontwa[ak]|havaht|herat|wybudz|wzbudz|"
+            r"αφυπν|пробужд|активац|覚醒|觉醒|각성"
+        ),
+    ),
+    "limb movements": (
+        frozenset({_LIMB}),
+        re.compile(
+            r"plm|\blms?\b|limb|\blegs?\b|\bbein|jambe|piern|\bpernas?\b|\bgamb|\bart[oi]\b|\bbeen|"
+            r"\bben(bev|ror)|extremi|tibial|\bjal(ka|an|ko)|konczyn|\bnogi?\b|bacak|ποδι|\bног|конечн|肢|腿|足|다리|사지|"
+            r"m[iy]oclon"
+        ),
+    ),
+    "desaturations": (
+        frozenset({EventKind.DESATURATION}),
+        re.compile(
+            r"desat|dessat|entsat|entsaet|sattigung|saettigung|spo2|sao2|\bo2\b|oxim|oxym|oxyg|oxig|ossig|sauerst|"
+            r"zuurst|tlen|κορεσμ|сатур|酸素|氧|산소"
+        ),
+    ),
+    "spindles": (frozenset({EventKind.SPINDLE}), re.compile(r"spind|fuseau|\bhuso|\bfus[io]\b|веретен|紡錘|纺锤|방추")),
+    "K complexes": (frozenset({EventKind.K_COMPLEX}), re.compile(r"\bk ?komp|\bk ?comp|comp[a-z]+ k\b|\bkc")),
+}
+"""Family -> its kinds, which are scored together, and what a word holds that may be of it."""
+_OTHER = re.compile(
+    r"cheyne|stokes|\bcsr\b|periodic breath|periodische atmung|hypoventil|flow limit|tachyp|bradyp|ataxic|"
+    r"paradoxical breath|eupnea|normal breath|deep breath|cardia|systol|arrhythm|rhythm|ectop|bruxi|teeth|catathren|"
+    r"seizure|spike|epilep|\beyes?\b|blink|saccad|swallow|yawn|cough|talk|moan|groan|position|supine|prone|"
+    r"lage\b|decubit|dorsal|ventral|\blateral|snor|series|cluster|sequence|calib|biocal|impedance|disconnect|replac|"
+    r"adjust|titrat|supplement|restless|(body|gross) movement|^movements?$|"
+    r"\b(probe|sensor|belt|electrode|cannula|mask|leak|off|fix|fixed|check|channel|lead|leads|loose|poor|bad|c?pap|bipap|"
+    r"peep|patient|pt|tech|technician|nurse|liters?|lpm|baseline|mean|nadir|index|rate|hold|heart|pulse|hr|ecg|ekg|pvc|"
+    r"body|marker|comment|note|video|bathroom|toilet|wc|montage|filter|gain|delta|alpha|battery|"
+    r"phasic|tonic|rswa|rbd|ptt|rr|mchg|gap|invalid|autonomic|excursions?)\b"
+)
+"""What is of no family although it may sound so: patterns of breathing that are no event, other events, and remarks."""
+
+
+def words_of(text: str) -> str:
+    """A text in English words, as the rules compare it."""
+    return _english(plain(text))
+
+
+@lru_cache(maxsize=4096)
+def _english(text: str) -> str:
+    words = re.sub(r"(?<=[^\W\d_]{4})(?=\d)", " ", normal(text))  # hypopnea30, but SpO2
+    words = _ENGLISH(words.replace("pnoea", "pnea"))
     for pattern, word in _PHRASES:
-        text = pattern.sub(word, text)
-    return text
+        words = pattern.sub(word, words)
+    return words
 
 
 def plain(text: str) -> str:
@@ -106,37 +165,23 @@ def plain(text: str) -> str:
 
 
 def stage_of(text: str) -> int | None:
-    """Code of the stage that a text names, `UNKNOWN_STAGE` for "?" and movement time, None if none.
-
-    >>> stage_of("Sleep stage R"), stage_of("N2"), stage_of("lights off")
-    (4, 2, None)
-    """
-    words = _words(plain(text)).removesuffix(" sleep")
-    match = re.fullmatch(r"(?:sleep )?stage (.+)|sleep (.+)", words)
-    if match:
-        return _STAGES.get((match[1] or match[2]).removeprefix("stage "))
-    return _STAGES[words] if words in _ALONE else None
-
-
-def stage_of_column(value: str) -> int | None:
-    """As `stage_of`, for a value of a stage column, where bare codes are allowed (0 W … 4 N3, 5 REM)."""
-    value = value.strip()
-    return UNKNOWN_STAGE if value in ("-1", "") else _STAGES.get(_words(value), stage_of(value))
+    """As `stage_words.stage_of`, of the term itself."""
+    return _stage_of(plain(text))
 
 
 def kind_of(text: str) -> EventKind | None:
     """The kind of event that a text names, or None.
 
-    >>> str(kind_of("Obstructive Apnea"))
-    'obstructive_apnea'
+    >>> str(kind_of("Obstructive Apnea")), str(kind_of("Hypopnoe"))
+    ('obstructive_apnea', 'hypopnea')
     """
     text = plain(text)
     if text.lower() in _NAMES:
         return _NAMES[text.lower()]
-    words = _words(text).split()
+    words = _english(text).split()
     if not all(w in _HEADS or w in _TYPES or w in _QUALIFIERS or w.isdigit() for w in words):
         return None
-    naming = _words(_CAUSE.split(text.lower().strip())[0]).split()
+    naming = _english(_naming(text)).split()
     heads = [_HEADS[w] for w in naming if w in _HEADS] or [_HEADS[w] for w in words if w in _HEADS]
     if not heads:
         return None
@@ -146,6 +191,42 @@ def kind_of(text: str) -> EventKind | None:
     return types.pop() if kind is _APNEA and len(types) == 1 else kind
 
 
+def _naming(text: str) -> str:
+    """The part of a text that names the event, without what caused it or came with it."""
+    return _CAUSE.split(text.lower().strip())[0] or text
+
+
+def families_of(text: str) -> frozenset[str]:
+    """The `FAMILIES` that a text which `kind_of` does not know may be of, by parts of its words.
+
+    >>> sorted(families_of("Apnö, zentral?")), sorted(families_of("Cheyne-Stokes respiration"))
+    (['breathing events'], [])
+    """
+    words = _english(plain(text))
+    if is_other(text):
+        return frozenset()
+    naming = _english(_naming(plain(text)))
+    found = (frozenset(name for name, (_, part) in FAMILIES.items() if part.search(w)) for w in (naming, words))
+    return next((names for names in found if names), frozenset())
+
+
+def is_other(text: str) -> bool:
+    """Whether a text is known to name nothing of the `FAMILIES`: tachycardia, Cheyne-Stokes breathing, a loose belt.
+
+    One that names an event besides ("apnea, patient supine") is not.
+    """
+    words = _english(plain(text))
+    return _OTHER.search(words) is not None and not any(word in _HEADS for word in words.split())
+
+
+def is_vocabulary(text: str) -> bool:
+    """Whether a text is made of words that are of no person: those of scoring, in any language, and numbers below 100."""
+    return all(
+        len(w) == 1 or w in _HEADS or w in _TYPES or w in _QUALIFIERS or w in _SHOWN or (w.isdigit() and len(w) < 3)
+        for w in _english(plain(text)).split()
+    )
+
+
 def is_remark(text: str) -> bool:
     """Whether it is a usual mark that is neither stage nor event: lights, starts and ends, positions."""
-    return _REMARK.match(_words(plain(text))) is not None
+    return _REMARK.match(_english(plain(text))) is not None

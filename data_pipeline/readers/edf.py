@@ -117,7 +117,8 @@ def read_edf(path: Path) -> Recording:
                     samples[lo:hi] = block[lo - begin : hi - begin]
         return samples
 
-    return Recording(path, duration_s, signals, annotations, gaps, layout.start_clock, tuple(notes), read_span)
+    clock, day = layout.start_clock, layout.start_day
+    return Recording(path, duration_s, signals, annotations, gaps, clock, tuple(notes), read_span, day)
 
 
 def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:

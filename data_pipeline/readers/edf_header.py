@@ -4,6 +4,7 @@ edfio interprets the fields of the signals; those that say where to read are che
 """
 
 import contextlib
+import datetime
 import re
 import warnings
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 _SHORTEST_RECORD_S = 1e-5
+_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+_NO_DAY = {(year, 1, 1) for year in (1900, 1970, 1985, 2000, 2001)}
+"""What programs write that know no day, or must not tell it."""
 
 
 def is_edf(path: Path) -> bool:
@@ -40,6 +44,7 @@ class Layout:
     record_s: Fraction
     is_discontinuous: bool
     start_clock: str | None
+    start_day: datetime.date | None
     columns: tuple[slice, ...]  # bytes of each ordinary signal in a record
     annotation_columns: tuple[slice, ...]
 
@@ -90,6 +95,7 @@ def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
         record_s=record_s,
         is_discontinuous=fixed[192:197] in (b"EDF+D", b"BDF+D"),
         start_clock=_clock(fixed[176:184]),
+        start_day=_day(fixed[88:168], fixed[168:176]),
         columns=tuple(c for c, a in zip(columns, is_annotation, strict=True) if not a),
         annotation_columns=tuple(c for c, a in zip(columns, is_annotation, strict=True) if a),
     )
@@ -132,3 +138,21 @@ def _clock(field: bytes) -> str | None:
         return None
     hour, minute, second = (int(part) for part in match.groups())
     return f"{hour:02}:{minute:02}:{second:02}" if hour < 24 and minute < 60 and second < 60 else None
+
+
+def _day(recording: bytes, date: bytes) -> datetime.date | None:
+    """The day of an EDF+ recording field, "Startdate 02-MAR-2002 …", or of the date field, "02.03.02"."""
+    plus = re.match(rb"Startdate (\d\d)-([A-Za-z]{3})-(\d{4})", recording)
+    short = re.fullmatch(rb"(\d\d)[.](\d\d)[.](\d\d)", date)
+    if recording.startswith(b"Startdate X"):
+        return None
+    if plus and plus[2].decode().upper() in _MONTHS:
+        day = int(plus[3]), 1 + _MONTHS.index(plus[2].decode().upper()), int(plus[1])
+    elif short:
+        year = int(short[3])
+        day = year + (1900 if year >= 85 else 2000), int(short[2]), int(short[1])
+    else:
+        return None
+    with contextlib.suppress(ValueError):
+        return None if day in _NO_DAY else datetime.date(*day)
+    return None

@@ -1,5 +1,6 @@
 """A recording as the file has it: labels, units and rates untouched, time true."""
 
+import datetime
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Recording:
-    """An open recording. It keeps no name, birth date or calendar date of the person.
+    """An open recording. It keeps no name and no birth date.
 
     Attributes:
       path: the file.
@@ -75,6 +76,8 @@ class Recording:
       gaps: (start_s, stop_s) of stretches in which nothing was recorded, in order.
       start_clock: time of day of the first sample, "22:31:05", or None.
       notes: a sentence each for what a reader should know of the file.
+      start_day: calendar day of the first sample where the file says it. It places scorings that have one too, and is
+        neither shown nor kept.
       read_span: `(index, start_s, stop_s) -> samples`, given by the format's reader.
     """
 
@@ -86,6 +89,7 @@ class Recording:
     start_clock: str | None
     notes: tuple[str, ...]
     read_span: Callable[[int, float, float], np.ndarray] = field(repr=False)
+    start_day: datetime.date | None = field(default=None, repr=False)
 
     def read(self, index: int, start_s: float = 0.0, stop_s: float | None = None) -> np.ndarray:
         """Samples of one signal on the true time axis.

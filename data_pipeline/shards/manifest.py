@@ -19,7 +19,7 @@ import numpy as np
 
 from data_pipeline.from_json import from_json
 from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
-from data_pipeline.night import EPOCH_S, OWN_KIND, STAGES, Channel, Demographics, Quality
+from data_pipeline.night import EPOCH_S, OWN_KIND, STAGES, UNKNOWN_LIGHTS, Channel, Demographics, Quality
 from data_pipeline.runs import runs
 from data_pipeline.shards.scale import ChannelScale, second_quality
 from data_pipeline.whole_files import whole_file
@@ -96,6 +96,7 @@ class NightEntry:
       stages: one character an epoch, see `STAGE_SYMBOLS`.
       event_counts: number of events by kind.
       notes: as in `Night`.
+      lights_s: as in `Scoring`; not written where nothing is known.
     """
 
     night_id: str
@@ -115,6 +116,7 @@ class NightEntry:
     stages: str
     event_counts: dict[str, int]
     notes: tuple[str, ...]
+    lights_s: tuple[float | None, float | None] = UNKNOWN_LIGHTS
 
     @property
     def stage_codes(self) -> np.ndarray:
@@ -193,7 +195,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         "rate_hz": _RATE_HZ,
     }
     nights = sorted(manifest.nights, key=lambda night: night.night_id)
-    write_lines(path, chain([header], map(vars, nights)))
+    write_lines(path, chain([header], map(_known, nights)))
+
+
+def _known(night: NightEntry) -> dict[str, Any]:
+    """The fields of an entry, without lights that nobody marked: most nights, and all of older manifests."""
+    return {name: value for name, value in vars(night).items() if name != "lights_s" or value != UNKNOWN_LIGHTS}
 
 
 def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import STAGES, Event, Night
+from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Event, Night
 from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from data_pipeline.whole_files import whole_folder
@@ -76,8 +76,9 @@ def summarise(
         for room in rooms
     }
 
-    statistics: dict[str, Any] = dict(sleep_statistics(stages))
-    rules = dict(stage_room.DEFINITIONS)
+    lights_s = night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS
+    statistics: dict[str, Any] = dict(sleep_statistics(stage_room.in_bed(stages, lights_s)))
+    rules = stage_room.DEFINITIONS | (stage_room.LIGHTS if lights_s != UNKNOWN_LIGHTS else {})
     for room in rooms:
         statistics |= room.statistics(counted, monitored[room.task.name])
         rules |= room.definitions

@@ -36,6 +36,12 @@ DEFINITIONS = {
     "not split",
 }
 """Definitions, by the first statistic that each is about."""
+LIGHTS = {
+    "trt_min": "recording time (TRT): from lights off to lights on, as marked (where one is not, to that end of the "
+    "recording), in 30-s epochs; times and shares of sleep are of these",
+    "sol_min": "sleep onset latency: lights off to the first epoch of any sleep stage",
+}
+"""Definitions that differ where lights off or on are known."""
 
 
 ROWS = (
@@ -54,6 +60,15 @@ ROWS = (
     ("unscored_min", "Not scored", "min"),
 )
 """Rows of the report: (statistic, words, unit)."""
+
+
+def in_bed(stages: np.ndarray, lights_s: tuple[float | None, float | None]) -> np.ndarray:
+    """Of stages (E,) the epochs from lights off to lights on (seconds, None where unknown); all where that is none."""
+    off_s, on_s = lights_s
+    first = 0 if off_s is None else round(off_s / EPOCH_S)
+    end = len(stages) if on_s is None else round(on_s / EPOCH_S)
+    between = stages[first:end]
+    return between if len(between) else stages
 
 
 def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:

@@ -1,5 +1,7 @@
 """Marks become a scoring: time is trimmed, nothing is lost without a count."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def test_what_lies_outside_is_counted():
         ("obstructive_apnea", 110, 10),
     ]
     text = " ".join(notes)
-    for part in ("1 event(s) outside", "2 event(s) crossing", "1 event(s) written twice", "'Zebra' (3)"):
+    for part in ("1 event(s) outside", "2 event(s) crossing", "1 event(s) written twice", "3 annotation(s) with unknown"):
         assert part in text
     assert "60 s of scored stages" in text and "3 of 4 epochs" in text
 
@@ -77,4 +79,33 @@ def test_dates_and_numbers_are_no_part_of_a_term():
     marks += [Annotation(s, 1, "Blorp") for s in (1, 2, 3)]
     scoring, notes = scoring_from(marks, 90)
     assert [e.source for e in scoring.events] == ["arousal", "SpO2 desaturation"]
-    assert "'Blorp' (3)" in " ".join(notes) and "Smith" not in " ".join(notes)
+    assert "6 annotation(s) with unknown terms" in " ".join(notes)
+    assert not {"Blorp", "Smith"} & set(re.findall(r"\w+", " ".join(notes)))  # typed thrice, it may still be a name
+
+
+@pytest.mark.parametrize(
+    ("marks", "lights_s"),
+    [
+        ([(600, "Lights off"), (3000, "Lights on")], (600, 3000)),
+        ([(600, "Licht aus"), (3000, "Licht an")], (600, 3000)),
+        ([(600, "消灯"), (3000, "点灯")], (600, 3000)),
+        ([(10, "Lights on"), (600, "LightsOff"), (900, "Lights ON"), (960, "lights out"), (3000, "lights on")], (600, 3000)),
+        ([(600, "Luces apagadas 23:10")], (600, None)),
+        ([(3000, "Lumières allumées")], (None, 3000)),
+        ([(10, "Lights on")], (None, None)),
+        ([(9000, "Lights on")], (None, None)),
+        ([(30, "Lights dimmed"), (60, "Light sleep")], (None, None)),
+    ],
+)
+def test_lights_off_and_on_are_read_from_marks(marks, lights_s):
+    scoring, notes = scoring_from([Annotation(s, None, text) for s, text in marks], 3600)
+    assert scoring.lights_s == lights_s
+    assert any("lights off or on" in note for note in notes) == (marks in ([(9000, "Lights on")], [(10, "Lights on")]))
+
+
+def test_lights_that_a_file_says_go_first():
+    marks = [Annotation(600.0, None, "Lights off")]
+    assert scoring_from(marks, 3600, lights_s=(300.0, None))[0].lights_s == (300.0, None)
+    assert scoring_from([], 3600, lights_s=(900.0, 300.0))[0].lights_s == (None, None)
+    merged, _ = merge_scorings([scoring_from(marks, 3600)[0], scoring_from([], 3600, lights_s=(5.0, 3000.0))[0]])
+    assert merged.lights_s == (600.0, 3000.0)

@@ -54,8 +54,8 @@ def database(tmp_path) -> Path:
         (60, 30, "Movement time"),
         (90, 30, "Sleep stage R"),
         (120, 30, "Sleep stage ?"),
-        (150, 9000, "Sleep stage W"),
-        (9150, 77250, "Sleep stage ?"),
+        (150, 240, "Sleep stage W"),
+        (390, 86010, "Sleep stage ?"),
     )
     write_edf(cassette / "SC4002E0-PSG.edf", CASSETTE, seconds=61, patient=patient("F", "Female_33yr"))
     hypnogram(cassette / "SC4002EC-Hypnogram.edf", (0, 60, "Sleep stage 2"))
@@ -72,7 +72,7 @@ def test_from_files_to_shards(database, tmp_path):
     assert sorted(nights) == ["SC4001", "SC4002", "SC4811", "ST7011"]
     first = nights["SC4001"]
     assert first.stages == "03?4?" and first.scored == ("stages",) and first.cohort == "sleep_edf"
-    assert any("9000 s of scored stages lie past the end" in note for note in first.notes)
+    assert any("240 s of scored stages lie past the end" in note for note in first.notes)
     assert any("2 of 5 epochs have no known stage" in note for note in first.notes)
     assert {c.slot: c.label for c in first.channels} == {
         "F4": "EEG Fpz-Cz",
