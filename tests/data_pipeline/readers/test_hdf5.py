@@ -1,5 +1,7 @@
 """HDF5 recordings: Dreem's, U-Time's and BDSP's layouts, and what is refused."""
 
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -120,4 +122,11 @@ def test_a_cut_file_is_refused(tmp_path):
     path = write(tmp_path / "n.h5", dreem)
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(RecordingError, match="damaged, or a kind of HDF5 file"):
+        open_recording(path)
+
+
+def test_without_h5py_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    path = write(tmp_path / "n.h5", dreem)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(RecordingError, match=r"pip install 'sleepmami\[hdf5\]'"):
         open_recording(path)
