@@ -20,6 +20,7 @@ from data_pipeline.annotations.times import axis_of, elapsed_in, length_s, momen
         ("1985-01-02 22:30:05+02:00", 81005, (1985, 1, 2)),
         ("31.12.84 22:30:05", 81005, (1984, 12, 31)),
         ("12/31/1984 10:30:05 PM", 81005, (1984, 12, 31)),
+        ("2/1/1985 10:30:05 PM", 81005, (1985, 2, 1)),  # who writes PM writes the month first
         ("25:00:01", 90001, None),
     ],
 )

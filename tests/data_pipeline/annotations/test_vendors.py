@@ -85,6 +85,16 @@ def test_events_of_domino_and_bdsp(tmp_path):
     assert scoring.stages.tolist() == EXPECTED and found(scoring) == APNEAS
 
 
+def test_a_unit_in_the_heading_counts_for_events_too(tmp_path):
+    text = "Start (ms);Duration (min);Event\n65000;0,2;Obstructive apnea\n215000;0,2;Obstructive apnea\n"
+    assert found(read(tmp_path / "n.csv", text)[0]) == APNEAS
+
+
+def test_artifacts_of_domino_are_no_stage(tmp_path):
+    scoring, notes = read(tmp_path / "n.txt", look.domino().replace("22:30:00,000; Wake", "22:30:00,000; A"))
+    assert scoring.stages.tolist() == [-1, *EXPECTED[1:]] and notes == ("n.txt: 1 of 10 epochs have no known stage.",)
+
+
 def test_a_clock_that_starts_later_moves_the_scoring(tmp_path):
     late = look.rml("1985-01-01T22:31:00")
     scoring, _ = read_scoring(write(tmp_path / "n.rml", late), 360, start_clock="22:30:00")
