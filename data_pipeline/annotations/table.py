@@ -20,7 +20,7 @@ from pathlib import Path
 
 from data_pipeline.annotations.cells import Rows, read_cells
 from data_pipeline.annotations.codes import UnclearCodes, stage_names
-from data_pipeline.annotations.columns import Columns, column_name, columns_in
+from data_pipeline.annotations.columns import CODES, Columns, column_name, columns_in
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.terms import is_remark, kind_of, stage_of_column
 from data_pipeline.annotations.times import (
@@ -73,7 +73,7 @@ def rows_to_marks(path: Path, header: Sequence[str], rows: Rows, own: Collection
             raise RecordingError(path, f"{where}: {len(row)} cells, expected {len(header)}.")
     starts, spans, clock, day = _when(path, header, rows, columns)
     stages = [] if columns.stage is None else [_stage_cell(row[columns.stage]) for _, row in rows]
-    names = _stage_names(path, stages)
+    names = {} if columns.stage is None else _stage_names(path, stages, column_name(header[columns.stage]))
     annotations = []
     for (where, row), onset_s, length in zip(rows, starts, spans, strict=True):
         texts = _texts(path, where, row, columns, from_name, names)
@@ -235,13 +235,15 @@ def _stage_cell(cell: str) -> str:
     return "" if is_empty(cell) else cell.strip()
 
 
-def _stage_names(path: Path, values: Sequence[str]) -> dict[str, str]:
+def _stage_names(path: Path, values: Sequence[str], column: str) -> dict[str, str]:
     """Each value of the stage column -> its annotation, unless it is a usual mark: "Sleep stage N2"."""
+    known = CODES.get(column, {})
     try:
-        names = stage_names(values)
+        names = stage_names([known.get(value.removesuffix(".0"), value) for value in values])
     except UnclearCodes as error:
         raise RecordingError(path, str(error)) from error
     names |= {value: "?" for value in names if value.lower() in _NO_STAGE}
+    names |= {value: known[code] for value in values if (code := value.removesuffix(".0")) in known}
     marks = {v for v, name in names.items() if is_remark(name) and stage_of_column(name) is None}
     return {v: name if v in marks else f"Sleep stage {name or '?'}" for v, name in names.items()}
 

@@ -11,6 +11,7 @@ from tests.support.scorings import write
 
 EXPECTED = [0, 1, 2, 3, 4] * 2
 APNEAS = [("obstructive_apnea", 65, 12), ("obstructive_apnea", 215, 12)]
+REM_4 = dict(zip(look.STAGES, range(5), strict=False))
 EPOCHS = list(enumerate(look.STAGES))
 ROUND_THE_CLOCK = "".join(f"{h}:{m}0:00,W\n" for m in (0, 3) for h in range(24))
 clock, lines = look.clock, look.lines
@@ -53,6 +54,7 @@ def found(scoring):
         ("n.csv", "Start (ms);Duration (ms);Stage\n" + lines(lambda t, s: f"{t * 1000};30000;{s}"), False),
         ("n.csv", "start;stage\n" + lines(lambda t, s: f"0:{t // 60:02}:{t % 60:02};{s}"), False),
         ("n.tsv", "onset\tduration\ttrial_type\n" + lines(lambda t, s: f"{t}\tn/a\t{s}"), False),
+        ("n.tsv", "onset\toffset\tstage_hum\tstage_ai\n" + lines(lambda t, s: f"{t}\t0\t{REM_4[s]}\t2"), False),
         ("n.csv", "stage\n" + lines(lambda t, s: s), False),
         ("n.txt", lines(lambda t, s: s), False),
         ("n.eannot", lines(lambda t, s: s), False),
