@@ -37,6 +37,8 @@ from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.recording import Annotation
 
 _FURTHEST_S = 1e9
+_SHORTEST_S = 0.5
+"""No scoring has only events that are shorter."""
 _WORD_STARTS = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 _NO_STAGE = frozenset({"l", "x", "-"})
 """Luna and BDSP write "L" where lights are on, "X" where nobody scored."""
@@ -158,6 +160,8 @@ def _by_clock(path: Path, header: Sequence[str], rows: Rows, columns: Columns) -
                 raise RecordingError(path, f"{where}: it begins at a clock time and ends at {number:g}.")
             length = length_s(start, _time(path, where, header[columns.end[0]], row[columns.end[0]]))
         lengths.append(_not_negative(path, where, length))
+    if any(lengths) and max(filter(None, lengths)) < _SHORTEST_S:
+        lengths = [None if s is None else s * DAY_S for s in lengths]  # Excel keeps them as parts of a day
     is_elapsed = re.search("elapsed|from_start|relative", column_name(header[place])) is not None
     if undated and (is_elapsed or moments[0].second == 0 or any(m.second >= DAY_S for m in moments)):
         return [m.second for m in moments], lengths, None, None

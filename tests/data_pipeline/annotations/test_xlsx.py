@@ -21,6 +21,12 @@ def test_dates_and_clock_times_are_numbers_with_a_style(tmp_path, first):
     assert DIALECTS["xlsx"](path).day == (None if isinstance(first, float) else date(2020, 1, 1))
 
 
+def test_lengths_are_parts_of_a_day(tmp_path):
+    rows = [[datetime(2020, 1, 1, 23, 0, 30 * k), 30 / 86400, word] for k, word in enumerate(("W", "REM"))]
+    path = write(tmp_path / "n.xlsx", xlsx([["Start Time", "Duration", "Event"], *rows]))
+    assert read_scoring(path, 60, start_clock="23:00:00")[0].stages.tolist() == [0, 4]
+
+
 def test_columns_of_somebodys_own_and_a_list_without_a_header(tmp_path):
     path = write(tmp_path / "n.xlsx", xlsx([["onset_s", "duration_s", "snoring"], [3, 5, 1], [20, 2, 0]]))
     scoring, _ = read_scoring(path, 60, kinds=("snoring",))
