@@ -33,7 +33,8 @@ STAGES = {
     "DROWSY": "drowsy,drowsiness,einschlafen,dösen,schläfrigkeit,endormissement,somnolence,somnolencia,sonolência,"
     "dormiveglia,入睡期,思睡期",
     "NONE": "unknown,unscored,unstaged,unscorable,unscoreable,not scored,not staged,notscored,no stage,nostage,"
-    "no score,no data,not available,none,null,nan,na,n a,ns,nd,uns,unk,und,undefined,undetermined,indeterminate,invalid,"
+    "no score,no data,not available,none,null,nan,na,n a,ns,nd,uns,unk,und,undefined,undetermined,indeterminate,"
+    "invalid,"
     "unclassified,unlabeled,unlabelled,unsure,excluded,exclude,mt,mvt,mov,move,movt,movement,movements,"
     "movement time,body movement,body movements,art,artifact,artifacts,artefact,artefacts,artifacted,arte,artf,"
     "bewegung,bewegungszeit,körperbewegung,artefakt,artefakte,unbekannt,unbewertet,nicht bewertet,nicht klassifiziert,"
@@ -144,7 +145,8 @@ EVENTS = {
     "światło wyłączone,zgaszenie światła,zgaszone światło,světla zhasnuta,zhasnuto,ışık kapalı,ışıklar kapalı,"
     "ışıklar söndü,свет выключен,выключение света,消灯,关灯,熄灯,關燈,소등",
     "lights on": "light on,lightson,lighton,lon,licht an,lichter an,lichtan,licht ein,lumière allumée,"
-    "lumières allumées,allumage,allumage lumière,luces encendidas,luz encendida,encendido de luces,luces on,luzes acesas,luz acesa,"
+    "lumières allumées,allumage,allumage lumière,"
+    "luces encendidas,luz encendida,encendido de luces,luces on,luzes acesas,luz acesa,"
     "luz ligada,luzes ligadas,luci accese,luce accesa,accensione luci,licht aan,lys tændt,lys tændes,lys på,"
     "lyset tændes,ljus på,ljuset tänt,tänt,valot päälle,światło włączone,zapalenie światła,zapalone światło,"
     "světla rozsvícena,rozsvíceno,ışık açık,ışıklar açık,ışıklar yandı,свет включен,включение света,点灯,开灯,"

@@ -24,8 +24,8 @@ _NOT_SCORED = (6, 7, 8, 9, 10)
 _ALONE = {"w", "n 1", "n 2", "n 3", "n 4", "s 1", "s 2", "s 3", "s 4", "r"}
 """What means a stage also without a word before it. Bare digits do not: REM is 5, 4 or 1 by cohort."""
 _SAID_OF_ANYTHING = """
-deep medium superficial tief profond profundo profondo diep derin light licht leicht leger ligero leve leggero kevyt hafif
-paradoxal paradosso
+deep medium superficial tief profond profundo profondo diep derin light licht leicht leger ligero leve leggero kevyt
+hafif paradoxal paradosso
 """
 _NEVER_ALONE = frozenset(_SAID_OF_ANYTHING.split())
 """What is a stage in a stage column, and may be said of anything elsewhere."""

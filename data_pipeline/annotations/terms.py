@@ -69,8 +69,8 @@ _QUALIFYING = """
 left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event events related effort
 spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2 sao2 o2 oxygen oxyhemoglobin relative
 limb leg movement movements plm lm chin external standard scored auto manual fast slow by with and due to resulting from
-associated s sec hemoglobin oximetry absolute lower during internal snore snoring a e type of de des d in saturation drop
-rem nrem wake aasm rule 1a 1b
+associated s sec hemoglobin oximetry absolute lower during internal snore snoring a e type of de des d in saturation
+drop rem nrem wake aasm rule 1a 1b
 """
 _QUALIFIERS = frozenset(_QUALIFYING.split())
 _ENGLISH = translator(IN_LANGUAGES)
