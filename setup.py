@@ -52,6 +52,7 @@ setup(
         "tensorboard": ["tensorboardX>=2.6"],
         "gcs": ["etils[epath-gcs]>=1.15", "google-cloud-storage>=3"],
         "formats": ["pymatreader>=1.0"],
+        "hdf5": ["h5py>=3.10"],
         "dev": [
             "etils[epath-gcs]>=1.15",
             "google-cloud-storage>=3",

@@ -7,41 +7,92 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from data_pipeline.annotations import nsrr_xml, profusion_xml
+from data_pipeline.annotations import alice_rml, embla_xml, nsrr_xml, profusion_xml, wonambi_xml, xlsx
+from data_pipeline.annotations.bdsp import is_bdsp_edf, read_bdsp_edf
+from data_pipeline.annotations.cells import header_line, read_cells
+from data_pipeline.annotations.domino import is_domino, read_domino
 from data_pipeline.annotations.dreem import read_dreem
 from data_pipeline.annotations.isruc import read_isruc
 from data_pipeline.annotations.json_table import read_json_table
+from data_pipeline.annotations.luna import is_luna, read_luna
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.placing import Misplaced, place
-from data_pipeline.annotations.safe_xml import is_xml, read_xml
+from data_pipeline.annotations.remlogic import is_remlogic, read_remlogic
+from data_pipeline.annotations.safe_xml import is_xml, local_name, read_xml
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from, without
+from data_pipeline.annotations.stage_list import is_stage_list, read_stage_list
 from data_pipeline.annotations.table import columns_of, read_table
 from data_pipeline.annotations.tal import read_tal
 from data_pipeline.annotations.terms import Meaning, own_terms
+from data_pipeline.annotations.text import LARGEST_BYTES, decoded
+from data_pipeline.annotations.ucddb import read_ucddb_events, read_ucddb_stages
 from data_pipeline.annotations.wfdb import SUFFIXES as WFDB_SUFFIXES
 from data_pipeline.annotations.wfdb import read_wfdb
+from data_pipeline.annotations.wsc import is_allscore, read_allscore, read_gamma_stages
 from data_pipeline.night import RecordingError, Scoring
 from data_pipeline.readers.edf import read_edf
 from data_pipeline.readers.edf_header import is_edf
-from data_pipeline.readers.recording import Annotation
 
-__all__ = ["merge_scorings", "read_scoring", "scoring_from", "without"]
+__all__ = ["merge_scorings", "read_scoring", "recognised", "scoring_from", "without"]
 
-_TABLES = (".csv", ".tsv", ".txt")
-DIALECTS: dict[str, Callable[[Path], tuple[Annotation, ...]]] = {
+
+def _read_edfplus(path: Path) -> Marks:
+    recording = read_edf(path)
+    clock = datetime.time.fromisoformat(recording.start_clock) if recording.start_clock else None
+    return Marks(recording.annotations, clock, recording.start_day)
+
+
+DIALECTS: dict[str, Callable[[Path], Marks]] = {
+    "alice_rml": alice_rml.read_alice_rml,
+    "allscore": read_allscore,
+    "bdsp_edf": read_bdsp_edf,
+    "domino": read_domino,
     "dreem": read_dreem,
-    "edfplus": lambda path: read_edf(path).annotations,
+    "edfplus": _read_edfplus,
+    "embla_xml": embla_xml.read_embla_xml,
     "isruc": read_isruc,
     "json_table": read_json_table,
+    "luna": read_luna,
     "nsrr_xml": nsrr_xml.read_nsrr_xml,
     "profusion_xml": profusion_xml.read_profusion_xml,
+    "remlogic": read_remlogic,
+    "stage_list": read_stage_list,
     "table": read_table,
     "tal": read_tal,
+    "ucddb_events": read_ucddb_events,
+    "ucddb_stages": read_ucddb_stages,
     "wfdb": read_wfdb,
+    "wsc_stages": read_gamma_stages,
+    "wonambi_xml": wonambi_xml.read_wonambi_xml,
+    "xlsx": xlsx.read_xlsx,
 }
-"""Dialect -> its reader, in the module of that name; annotations of EDF+ are read as those of a recording are."""
-_ROOTS = {nsrr_xml.ROOT: "nsrr_xml", profusion_xml.ROOT: "profusion_xml"}
+"""Dialect -> its reader. "isruc" only where a cohort says so: other codes look the same."""
+_ROOTS = {
+    alice_rml.ROOT: "alice_rml",
+    embla_xml.ROOT: "embla_xml",
+    nsrr_xml.ROOT: "nsrr_xml",
+    profusion_xml.ROOT: "profusion_xml",
+    wonambi_xml.ROOT: "wonambi_xml",
+}
 """Root element -> dialect."""
+_NAMES = (
+    (re.compile(r"ucddb\d{3}_stage\.txt", re.IGNORECASE), "ucddb_stages"),
+    (re.compile(r"ucddb\d{3}_respevt\.txt", re.IGNORECASE), "ucddb_events"),
+    (re.compile(r".*\.stg\.txt", re.IGNORECASE), "wsc_stages"),
+)
+"""Published files that look as others do and have codes of their own: nothing but their names says so."""
+_TABLES = (".csv", ".tsv", ".txt")
+_OF_COLUMNS = ("table", "xlsx")
+"""Dialects in which columns may be kinds of event of somebody's own."""
+_TEXTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    ("domino", is_domino),
+    ("remlogic", is_remlogic),
+    ("luna", is_luna),
+    ("allscore", is_allscore),
+    ("table", lambda text: header_line(text) is not None),
+    ("stage_list", is_stage_list),
+)
+"""Dialects of text, the most particular first, and how each is known."""
 
 
 class NothingScored(RecordingError):
@@ -93,15 +144,17 @@ def read_scoring(
     if not path.is_file():
         raise RecordingError(path, "no such scoring file.")
     dialect = dialect or _dialect_of(path)
-    marks = _marks(path, dialect, kinds)
+    read = DIALECTS[dialect]
+    marks = read(path, kinds) if dialect in _OF_COLUMNS else read(path)
     try:
         annotations, lights_s, placed = place(marks, start_clock, start_day, duration_s)
     except Misplaced as error:
         raise RecordingError(path, str(error)) from error
     words = own_terms(kinds) | dict(terms or {})
     scoring, notes = scoring_from(annotations, duration_s, scored, words, lights_s)
-    if kinds and dialect == "table":
-        scoring = replace(scoring, scored=scoring.scored | (columns_of(path) & set(kinds)))
+    if kinds and dialect in _OF_COLUMNS:
+        header, _ = read_cells(path) if dialect == "table" else xlsx.read_sheet(path, kinds)
+        scoring = replace(scoring, scored=scoring.scored | (columns_of(header) & set(kinds)))
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not (scoring.scored or scoring.events):
         texts = named(Counter(a.text for a in annotations))
@@ -111,33 +164,58 @@ def read_scoring(
     return scoring, tuple(f"{path.name}: {note}" for note in (*placed, *notes))
 
 
-def _marks(path: Path, dialect: str, kinds: Collection[str]) -> Marks:
-    if dialect == "edfplus":
-        recording = read_edf(path)
-        clock = datetime.time.fromisoformat(recording.start_clock) if recording.start_clock else None
-        return Marks(recording.annotations, clock, recording.start_day)
-    return Marks(read_table(path, kinds) if dialect == "table" else DIALECTS[dialect](path))
+def recognised(path: Path) -> bool:
+    """Whether a file is a scoring by what stands in it; a technician's notes and pictures are none.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    try:
+        dialect = _dialect_of(path)
+    except RecordingError:
+        return False
+    return dialect != "table" or _dialect_of_text(path) == "table"
 
 
 def _dialect_of(path: Path) -> str:
+    if (by_name := next((d for pattern, d in _NAMES if pattern.fullmatch(path.name)), None)) is not None:
+        return by_name
     if is_xml(path):
-        root = read_xml(path).tag
+        root = local_name(read_xml(path))
         if root not in _ROOTS:
-            raise RecordingError(path, f"XML with root element <{root[:40]}>, expected one of {', '.join(_ROOTS)}.")
+            raise RecordingError(path, f"XML with another root element than {', '.join(sorted(_ROOTS))}.")
         return _ROOTS[root]
+    if path.stat().st_size and is_edf(path):
+        return "bdsp_edf" if is_bdsp_edf(path) else "edfplus"
     suffix = path.suffix.lower()
-    if suffix in _TABLES:
-        return "table"
+    with path.open("rb") as file:
+        start = file.read(len(xlsx.MAGIC))
+    if start == xlsx.MAGIC:
+        return "xlsx"
     if suffix == ".tal":
         return "tal"
     if suffix == ".json":
         return "dreem" if _lists_numbers(path) else "json_table"
     if suffix in WFDB_SUFFIXES:
         return "wfdb"
-    if is_edf(path):
-        return "edfplus"
-    known = f"EDF+ annotations (also as .tal), NSRR or Profusion XML, a table ({', '.join(_TABLES)}) or JSON (.json)"
-    raise RecordingError(path, f"unknown scoring format, expected {known}.")
+    if suffix == ".annot":
+        return "luna"
+    if (dialect := _dialect_of_text(path)) is not None:
+        return dialect
+    if suffix in _TABLES:
+        return "table"
+    known = "EDF+ annotations, XML or text of a scoring program, a table (.csv, .tsv, .txt, .xlsx), a list of stages"
+    raise RecordingError(path, f"unknown scoring format, expected {known} or JSON (.json).")
+
+
+def _dialect_of_text(path: Path) -> str | None:
+    """The dialect of a text by its own form, None where it has none that is known."""
+    with path.open("rb") as file:
+        text = decoded(file.read(LARGEST_BYTES))
+    if text is None:
+        return None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return next((dialect for dialect, is_so in _TEXTS if is_so(text)), None)
 
 
 def _lists_numbers(path: Path) -> bool:

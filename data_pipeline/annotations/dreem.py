@@ -8,13 +8,14 @@ from pathlib import Path
 
 from data_pipeline.annotations.epochs import epoch_marks
 from data_pipeline.annotations.json_table import read_json_list
-from data_pipeline.night import STAGES, RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.annotations.marks import Marks
+from data_pipeline.night import RecordingError
+from data_pipeline.readers.coded import DREEM
 
-_NAMES = {-1: "?", **dict(enumerate(STAGES))}
+_NAMES = {code: text.removeprefix("Sleep stage ") for code, text in DREEM.items()}
 
 
-def read_dreem(path: Path) -> tuple[Annotation, ...]:
+def read_dreem(path: Path) -> Marks:
     """One stage annotation of 30 s for each number.
 
     Raises:
@@ -23,7 +24,8 @@ def read_dreem(path: Path) -> tuple[Annotation, ...]:
     codes = read_json_list(path)
     for place, code in enumerate(codes):
         if type(code) is not int or code not in _NAMES:
-            problem = f"epoch {place}: {str(code)[:20]!r} is no stage of a Dreem hypnogram"
+            shown = str(code)[:20] if isinstance(code, int | float) else f"a {type(code).__name__}"
+            problem = f"epoch {place}: {shown} is no stage of a Dreem hypnogram"
             expected = "expected -1, 0, 1, 2, 3 or 4 (REM). For another coding write a table with stage names."
             raise RecordingError(path, f"{problem}, {expected}")
     return epoch_marks(path, [_NAMES[code] for code in codes])

@@ -10,14 +10,14 @@ The events of the cohort's xlsx files are not read: how they are spelled is not 
 from pathlib import Path
 
 from data_pipeline.annotations.epochs import epoch_marks
+from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.text import read_text
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
 
 _NAMES = {0: "W", 1: "N1", 2: "N2", 3: "N3", 5: "REM"}
 
 
-def read_isruc(path: Path) -> tuple[Annotation, ...]:
+def read_isruc(path: Path) -> Marks:
     """One stage annotation of 30 s for each line; a code without a meaning is `Sleep stage ?`.
 
     Raises:
@@ -27,6 +27,6 @@ def read_isruc(path: Path) -> tuple[Annotation, ...]:
     for number, line in enumerate(lines, start=1):
         # A blank line in the middle would shift every epoch after it, or stand for one: nobody can tell.
         if not line.removeprefix("-").isdecimal() or len(line) > 4:
-            problem = f"line {number}: {line[:4]!r}, expected one stage code (0, 1, 2, 3 or 5) a line."
+            problem = f"line {number}: no stage code, expected one (0, 1, 2, 3 or 5) a line."
             raise RecordingError(path, problem)
     return epoch_marks(path, [_NAMES.get(int(line), "?") for line in lines])

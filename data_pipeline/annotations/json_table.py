@@ -8,13 +8,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.annotations.table import COLUMNS, column_name, rows_to_annotations
+from data_pipeline.annotations.columns import column_name, is_looked_at
+from data_pipeline.annotations.marks import Marks
+from data_pipeline.annotations.table import rows_to_marks
 from data_pipeline.annotations.text import read_text
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
 
 
-def read_json_table(path: Path) -> tuple[Annotation, ...]:
+def read_json_table(path: Path) -> Marks:
     """The objects as annotations, sorted by onset.
 
     Raises:
@@ -24,15 +25,15 @@ def read_json_table(path: Path) -> tuple[Annotation, ...]:
     for place, item in enumerate(read_json_list(path), start=1):
         if not isinstance(item, dict):
             raise RecordingError(path, f"item {place}: {type(item).__name__}, expected an object with an onset.")
-        items.append({column_name(key): value for key, value in item.items() if column_name(key) in COLUMNS})
+        items.append({column_name(key): value for key, value in item.items() if is_looked_at(column_name(key))})
     if not items:
-        return ()
+        return Marks(())
     header = sorted(set().union(*items))
     rows = [
         (f"item {place}", [_cell(path, place, name, item.get(name)) for name in header])
         for place, item in enumerate(items, start=1)
     ]
-    return rows_to_annotations(path, header, rows)
+    return rows_to_marks(path, header, rows)
 
 
 def read_json_list(path: Path) -> list[Any]:

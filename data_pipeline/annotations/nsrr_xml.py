@@ -11,6 +11,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.safe_xml import read_xml, span_of, text_of
 from data_pipeline.annotations.terms import is_remark, plain, stage_of
 from data_pipeline.readers.recording import Annotation
@@ -26,7 +27,7 @@ _ONTOLOGY_STAGES = {
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z]|[A-Z]{2,}$)")
 
 
-def read_nsrr_xml(path: Path) -> tuple[Annotation, ...]:
+def read_nsrr_xml(path: Path) -> Marks:
     """All scored events but notes, sorted by onset; stages are spelled so that `terms` knows them.
 
     A stage lasts until the next one, whatever its <Duration> says: stages fill the recording, unscored stretches
@@ -49,7 +50,7 @@ def read_nsrr_xml(path: Path) -> tuple[Annotation, ...]:
             events.append(Annotation(onset_s, duration_s, concept))
     stages.sort(key=lambda a: a.onset_s)
     tiled = [Annotation(a.onset_s, b.onset_s - a.onset_s, a.text) for a, b in pairwise(stages)]
-    return tuple(sorted((*tiled, *stages[-1:], *events), key=lambda a: a.onset_s))
+    return Marks(tuple(sorted((*tiled, *stages[-1:], *events), key=lambda a: a.onset_s)))
 
 
 def _concept(text: str) -> str:

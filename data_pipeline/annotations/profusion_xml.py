@@ -7,6 +7,7 @@ of <EpochLength> seconds: 0 W, 1-3 N1-N3, 4 N3 (R&K), 5 REM, 6 movement, 9 unsco
 
 from pathlib import Path
 
+from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.safe_xml import read_xml, seconds_of, span_of, text_of
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import Annotation
@@ -14,7 +15,7 @@ from data_pipeline.readers.recording import Annotation
 ROOT = "CMPStudyConfig"
 
 
-def read_profusion_xml(path: Path) -> tuple[Annotation, ...]:
+def read_profusion_xml(path: Path) -> Marks:
     """All scored events and stages, sorted by onset; stages are spelled "Sleep stage <code>".
 
     Raises:
@@ -30,4 +31,4 @@ def read_profusion_xml(path: Path) -> tuple[Annotation, ...]:
     for epoch, stage in enumerate(study.iterfind("SleepStages/SleepStage")):
         code = (stage.text or "").strip()
         annotations.append(Annotation(epoch * epoch_s, epoch_s, f"Sleep stage {code}"))
-    return tuple(sorted(annotations, key=lambda a: a.onset_s))
+    return Marks(tuple(sorted(annotations, key=lambda a: a.onset_s)))

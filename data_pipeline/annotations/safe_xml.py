@@ -3,6 +3,7 @@
 import codecs
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -35,7 +36,11 @@ def read_xml(path: Path, root: str | None = None) -> Element:
     """
     if (size := path.stat().st_size) > MAX_BYTES:
         raise RecordingError(path, f"{size} bytes of XML, expected a scoring of at most {MAX_BYTES}.")
-    data = path.read_bytes()
+    return parse_xml(path, path.read_bytes(), root)
+
+
+def parse_xml(path: Path, data: bytes, root: str | None = None) -> Element:
+    """As `read_xml`, for the bytes of an XML file that lies inside another; `path` is for messages."""
     if comments := _BEFORE_DECLARATION.match(data):
         data = data[comments.end() :]
     try:
@@ -45,9 +50,19 @@ def read_xml(path: Path, root: str | None = None) -> Element:
         raise RecordingError(path, problem) from error
     except (ParseError, LookupError, ValueError) as error:
         raise RecordingError(path, f"damaged XML ({error}). Export or download it again.") from error
-    if root is not None and element.tag != root:
-        raise RecordingError(path, f"its root element is <{element.tag[:40]}>, expected <{root}>.")
+    if root is not None and local_name(element) != root:
+        raise RecordingError(path, f"its root element is another than <{root}>. Is it an export of another program?")
     return element
+
+
+def local_name(element: Element) -> str:
+    """The name of an element without its name space."""
+    return element.tag.rpartition("}")[2]
+
+
+def named(element: Element, name: str) -> Iterator[Element]:
+    """All elements of a name below another, whatever the name space, in the file's order."""
+    return (e for e in element.iter() if local_name(e) == name)
 
 
 def text_of(element: Element, name: str) -> str:

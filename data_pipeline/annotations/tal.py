@@ -6,13 +6,13 @@ channel of an EDF+ file; bytes of zero between them are padding.
 
 from pathlib import Path
 
+from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.text import read_bytes
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
 from data_pipeline.readers.tal import TAL, read_tals
 
 
-def read_tal(path: Path) -> tuple[Annotation, ...]:
+def read_tal(path: Path) -> Marks:
     """All annotations of the file, sorted by onset; an empty first one sets the time of the first sample.
 
     Raises:
@@ -25,4 +25,4 @@ def read_tal(path: Path) -> tuple[Annotation, ...]:
             problem = f"byte {start}: not a time-stamped annotation list, expected +onset, 0x14, texts and 0x00"
             raise RecordingError(path, f"{problem}. Export the annotations again, as EDF+ or as a CSV table.")
         start += len(piece) + 1
-    return read_tals([raw + b"\0"])
+    return Marks(read_tals([raw + b"\0"]))

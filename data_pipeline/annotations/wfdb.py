@@ -16,6 +16,7 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
+from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.text import read_bytes
 from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.recording import Annotation
@@ -41,7 +42,7 @@ _SLPDB_EVENTS = {
 """The legend of slpdb. What is not in it, such as "LL", is kept as it is and counted as unknown."""
 
 
-def read_wfdb(path: Path) -> tuple[Annotation, ...]:
+def read_wfdb(path: Path) -> Marks:
     """The texts of an annotation file as annotations, sorted by onset.
 
     Time is counted in frames of the record; their rate stands in the file itself or in the `.hea` beside it.
@@ -57,7 +58,7 @@ def read_wfdb(path: Path) -> tuple[Annotation, ...]:
         found = [a for k, text in marks for a in _epoch(float(k / rate_hz) if k > 1 else 0.0, text.split())]
     else:
         found = _intervals([(float(k / rate_hz), text) for k, text in marks])
-    return tuple(sorted(found, key=lambda a: a.onset_s))
+    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)))
 
 
 def _intervals(marks: list[tuple[float, str]]) -> list[Annotation]:

@@ -91,13 +91,13 @@ def find_visit_nights(
         inputs, lambda path: _match(path, visits) is not None, f"{names}, with suffix .edf, of {slug}"
     )
     sources: list[Source] = []
-    tables: dict[Path, dict[str, Row]] = {}  # by their pattern, which is a visit's own
-    unused: dict[Path, int] = {}  # persons in tables that no recording has needed yet
+    tables: dict[tuple[Path, str], dict[str, Row]] = {}  # of a visit: several may share a file
+    unused: dict[tuple[Path, str], int] = {}  # persons in tables that no recording has needed yet
     for path in recordings:
         match = _match(path, visits)
         visit = next(visit for visit in visits if visit.recording == match.re.pattern)
         folder = _datasets(path)
-        table = folder / visit.table.files
+        table = folder / visit.table.files, visit.recording
         if table not in tables:
             tables[table] = _people(folder, visit)
             unused[table] = len(tables[table])
@@ -118,7 +118,7 @@ def find_visit_nights(
                 unusable=visit.unusable | row.unusable,
             )
         )
-    for table, n in unused.items():
+    for (table, _), n in unused.items():
         raise ValueError(f"{table}: none of its {n} persons is among the recordings; is it another cohort's?")
     return sources
 

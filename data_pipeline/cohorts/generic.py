@@ -12,23 +12,30 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipeline.annotations.table import is_table
+from data_pipeline.annotations import recognised
 from data_pipeline.cohorts import Source, recordings_under
 from data_pipeline.night import AGE_YEARS, BMI, Demographics, EventKind
 from data_pipeline.readers import SUFFIXES, is_recording
 from data_pipeline.shards.manifest import SPLITS
 
-_WHAT = ("hypnogram", "stages", "events", "annotations", "arousals", "respiratory", "spindles")
-SCORING_SUFFIXES = (".csv", ".tsv", ".json", ".xml", ".tal", ".arousal", ".st")
-SCORING_ENDINGS = (
-    *SCORING_SUFFIXES,
-    ".txt",
-    *(f"{sep}{what}.{kind}" for sep in "_-" for what in _WHAT for kind in ("csv", "tsv", "json", "tal", "edf")),
-    "-nsrr.xml",
-    "-profusion.xml",
+_WHAT = (
+    *("hypnogram", "hypno", "stages", "events", "annotations", "arousals", "respiratory", "spindles", "scoring"),
+    *("sleepscoring", "sleep_annotations", "events_annotations"),
 )
-"""What may follow a recording's stem in the name of its scoring, in lower case. A .txt must be a table, an .edf hold
-annotations only."""
+_BY_NAME = (".csv", ".tsv", ".json", ".xml", ".tal", ".arousal", ".st", ".xlsx", ".rml", ".annot", ".eannot", ".ids")
+_BY_CONTENT = (".txt", ".sta", ".hyp", ".hypno", ".evt", ".scoring")
+"""Suffixes that notes have, too: a file of the recording's own stem must be a scoring by what stands in it."""
+SCORING_SUFFIXES = _BY_NAME
+_KINDS = ("csv", "tsv", "txt", "json", "tal", "edf", "xml", "xlsx", "rml", "annot", "eannot")
+SCORING_ENDINGS = (
+    *_BY_NAME,
+    *_BY_CONTENT,
+    *(f"{sep}{what}.{kind}" for sep in "_-" for what in _WHAT for kind in _KINDS),
+    *(f"-{what}.{kind}" for what in ("nsrr", "profusion") for kind in ("xml", "annot", "eannot")),
+)
+"""What may follow a recording's stem in the name of its scoring, in lower case. An .edf must hold annotations only."""
+_BIDS = re.compile(r"(sub-[a-z0-9]+)(_[a-z0-9]+-[a-z0-9]+)*_(eeg|ieeg|meg|psg)", re.IGNORECASE)
+"""How BIDS calls a recording; its scoring has another last word: `sub-01_ses-01_task-sleep_events.tsv`."""
 _SLEEP_EDF = "-hypnogram.edf"
 DEMOGRAPHICS = "demographics.csv"
 _COLUMNS = {"night_id", "file", "subject_id", "site", "cohort", "age_years", "sex", "bmi", "split", "scored"}
@@ -39,7 +46,8 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
 
     Scoring is a file beside the recording with the same stem and one of `SCORING_ENDINGS`, or, for Sleep-EDF,
     the `*-Hypnogram.edf` that shares the first six characters of a `*-PSG.edf`. An EDF+ that holds
-    annotations only is never taken for a recording. A person is one night unless the table says otherwise.
+    annotations only is never taken for a recording. A person is one night unless the table, or a name as BIDS has them
+    (`sub-01_ses-02_task-sleep_eeg.edf`), says otherwise.
 
     Raises:
       ValueError: an input that is not there or holds no recording, or a damaged demographics table.
@@ -84,9 +92,10 @@ def overlooked(inputs: Sequence[Path], sources: Sequence[Source]) -> list[Path]:
 
 def _source(recording: Path, here: dict[str, list[Path]], row: dict[str, str]) -> Source:
     night_id = re.sub(r"[^A-Za-z0-9._-]+", "_", recording.stem).lstrip("._-") or "night"
+    bids = _BIDS.fullmatch(recording.stem)
     return Source(
         night_id=night_id,
-        subject_id=row.get("subject_id") or night_id,
+        subject_id=row.get("subject_id") or (bids[1] if bids else night_id),
         site=row.get("site", ""),
         recording=recording,
         scoring=_scorings(recording, here),
@@ -104,9 +113,13 @@ def _source(recording: Path, here: dict[str, list[Path]], row: dict[str, str]) -
 def _scorings(recording: Path, here: dict[str, list[Path]]) -> tuple[Path, ...]:
     """Looked up by name: to go through a folder of 20,000 recordings for each of them takes an hour."""
     stem = recording.stem.lower()
-    found = {path for ending in SCORING_ENDINGS for path in here.get(stem + ending, ())}
+    stems = [stem, stem.rpartition("_")[0]] if _BIDS.fullmatch(stem) else [stem]
+    found = {path for s in stems for ending in SCORING_ENDINGS for path in here.get(s + ending, ())}
     found = {p for p in found if p.suffix.lower() not in SUFFIXES or _annotations_only(p)}
-    found = {p for p in found if p.suffix.lower() != ".txt" or is_table(p)}  # and not a technician's notes
+    bare = {stem + suffix for stem in stems for suffix in _BY_CONTENT}
+    found = {p for p in found if p.name.lower() not in bare or recognised(p)}
+    if stems != [stem]:  # BIDS describes the columns of a table in a .json of its name
+        found = {p for p in found if p.suffix.lower() != ".json"}
     if "-psg" in stem and len(stem) > 6:
         found |= set(here.get(f"{stem[:6]}*{_SLEEP_EDF}", ()))
     return tuple(sorted(path for path in found if path != recording and path.name.lower() != DEMOGRAPHICS))

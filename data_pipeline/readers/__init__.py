@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers import brainvision, eeglab, fif, gdf, nihon_kohden
+from data_pipeline.readers import brainvision, eeglab, fif, gdf, hdf5, nihon_kohden
 from data_pipeline.readers.edf import read_edf
 from data_pipeline.readers.edf_header import is_edf
 from data_pipeline.readers.recording import Annotation, Recording, Signal
@@ -13,7 +13,7 @@ from data_pipeline.readers.wfdb import read_header, read_wfdb
 
 __all__ = ["Annotation", "Recording", "Signal", "files_of", "is_recording", "open_recording"]
 
-SUFFIXES = (".edf", ".bdf", ".rec", ".hea", ".vhdr", ".set", ".fif", ".gdf", ".eeg")
+SUFFIXES = (".edf", ".bdf", ".rec", ".hea", ".vhdr", ".set", ".fif", ".gdf", ".eeg", *hdf5.SUFFIXES)
 """What recordings are called, in lower case; of a format with several files, the one to give."""
 
 
@@ -25,8 +25,8 @@ def open_recording(path: Path) -> Recording:
     (1800.0, 'F3')
 
     Args:
-      path: EDF, EDF+, BDF, BDF+, a WFDB or BrainVision header (.hea, .vhdr), EEGLAB (.set), FIF, GDF or Nihon
-        Kohden (.eeg). The content decides; only a WFDB header is also known by its suffix.
+      path: EDF, EDF+, BDF, BDF+, a WFDB or BrainVision header (.hea, .vhdr), EEGLAB (.set), FIF, GDF, Nihon
+        Kohden (.eeg) or HDF5 (.h5). The content decides; only a WFDB header is also known by its suffix.
     Raises:
       RecordingError: the file is missing, empty, damaged, of another format, or holds no signal.
     """
@@ -88,6 +88,8 @@ def _reader_of(path: Path) -> Callable[[Path], Recording] | None:
         return brainvision.read_brainvision
     if path.suffix.lower() == ".set" and re.match(rb"MATLAB|\x89HDF", start):
         return eeglab.read_eeglab
+    if path.suffix.lower() in hdf5.SUFFIXES and start.startswith(hdf5.MAGIC):
+        return hdf5.read_hdf5
     return read_wfdb if path.suffix.lower() == ".hea" else None
 
 

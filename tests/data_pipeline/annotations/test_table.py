@@ -37,7 +37,7 @@ def test_a_table_may_mix_stages_and_events(tmp_path):
         ("a.csv", "", "the file is empty"),
         ("a.csv", "when,duration\n1,2\n", "names an onset column"),
         ("a.csv", "onset,duration\n1,2\n", "says what a row is"),
-        ("a.csv", "onset,duration,type\nx,2,arousal\n", "line 2: column 'onset' holds 'x'"),
+        ("a.csv", "onset,duration,type\nx,2,arousal\n", "line 2: column 'onset' holds no number"),
         ("a.csv", "onset,duration,type\n1,-2,arousal\n", "duration -2"),
         ("a.csv", "onset,duration,type\n1,2\n", "2 cells, expected 3"),
         ("a.csv", "onset,duration,stage\n0,30,0\n30,30,4\n", "may be REM or R&K stage 4"),

@@ -43,6 +43,28 @@ def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
     assert [s.night_id for s in find_nights([tmp_path / "b.BDF"])] == ["b"]
 
 
+def test_names_of_bids_pair_a_recording_with_its_events(tmp_path):
+    folder = tmp_path / "sub-01" / "ses-02" / "eeg"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_ses-02_task-sleep_eeg.edf").write_bytes(edf_header("EEG C3"))
+    for name in ("events.tsv", "events.json", "channels.tsv"):
+        (folder / f"sub-01_ses-02_task-sleep_{name}").write_text("{}")
+    (source,) = find_nights([tmp_path])
+    assert [path.name for path in source.scoring] == ["sub-01_ses-02_task-sleep_events.tsv"]
+    assert source.subject_id == "sub-01"
+
+
+def test_scorings_of_programs_lie_beside_by_name(tmp_path):
+    (tmp_path / "n.edf").write_bytes(edf_header("EEG C3"))
+    known = ("n.annot", "n.eannot", "n.ids", "n.rml", "n.xlsx", "n-nsrr.annot", "n_hypnogram.txt", "n_sleepscoring.txt")
+    for name in known:
+        (tmp_path / name).write_text("")
+    (tmp_path / "n.txt").write_text("W\nN1\nN2\n")
+    (tmp_path / "n.sta").write_text("called the doctor at three o'clock\n")
+    (source,) = find_nights([tmp_path])
+    assert [path.name for path in source.scoring] == sorted([*known, "n.txt"])
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

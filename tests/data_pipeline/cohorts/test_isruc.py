@@ -84,7 +84,7 @@ def test_a_recording_elsewhere_is_refused(tmp_path, place):
         ("Subject,Age,Sex\n8,old,F\n", "line 2: column Age is not understood"),
         ("Subject,Age,Sex\n8,41,2\n", "line 2: column Sex is not understood"),
         ("Person,Age,Sex\n8,41,F\n", "no person in it"),
-        (b"PK\x03\x04\xff", "not text in UTF-8"),
+        (b"PK\x03\x04\xff", "not text"),
         (None, "save it as Details_subgroup_I_Submission.csv beside it"),
     ],
 )

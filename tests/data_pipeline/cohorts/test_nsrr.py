@@ -219,7 +219,7 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
         ("<PSGAnnotation><ScoredEvents>", "damaged XML"),
         ('<?xml version="1.0" encoding="klingon"?><PSGAnnotation/>', "damaged XML"),
         ('<?xml version="1.0" encoding="shift_jis"?><PSGAnnotation/>', "damaged XML"),
-        ("<html><body>log in first</body></html>", "root element <html>, expected one of PSGAnnotation"),
+        ("<html><body>log in first</body></html>", "another root element than .*PSGAnnotation"),
         ("<PSGAnnotation/>", "no stage and no event"),
         ("<CMPStudyConfig/>", "has no <EpochLength> in seconds"),
         ("<CMPStudyConfig><EpochLength>0</EpochLength></CMPStudyConfig>", "expected more than 0"),
@@ -248,7 +248,7 @@ def test_comments_that_never_end_are_no_hang(tmp_path):
 
 
 def test_the_dialect_that_a_cohort_names_must_be_the_files(tmp_path):
-    with pytest.raises(RecordingError, match="root element is <PSGAnnotation>, expected <CMPStudyConfig>"):
+    with pytest.raises(RecordingError, match="root element is another than <CMPStudyConfig>"):
         read(tmp_path, look.nsrr_xml([2]), 30, dialect="profusion_xml")
 
 
@@ -496,7 +496,7 @@ def test_mros(tmp_path):
 
 
 def test_what_two_cohorts_share_is_no_cohort(tmp_path):
-    with pytest.raises(ValueError, match=r"expected one of generic, .*shhs") as error:
+    with pytest.raises(ValueError, match=r"expected one of cap, .*generic, .*shhs") as error:
         find_nights([tmp_path], "_nsrr")
     assert "_tables" not in str(error.value)
 

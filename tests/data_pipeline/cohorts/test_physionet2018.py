@@ -86,7 +86,7 @@ def test_arousal_files_have_stages_until_the_next_and_events_between_their_marks
 
 def test_a_mark_at_the_first_sample_counts(tmp_path):
     path = write_annotations(tmp_path, "n", "arousal", [(0, "N2"), (6000, "N3")])
-    assert [(a.onset_s, a.text) for a in read_wfdb(path)] == [(0.0, "N2"), (30.0, "N3")]
+    assert [(a.onset_s, a.text) for a in read_wfdb(path).annotations] == [(0.0, "N2"), (30.0, "N3")]
     assert wfdb.rdann(str(tmp_path / "n"), "arousal").aux_note == ["N3"]  # why it is not read by that package
 
 
@@ -104,7 +104,7 @@ def test_a_mark_at_the_first_sample_counts(tmp_path):
     ids=["never closed", "never opened", "opened twice", "a remark that stops the wfdb package"],
 )
 def test_marks_without_their_other_half_are_kept_as_points(tmp_path, marks, expected):
-    found = read_wfdb(write_annotations(tmp_path, "n", "arousal", marks))
+    found = read_wfdb(write_annotations(tmp_path, "n", "arousal", marks)).annotations
     assert [(a.onset_s, a.duration_s, a.text) for a in found] == expected
 
 
@@ -116,19 +116,19 @@ def test_long_pauses_and_every_byte_agree_with_the_wfdb_package(tmp_path):
     extra = {"chan": np.arange(60) % 3, "num": np.arange(60) % 5, "subtype": np.arange(60) % 2}
     path = write_annotations(tmp_path, "n", "arousal", marks, **extra)
     theirs = wfdb.rdann(str(tmp_path / "n"), "arousal")
-    assert [(round(a.onset_s * RATE_HZ), a.text) for a in read_wfdb(path)] == list(
+    assert [(round(a.onset_s * RATE_HZ), a.text) for a in read_wfdb(path).annotations] == list(
         zip(theirs.sample.tolist(), theirs.aux_note, strict=True)
     )
 
 
 def test_the_rate_is_the_files_or_the_headers_or_unknown(tmp_path):
     path = write_annotations(tmp_path, "n", "arousal", [(100, "W")])
-    assert read_wfdb(path)[0].onset_s == 0.5
+    assert read_wfdb(path).annotations[0].onset_s == 0.5
     write_annotations(tmp_path, "n", "arousal", [(100, "W")], rate_hz=None)
     with pytest.raises(RecordingError, match=r"no 'n.hea' beside it"):
         read_wfdb(path)
     (tmp_path / "n.hea").write_text("n 1 50 100\nn.dat 16 1/uV 16 0 0 0 0 C4\n")
-    assert read_wfdb(path)[0].onset_s == 2
+    assert read_wfdb(path).annotations[0].onset_s == 2
 
 
 @pytest.mark.parametrize(
