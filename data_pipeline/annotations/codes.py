@@ -1,8 +1,8 @@
 """Numbers of a stage column -> stages: which coding they are of is told by what would make a possible night.
 
-0 W, 1-3 N1-N3, 4 R&K stage 4, 5 REM is what EDF+ texts, NSRR and Profusion write; Dreem, YASA and Visbrain write REM as
-4; others count from 1, or backwards. The numbers alone rarely tell, the order of stages does: from REM people wake or go
-to N1 and N2, from stage 4 to stage 3. What stays in doubt is asked for, never guessed.
+0 W, 1-3 N1-N3, 4 R&K stage 4, 5 REM is what EDF+ texts, NSRR and Profusion write; Dreem, YASA and Visbrain write REM
+as 4; others count from 1, or backwards. The numbers alone rarely tell, the order of stages does: from REM people wake
+or go to N1 and N2, from stage 4 to stage 3. What stays in doubt is asked for, never guessed.
 """
 
 import math
@@ -36,7 +36,7 @@ _UNSCORED = frozenset((-3, -2, -1, 6, 7, 8, 9, 10))
 SURE_NATS = 7.0
 """A coding must be a thousand times as likely as the next (assumed)."""
 LONG_EPOCHS = 480
-"""Of so many epochs, 4 h, one in a hundred nights has no REM, and one in ten begins with anything but wake (assumed)."""
+"""Of nights of so many epochs, 4 h, one in a hundred has no REM; one in ten does not begin with wake (assumed)."""
 WAKE_SHARE = 0.05
 """A night without a code for wake, in which one "not scored" takes more than this, may hold wake by that code."""
 

@@ -27,7 +27,7 @@ _LENGTHS_S = {
     "spindles": (0.3, 5),
     "K complexes": (0.3, 5),
 }
-"""How long events of a family last, roughly, as scorers mark them (AASM manual's least lengths; the most is assumed)."""
+"""How long events of a family last, as scorers mark them (the least by the AASM manual, roughly; the most assumed)."""
 _LONGEST_TERM = 6
 """A text of more words is a sentence."""
 _SHOWN = 4

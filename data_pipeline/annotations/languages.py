@@ -32,8 +32,9 @@ STAGES = {
     "浅睡期,浅睡眠,浅睡,浅い睡眠,얕은수면,얕은 수면,얕은잠",
     "DROWSY": "drowsy,drowsiness,einschlafen,dösen,schläfrigkeit,endormissement,somnolence,somnolencia,sonolência,"
     "dormiveglia,入睡期,思睡期",
-    "NONE": "unknown,unscored,unstaged,unscorable,unscoreable,not scored,not staged,notscored,no stage,nostage,no score,"
-    "no data,not available,none,null,nan,na,n a,ns,nd,uns,unk,und,undefined,undetermined,indeterminate,invalid,"
+    "NONE": "unknown,unscored,unstaged,unscorable,unscoreable,not scored,not staged,notscored,no stage,nostage,"
+    "no score,no data,not available,none,null,nan,na,n a,ns,nd,uns,unk,und,undefined,undetermined,indeterminate,"
+    "invalid,"
     "unclassified,unlabeled,unlabelled,unsure,excluded,exclude,mt,mvt,mov,move,movt,movement,movements,"
     "movement time,body movement,body movements,art,artifact,artifacts,artefact,artefacts,artifacted,arte,artf,"
     "bewegung,bewegungszeit,körperbewegung,artefakt,artefakte,unbekannt,unbewertet,nicht bewertet,nicht klassifiziert,"
@@ -50,7 +51,8 @@ STAGES = {
     "estágio de sono,estadio de sueño,stadio,sonno,"
     "fase del sonno,fase di sonno,slaap,slaapstadium,slaapfase,søvn,søvnstadie,søvnstadium,stadie,sömn,sömnstadium,"
     "uni,univaihe,vaihe,sen,faza,faza snu,stadium snu,fáze,spánek,stádium,uyku,uykusu,evre,uyku evresi,evresi,"
-    "somn,stadiu,alvás,ύπνος,στάδιο,сон,стадия,фаза,стадия сна,睡眠段階,段階,ステージ,睡眠,阶段,階段,期,수면단계,수면,단계",
+    "somn,stadiu,alvás,ύπνος,στάδιο,сон,стадия,фаза,стадия сна,睡眠段階,段階,"
+    "ステージ,睡眠,阶段,階段,期,수면단계,수면,단계",
     **{
         digit: names
         for digit, names in {
@@ -142,10 +144,12 @@ EVENTS = {
     "lys slukket,lys slukkes,lys av,lyset slukkes,ljus av,ljuset släckt,släckt,valot pois,valot sammutettu,"
     "światło wyłączone,zgaszenie światła,zgaszone światło,světla zhasnuta,zhasnuto,ışık kapalı,ışıklar kapalı,"
     "ışıklar söndü,свет выключен,выключение света,消灯,关灯,熄灯,關燈,소등",
-    "lights on": "light on,lightson,lighton,lon,licht an,lichter an,lichtan,licht ein,lumière allumée,lumières allumées,"
-    "allumage,allumage lumière,luces encendidas,luz encendida,encendido de luces,luces on,luzes acesas,luz acesa,"
+    "lights on": "light on,lightson,lighton,lon,licht an,lichter an,lichtan,licht ein,lumière allumée,"
+    "lumières allumées,allumage,allumage lumière,"
+    "luces encendidas,luz encendida,encendido de luces,luces on,luzes acesas,luz acesa,"
     "luz ligada,luzes ligadas,luci accese,luce accesa,accensione luci,licht aan,lys tændt,lys tændes,lys på,"
     "lyset tændes,ljus på,ljuset tänt,tänt,valot päälle,światło włączone,zapalenie światła,zapalone światło,"
-    "světla rozsvícena,rozsvíceno,ışık açık,ışıklar açık,ışıklar yandı,свет включен,включение света,点灯,开灯,開燈,점등",
+    "světla rozsvícena,rozsvíceno,ışık açık,ışıklar açık,ışıklar yandı,свет включен,включение света,点灯,开灯,"
+    "開燈,점등",
 }
 """Words of events and of usual marks; the rules that put them together are in `terms`, for English alone."""

@@ -49,7 +49,7 @@ def place(
       recording_day: its calendar day, None when unknown.
       duration_s: length of the recording, seconds.
     Returns:
-      annotations in seconds from the first sample; lights off and on in the same; what was done to them, a sentence each.
+      annotations in seconds from the first sample; lights off and on in the same; a sentence for each thing done.
     Raises:
       Misplaced: another day, another time of day, another length, or a unit of time that is not clear.
     """
@@ -68,9 +68,7 @@ def place(
     return annotations, lights_s, tuple(notes)
 
 
-def _shift_s(
-    marks: Marks, clock: str | None, day: datetime.date | None, duration_s: float, notes: list[str]
-) -> float:
+def _shift_s(marks: Marks, clock: str | None, day: datetime.date | None, duration_s: float, notes: list[str]) -> float:
     """Seconds from the recording's first sample to the zero of the marks."""
     starts = None if clock is None else datetime.time.fromisoformat(clock)
     if starts is None or _is_unset(starts, day):
@@ -147,7 +145,9 @@ def _in_seconds(
         is_counted = unit == "epochs" and stages[0].onset_s == 1  # from 1
         whole_s = (last - is_counted) * factor
         if FILLS[0] * duration_s - EPOCH_S <= whole_s <= FILLS[1] * duration_s + EPOCH_S:
-            notes.append(f"Its times are in {unit}: only so do its stages fill the recording. They were put into seconds.")
+            notes.append(
+                f"Its times are in {unit}: only so do its stages fill the recording. They were put into seconds."
+            )
             first, scale = float(is_counted), factor if is_one_unit else 1.0
             return tuple(_rescaled(a, first, factor, scale) for a in annotations), factor, first
     if step < FINEST_S:

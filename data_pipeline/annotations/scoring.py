@@ -11,7 +11,16 @@ from data_pipeline.annotations.codes import REM_IS_4, UnclearCodes, coding_of
 from data_pipeline.annotations.families import TERM_USES, family_notes, shown, unclear_families
 from data_pipeline.annotations.plausibility import oddities
 from data_pipeline.annotations.stage_words import is_light_sleep, stage_word
-from data_pipeline.annotations.terms import FAMILIES, Meaning, is_remark, is_vocabulary, kind_of, plain, stage_of, words_of
+from data_pipeline.annotations.terms import (
+    FAMILIES,
+    Meaning,
+    is_remark,
+    is_vocabulary,
+    kind_of,
+    plain,
+    stage_of,
+    words_of,
+)
 from data_pipeline.night import (
     BREATHING_EVENTS,
     EPOCH_S,
@@ -129,7 +138,7 @@ def _read(annotations: Sequence[Annotation], terms: Mapping[str, Meaning] | None
 
 
 def _is_rem_written_as_4(marks: _Marks) -> bool:
-    """Whether "Sleep stage 4", stage 4 in EDF+ texts, stands where only REM can: written by a program with other codes."""
+    """Whether "Sleep stage 4", stage 4 in EDF+ texts, stands where only REM can: a program of other codes wrote it."""
     codes = [stage_word(plain(a.text)) for a, _ in marks.stages]
     if "4" not in codes or any(code == _REM for _, code in marks.stages) or not set(codes) <= set("01234W?"):
         return False
@@ -155,7 +164,9 @@ def _between_stages(marks: _Marks) -> set[Annotation]:
     by_word: dict[str, list[Annotation]] = {}
     for a in marks.unknown:
         by_word.setdefault(words_of(a.text), []).append(a)
-    return {a for of_word in by_word.values() if len(of_word) >= TERM_USES and all(map(is_epoch, of_word)) for a in of_word}
+    return {
+        a for of_word in by_word.values() if len(of_word) >= TERM_USES and all(map(is_epoch, of_word)) for a in of_word
+    }
 
 
 def _lights(annotations: Sequence[Annotation], given: Lights, duration_s: float, notes: list[str]) -> Lights:

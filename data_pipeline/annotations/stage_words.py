@@ -1,7 +1,7 @@
 """The words and codes of a hypnogram -> stages: what a text of itself says, without the company of others.
 
-R&K stage 4 is N3 (AASM manual 2007), movement time is not scored. Codes are those of EDF+ texts, NSRR and Profusion: 0 W,
-1-3 N1-N3, 4 R&K stage 4, 5 REM, others not scored. Other codings are told apart in `codes`, before they come here.
+R&K stage 4 is N3 (AASM manual 2007), movement time is not scored. Codes are those of EDF+ texts, NSRR and Profusion:
+0 W, 1-3 N1-N3, 4 R&K stage 4, 5 REM, others not scored. Other codings are told apart in `codes`, before they come here.
 """
 
 import re
@@ -23,10 +23,11 @@ _NUMBERS = {0: _W, 1: _N1, 2: _N2, 3: _N3, 4: _N3, 34: _N3, 5: _REM}
 _NOT_SCORED = (6, 7, 8, 9, 10)
 _ALONE = {"w", "n 1", "n 2", "n 3", "n 4", "s 1", "s 2", "s 3", "s 4", "r"}
 """What means a stage also without a word before it. Bare digits do not: REM is 5, 4 or 1 by cohort."""
-_NEVER_ALONE = set(
-    "deep medium superficial tief profond profundo profondo diep derin light licht leicht leger ligero leve leggero "
-    "kevyt hafif paradoxal paradosso".split()
-)
+_SAID_OF_ANYTHING = """
+deep medium superficial tief profond profundo profondo diep derin light licht leicht leger ligero leve leggero kevyt
+hafif paradoxal paradosso
+"""
+_NEVER_ALONE = frozenset(_SAID_OF_ANYTHING.split())
 """What is a stage in a stage column, and may be said of anything elsewhere."""
 _NOUN = re.compile(
     r"\s*(?:sleep\W*)?(?:stage|stadium|schlafstadium|stade|estadio|est[aá]gio|stadio|fase|etapa|evre|vaihe|stadie|faza|"

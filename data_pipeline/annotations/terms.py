@@ -69,8 +69,8 @@ _QUALIFYING = """
 left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event events related effort
 spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2 sao2 o2 oxygen oxyhemoglobin relative
 limb leg movement movements plm lm chin external standard scored auto manual fast slow by with and due to resulting from
-associated s sec hemoglobin oximetry absolute lower during internal snore snoring a e type of de des d in saturation drop rem nrem wake
-aasm rule 1a 1b
+associated s sec hemoglobin oximetry absolute lower during internal snore snoring a e type of de des d in saturation
+drop rem nrem wake aasm rule 1a 1b
 """
 _QUALIFIERS = frozenset(_QUALIFYING.split())
 _ENGLISH = translator(IN_LANGUAGES)
@@ -86,14 +86,16 @@ _PHRASES = (
 _CAUSE = re.compile(r"\b(with|due to|resulting from|associated|related to|and|by)\b|\(|,|;| - ")
 """What follows describes the event and does not name it: "Arousal (PLM)", "Hypopnea with arousal"."""
 _REMARK = re.compile(
-    r"lights\b|light (change|signal)|recording (start|end|stop)|(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
+    r"lights\b|light (change|signal)|recording (start|end|stop)|"
+    r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
     r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance"
 )
 
-_SHOWN = frozenset(
-    "breathing cheyne stokes snore bradycardia tachycardia stage light deep quiet active awakening awakenings limitation "
-    "flow hypoventilation bruxism cardiac rhythm body position marker comment user analysis start stop end".split()
-)
+_FURTHER = """
+breathing cheyne stokes snore bradycardia tachycardia stage light deep quiet active awakening awakenings limitation flow
+hypoventilation bruxism cardiac rhythm body position marker comment user analysis start stop end
+"""
+_SHOWN = frozenset(_FURTHER.split())
 """Further words that stand in messages as they are."""
 
 FAMILIES: dict[str, tuple[frozenset[EventKind], re.Pattern[str]]] = {
@@ -220,7 +222,7 @@ def is_other(text: str) -> bool:
 
 
 def is_vocabulary(text: str) -> bool:
-    """Whether a text is made of words that are of no person: those of scoring, in any language, and numbers below 100."""
+    """Whether a text is made of words that are of no person: of scoring, in any language, and numbers below 100."""
     return all(
         len(w) == 1 or w in _HEADS or w in _TYPES or w in _QUALIFIERS or w in _SHOWN or (w.isdigit() and len(w) < 3)
         for w in _english(plain(text)).split()

@@ -21,7 +21,7 @@ _EDF_MAGIC = b"0       "
 _BDF_MAGIC = b"\xffBIOSEMI"
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 _SHORTEST_RECORD_S = 1e-5
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _NO_DAY = {(year, 1, 1) for year in (1900, 1970, 1985, 2000, 2001)}
 """What programs write that know no day, or must not tell it."""
 

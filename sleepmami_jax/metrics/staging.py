@@ -60,6 +60,28 @@ def staging_metrics(references: Sequence[np.ndarray], predictions: Sequence[np.n
     return metrics
 
 
+def best_shift(reference: np.ndarray, predicted: np.ndarray, most_epochs: int = 120) -> tuple[int, float]:
+    """By how many epochs a reference (E,) must be moved to agree best with a prediction (E,), and kappa there.
+
+    A scoring that starts at another time than its recording agrees with nothing until it is moved. Shifts that leave
+    less than half of the epochs to compare are not looked at; (0, -1.0) where there is none.
+    """
+    n, best = len(reference), (0, -1.0)
+    most_epochs = min(most_epochs, n - 1)
+    least = np.count_nonzero((reference >= 0) & (predicted >= 0)) / 2
+    for shift in sorted(range(-most_epochs, most_epochs + 1), key=abs):
+        one, other = reference[max(0, -shift) : n - max(0, shift)], predicted[max(0, shift) : n + min(0, shift)]
+        known = (one >= 0) & (other >= 0)
+        if not known.any() or known.sum() < least:
+            continue
+        pairs = np.bincount(one[known] * len(CODES) + other[known], minlength=len(CODES) ** 2)
+        share = pairs.reshape(len(CODES), -1) / known.sum()
+        by_chance = float(share.sum(0) @ share.sum(1))
+        if by_chance < 1 and (kappa := float(np.trace(share) - by_chance) / (1 - by_chance)) > best[1]:
+            best = shift, kappa
+    return best
+
+
 def _agreement(reference: np.ndarray, predicted: np.ndarray) -> dict[str, float | None]:
     return {
         "accuracy": float((reference == predicted).mean()),

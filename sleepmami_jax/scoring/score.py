@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Event, Night
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_LIGHTS, Event, Night, Scoring
 from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from data_pipeline.whole_files import whole_folder
@@ -39,6 +39,8 @@ LOW_SCORED_SHARE = 0.9
 LOW_MONITORED_SHARE = 0.95
 LOW_KAPPA = 0.4
 """Below it agreement is less than moderate (Landis and Koch 1977)."""
+SHIFTED_KAPPA = 0.5
+"""What a scoring that disagrees must reach by being moved before its start is doubted (assumed)."""
 MONITORED_RULE = (
     "monitored sleep: epochs of sleep in which a sensor that the task is scored from was usable; its events are those "
     "there, and its indices are per hour of it"
@@ -121,7 +123,7 @@ def summarise(
             *_warnings(prediction, statistics, unavailable),
             *_unmonitored(rooms, statistics),
             *_endless(prediction, rooms, thresholds),
-            *_disagreement(agreement, stages),
+            *_disagreement(agreement, stages, night.scoring),
         ),
         model_card=dict(model_card),
     )
@@ -236,12 +238,21 @@ def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[
             )
 
 
-def _disagreement(agreement, stages):
+def _disagreement(agreement, stages, scoring: Scoring | None):
     """What the scoring given says against these stages, or cannot say."""
     if "stages" not in agreement:
         return
+    from sleepmami_jax.metrics.staging import best_shift
+
     kappa, compared = agreement["stages"]["kappa"], agreement["stages"]["n_epochs"]
-    if kappa is not None and kappa < LOW_KAPPA:
+    is_low = kappa is not None and kappa < LOW_KAPPA
+    shift, moved_kappa = best_shift(scoring.stages, stages) if is_low else (0, -1.0)
+    if is_low and shift and moved_kappa >= SHIFTED_KAPPA:
+        yield (
+            f"The scoring given does not seem to begin with the recording: moved by {shift * EPOCH_S / 60:g} min it "
+            f"agrees with kappa {moved_kappa:.2f} instead of {kappa:.2f}. Mend the scoring before you compare."
+        )
+    elif is_low:
         yield (
             f"The stages disagree with the scoring given: kappa {kappa:.2f}, accuracy "
             f"{agreement['stages']['accuracy']:.2f}. Do not rely on them."

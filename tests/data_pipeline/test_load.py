@@ -1,5 +1,6 @@
 """From files to a night: names, units, gaps, scoring, and the same bytes twice."""
 
+import datetime
 import os
 from pathlib import Path
 
@@ -234,3 +235,23 @@ def test_real_upper_case_units_and_unknown_scale():
     assert "SPO2" not in by_slot(night) and any("'SAO2' is not used" in note for note in night.notes)
     ucd = load_night(Path(REAL) / "ucddb018" / "ucddb018_eeg.edf")
     assert any("scale unknown" in note for note in ucd.notes) and (ucd.channels[0].quality == 0).mean() > 0.99
+
+
+def test_a_hypnogram_with_a_start_of_its_own_is_placed_by_it(tmp_path):
+    path = write(tmp_path / "n.edf", wave("C4-M1", 11), starttime=datetime.time(22, 0, 0))
+    marks = [edfio.EdfAnnotation(0, 30, "Sleep stage 2")]
+    hypnogram = write(tmp_path / "h.edf", annotations=marks, starttime=datetime.time(22, 0, 30))
+    night = load_night(path, [hypnogram])
+    assert night.scoring.stages.tolist() == [-1, 2, -1] and any("begins 30 s after" in note for note in night.notes)
+    day = edfio.Recording(startdate=datetime.date(2021, 5, 3))
+    later = edfio.Recording(startdate=datetime.date(2021, 5, 8))
+    path = write(tmp_path / "n.edf", wave("C4-M1", 11), starttime=datetime.time(22, 0, 0), recording=day)
+    hypnogram = write(tmp_path / "h.edf", annotations=marks, starttime=datetime.time(22, 0, 30), recording=later)
+    with pytest.raises(RecordingError, match=r"h\.edf: it begins 5 days after the recording"):
+        load_night(path, [hypnogram])
+
+
+def test_lights_are_kept_without_any_scoring(tmp_path):
+    path = write(tmp_path / "n.edf", wave("C4-M1", 11), annotations=[edfio.EdfAnnotation(20, None, "Lights off")])
+    night = load_night(path)
+    assert night.scoring.lights_s == (20.0, None) and night.scoring.scored == frozenset()

@@ -47,5 +47,5 @@ def test_a_few_codes_are_read_as_usual():
     assert stage_names(["0.0", "2", "5", "-1", "9", "11", "N2"]) == {
         "0.0": "W", "2": "N2", "5": "REM", "-1": "?", "9": "?", "11": "11", "N2": "N2",
     }  # fmt: skip
-    assert coding_of([0, 1, 2, 3, 5] * 20) == USUAL  # a made-up night: N3 before REM throughout, and no other fits better
+    assert coding_of([0, 1, 2, 3, 5] * 20) == USUAL  # N3 before REM throughout, and no other fits better
     assert coding_of([]) == USUAL and coding_of([-1, 9]) == USUAL

@@ -37,7 +37,7 @@ def test_clocks_of_both_sides_place_it(marks, day, shift_s):
     annotations, _, notes = place(marks, "22:00:00", day, 4 * HOUR_S)
     assert [a.onset_s for a in annotations] == [a.onset_s + shift_s for a in marks.annotations]
     said = f"{abs(shift_s)} s {'after' if shift_s > 0 else 'before'} the recording"
-    assert (said in notes[0] if shift_s else notes == ())
+    assert said in notes[0] if shift_s else notes == ()
 
 
 @pytest.mark.parametrize(

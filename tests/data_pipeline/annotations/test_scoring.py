@@ -43,7 +43,12 @@ def test_what_lies_outside_is_counted():
         ("obstructive_apnea", 110, 10),
     ]
     text = " ".join(notes)
-    for part in ("1 event(s) outside", "2 event(s) crossing", "1 event(s) written twice", "3 annotation(s) with unknown"):
+    for part in (
+        "1 event(s) outside",
+        "2 event(s) crossing",
+        "1 event(s) written twice",
+        "3 annotation(s) with unknown",
+    ):
         assert part in text
     assert "60 s of scored stages" in text and "3 of 4 epochs" in text
 
@@ -89,7 +94,10 @@ def test_dates_and_numbers_are_no_part_of_a_term():
         ([(600, "Lights off"), (3000, "Lights on")], (600, 3000)),
         ([(600, "Licht aus"), (3000, "Licht an")], (600, 3000)),
         ([(600, "消灯"), (3000, "点灯")], (600, 3000)),
-        ([(10, "Lights on"), (600, "LightsOff"), (900, "Lights ON"), (960, "lights out"), (3000, "lights on")], (600, 3000)),
+        (
+            [(10, "Lights on"), (600, "LightsOff"), (900, "Lights ON"), (960, "lights out"), (3000, "lights on")],
+            (600, 3000),
+        ),
         ([(600, "Luces apagadas 23:10")], (600, None)),
         ([(3000, "Lumières allumées")], (None, 3000)),
         ([(10, "Lights on")], (None, None)),

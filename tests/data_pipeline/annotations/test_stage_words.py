@@ -51,7 +51,21 @@ def test_vocabularies(tmp_path, words):
     assert scoring.stages.tolist() == [W, N1, N2, N3, REM] and scoring.scored == {"stages"} and notes == ()
 
 
-NOT_SCORED = ["MT", "Art", "UNS", "Bewegungszeit", "non scoré", "?", "-1", "-2.0", "9", "NaN", "-", "不明", "Sleep stage ?"]
+NOT_SCORED = [
+    "MT",
+    "Art",
+    "UNS",
+    "Bewegungszeit",
+    "non scoré",
+    "?",
+    "-1",
+    "-2.0",
+    "9",
+    "NaN",
+    "-",
+    "不明",
+    "Sleep stage ?",
+]
 
 
 @pytest.mark.parametrize("word", NOT_SCORED)
@@ -67,7 +81,13 @@ def test_what_is_no_single_stage(word):
 def test_short_words_mean_a_stage_only_where_one_is_expected():
     for word in ("V", "SP", "2", "2.0", "deep", "M", "MT", "movement", "light", "slow wave"):
         assert stage_of(word) is None, word
-    assert [stage_of(w) for w in ("Éveil", "Tiefschlaf", "NREM 2", "Sleep stage 2.0", "Stage - 1")] == [W, N3, N2, N2, N1]
+    assert [stage_of(w) for w in ("Éveil", "Tiefschlaf", "NREM 2", "Sleep stage 2.0", "Stage - 1")] == [
+        W,
+        N3,
+        N2,
+        N2,
+        N1,
+    ]
     assert is_light_sleep("Leichtschlaf") and not is_light_sleep("light")
     assert stage_word("Sleep stage Blorp") == "Blorp" and stage_word("Stageplay") is None
 

@@ -120,6 +120,28 @@ def test_annotations_survive_with_the_subsecond_start(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("recording", "date", "day"),
+    [
+        (b"Startdate 24-APR-1989 X X X", b"24.04.89", datetime.date(1989, 4, 24)),
+        (b"Startdate 24-apr-1989 X X X", b"24.04.89", datetime.date(1989, 4, 24)),
+        (b"", b"03.02.21", datetime.date(2021, 2, 3)),
+        (b"", b"03.02.99", datetime.date(1999, 2, 3)),
+        (b"Startdate X X X X", b"03.02.21", None),
+        (b"", b"01.01.85", None),
+        (b"", b"31.02.21", None),
+        (b"", b"Feb 2021", None),
+    ],
+)
+def test_the_day_stands_beside_the_clock_and_in_no_text(tmp_path, recording, date, day):
+    path = write(tmp_path / "n.edf", ramp(100, 10))
+    data = bytearray(path.read_bytes())
+    data[88:168], data[168:176] = recording.ljust(80), date
+    path.write_bytes(data)
+    opened = open_recording(path)
+    assert opened.start_day == day and str(day) not in repr(opened) and "datetime" not in repr(opened)
+
+
 def test_gaps_keep_time_true(tmp_path):
     recording = open_recording(discontinuous(tmp_path / "d.edf", [0, 1, 3.5, 4.5]))
     assert recording.duration_s == 5.5

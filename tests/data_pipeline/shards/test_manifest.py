@@ -17,6 +17,16 @@ def test_a_note_may_hold_any_character(tmp_path):
     assert read_manifest(tmp_path / "out").nights == (odd,)
 
 
+def test_lights_are_written_only_where_they_are_known(tmp_path):
+    prepared(write_recordings(tmp_path / "in", [1]), tmp_path)
+    manifest = read_manifest(tmp_path)
+    before = (tmp_path / MANIFEST).read_text()
+    assert manifest.nights[0].lights_s == (None, None) and "lights" not in before
+    lit = replace(manifest.nights[0], lights_s=(60.0, None))
+    write_manifest(tmp_path / MANIFEST, replace(manifest, nights=(lit,)))
+    assert '"lights_s":[60.0,null]' in (tmp_path / MANIFEST).read_text() and read_manifest(tmp_path).nights == (lit,)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -318,6 +318,23 @@ def test_what_casts_doubt_on_the_numbers_is_a_warning():
     )
 
 
+def test_a_scoring_that_begins_at_another_time_is_blamed_itself():
+    night, prediction = make_night()
+    moved = replace(night.scoring, stages=np.roll(prediction.stages, 24), scored=frozenset({"stages"}))
+    warnings = " ".join(summarise(replace(night, scoring=moved), prediction, THRESHOLDS, CARD).warnings)
+    assert "moved by -12 min it agrees with kappa 1.00" in warnings and "Do not rely on them" not in warnings
+
+
+def test_lights_bound_the_times_of_sleep():
+    night, prediction = make_night()
+    whole = summarise(night, prediction, THRESHOLDS, CARD)
+    lit = replace(night, scoring=replace(night.scoring, lights_s=(600.0, 21_000.0)))
+    bound = summarise(lit, prediction, THRESHOLDS, CARD)
+    assert bound.statistics["trt_min"] == 340 < whole.statistics["trt_min"]
+    assert "lights off to lights on, as marked" in bound.rules["trt_min"] and "for want of" in whole.rules["trt_min"]
+    assert (bound.stages == whole.stages).all() and bound.events == whole.events
+
+
 @pytest.mark.parametrize(("valid", "said"), [(0.82, False), (0.78, True)])
 def test_an_oximeter_that_was_off_for_a_fifth_of_sleep_is_a_warning(valid, said):
     night, prediction = make_night(240)

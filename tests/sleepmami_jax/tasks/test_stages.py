@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sleepmami_jax.tasks.arousal import arousal_statistics
 from sleepmami_jax.tasks.breathing import breathing_statistics
-from sleepmami_jax.tasks.stages import sleep_cycles, sleep_statistics
+from sleepmami_jax.tasks.stages import in_bed, sleep_cycles, sleep_statistics
 from tests.support.events import N1, N2, N3, R, W, hypnogram
 
 
@@ -43,6 +43,16 @@ def test_stages_out_of_range_are_refused():
     for wrong in (np.array([], np.int8), np.array([5]), np.array([-2])):
         with pytest.raises(ValueError, match="codes from -1 to 4"):
             sleep_statistics(wrong)
+
+
+def test_lights_off_and_on_bound_the_night():
+    stages = hypnogram((W, 30), (N2, 60), (W, 30))
+    assert sleep_statistics(stages)["se_pct"] == 50
+    s = sleep_statistics(in_bed(stages, (600.0, 2995.0)))
+    assert s["trt_min"] == 40 and s["sol_min"] == 5 and s["se_pct"] == 75
+    assert len(in_bed(stages, (600.0, None))) == 100 and len(in_bed(stages, (None, 2700.0))) == 90
+    for nothing in ((None, None), (3600.0, None)):
+        assert len(in_bed(stages, nothing)) == 120
 
 
 @given(st.lists(st.integers(-1, 4), min_size=1, max_size=120))
