@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
+from data_pipeline.annotations import read_scoring
 from data_pipeline.load import in_memory, open_night
+from data_pipeline.modalities import Modality
 from data_pipeline.montage.file import read_montage
-from data_pipeline.night import EPOCH_S, Night
+from data_pipeline.night import EPOCH_S, Night, RecordingError
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
 from data_pipeline.shards.scale import channel_scale
-from data_pipeline.tasks import Task, TaskKind
+from data_pipeline.tasks import STAGES, Task, TaskKind
 from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import blank_signals, bucket_length, night_signals, usable_channels, with_present
@@ -35,6 +38,8 @@ from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.trust.judge import Reliability, Tokens, judge, mean_tokens
+from sleepmami_jax.trust.repair import repair
 
 _BESIDE = ThreadPoolExecutor(2, "compile")
 """Compiles while a recording is read: most of what a first score takes is these two programs."""
@@ -153,7 +158,24 @@ class Pretrained:
         >>> load("demo/model").predict(load_night(Path("night.edf"))).stage_probs.shape
         (60, 5)
         """
-        return self.infer(*self.tokens(night), [channel_entry(c, channel_scale(c)) for c in night.channels])
+        return self.listen(night)[0]
+
+    def listen(self, night: Night) -> tuple[Prediction, Tokens]:
+        """As `predict`, and what the Micro-Encoder heard: the mean token of each epoch, by modality."""
+        tokens, ok = self.tokens(night)
+        prediction = self.infer(tokens, ok, [channel_entry(c, channel_scale(c)) for c in night.channels])
+        return prediction, self.heard(tokens, ok)
+
+    def heard(self, tokens: np.ndarray, ok: np.ndarray) -> Tokens:
+        """Micro tokens of a night, see `tokens` -> the mean one of each epoch, by modality."""
+        return mean_tokens(tokens, ok, layout(self.folder.config.modalities).modality_of_token(), self.slots)
+
+    def judge(self, night: Night, prediction: Prediction, tokens: Tokens) -> Reliability | None:
+        """How far to believe a prediction; arguments as from `listen`. None where the model has no `reference`."""
+        if self.folder.reference is None:
+            return None
+        known, probs = self.folder.reference, prediction.stage_probs
+        return judge(known, self.folder.tasks, night.channels, tokens, probs, prediction.scorable)
 
     def embed(self, recording: Path | str | Night) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording.
@@ -173,6 +195,7 @@ class Pretrained:
         *,
         out: Path | str | None = None,
         montage: Path | str | None = None,
+        calibrate: Path | str | None = None,
     ) -> Scores:
         """Stages, events and indices of one recording; written as five files to `out` if that is given.
 
@@ -184,6 +207,7 @@ class Pretrained:
           recording: a file of any format that `open_recording` reads, or a `Night`.
           scoring: files of a human scorer, to compare with.
           montage: a montage file, see `data_pipeline.montage.file`.
+          calibrate: a human scoring of some epochs of this night, by which its stages are put right (`trust.repair`).
 
         Raises:
           RecordingError: it cannot be read, or has no channel that the model knows.
@@ -197,7 +221,10 @@ class Pretrained:
             if isinstance(recording, Night)
             else self._opened(Path(recording), [Path(s) for s in scoring], _infer, montage=rules)
         )
-        scores = summarise(night, self.predict(night), thresholds, self.card)
+        prediction, tokens = self.listen(night)
+        if calibrate is not None:
+            night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
+        scores = summarise(night, prediction, thresholds, self.card, self.judge(night, prediction, tokens))
         if out is not None:
             write_scores(scores, night, Path(out))
         return scores
@@ -222,6 +249,20 @@ def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress)
     with whole_file(out / "vectors.safetensors") as half:
         save_file(vectors, half)
     return len(nights)
+
+
+def _put_right(night: Night, prediction: Prediction, tokens: Tokens, scored: Path) -> tuple[Night, Prediction]:
+    """The prediction with its stages put right by a scoring of some epochs, and the night with a note of it."""
+    known, _ = read_scoring(scored, night.duration_s)
+    eeg = tokens.get(Modality.EEG, next(iter(tokens.values()), (None, None)))[0]
+    codes = np.where(prediction.scorable, known.stages, np.int8(-1))
+    if not (codes >= 0).any():
+        raise RecordingError(
+            scored, "it names no stage of an epoch that could be scored; expected some, to put right by"
+        )
+    repaired = repair(prediction.stage_probs, eeg, codes)
+    probs = dict(prediction.probs) | {STAGES.name: repaired.probs}
+    return replace(night, notes=(*night.notes, repaired.sentence)), replace(prediction, probs=probs)
 
 
 def _return_heap() -> None:

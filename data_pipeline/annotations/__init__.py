@@ -157,10 +157,11 @@ def read_scoring(
         scoring = replace(scoring, scored=scoring.scored | (columns_of(header) & set(kinds)))
     # An empty table is an answer ("nothing found") only if the caller says what was looked for.
     if not (scoring.scored or scoring.events):
+        if scoring.unclear:
+            raise NothingScored(path, " ".join(("nothing in it counts as scored.", *notes)), scoring)
         texts = named(Counter(a.text for a in annotations))
         problem = f"no stage and no event within the recording among {len(annotations)} annotation(s){texts}"
-        said = " ".join(("Is it the scoring of this recording?", *(notes if scoring.unclear else ())))
-        raise NothingScored(path, f"{problem}. {said}", scoring)
+        raise NothingScored(path, f"{problem}. Is it the scoring of this recording?", scoring)
     return scoring, tuple(f"{path.name}: {note}" for note in (*placed, *notes))
 
 

@@ -74,7 +74,7 @@ EVENTS = {
     "hipopneler,hipopnoe,hypoapnea,hypoapnee,spłycenie oddechu,spłycenie oddychania,spłycenie,"
     "υπόπνοια,υπόπνοιες,гипопноэ,低呼吸,低通气,低通氣,저호흡",
     "obstructive": "obstruktiv,obstruktive,obstruktives,obstruktiver,obstructif,obstructifs,obstructiva,obstructivas,"
-    "obstructivo,ostruttiva,ostruttive,ostruttivo,obstrutiva,obstrutivas,obstructief,obstruktivt,obstruktiva,"
+    "obstructivo,ostruttiva,ostruttive,ostruttivo,obstrutiva,obstrutivas,obstructief,obstructieve,obstruktivt,obstruktiva,"
     "obstruktiivinen,obstrukcyjny,obstrukcyjne,obturacyjny,obturacyjne,obturacyjna,obstrukční,obstruktif,tıkayıcı,"
     "tikayici,αποφρακτική,αποφρακτικές,обструктивное,обструктивные,閉塞性,閉塞型,阻塞性,阻塞型,폐쇄성",
     "central": "zentral,zentrale,zentrales,zentraler,centrale,centrales,centrali,centrais,centraal,sentral,sentralt,"
@@ -117,7 +117,8 @@ EVENTS = {
     "sömnspindel,søvnspindel,wrzeciono,iğcik,веретено,веретена,睡眠紡錘波,紡錘波,纺锤波,수면방추",
     "kcomplex": "k complex,k complexes,k komplex,k komplexe,kkomplex,complexe k,complexes k,complejo k,complejos k,"
     "complexo k,complexos k,complesso k,complessi k,k kompleksi,kompleks k,k kompleks,k复合波,k複合波,k복합파",
-    "respiratory": "respiratorisch,respiratorische,respiratoire,respiratoires,respiratoria,respiratorio,respiratorias,"
+    "respiratory": "respiratorisch,respiratorische,respiratorischer,atem,respiratoire,"
+    "respiratoires,respiratoria,respiratorio,respiratorias,"
     "respiratório,respiratória,respiratori,ademhaling,respiratorisk,oddechowy,solunum,дыхательное",
     "event": "ereignis,ereignisse,évènement,événement,événements,evento,eventos,eventi,gebeurtenis,hændelse,händelse,"
     "hendelse,tapahtuma,zdarzenie,olay,事件",
@@ -126,7 +127,7 @@ EVENTS = {
     "leg": "bein,jambe,jambes,pierna,piernas,perna,pernas,gamba,gambe,bacak",
     "with": "mit,avec,con,com,med,ile,und,et,et de,wegen,durch,assoziiert,associé,associée,asociado,asociada,associado,"
     "associada,associato,associata",
-    "spontaneous": "spontan,spontane,spontané,spontanée,espontáneo,espontânea,espontâneo,spontaneo,spontaan",
+    "spontaneous": "spontan,spontaner,spontane,spontané,spontanée,espontáneo,espontânea,espontâneo,spontaneo,spontaan",
     "artifact": "artefact,artefacts,artefakt,artefakte,artefacto,artefactos,artéfact,artéfacts,artefato,artefatos,"
     "artefatto,artefatti,artefakti,artefaktti,артефакт,伪迹",
     # Words put together from others.

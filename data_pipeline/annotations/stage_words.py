@@ -19,6 +19,8 @@ _NAMES = {"WAKE": _W, "REM": _REM, "DEEP": _N3, "MEDIUM": _N2, "LIGHT": LIGHT, "
 _LETTERS = {"w": _W, "wa": _W, "v": _W, "r": _REM, "sp": _REM, "re": _REM, "?": UNKNOWN_STAGE, "u": UNKNOWN_STAGE}
 _LETTERS |= {"m": UNKNOWN_STAGE}
 """What means a stage only where a stage is expected: V is veille, veglia, vigilia, valve; SP sommeil paradoxal."""
+_LONGEST = 100
+"""No name of a stage is longer."""
 _NUMBERS = {0: _W, 1: _N1, 2: _N2, 3: _N3, 4: _N3, 34: _N3, 5: _REM}
 _NOT_SCORED = (6, 7, 8, 9, 10)
 _ALONE = {"w", "n 1", "n 2", "n 3", "n 4", "s 1", "s 2", "s 3", "s 4", "r"}
@@ -71,8 +73,10 @@ def _says_stage(text: str) -> bool:
     return stage_word(text) is not None or re.match(r"sleep\W|.*(?:단계|段階|期)\s*$", text, re.IGNORECASE) is not None
 
 
-@lru_cache(maxsize=4096)  # a night has a thousand marks and ten words
+@lru_cache(maxsize=1 << 16)  # a night has a thousand marks and ten words
 def _meaning(text: str, alone: bool) -> int | str | None:
+    if len(text) > _LONGEST:
+        return None
     if not alone and re.fullmatch(r"[\s.\-_*]+", stage_word(text) or text):
         return UNKNOWN_STAGE
     inner = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text)  # a remark: "N2 (light)"

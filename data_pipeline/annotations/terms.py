@@ -43,7 +43,7 @@ _HEADS = {
     **dict.fromkeys(("hypopnea", "hyp", "hypo", "hypop"), EventKind.HYPOPNEA),
     **dict.fromkeys(("rera", "reras"), EventKind.RERA),
     **dict.fromkeys(("desaturation", "desaturations", "desat", "desats"), EventKind.DESATURATION),
-    **dict.fromkeys(("arousal", "arous"), EventKind.AROUSAL),
+    **dict.fromkeys(("arousal", "arous", "aro"), EventKind.AROUSAL),
     **dict.fromkeys(("plm", "plms", "plmw", "lm", "lms", "plml", "plmr", "lml", "lmr"), _LIMB),
     **dict.fromkeys(("spindle", "spindles"), EventKind.SPINDLE),
     **dict.fromkeys(("kcomplex", "kcomplexes", "kc"), EventKind.K_COMPLEX),
@@ -67,7 +67,7 @@ _TYPES = {
 }
 _QUALIFYING = """
 left right l r bilateral isolated periodic unspecified unclassified unsure respiratory resp event events related effort
-spontaneous spont asda adsa aro res micro cortical eeg emg ecg signal sleep spo2 sao2 o2 oxygen oxyhemoglobin relative
+spontaneous spont asda adsa res w pct micro cortical eeg emg ecg signal sleep spo2 sao2 o2 oxygen oxyhemoglobin relative
 limb leg movement movements plm lm chin external standard scored auto manual fast slow by with and due to resulting from
 associated s sec hemoglobin oximetry absolute lower during internal snore snoring a e type of de des d in saturation
 drop rem nrem wake aasm rule 1a 1b
@@ -83,7 +83,8 @@ _PHRASES = (
     (re.compile(r"\b(spo2|sao2|o2|oxygen)( saturation)? drop\b"), "desaturation"),
     (re.compile(r"\bmicro arousal\b"), "arousal"),
 )
-_CAUSE = re.compile(r"\b(with|due to|resulting from|associated|related to|and|by)\b|\(|,|;| - ")
+_BREAK = re.compile(r"\(|,|;| - |\bw/")
+_CAUSE = re.compile(r"\b(with|due to|resulting from|associated|related to|and|by)\b")
 """What follows describes the event and does not name it: "Arousal (PLM)", "Hypopnea with arousal"."""
 _REMARK = re.compile(
     r"lights\b|light (change|signal)|recording (start|end|stop)|"
@@ -97,6 +98,9 @@ hypoventilation bruxism cardiac rhythm body position marker comment user analysi
 """
 _SHOWN = frozenset(_FURTHER.split())
 """Further words that stand in messages as they are."""
+
+_LONGEST_TEXT = 200
+"""No term is longer; a cell may hold a book."""
 
 FAMILIES: dict[str, tuple[frozenset[EventKind], re.Pattern[str]]] = {
     "breathing events": (
@@ -134,7 +138,7 @@ FAMILIES: dict[str, tuple[frozenset[EventKind], re.Pattern[str]]] = {
 }
 """Family -> its kinds, which are scored together, and what a word holds that may be of it."""
 _OTHER = re.compile(
-    r"cheyne|stokes|\bcsr\b|periodic breath|periodische atmung|hypoventil|flow limit|tachyp|bradyp|ataxic|"
+    r"cheyne|stokes|\bcsr\b|periodic breath|periodische atmung|hypoventil|flow limit|tachyp|bradyp|kardi|ataxic|"
     r"paradoxical breath|eupnea|normal breath|deep breath|cardia|systol|arrhythm|rhythm|ectop|bruxi|teeth|catathren|"
     r"seizure|spike|epilep|\beyes?\b|blink|saccad|swallow|yawn|cough|talk|moan|groan|position|supine|prone|"
     r"lage\b|decubit|dorsal|ventral|\blateral|snor|series|cluster|sequence|calib|biocal|impedance|disconnect|replac|"
@@ -148,14 +152,14 @@ _OTHER = re.compile(
 
 
 def words_of(text: str) -> str:
-    """A text in English words, as the rules compare it."""
+    """A text in English words, as the rules compare it; of a long one the beginning."""
     return _english(plain(text))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)  # a mark a second for some hours
 def _english(text: str) -> str:
-    words = re.sub(r"(?<=[^\W\d_]{4})(?=\d)", " ", normal(text))  # hypopnea30, but SpO2
-    words = _ENGLISH(words.replace("pnoea", "pnea"))
+    words = re.sub(r"(?<=[^\W\d_]{4})(?=\d)", " ", normal(text[:_LONGEST_TEXT]))  # hypopnea30, but SpO2
+    words = _ENGLISH(re.sub(r"(?<=\d)pct\b", " pct", words.replace("pnoea", "pnea")))
     for pattern, word in _PHRASES:
         words = pattern.sub(word, words)
     return words
@@ -180,10 +184,10 @@ def kind_of(text: str) -> EventKind | None:
     text = plain(text)
     if text.lower() in _NAMES:
         return _NAMES[text.lower()]
-    words = _english(text).split()
+    words = _english(text).split() if len(text) <= _LONGEST_TEXT else []
     if not all(w in _HEADS or w in _TYPES or w in _QUALIFIERS or w.isdigit() for w in words):
         return None
-    naming = _english(_naming(text)).split()
+    naming = _naming(text).split()
     heads = [_HEADS[w] for w in naming if w in _HEADS] or [_HEADS[w] for w in words if w in _HEADS]
     if not heads:
         return None
@@ -194,8 +198,9 @@ def kind_of(text: str) -> EventKind | None:
 
 
 def _naming(text: str) -> str:
-    """The part of a text that names the event, without what caused it or came with it."""
-    return _CAUSE.split(text.lower().strip())[0] or text
+    """In English the part of a text that names the event, without what caused it or came with it."""
+    first = _english(_BREAK.split(text, maxsplit=1)[0])
+    return _CAUSE.split(first, maxsplit=1)[0].strip() or _english(text)
 
 
 def families_of(text: str) -> frozenset[str]:
@@ -207,8 +212,8 @@ def families_of(text: str) -> frozenset[str]:
     words = _english(plain(text))
     if is_other(text):
         return frozenset()
-    naming = _english(_naming(plain(text)))
-    found = (frozenset(name for name, (_, part) in FAMILIES.items() if part.search(w)) for w in (naming, words))
+    texts = (_naming(plain(text)), words)
+    found = (frozenset(name for name, (_, part) in FAMILIES.items() if part.search(w)) for w in texts)
     return next((names for names in found if names), frozenset())
 
 

@@ -19,19 +19,20 @@ def arguments(parser: ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="a folder; one below it for each of several recordings")
     montage(parser)
     add("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
+    add("--calibrate", type=Path, help="a human's scoring of some epochs, to put the stages of this night right by")
 
 
 def run(args: Namespace) -> int:
     several = len(args.recordings) > 1
-    if several and args.scoring:
-        raise ValueError("--scoring belongs to one recording; score one at a time to compare with a human")
+    if several and (args.scoring or args.calibrate):
+        raise ValueError("--scoring and --calibrate belong to one recording; score one at a time to use them")
     names = [recording.stem for recording in args.recordings]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them")
     scorer = loaded(args)
     for recording in args.recordings:
         out = args.out / recording.stem if several else args.out
-        scores = scorer.score(recording, args.scoring, out=out, montage=args.montage)
+        scores = scorer.score(recording, args.scoring, out=out, montage=args.montage, calibrate=args.calibrate)
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
         if scores.missing:

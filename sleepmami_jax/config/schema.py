@@ -178,6 +178,7 @@ class Finetuning(Checked):
     balance_weight: Weight = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: Weight = 0.001
     augment: Augmentation = field(default_factory=Augmentation)  # of signals, so with freeze_micro=false
+    judged: Natural = 48  # nights, as they are or with something put wrong, from which it learns when it is wrong
 
     def __post_init__(self) -> None:
         super().__post_init__()

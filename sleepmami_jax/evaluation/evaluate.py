@@ -18,28 +18,33 @@ from data_pipeline.night import Event
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.frozen import embed_nights
+from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import chosen_nights, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
 from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.metrics.calibration import calibration_metrics
 from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics
 from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.tasks import Room, counted_events, rooms_of
+from sleepmami_jax.trust.judge import Reliability
+from sleepmami_jax.trust.measures import KAPPA_WRONG, index_is_wrong
 
 UNFITTED = 0.5
 
 
 @dataclass(frozen=True)
 class ScoredNight:
-    """A prepared night, what people said of it, and what the model says."""
+    """A prepared night, what people said of it, what the model says, and how far it is to be believed."""
 
     entry: NightEntry
     events: tuple[Event, ...]
     prediction: Prediction
+    reliability: Reliability | None = None
 
     @property
     def human_stages(self) -> np.ndarray:
@@ -79,7 +84,12 @@ class ScoredNight:
 
 
 def predict_nights(
-    model: Pretrained, data: DataConfig, embeddings: Path, progress: Callable, only: tuple[str, ...] = ()
+    model: Pretrained,
+    data: DataConfig,
+    embeddings: Path,
+    progress: Callable,
+    only: tuple[str, ...] = (),
+    judged: bool = False,
 ) -> Iterator[ScoredNight]:
     """The model on the chosen nights of prepared folders, one at a time.
 
@@ -87,13 +97,19 @@ def predict_nights(
       embeddings: where micro tokens are kept; those already there are not made again.
       progress: `(description, total) -> tick`.
       only: channels of the model, as if no others had been recorded (see `sensors.channels_of`); all when empty.
+      judged: whether it is asked how far to believe it, for which the signals are read again.
     """
     config, params = model.folder.config, model.folder.params
     for folder in embed_nights(config, params, data, embeddings, progress, only):
         prepared = folder.prepared
         for night in chosen_nights(prepared.manifest, data):
             entry = prepared.manifest.nights[night]
-            yield ScoredNight(entry, prepared.events(night), model.infer(*folder.tokens(night), entry.channels))
+            tokens, ok = folder.tokens(night)
+            prediction = model.infer(tokens, ok, entry.channels)
+            reliability = None
+            if judged and model.folder.reference is not None:
+                reliability = model.judge(night_of(prepared, night), prediction, model.heard(tokens, ok))
+            yield ScoredNight(entry, prepared.events(night), prediction, reliability)
 
 
 def calibrate(
@@ -154,11 +170,11 @@ def evaluate(
     if not with_nights(DataConfig(shards=sources, split=split)).shards:
         raise ValueError(f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits")
 
-    def side(name):
+    def side(name, judged):
         data = with_nights(DataConfig(shards=sources, split=name))
-        return list(predict_nights(model, data, embeddings, progress, channels if only else ()))
+        return list(predict_nights(model, data, embeddings, progress, channels if only else (), judged))
 
-    train, test = side("train"), side(split)
+    train, test = side("train", judged=False), side(split, judged=True)
     if split != "train" and (shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}):
         raise ValueError(f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew")
     result = measure_tasks(model, test)
@@ -175,8 +191,37 @@ def evaluate(
         "cohorts": sorted({n.entry.cohort for n in test}),
         "channels": list(channels),
         **result,
+        "trust": measure_trust(model, test),
         "night": _night_probes(train, test),
     }
+
+
+def measure_trust(model: Pretrained, nights: Sequence[ScoredNight]) -> dict[str, Any]:
+    """How good the chances of being wrong are: `calibration_metrics` of epochs, and of nights by task; {} without any.
+
+    A night's stages are wrong below a kappa of 0.6, events by `index_is_wrong`.
+    """
+    judged = [night for night in nights if night.reliability is not None]
+    staged = [night for night in judged if night.staged]
+    if not staged:
+        return {}
+    known = [(n.human_stages >= 0) & n.prediction.scorable for n in staged]
+    epoch_risk = np.concatenate([n.reliability.epoch_risk[k] for n, k in zip(staged, known, strict=True)])
+    wrong = np.concatenate([(n.human_stages != n.model_stages)[k] for n, k in zip(staged, known, strict=True)])
+    kappas = [staging_metrics([n.human_stages], [n.model_stages])["kappa"] or 0.0 for n in staged]
+    measured = {
+        "epochs": calibration_metrics(epoch_risk, wrong),
+        "stages": calibration_metrics([n.reliability.risk["stages"] for n in staged], np.less(kappas, KAPPA_WRONG)),
+    }
+    for room in rooms_of(model.folder.tasks):
+        told = [n for n in judged if n.has(room) and room.task.name in n.reliability.risk]
+        if told:
+            human = _indices(room, [n.reference(room) for n in told], [n.human_stages_of(room) for n in told])
+            found = [n.predicted(room, model.thresholds) for n in told]
+            ours = _indices(room, found, [n.prediction.monitored_stages(room.task) for n in told])
+            off = [index_is_wrong(*pair) for pair in zip(ours, human, strict=True)]
+            measured[room.task.name] = calibration_metrics([n.reliability.risk[room.task.name] for n in told], off)
+    return measured
 
 
 def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from etils import epath
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from data_pipeline.from_json import from_json
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
@@ -28,8 +29,9 @@ from sleepmami_jax.export.description import ModelFolderError, one_line, sealed,
 from sleepmami_jax.export.readme import RESEARCH_USE, readme
 from sleepmami_jax.models.sleepmami import Params, structure
 from sleepmami_jax.run.places import folder_at, in_bucket
+from sleepmami_jax.trust.reference import Reference
 
-FORMAT, VERSION = "sleepmami-model", 3
+FORMAT, VERSION = "sleepmami-model", 4
 BUNDLED = "bundled"
 """What the model that comes with the package is called where a model folder is asked for."""
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -56,6 +58,8 @@ class ModelFolder:
       card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, versions);
         `population`: the population card of the nights of the last phase; `results`: Markdown, what was measured.
       half: its matrices have values of float16, and are stored so; see `halved`.
+      reference: what it knows of the nights that it learned from, to tell when it is wrong; None until fine-tuned on
+        nights with scored stages.
     """
 
     config: ModelConfig
@@ -64,6 +68,7 @@ class ModelFolder:
     thresholds: dict[str, float] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=lambda: {"training": []})
     half: bool = False
+    reference: Reference | None = None
 
     def digest(self) -> str:
         """SHA-256 of the weights as they are stored: names the embeddings made with them."""
@@ -119,6 +124,7 @@ def save_model(folder: ModelFolder, path: str | PathLike[str]) -> None:
         "tasks": to_dict(folder.tasks),
         "thresholds": folder.thresholds,
         "card": folder.card,
+        "reference": None if folder.reference is None else asdict(folder.reference),
     }
     text = sealed(description)
     if in_bucket(path):
@@ -156,7 +162,16 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
     check_numbers(params, weights)
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}
-    return ModelFolder(config, params, tasks, described["thresholds"], described["card"], half)
+    reference = read_reference(path, described)
+    return ModelFolder(config, params, tasks, described["thresholds"], described["card"], half, reference)
+
+
+def read_reference(path: PathLike[str], described: dict[str, Any]) -> Reference | None:
+    """`ModelFolder.reference` as `config.json` has it. Raises ModelFolderError."""
+    try:
+        return from_json(Reference | None, described["reference"])
+    except (KeyError, ValueError) as error:
+        raise ModelFolderError(f"{path}/config.json is damaged or incomplete: reference: {one_line(error)}") from error
 
 
 def check_numbers(params: Params, path: PathLike[str]) -> None:

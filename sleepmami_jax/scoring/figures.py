@@ -78,7 +78,8 @@ def clock(second: float) -> str:
 def night_svg(scores: Scores, night: Night) -> Markup:
     """The whole picture as one `<svg>` element; panels without data are left out."""
     page = _Page(len(scores.stages) * EPOCH_S)
-    _hypnogram(page, "Hypnogram", scores.stages)
+    unsure = None if scores.reliability is None else scores.reliability.unsure & (scores.stages >= 0)
+    _hypnogram(page, "Hypnogram" if unsure is None else "Hypnogram, shaded where it is unsure", scores.stages, unsure)
     if night.scoring is not None and "stages" in night.scoring.scored:
         _hypnogram(page, "Scoring given", night.scoring.stages)
     _hypnodensity(page, scores)
@@ -111,7 +112,7 @@ def _time_axis(page: _Page) -> list[str]:
     return grid
 
 
-def _hypnogram(page: _Page, title: str, stages: np.ndarray) -> None:
+def _hypnogram(page: _Page, title: str, stages: np.ndarray, unsure: np.ndarray | None = None) -> None:
     row = 22
     top = page.panel(title, row * len(DISPLAY_ORDER))
     level = {STAGES.index(name): top + (k + 0.5) * row for k, name in enumerate(DISPLAY_ORDER)}
@@ -119,6 +120,12 @@ def _hypnogram(page: _Page, title: str, stages: np.ndarray) -> None:
         y = level[STAGES.index(name)]
         page.text(LEFT - 10, y + 4, name, "label")
         page.line(LEFT, y, WIDTH - RIGHT, y, "row")
+    for start, stop in runs(unsure) if unsure is not None else ():
+        x, words = (
+            page.x(start * EPOCH_S),
+            f"unsure from {clock(start * EPOCH_S)}, {(stop - start) * EPOCH_S / 60:g} min",
+        )
+        page.rect(x, top, page.x(stop * EPOCH_S) - x, row * len(DISPLAY_ORDER), "unsure", words)
     changes = np.flatnonzero(np.diff(stages)) + 1
     bounds = [0, *changes.tolist(), len(stages)]
     for start, stop in pairwise(bounds):

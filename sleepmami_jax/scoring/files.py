@@ -30,21 +30,30 @@ EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen 
 
 
 def stages_csv(scores: Scores) -> str:
-    """One row an epoch: epoch, onset_s, stage ("" where unscored), and the probability of each stage."""
-    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES)]]
-    for epoch, (code, probs) in enumerate(zip(scores.stages, scores.stage_probs, strict=True)):
+    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, and the risk.
+
+    `risk` is the chance that the stage is wrong, "" from a model that cannot say.
+    """
+    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES), "risk"]]
+    risks = [""] * len(scores.stages)
+    if scores.reliability is not None:
+        risks = [f"{risk:.4f}" for risk in scores.reliability.epoch_risk]
+    for epoch, (code, probs, risk) in enumerate(zip(scores.stages, scores.stage_probs, risks, strict=True)):
         stage = STAGES[code] if code >= 0 else ""
-        rows.append([epoch, epoch * EPOCH_S, stage, *(f"{p:.4f}" for p in probs)])
+        rows.append([epoch, epoch * EPOCH_S, stage, *(f"{p:.4f}" for p in probs), risk if stage else ""])
     return _csv(rows)
 
 
 def events_csv(scores: Scores) -> str:
     """One row an event; the last three columns are the onsets of the events that go with it.
 
-    `probability` is the mean over the event's seconds, "" for a desaturation, which is measured.
+    `probability` is the mean over the event's seconds, "" for a desaturation, which is measured; `reliable` whether the
+    events of its task are more likely right than wrong on this night, "" where nobody can say.
     """
-    columns = ["onset_s", "duration_s", "kind", "stage", "probability"]
+    columns = ["onset_s", "duration_s", "kind", "stage", "probability", "reliable"]
     rows = [[*columns, "breathing_onset_s", "arousal_onset_s", "desaturation_onset_s"]]
+    known = {} if scores.reliability is None else scores.reliability.reliable
+    of_kind = {kind: known[task.name] for task in scores.tasks if task.name in known for kind in task.kinds}
     for event, confidence, links in zip(scores.events, scores.confidences, scores.links, strict=True):
         linked = {"breathing": "", "arousal": "", "desaturation": ""}
         for other in (scores.events[i] for i in links):
@@ -52,9 +61,9 @@ def events_csv(scores: Scores) -> str:
             linked[family] = f"{other.onset_s:g}"
         probability = "" if confidence is None else f"{confidence:.4f}"
         stage = stage_of(event, scores.stages)
-        rows.append(
-            [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage, probability, *linked.values()]
-        )
+        reliable = {True: "true", False: "false", None: ""}[of_kind.get(event.kind)]
+        what = [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage]
+        rows.append([*what, probability, reliable, *linked.values()])
     return _csv(rows)
 
 
@@ -65,7 +74,7 @@ def _csv(rows: list[list[Any]]) -> str:
 
 
 def summary(scores: Scores, night: Night) -> dict[str, Any]:
-    """The score as one flat dict of words, finite numbers, nulls and lists of words.
+    """The score as one flat dict of words, finite numbers, nulls and lists of words; `reliable` and `risk` are by task.
 
     Statistics keep their names; agreement with a human scoring starts with `agreement_`, the model's facts with
     `model_`. A statistic of a task that the sensors do not allow is not there; `not_available` names the task.
@@ -77,11 +86,25 @@ def summary(scores: Scores, night: Night) -> dict[str, Any]:
         "epochs": len(scores.stages),
         "missing_modalities": list(scores.missing),
         "not_available": [f"{task}: {reason}" for task, reason in scores.unavailable.items()],
+        **_reliability(scores),
         "warnings": list(scores.warnings),
         "notes": list(night.notes),
     }
     facts = scores.statistics | flatten({"agreement": scores.agreement, "model": scores.model_card}, "_")
     return flat | {key: _plain(value) for key, value in facts.items() if value != {}}
+
+
+def _reliability(scores: Scores) -> dict[str, Any]:
+    """`reliable` and `risk` by task, and `reasons`; all empty from a model that cannot say."""
+    known = scores.reliability
+    if known is None:
+        return {"reliable": {}, "risk": {}, "reasons": []}
+    risk = {name: round(value, 4) for name, value in known.risk.items() if name not in scores.unavailable}
+    return {
+        "reliable": {name: known.reliable[name] for name in risk},
+        "risk": risk,
+        "reasons": list(known.reasons),
+    }
 
 
 def summary_json(scores: Scores, night: Night) -> str:

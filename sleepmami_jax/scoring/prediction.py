@@ -11,6 +11,7 @@ import numpy as np
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import STAGES, Event
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY, Task, TaskKind
+from sleepmami_jax.trust.judge import Reliability
 
 NOT_LEARNT = "the model was not trained for it"
 
@@ -112,7 +113,7 @@ class Scores:
 
     Attributes:
       stages: (E,) int8 codes of `STAGES`, -1 where nothing could be scored.
-      stage_probs: (E, 5) float32 over `STAGES`.
+      stage_probs: (E, 5) float32 over `STAGES`, calibrated where the model can.
       tasks: of events: what the model was trained for, and what is measured, in the order of the report.
       events: events of all of them that count, sorted by onset.
       confidences: for each event its mean probability; None for what is measured.
@@ -126,6 +127,7 @@ class Scores:
       missing: modalities this night does not have.
       warnings: one sentence each.
       model_card: facts about the model that scored it.
+      reliability: how far to believe it; None from a model that does not know its nights.
     """
 
     stages: np.ndarray
@@ -142,3 +144,8 @@ class Scores:
     missing: tuple[str, ...]
     warnings: tuple[str, ...]
     model_card: dict[str, Any] = field(default_factory=dict)
+    reliability: Reliability | None = None
+
+    def is_reliable(self, task: str) -> bool:
+        """Whether a task may have a headline; so it may where nobody can say."""
+        return self.reliability is None or self.reliability.reliable.get(task, True)

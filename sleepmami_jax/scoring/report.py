@@ -10,6 +10,7 @@ import jinja2
 from data_pipeline.modalities import Modality
 from data_pipeline.night import STAGES, Night, Quality
 from data_pipeline.tasks import OXIMETRY
+from data_pipeline.tasks import STAGES as STAGING
 from sleepmami_jax.scoring.figures import DISPLAY_ORDER, night_svg
 from sleepmami_jax.scoring.files import RESEARCH_USE
 from sleepmami_jax.scoring.prediction import Scores
@@ -70,7 +71,8 @@ Table = tuple[str, list[tuple[str, str, str]], str]
 
 def _tables(scores: Scores) -> list[Table]:
     """Stages (drawn by the page), sleep, and each task of events in the report's order."""
-    told: list[Table] = [("Stages", [], ""), ("Sleep", list(stage_room.ROWS), "")]
+    sleep = [row for row in stage_room.ROWS if row[0] in scores.statistics]
+    told: list[Table] = [("Stages", [], ""), ("Sleep", sleep, "")]
     rows = {room.task.name: room.rows for room in rooms_of(scores.tasks)} | {OXIMETRY.name: oximetry.ROWS}
     for task in scores.tasks:
         known = [row for row in rows[task.name] if row[0] in scores.statistics]
@@ -89,6 +91,18 @@ def _stacks(tables: list[Table]) -> list[list[Table]]:
     return stacks
 
 
+def _trust(scores: Scores) -> list[tuple[str, float, bool]]:
+    """(title, chance of being wrong, whether to believe it) of each task that the night allows."""
+    if scores.reliability is None:
+        return []
+    known, titles = scores.reliability, {STAGING.name: "Stages"} | {task.name: task.title for task in scores.tasks}
+    return [
+        (title, known.risk[name], known.reliable[name])
+        for name, title in titles.items()
+        if name in known.risk and name not in scores.unavailable
+    ]
+
+
 def render(scores: Scores, night: Night) -> str:
     """The page as text. Everything in it is escaped: labels and notes come from files that nobody checked."""
     statistics = scores.statistics
@@ -98,7 +112,10 @@ def render(scores: Scores, night: Night) -> str:
     ]
     tables = _tables(scores)
     tiles = [("Sleep time", statistics["tst_min"], "h"), ("Sleep efficiency", statistics["se_pct"], "%")]
-    tiles += [(words, statistics[key], unit) for _, rows, _ in tables[2:] for key, words, unit in rows[:1]]
+    tiles = tiles if scores.is_reliable(STAGING.name) else []
+    for task, (_, rows, _) in zip(scores.tasks, tables[2:], strict=True):
+        if scores.is_reliable(task.name):
+            tiles += [(words, statistics[key], unit) for key, words, unit in rows[:1]]
     facts = {
         key.replace("_", " "): value
         for key, value in scores.model_card.items()
@@ -112,6 +129,7 @@ def render(scores: Scores, night: Night) -> str:
         research_use=RESEARCH_USE,
         trained_on=scores.model_card.get("trained_on", "not stated"),
         facts=facts,
+        trust=_trust(scores),
         picture=night_svg(scores, night),
         tiles=tiles,
         columns=_stacks(tables),

@@ -13,6 +13,7 @@ from data_pipeline.modalities import Modality
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_LIGHTS, Event, Night, Scoring
 from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
+from data_pipeline.tasks import STAGES as STAGING
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.scoring import files, report
 from sleepmami_jax.scoring.prediction import Prediction, Scores
@@ -30,7 +31,8 @@ from sleepmami_jax.tasks.oximetry import (
 )
 from sleepmami_jax.tasks.room import event_probability, mean_probability
 from sleepmami_jax.tasks.rules import sleep_minutes
-from sleepmami_jax.tasks.stages import INDEX_SLEEP_MIN, sleep_statistics
+from sleepmami_jax.tasks.stages import EPOCH_MIN, INDEX_SLEEP_MIN, sleep_statistics
+from sleepmami_jax.trust.judge import Reliability
 
 ONE_STAGE_SHARE = 0.85
 LOW_CERTAINTY = 0.5
@@ -42,13 +44,17 @@ LOW_KAPPA = 0.4
 SHIFTED_KAPPA = 0.5
 """What a scoring that disagrees must reach by being moved before its start is doubted (assumed)."""
 MONITORED_RULE = (
-    "monitored sleep: epochs of sleep in which a sensor that the task is scored from was usable; its events are those "
-    "there, and its indices are per hour of it"
+    "monitored sleep: epochs of sleep, not those that the model is unsure of, in which a sensor that the task is "
+    "scored from was usable; its events are those there, and its indices are per hour of it"
 )
 
 
 def summarise(
-    night: Night, prediction: Prediction, thresholds: Mapping[str, float], model_card: Mapping[str, Any]
+    night: Night,
+    prediction: Prediction,
+    thresholds: Mapping[str, float],
+    model_card: Mapping[str, Any],
+    reliability: Reliability | None = None,
 ) -> Scores:
     """Scores a night: stages, events that count, statistics, agreement with a human scoring, warnings.
 
@@ -57,6 +63,8 @@ def summarise(
       prediction: the model's outputs for this night.
       thresholds: of the same model, by name of the task: probabilities above which a second belongs to an event.
       model_card: facts about the model for a reader: `name`, `version`, `trained_on` (words), and any others.
+      reliability: how far to believe the prediction. Epochs whose stage is more likely wrong than right are left out of
+        what is counted per hour.
 
     Raises:
       ValueError: the prediction or the human scoring is of another length than the night.
@@ -72,7 +80,10 @@ def summarise(
     if not np.isfinite(spo2).any():
         unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
     rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
-    monitored = {room.task.name: prediction.monitored_stages(room.task) for room in rooms}
+    unsure = np.zeros(len(stages), bool) if reliability is None else reliability.unsure & (stages >= 0)
+    monitored = {
+        room.task.name: np.where(unsure, np.int8(-1), prediction.monitored_stages(room.task)) for room in rooms
+    }
     counted = {
         room.task.name: counted_events(room, rooms, prediction.probs, thresholds, monitored[room.task.name])
         for room in rooms
@@ -80,6 +91,8 @@ def summarise(
 
     lights_s = night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS
     statistics: dict[str, Any] = dict(sleep_statistics(stage_room.in_bed(stages, lights_s)))
+    if reliability is not None:
+        statistics["unsure_min"] = int(unsure.sum()) * EPOCH_MIN
     rules = stage_room.DEFINITIONS | (stage_room.LIGHTS if lights_s != UNKNOWN_LIGHTS else {})
     for room in rooms:
         statistics |= room.statistics(counted, monitored[room.task.name])
@@ -87,27 +100,14 @@ def summarise(
     statistics |= {f"{name}_monitored_min": sleep_minutes(own) for name, own in monitored.items()}
     rules |= {f"{name}_monitored_min": MONITORED_RULE for name in [*monitored][:1]}  # said once
     if OXIMETRY.name not in unavailable:
-        falls = counted_desaturations(desaturations(spo2), stages)
-        statistics["desaturations"] = len(falls)
-        statistics |= oximetry_statistics(spo2, falls, stages)
-        rules["odi3_per_h"] = f"ODI3: {ODI_RULE}, per hour of sleep with a valid SpO2"
-        if BREATHING.name in counted:
-            slept_min = sleep_minutes(monitored[BREATHING.name])
-            burden, burden_rule = hypoxic_burden(spo2, counted[BREATHING.name], slept_min)
-            statistics["hypoxic_burden_pct_min_per_h"] = burden
-            rules["hypoxic_burden_pct_min_per_h"] = burden_rule
-
-    listed: list[tuple[tuple[str, int], Event, float | None]] = [
-        ((room.task.name, i), event, mean_probability(prediction.probs[room.task.name], event, room.task))
-        for room in rooms
-        for i, event in enumerate(counted[room.task.name])
-    ]
-    listed += [((OXIMETRY.name, i), fall.event, None) for i, fall in enumerate(falls)]
-    listed.sort(key=lambda entry: entry[1].onset_s)
+        falls, measured, own_rules = _oximetry(spo2, stages, counted, monitored)
+        statistics |= measured
+        rules |= own_rules
+    listed = _listed(prediction, rooms, counted, falls)
     agreement = _agreement(night, prediction, rooms, counted)
     return Scores(
         stages=stages,
-        stage_probs=prediction.stage_probs,
+        stage_probs=prediction.stage_probs if reliability is None else reliability.stage_probs,
         tasks=prediction.event_tasks,
         events=tuple(event for _, event, _ in listed),
         confidences=tuple(confidence for _, _, confidence in listed),
@@ -120,13 +120,38 @@ def summarise(
         missing=prediction.missing,
         warnings=(
             *night.defects,
+            *(_unreliable(reliability, rooms) if reliability is not None else ()),
             *_warnings(prediction, statistics, unavailable),
-            *_unmonitored(rooms, statistics),
+            *_unmonitored(rooms, prediction),
             *_endless(prediction, rooms, thresholds),
             *_disagreement(agreement, stages, night.scoring),
         ),
         model_card=dict(model_card),
+        reliability=reliability,
     )
+
+
+def _listed(prediction: Prediction, rooms, counted, falls) -> list[tuple[tuple[str, int], Event, float | None]]:
+    """All events by onset: task and place among its events, the event, and how probable it is."""
+    listed: list[tuple[tuple[str, int], Event, float | None]] = [
+        ((room.task.name, i), event, mean_probability(prediction.probs[room.task.name], event, room.task))
+        for room in rooms
+        for i, event in enumerate(counted[room.task.name])
+    ]
+    listed += [((OXIMETRY.name, i), fall.event, None) for i, fall in enumerate(falls)]
+    return sorted(listed, key=lambda entry: entry[1].onset_s)
+
+
+def _oximetry(spo2: np.ndarray, stages: np.ndarray, counted, monitored):
+    """The desaturations that count, the statistics of the oximeter, and how they are defined."""
+    falls = counted_desaturations(desaturations(spo2), stages)
+    statistics = {"desaturations": len(falls)} | oximetry_statistics(spo2, falls, stages)
+    rules = {"odi3_per_h": f"ODI3: {ODI_RULE}, per hour of sleep with a valid SpO2"}
+    if BREATHING.name in counted:
+        slept_min = sleep_minutes(monitored[BREATHING.name])
+        burden, rule = hypoxic_burden(spo2, counted[BREATHING.name], slept_min)
+        statistics["hypoxic_burden_pct_min_per_h"], rules["hypoxic_burden_pct_min_per_h"] = burden, rule
+    return falls, statistics, rules
 
 
 def _links(order: Sequence[tuple[str, int]], counted, falls) -> tuple[tuple[int, ...], ...]:
@@ -178,6 +203,16 @@ def _agreement(night: Night, prediction: Prediction, rooms: Sequence[Room], coun
     return agreement
 
 
+def _unreliable(reliability: Reliability, rooms: Sequence[Room]):
+    """What is more likely wrong than right, and what is unusual about the night."""
+    titles = {STAGING.name: "Stages"} | {room.task.name: room.task.title for room in rooms}
+    lost = [titles[name] for name, reliable in reliability.reliable.items() if not reliable and name in titles]
+    if lost:
+        yield f"Not reliable on this night, more likely wrong than right: {', '.join(lost)}."
+    for reason in reliability.reasons:
+        yield f"Unusual: {reason}"
+
+
 def _warnings(prediction: Prediction, statistics, unavailable):
     """What a reader must know before believing the numbers, a sentence each."""
     missing, stages = set(prediction.missing), prediction.stages
@@ -211,10 +246,11 @@ def _warnings(prediction: Prediction, statistics, unavailable):
         yield f"SpO2 is valid in {valid_min:.0f} of {statistics['tst_min']:.0f} min of sleep only."
 
 
-def _unmonitored(rooms: Sequence[Room], statistics):
+def _unmonitored(rooms: Sequence[Room], prediction: Prediction):
     """Tasks whose sensors were there for a part of the sleep only."""
+    tst_min = sleep_minutes(prediction.stages)
     for room in rooms:
-        monitored_min, tst_min = statistics[f"{room.task.name}_monitored_min"], statistics["tst_min"]
+        monitored_min = sleep_minutes(prediction.monitored_stages(room.task))
         if monitored_min < LOW_MONITORED_SHARE * tst_min:
             yield (
                 f"{room.task.title}: a sensor for it was usable in {monitored_min:.0f} of {tst_min:.0f} min of sleep "

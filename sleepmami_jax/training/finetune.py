@@ -11,7 +11,9 @@ from etils import epath
 from sleepmami_jax.config import Experiment
 from sleepmami_jax.data.frozen import embeddings_folder
 from sleepmami_jax.evaluation.evaluate import calibrate
+from sleepmami_jax.evaluation.reference import fit_reference
 from sleepmami_jax.export.folder import load_model, save_model
+from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.places import folder_at
 from sleepmami_jax.run.processes import Preempted, leaving
 from sleepmami_jax.run.progress import bars
@@ -23,7 +25,7 @@ from sleepmami_jax.training.nonfinite import NonFiniteError
 def finetune(
     experiment: Experiment, workdir: str | PathLike[str], *, quiet: bool = False, accept_changes: bool = False
 ) -> epath.Path:
-    """Train, calibrate, and return the model folder `workdir/model`, which can score.
+    """Train, calibrate, learn when the model is wrong, and return the model folder `workdir/model`, which can score.
 
     The model's card says how each threshold came about; one without events to fit it on is 0.5, with a warning.
     """
@@ -31,6 +33,9 @@ def finetune(
     path = train(experiment, workdir, quiet=quiet, accept_changes=accept_changes)
     folder = load_model(path)
     thresholds, how = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))
+    folder = replace(folder, thresholds=thresholds, card={**folder.card, "thresholds": how})
     if jax.process_index() == 0:  # of many processes all have fitted the same
-        save_model(replace(folder, thresholds=thresholds, card={**folder.card, "thresholds": how}), path)
+        judged, seed = experiment.objective.judged, experiment.seed
+        known = fit_reference(Pretrained(folder), experiment.data, cases=judged, seed=seed, progress=bars(quiet=quiet))
+        save_model(replace(folder, reference=known), path)
     return path

@@ -165,9 +165,9 @@ def test_a_description_that_is_none_is_named(saved, text):
     [
         (
             lambda d: d.update(version=1),
-            r"sleepmami-model version 1; this program reads sleepmami-model version 3",
+            r"sleepmami-model version 1; this program reads sleepmami-model version 4",
         ),
-        (lambda d: d.update(format="other"), r"config\.json: other version 3"),
+        (lambda d: d.update(format="other"), r"config\.json: other version 4"),
         (lambda d: d.pop("weights_sha256"), r"config\.json is damaged or incomplete: 'weights_sha256'"),
         (lambda d: d["model"].update(mikro={}), r"model\.mikro: no such field; did you mean 'micro'"),
         (lambda d: d["model"]["micro"].update(dim="16"), r"model\.micro\.dim: expected a whole number, found '16'"),

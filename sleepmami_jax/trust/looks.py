@@ -1,0 +1,129 @@
+"""What a channel looks like: a few numbers of a whole night, and the power of every epoch by band."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import scipy.fft
+
+from data_pipeline.modalities import Modality
+from data_pipeline.night import EPOCH_S, Channel, Quality
+from data_pipeline.population.spectrum import evenly
+
+BANDS_HZ = (0.3, 1.0, 4.0, 8.0, 12.0, 16.0, 30.0, 45.0, 64.0)
+"""Edges for what electrodes give, from the high-pass up to half our rate: slow waves, delta, theta, alpha, sigma, beta,
+and two of muscle, hum and hiss."""
+BREATH_BANDS_HZ = (0.05, 0.15, 0.6, 1.2, 4.0, 16.0)
+"""Edges for breathing sensors: below a breath, breaths (9 to 36 a minute), hearts, and what no chest does."""
+PULSE_HZ = 16
+PULSE_S = (0.4, 1.5)
+"""Between heart beats at 150 and 40 a minute."""
+PULSE_EVERY = 8
+"""Every so many epochs are asked for a pulse."""
+MOST_EPOCHS = 240
+"""Evenly spaced, are looked at: a median of them is known to a tenth of its spread, in a quarter of the time."""
+FEWEST_EPOCHS = 1
+"""Of usable signal, without which a channel looks like nothing."""
+USABLE_SHARE = 2 / 3
+"""Of the seconds of an epoch that its power is taken of."""
+FLOOR = 1e-9
+SMALLEST_SHARE = 1e-4
+"""Of the power: what a filter of the recorder leaves is no smaller or larger."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A channel in numbers.
+
+    Attributes:
+      slot, modality: which it is.
+      level: log10 of its amplitude (median over epochs of the standard deviation), in the modality's unit.
+      shape: (F,) float64, what does not depend on gain or sign: log shares of the bands, log crest, pulse; see `names`.
+        NaN for a band that the file's own rate has no room for. Of SpO2: median, spread, steps a minute and share of
+        the commonest value.
+      powers: (E, bands) float32 log power, NaN in epochs that are not usable or not looked at; (E, 0) of a value.
+    """
+
+    slot: str
+    modality: Modality
+    level: float
+    shape: np.ndarray
+    powers: np.ndarray
+
+
+def names(modality: Modality) -> tuple[str, ...]:
+    """What the numbers of `Look.shape` are."""
+    if modality.facts.is_value:
+        return ("median", "spread", "steps a minute", "share of the commonest value")
+    return (*(f"{low:g}-{high:g} Hz" for low, high in pairwise(edges(modality))), "crest", "pulse")
+
+
+def look(channel: Channel) -> Look | None:
+    """What a channel looks like; None where hardly an epoch of it is usable."""
+    n = len(channel.quality) // EPOCH_S
+    if n == 0:
+        return None
+    good = (channel.quality[: n * EPOCH_S] == Quality.GOOD).reshape(n, EPOCH_S)
+    usable = good.mean(axis=1) >= USABLE_SHARE
+    epochs = channel.samples[: n * EPOCH_S * channel.rate_hz].reshape(n, -1)
+    if channel.modality.facts.is_value:
+        return _value_look(channel, good, epochs)
+    usable[np.setdiff1d(np.arange(n), evenly(n, MOST_EPOCHS))] = False
+    if usable.sum() < FEWEST_EPOCHS:
+        return None
+    usable_epochs = np.nan_to_num(epochs[usable])
+    borders = edges(channel.modality)
+    sd = np.maximum(usable_epochs.std(axis=1), FLOOR)
+    powers = np.full((n, len(borders) - 1), np.nan, np.float32)
+    powers[usable] = np.log(_band_powers(usable_epochs, channel.rate_hz, borders) + FLOOR * sd[:, None] ** 2 + FLOOR**2)
+    whole = np.exp(powers[usable].astype(np.float64))
+    shares = np.log10(np.median(whole / whole.sum(axis=1, keepdims=True), axis=0) + SMALLEST_SHARE)
+    shares[np.array(borders[1:]) > channel.source_rate_hz / 2] = np.nan
+    crest = np.log10(np.median(np.abs(usable_epochs).max(axis=1) / sd))
+    shape = np.array([*shares, crest, _pulse(usable_epochs[::PULSE_EVERY], channel.rate_hz)])
+    return Look(channel.slot, channel.modality, float(np.log10(np.median(sd))), shape, powers)
+
+
+def edges(modality: Modality) -> tuple[float, ...]:
+    """Of the bands of a kind of signal, in Hz."""
+    return BANDS_HZ if modality.facts.voltage else BREATH_BANDS_HZ
+
+
+def _band_powers(epochs: np.ndarray, rate_hz: int, borders: tuple[float, ...]) -> np.ndarray:
+    """(n, samples) -> (n, bands) mean power, of a Hann window over each epoch."""
+    samples = epochs.shape[1]
+    window = np.hanning(samples + 1)[:-1].astype(np.float32)
+    spectrum = scipy.fft.rfft((epochs - epochs.mean(axis=1, keepdims=True)) * window, axis=1)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    places = np.round(np.array(borders) * samples / rate_hz).astype(int)
+    places[-1] = min(places[-1], power.shape[1])
+    sums = np.add.reduceat(power, places[:-1], axis=1)
+    sums[:, -1] = power[:, places[-2] : places[-1]].sum(axis=1)
+    return sums * (2 / (samples * np.square(window).sum()))
+
+
+def _pulse(epochs: np.ndarray, rate_hz: int) -> float:
+    """How regularly something beats: the median over epochs of the highest autocorrelation of what stands out."""
+    factor = max(rate_hz // PULSE_HZ, 1)
+    size = epochs.shape[1] // factor * factor
+    outline = np.abs(epochs[:, :size] - np.median(epochs, axis=1, keepdims=True)).reshape(len(epochs), -1, factor)
+    outline = np.sqrt(outline.max(axis=2))
+    outline = outline - outline.mean(axis=1, keepdims=True)
+    spectrum = scipy.fft.rfft(outline, 2 * outline.shape[1], axis=1)
+    correlation = scipy.fft.irfft(np.square(np.abs(spectrum)), axis=1)
+    first, last = (round(lag_s * rate_hz / factor) for lag_s in PULSE_S)
+    beats = correlation[:, first : last + 1].max(axis=1) / np.maximum(correlation[:, 0], FLOOR)
+    return float(np.clip(np.median(beats), 0, 1))
+
+
+def _value_look(channel: Channel, good: np.ndarray, epochs: np.ndarray) -> Look | None:
+    values = epochs.reshape(-1)[good.reshape(-1)]
+    if not len(values):
+        return None
+    q25, median, q75 = np.percentile(values, (25, 50, 75))
+    steps = np.count_nonzero(np.diff(values)) * 60 / len(values)
+    commonest = np.unique(np.round(values), return_counts=True)[1].max() / len(values)
+    shape = np.array([median, q75 - q25, steps, commonest], np.float64)
+    return Look(channel.slot, channel.modality, 0.0, shape, np.empty((len(epochs), 0), np.float32))
