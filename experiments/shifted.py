@@ -115,8 +115,7 @@ def run(model: Pretrained, psg: Path | None, nights: int) -> str:
     with tempfile.TemporaryDirectory() as place:
         made = simulate_cohort(Path(place), nights, seed=SEED, hours=HOURS)
         for seed, path in enumerate(tqdm(made, desc="simulated nights")):
-            scored = load_night(path, [path.with_suffix(".csv")])
-            groups["simulated"].append(judged_night(model, scored, SHIFTS, seed))
+            groups["simulated"].append(judged_night(model, load_night(path), SHIFTS, seed))  # scored in the file itself
     if psg is not None:
         groups["ucddb018"].append(judged_night(model, with_stages(read_ucddb(psg)), SHIFTS, 0))
         groups["people"] = [judged_night(model, with_stages(excerpt), (), 0) for excerpt in read_dreams(psg)]

@@ -155,6 +155,7 @@ def reference_of(model: Pretrained, groups: Sequence[Sequence[Case]]) -> Referen
         },
         temperature={STAGES: _temperature(clean)},
         epoch=NOTHING,
+        epoch_astray=NOTHING,
         night={},
         nights=len(clean),
         shifted=sum(len(group) - 1 for group in groups),
@@ -201,12 +202,16 @@ def _with_risks(
             own = [chosen(measures[i], task, of_stages[i]) for i in told]
             off = np.array([index_is_wrong(*cases[i].indices[task.name]) for i in told])
             night[task.name] = fit_risk(own, off, weight[told])
-    rows, wrong_epochs, counts = [], [], []
-    for i in known:
-        scored = (cases[i].human_stages >= 0) & cases[i].prediction.scorable
-        own = of_epochs(reference, cases[i].tokens, probs[i], stages[i], of_stages[i])
-        rows.append({name: values[scored] for name, values in own.items()})
-        wrong_epochs.append(cases[i].human_stages[scored] != stages[i][scored])
-        counts.append(np.full(int(scored.sum()), weight[i]))
-    epoch = fit_risk(rows, np.concatenate(wrong_epochs), np.concatenate(counts))
-    return replace(reference, epoch=epoch, night=night)
+    astray = dict(zip(known, wrong, strict=True))
+    sides = []
+    for side in (False, True):
+        of_side = [i for i in known if astray[i] == side] or known
+        rows, wrong_epochs, counts = [], [], []
+        for i in of_side:
+            scored = (cases[i].human_stages >= 0) & cases[i].prediction.scorable
+            own = of_epochs(reference, cases[i].tokens, probs[i], stages[i])
+            rows.append({name: values[scored] for name, values in own.items()})
+            wrong_epochs.append(cases[i].human_stages[scored] != stages[i][scored])
+            counts.append(np.full(int(scored.sum()), weight[i]))
+        sides.append(fit_risk(rows, np.concatenate(wrong_epochs), np.concatenate(counts)))
+    return replace(reference, epoch=sides[0], epoch_astray=sides[1], night=night)

@@ -67,7 +67,7 @@ def _faults(reference: Reference, look: Look) -> Iterator[str]:
     known = reference.levels.get(look.modality)
     if known and look.modality.facts.unit and abs(gap := look.level - known.mean[0]) > UNIT_DECADES:
         times = 10 ** abs(gap)
-        yield f"{times:.2g} times {'larger' if gap > 0 else 'smaller'} than usual: check its unit"
+        yield f"{times:.0f} times {'larger' if gap > 0 else 'smaller'} than usual: check its unit"
 
 
 def _shape_fault(reference: Reference, look: Look) -> str:
