@@ -77,7 +77,7 @@ def repair(probs: np.ndarray, tokens: np.ndarray | None, codes: np.ndarray) -> R
         return nothing
     rows = np.arange(len(known))
     plain = -_log_softmax(logs[known])[rows, given]
-    best, most = nothing, LEAST_GAIN
+    best, most = nothing, 0.0
     for what, penalties in CANDIDATES.items():
         left_out = np.empty((len(known), len(STAGES)))
         for fold in range(min(FOLDS, len(known))):
@@ -85,12 +85,13 @@ def repair(probs: np.ndarray, tokens: np.ndarray | None, codes: np.ndarray) -> R
             theta = _fit(logs[known[~test]], parts[known[~test]], given[~test], penalties)
             left_out[test] = _apply(theta, logs[known[test]], parts[known[test]])
         gain = plain + left_out[rows, given]
-        sure = float(gain.mean() - STANDARD_ERRORS * gain.std() / np.sqrt(len(known)))
+        won = float(gain.mean())
+        is_sure = won - STANDARD_ERRORS * gain.std() / np.sqrt(len(known)) > LEAST_GAIN
         after = float((left_out.argmax(axis=1) == given).mean())
-        if sure > most and after >= right:
+        if is_sure and won > most and after >= right:
             theta = _fit(logs[known], parts[known], given, penalties)
             fixed = np.exp(_apply(theta, logs, parts)).astype(np.float32)
-            best, lowest = Repair(what, len(known), right, after, fixed), sure
+            best, most = Repair(what, len(known), right, after, fixed), won
     return best
 
 
