@@ -12,7 +12,7 @@ from data_pipeline.tasks import Task
 from sleepmami_jax.trust.fit import tempered
 from sleepmami_jax.trust.looks import Look, look
 from sleepmami_jax.trust.measures import chosen, of_epochs, of_night
-from sleepmami_jax.trust.reasons import channel_reasons, measure_reasons
+from sleepmami_jax.trust.reasons import channel_reasons, measure_reasons, never_reasons
 from sleepmami_jax.trust.reference import Reference
 
 UNSURE = 0.5
@@ -106,7 +106,7 @@ def judge_looks(
     epochs, astray = of_epochs(reference, tokens, probs, stages), risk.get(STAGES, 0.0)
     wrong = (1 - astray) * reference.epoch(epochs) + astray * reference.epoch_astray(epochs)
     epoch_risk = np.where(scorable, wrong, 1.0).astype(np.float32)
-    reasons = channel_reasons(reference, looks)
+    reasons = channel_reasons(reference, looks) + never_reasons(reference)
     if STAGES in reference.night:
         reasons += measure_reasons(reference.night[STAGES], measures)
     return Reliability(risk, epoch_risk, probs, reasons)

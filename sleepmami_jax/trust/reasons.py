@@ -100,6 +100,15 @@ def _shape_fault(reference: Reference, look: Look) -> str:
     return f"is unlike every {look.modality} of the nights that the model learned from"
 
 
+def never_reasons(reference: Reference) -> tuple[str, ...]:
+    """What the model cannot find because it never met it."""
+    if not reference.never:
+        return ()
+    return (
+        f"no night that the model learned from had {' or '.join(reference.never)}: where there is any, it is missed",
+    )
+
+
 def measure_reasons(risk: Risk, measures: Mapping[str, float]) -> tuple[str, ...]:
     """A sentence for each measure of the night that makes it more probable to be wrong than usual nights are.
 

@@ -110,6 +110,7 @@ class Reference:
       epoch, epoch_astray: the chance that an epoch's stage is wrong, by `measures.of_epochs`, in a night whose stages
         are right on the whole, and in one whose stages are wrong.
       night: by name of the task, the chance that what is said of the night is wrong, by `measures.of_night`.
+      never: stages that no training night had, so that the model cannot find them.
       nights: how many stand behind it; `shifted`: and how many on which something was put wrong on purpose.
     """
 
@@ -120,6 +121,7 @@ class Reference:
     epoch: Risk
     epoch_astray: Risk
     night: dict[str, Risk]
+    never: tuple[str, ...]
     nights: int
     shifted: int
 

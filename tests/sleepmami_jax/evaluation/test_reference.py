@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data_pipeline.night import RecordingError
+from data_pipeline.night import STAGES, RecordingError
 from data_pipeline.prepare.run import PrepareConfig, prepare
 from data_pipeline.tasks import STAGES as STAGING
 from sleepmami_jax.config import DataConfig, DataSource, Finetuning
@@ -122,6 +122,8 @@ def test_so_many_cases_are_looked_at_of_validation_nights_first(fitted):
     assert (reference.nights, reference.shifted) == (3, 9)
     assert set(reference.night) == {"stages", "breathing", "arousal"} and set(reference.temperature) == {"stages"}
     assert fit(cases=FEWEST_CASES - 1) is None
+    met = {STAGES[code] for code in random_night(0).scoring.stages if code >= 0}  # the one training night
+    assert met and set(reference.never) == set(STAGES) - met
     assert fit(cases=12) == reference  # the same seed, the same bytes
 
 

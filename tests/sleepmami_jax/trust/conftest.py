@@ -44,6 +44,7 @@ def reference():
             "stages": Risk(OF_STAGES, weights, (0.2,) * len(weights), -2.0, 10, 2),
             "breathing": Risk(breathing, (3.0, 1.0, 3.0, 1.0, 0.1), (0.1,) * 5, -2.5, 10, 2),
         },
+        never=(),
         nights=6,
         shifted=0,
     )
