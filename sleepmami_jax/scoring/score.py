@@ -39,6 +39,8 @@ LOW_CERTAINTY = 0.5
 LOW_SPO2_SHARE = 0.8
 LOW_SCORED_SHARE = 0.9
 LOW_MONITORED_SHARE = 0.95
+CONTRADICTION_PER_H, CONTRADICTION_RATIO = 10.0, 2.0
+"""Between ODI and AHI: more than two severities of apnea apart, and one twice the other (assumed)."""
 LOW_KAPPA = 0.4
 """Below it agreement is less than moderate (Landis and Koch 1977)."""
 SHIFTED_KAPPA = 0.5
@@ -122,6 +124,7 @@ def summarise(
             *night.defects,
             *(_unreliable(reliability, rooms) if reliability is not None else ()),
             *_warnings(prediction, statistics, unavailable),
+            *_contradictions(statistics),
             *_unmonitored(rooms, prediction),
             *_endless(prediction, rooms, thresholds),
             *_disagreement(agreement, stages, night.scoring),
@@ -244,6 +247,21 @@ def _warnings(prediction: Prediction, statistics, unavailable):
     valid_min = statistics.get("spo2_valid_sleep_min")
     if valid_min is not None and valid_min < LOW_SPO2_SHARE * statistics["tst_min"]:
         yield f"SpO2 is valid in {valid_min:.0f} of {statistics['tst_min']:.0f} min of sleep only."
+
+
+def _contradictions(statistics):
+    """What two sensors say against each other."""
+    odi, ahi = statistics.get("odi3_per_h"), statistics.get("ahi_per_h")
+    if odi is None or ahi is None:
+        return
+    high, low = max(odi, ahi), min(odi, ahi)
+    if high - low > CONTRADICTION_PER_H and high > CONTRADICTION_RATIO * low:
+        why = (
+            "desaturations that no breathing event explains: is a breathing sensor missed, or the oximeter restless?"
+            if odi > ahi
+            else "breathing events without desaturations: is the oximeter stuck, or a breathing sensor noisy?"
+        )
+        yield f"ODI {odi:.0f} beside AHI {ahi:.0f}: {why}"
 
 
 def _unmonitored(rooms: Sequence[Room], prediction: Prediction):
