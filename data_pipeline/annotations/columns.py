@@ -19,6 +19,7 @@ DURATION = ("duration", "length", "dur", "event_duration", "dauer", "duree", "du
 END = ("end", "stop", "end_time", "endtime", "stop_time", "stoptime", "end_datetime", "ende", "fin", "fine")
 DATE = ("date", "datum", "start_date", "fecha", "data")
 STAGE = (
+    *("stage_hum", "stage_human", "human_stage", "stage_expert", "expert_stage", "manual_stage", "consensus_stage"),
     *("stage", "sleep_stage", "stages", "sleepstage", "sleep_stages", "stage_name", "hypnogram", "hypno", "scoring"),
     *("schlafstadium", "stadium", "stade", "stade_de_sommeil", "estadio", "fase", "fase_de_sueno", "stadio"),
 )
@@ -26,6 +27,8 @@ EVENT = (
     *("type", "event", "kind", "description", "annotation", "text", "name", "event_type", "trial_type", "eventtype"),
     *("label", "event_name", "class", "ereignis", "evenement", "evento"),
 )
+CODES = {"stage_hum": {"0": "W", "1": "N1", "2": "N2", "3": "N3", "4": "REM", "8": "?"}}
+"""Stage columns whose numbers are known by their name. `stage_hum` is of BOAS, https://openneuro.org/datasets/ds005555."""
 _UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "hh_mm_ss", "h_m_s", "hms", "sekunden"), 1.0),
     **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), 1e-3),

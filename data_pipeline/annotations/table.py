@@ -20,7 +20,7 @@ from pathlib import Path
 
 from data_pipeline.annotations.cells import Rows, read_cells
 from data_pipeline.annotations.codes import UnclearCodes, stage_names
-from data_pipeline.annotations.columns import Columns, column_name, columns_in
+from data_pipeline.annotations.columns import CODES, Columns, column_name, columns_in
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.terms import is_remark, kind_of, stage_of_column
 from data_pipeline.annotations.times import (
@@ -37,6 +37,8 @@ from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.recording import Annotation
 
 _FURTHEST_S = 1e9
+_SHORTEST_S = 0.5
+"""No scoring has only events that are shorter."""
 _WORD_STARTS = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 _NO_STAGE = frozenset({"l", "x", "-"})
 """Luna and BDSP write "L" where lights are on, "X" where nobody scored."""
@@ -73,7 +75,7 @@ def rows_to_marks(path: Path, header: Sequence[str], rows: Rows, own: Collection
             raise RecordingError(path, f"{where}: {len(row)} cells, expected {len(header)}.")
     starts, spans, clock, day = _when(path, header, rows, columns)
     stages = [] if columns.stage is None else [_stage_cell(row[columns.stage]) for _, row in rows]
-    names = _stage_names(path, stages)
+    names = {} if columns.stage is None else _stage_names(path, stages, column_name(header[columns.stage]))
     annotations = []
     for (where, row), onset_s, length in zip(rows, starts, spans, strict=True):
         texts = _texts(path, where, row, columns, from_name, names)
@@ -158,6 +160,8 @@ def _by_clock(path: Path, header: Sequence[str], rows: Rows, columns: Columns) -
                 raise RecordingError(path, f"{where}: it begins at a clock time and ends at {number:g}.")
             length = length_s(start, _time(path, where, header[columns.end[0]], row[columns.end[0]]))
         lengths.append(_not_negative(path, where, length))
+    if any(lengths) and max(filter(None, lengths)) < _SHORTEST_S:
+        lengths = [None if s is None else s * DAY_S for s in lengths]  # Excel keeps them as parts of a day
     is_elapsed = re.search("elapsed|from_start|relative", column_name(header[place])) is not None
     if undated and (is_elapsed or moments[0].second == 0 or any(m.second >= DAY_S for m in moments)):
         return [m.second for m in moments], lengths, None, None
@@ -235,13 +239,15 @@ def _stage_cell(cell: str) -> str:
     return "" if is_empty(cell) else cell.strip()
 
 
-def _stage_names(path: Path, values: Sequence[str]) -> dict[str, str]:
+def _stage_names(path: Path, values: Sequence[str], column: str) -> dict[str, str]:
     """Each value of the stage column -> its annotation, unless it is a usual mark: "Sleep stage N2"."""
+    known = CODES.get(column, {})
     try:
-        names = stage_names(values)
+        names = stage_names([known.get(value.removesuffix(".0"), value) for value in values])
     except UnclearCodes as error:
         raise RecordingError(path, str(error)) from error
     names |= {value: "?" for value in names if value.lower() in _NO_STAGE}
+    names |= {value: known[code] for value in values if (code := value.removesuffix(".0")) in known}
     marks = {v for v, name in names.items() if is_remark(name) and stage_of_column(name) is None}
     return {v: name if v in marks else f"Sleep stage {name or '?'}" for v, name in names.items()}
 

@@ -14,7 +14,7 @@ _CLEAR_GAP_S = 3600.0
 
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 _MOMENT = re.compile(
-    r"(?:(?P<a>\d{1,4})(?P<sep>[-./])(?P<b>\d{1,2})(?P=sep)(?P<c>\d{1,4})(?:[T ,]\s*|\s+))?"
+    r"(?:(?P<a>\d{1,4})(?P<sep>[-./])(?P<b>\d{1,2})(?P=sep)(?P<c>\d{1,4})(?:[T ,-]\s*|\s+))?"
     r"(?P<h>\d{1,3})(?P<colon>[:.])(?P<m>\d{2})(?:(?P=colon)(?P<s>\d{2})(?:[.,:](?P<f>\d{1,9}))?)?"
     r"\s*(?P<half>[AP]\.?M\.?)?(?P<zone>[+-]\d{2}:?\d{2})?",
     re.ASCII | re.IGNORECASE,

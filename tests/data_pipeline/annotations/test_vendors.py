@@ -11,6 +11,7 @@ from tests.support.scorings import write
 
 EXPECTED = [0, 1, 2, 3, 4] * 2
 APNEAS = [("obstructive_apnea", 65, 12), ("obstructive_apnea", 215, 12)]
+REM_4 = dict(zip(look.STAGES, range(5), strict=False))
 EPOCHS = list(enumerate(look.STAGES))
 ROUND_THE_CLOCK = "".join(f"{h}:{m}0:00,W\n" for m in (0, 3) for h in range(24))
 clock, lines = look.clock, look.lines
@@ -53,6 +54,7 @@ def found(scoring):
         ("n.csv", "Start (ms);Duration (ms);Stage\n" + lines(lambda t, s: f"{t * 1000};30000;{s}"), False),
         ("n.csv", "start;stage\n" + lines(lambda t, s: f"0:{t // 60:02}:{t % 60:02};{s}"), False),
         ("n.tsv", "onset\tduration\ttrial_type\n" + lines(lambda t, s: f"{t}\tn/a\t{s}"), False),
+        ("n.tsv", "onset\toffset\tstage_hum\tstage_ai\n" + lines(lambda t, s: f"{t}\t0\t{REM_4[s]}\t2"), False),
         ("n.csv", "stage\n" + lines(lambda t, s: s), False),
         ("n.txt", lines(lambda t, s: s), False),
         ("n.eannot", lines(lambda t, s: s), False),
@@ -83,6 +85,16 @@ def test_events_of_domino_and_bdsp(tmp_path):
     stages = lines(lambda t, s: f"{t // 30 + 1},{clock(t)},30,Sleep_stage_{s}")
     scoring, _ = read(tmp_path / "n.csv", "epoch,time,duration,event\n" + stages + "".join(rows))
     assert scoring.stages.tolist() == EXPECTED and found(scoring) == APNEAS
+
+
+def test_a_unit_in_the_heading_counts_for_events_too(tmp_path):
+    text = "Start (ms);Duration (min);Event\n65000;0,2;Obstructive apnea\n215000;0,2;Obstructive apnea\n"
+    assert found(read(tmp_path / "n.csv", text)[0]) == APNEAS
+
+
+def test_artifacts_of_domino_are_no_stage(tmp_path):
+    scoring, notes = read(tmp_path / "n.txt", look.domino().replace("22:30:00,000; Wake", "22:30:00,000; A"))
+    assert scoring.stages.tolist() == [-1, *EXPECTED[1:]] and notes == ("n.txt: 1 of 10 epochs have no known stage.",)
 
 
 def test_a_clock_that_starts_later_moves_the_scoring(tmp_path):

@@ -1,10 +1,10 @@
 """Workbooks: dates as numbers, several sheets, bombs."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
-from data_pipeline.annotations import read_scoring
+from data_pipeline.annotations import DIALECTS, read_scoring
 from data_pipeline.annotations.safe_xml import MAX_BYTES
 from data_pipeline.night import RecordingError
 from tests.support.lookalikes.scorings import xlsx
@@ -18,6 +18,13 @@ def test_dates_and_clock_times_are_numbers_with_a_style(tmp_path, first):
     second = 0.00017361111 if isinstance(first, float) else first + timedelta(seconds=30)
     path = write(tmp_path / "n.xlsx", xlsx([["Time", "Event"], [first, "W"], [second, "REM"]]))
     assert read_scoring(path, 60, start_clock="23:59:45")[0].stages.tolist() == [0, 4]
+    assert DIALECTS["xlsx"](path).day == (None if isinstance(first, float) else date(2020, 1, 1))
+
+
+def test_lengths_are_parts_of_a_day(tmp_path):
+    rows = [[datetime(2020, 1, 1, 23, 0, 30 * k), 30 / 86400, word] for k, word in enumerate(("W", "REM"))]
+    path = write(tmp_path / "n.xlsx", xlsx([["Start Time", "Duration", "Event"], *rows]))
+    assert read_scoring(path, 60, start_clock="23:00:00")[0].stages.tolist() == [0, 4]
 
 
 def test_columns_of_somebodys_own_and_a_list_without_a_header(tmp_path):

@@ -1,6 +1,7 @@
 """HDF5 recordings: Dreem's, U-Time's and BDSP's layouts, and what is refused."""
 
-import sys
+import importlib.util
+import json
 
 import h5py
 import numpy as np
@@ -8,9 +9,23 @@ import pytest
 
 from data_pipeline.annotations import scoring_from
 from data_pipeline.night import RecordingError
-from data_pipeline.readers import is_recording, open_recording
+from data_pipeline.readers import hdf5, hdf5_process, is_recording, open_recording
 
 N, RATE_HZ = 6000, 100
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Looks through files in this process: another one takes half a second to start."""
+
+    def facts(path):
+        try:
+            with h5py.File(path, "r") as file:
+                return json.loads(json.dumps(hdf5_process.facts(file)))
+        except hdf5_process.Refused as error:
+            raise RecordingError(path, str(error)) from error
+
+    monkeypatch.setattr(hdf5, "_looked_through", facts)
 
 
 def write(path, fill):
@@ -45,7 +60,7 @@ def bdsp(file):
     ("fill", "labels", "unit"),
     [(dreem, ["C3_M2", "ECG"], "uV"), (u_time, ["C3-M2", "CHIN"], ""), (bdsp, ["c3-m2"], "V")],
 )
-def test_signals_and_their_rates(tmp_path, fill, labels, unit):
+def test_signals_and_their_rates(at_once, tmp_path, fill, labels, unit):
     path = write(tmp_path / "n.h5", fill)
     recording = open_recording(path)
     assert is_recording(path) and recording.duration_s == 60
@@ -53,7 +68,7 @@ def test_signals_and_their_rates(tmp_path, fill, labels, unit):
     np.testing.assert_array_equal(recording.read(0, 1.5, 1.6), np.arange(150, 160))
 
 
-def test_scorings_in_the_same_file(tmp_path):
+def test_scorings_in_the_same_file(at_once, tmp_path):
     scoring, _ = scoring_from(open_recording(write(tmp_path / "d.h5", dreem)).annotations, 60)
     assert scoring.stages.tolist() == [-1, 4]  # Dreem's REM is 4
     scoring, _ = scoring_from(open_recording(write(tmp_path / "b.h5", bdsp)).annotations, 60)
@@ -61,7 +76,7 @@ def test_scorings_in_the_same_file(tmp_path):
     assert [(str(e.kind), e.onset_s, e.duration_s) for e in scoring.events] == [("obstructive_apnea", 20, 20)]
 
 
-def test_a_signal_that_ends_early_is_missing_there(tmp_path):
+def test_a_signal_that_ends_early_is_missing_there(at_once, tmp_path):
     def fill(file):
         u_time(file)
         file["channels/short"] = np.ones(N // 2)
@@ -113,9 +128,19 @@ def too_long(file):
         (too_long, "6e\\+06 s long"),
     ],
 )
-def test_what_is_refused(tmp_path, fill, message):
+def test_what_is_refused(at_once, tmp_path, fill, message):
     with pytest.raises(RecordingError, match=message):
         open_recording(write(tmp_path / "n.h5", fill))
+
+
+def test_another_process_looks_through_the_file(tmp_path, monkeypatch):
+    path = write(tmp_path / "n.h5", dreem)
+    assert [s.label for s in open_recording(path).signals] == ["C3_M2", "ECG"]
+    with pytest.raises(RecordingError, match="links to other arrays"):
+        open_recording(write(tmp_path / "links.h5", elsewhere))
+    monkeypatch.setattr(hdf5, "_START_S", 0.01)
+    with pytest.raises(RecordingError, match="still unread after 0 s"):
+        open_recording(path)
 
 
 def test_a_cut_file_is_refused(tmp_path):
@@ -127,6 +152,6 @@ def test_a_cut_file_is_refused(tmp_path):
 
 def test_without_h5py_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     path = write(tmp_path / "n.h5", dreem)
-    monkeypatch.setitem(sys.modules, "h5py", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RecordingError, match=r"pip install 'sleepmami\[hdf5\]'"):
         open_recording(path)
