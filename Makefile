@@ -1,6 +1,6 @@
 # Two commands, from nothing: `make demo` and `make test`. Each makes its own virtual environment.
-# `make campaign` treats preparation and training badly for as long as it takes: kills, spoiled files, 1,000 spoiled model
-# folders, 20,000 nights, 200 kills of training, 16 devices.
+# `make campaign` treats preparation, training and scoring badly for as long as it takes: kills, spoiled files, 1,000 spoiled model
+# folders, 20,000 nights, 200 kills of training, 16 devices, 60 faults of signals.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ test: lint suite
 suite: $(BIN)/sleepmami
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
-# About an hour and a half on two cores, 2 GB of disk. Ray (340 MB) and PyTorch are installed here and not for the tests.
+# About three hours on two cores, 2 GB of disk. Ray (340 MB) and PyTorch are installed here and not for the tests.
 campaign: $(BIN)/sleepmami
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,ray,torch]'
 	$(BIN)/python -m pytest tests/data_pipeline/prepare/test_cluster.py
@@ -32,6 +32,7 @@ campaign: $(BIN)/sleepmami
 	$(BIN)/python -m tests.campaign.scale
 	$(BIN)/python -m tests.campaign.kill_training
 	$(BIN)/python -m tests.campaign.matrix
+	$(BIN)/python -m experiments.shifted
 
 lint: $(BIN)/sleepmami
 	$(BIN)/ruff check .

@@ -5,9 +5,9 @@
 
 Nights of the simulator at full variety, of any length from a nap to a long night, in two styles of laboratory, are
 prepared; everything is trained together on windows of 22 to 90 minutes whose channels come and go, three fifths of them
-with a single EEG channel; thresholds are fitted on validation nights, and the model is measured on nights of people
-that it has not met. No recording of a person is read, nor a label of one. Noise, gains and equalisers are left to the
-simulator, whose heads and recorders differ in them.
+with a single EEG channel; thresholds, and when the model is wrong, are fitted on validation nights, and the model is
+measured on nights of people that it has not met. No recording of a person is read, nor a label of one. Noise, gains and
+equalisers are left to the simulator, whose heads and recorders differ in them.
 
 An hour and a half on two CPU cores that had other work too, 70 minutes of it for the 450 steps; 8 GB of memory and
 13 GB of disk. Started again it goes on where it was. Measured: the model's own card,
@@ -68,6 +68,7 @@ def get_config(out: str = "runs/bundled", workers: int = 0) -> Experiment:
             freeze_micro=False,
             drop_modality=0.15,
             tasks=TASKS,
+            judged=180,
             augment=Augmentation(
                 flip=0.5,
                 drop_channel=0.1,

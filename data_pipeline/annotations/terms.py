@@ -141,14 +141,17 @@ _OTHER = re.compile(
     r"cheyne|stokes|\bcsr\b|periodic breath|periodische atmung|hypoventil|flow limit|tachyp|bradyp|kardi|ataxic|"
     r"paradoxical breath|eupnea|normal breath|deep breath|cardia|systol|arrhythm|rhythm|ectop|bruxi|teeth|catathren|"
     r"seizure|spike|epilep|\beyes?\b|blink|saccad|swallow|yawn|cough|talk|moan|groan|position|supine|prone|"
-    r"lage\b|decubit|dorsal|ventral|\blateral|snor|series|cluster|sequence|calib|biocal|impedance|disconnect|replac|"
+    r"lage\b|decubit|dorsal|ventral|\blateral|snor|mcap|calib|biocal|impedance|disconnect|replac|"
     r"adjust|titrat|supplement|restless|(body|gross) movement|^movements?$|"
     r"\b(probe|sensor|belt|electrode|cannula|mask|leak|off|fix|fixed|check|channel|lead|leads|loose|poor|bad|c?pap|bipap|"
-    r"peep|patient|pt|tech|technician|nurse|liters?|lpm|baseline|mean|nadir|index|rate|hold|heart|pulse|hr|ecg|ekg|pvc|"
+    r"peep|patient|pt|tech|technician|nurse|liters?|lpm|baseline|mean|nadir|rate|hold|heart|pulse|hr|ecg|ekg|pvc|"
     r"body|marker|comment|note|video|bathroom|toilet|wc|montage|filter|gain|delta|alpha|battery|"
+    r"m?cap|slow|theta|sawtooth|sharp|vertex|noise|bed|door|phone|turn|turns|sitting|standing|walking|activity|upright|"
     r"phasic|tonic|rswa|rbd|ptt|rr|mchg|gap|invalid|autonomic|excursions?)\b"
 )
 """What is of no family although it may sound so: patterns of breathing that are no event, other events, and remarks."""
+_OF_SEVERAL = re.compile(r"\b(series|sequence|cluster|index)\b")
+"""What speaks of several events at once, and marks none."""
 
 
 def words_of(text: str) -> str:
@@ -223,7 +226,8 @@ def is_other(text: str) -> bool:
     One that names an event besides ("apnea, patient supine") is not.
     """
     words = _english(plain(text))
-    return _OTHER.search(words) is not None and not any(word in _HEADS for word in words.split())
+    is_named = any(word in _HEADS for word in words.split())
+    return _OF_SEVERAL.search(words) is not None or (_OTHER.search(words) is not None and not is_named)
 
 
 def is_vocabulary(text: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from data_pipeline.night import STAGES as STAGE_NAMES
 from data_pipeline.night import Night
 from data_pipeline.tasks import TaskKind
 from sleepmami_jax.config import DataConfig
@@ -113,8 +115,8 @@ def fit_reference(
       None with fewer than `FEWEST_CASES`, or where no night has scored stages: there is nothing to be wrong about.
     """
     clean = round(AS_THEY_ARE * cases)
-    validation = _nights(data, "val")[:clean]
-    nights = validation + _nights(data, "train")[: clean - len(validation)]
+    validation, training = _nights(data, "val")[:clean], _nights(data, "train")
+    nights = validation + training[: clean - len(validation)]
     if cases < FEWEST_CASES or not validation:
         return None
     tick, rng = progress("what is usual, and what is not", cases), np.random.default_rng(seed)
@@ -129,7 +131,11 @@ def fit_reference(
             groups[-1].append(case)
             tick()
     staged = [group for group in groups if group[0].kappa is not None]
-    return reference_of(model, staged) if staged else None
+    met = Counter[str]()
+    for folder, index in training:
+        met.update(folder.manifest.nights[index].stage_counts)
+    never = tuple(stage for stage in STAGE_NAMES if training and not met[stage])
+    return reference_of(model, staged, never) if staged else None
 
 
 def _nights(data: DataConfig, split: str) -> list[tuple[PreparedFolder, int]]:
@@ -140,8 +146,8 @@ def _nights(data: DataConfig, split: str) -> list[tuple[PreparedFolder, int]]:
     return [nights[i] for i in range(longest) for nights in by_folder if i < len(nights)]  # a night of each in turn
 
 
-def reference_of(model: Pretrained, groups: Sequence[Sequence[Case]]) -> Reference:
-    """The reference that cases give, those of one night together, the night as it is first."""
+def reference_of(model: Pretrained, groups: Sequence[Sequence[Case]], never: tuple[str, ...] = ()) -> Reference:
+    """The reference that cases give, those of one night together, the night as it is first; `never` as of it."""
     clean = [group[0] for group in groups]
     looks = [seen for case in clean for seen in case.looks]
     kinds = list(dict.fromkeys(seen.modality for seen in looks))
@@ -155,7 +161,9 @@ def reference_of(model: Pretrained, groups: Sequence[Sequence[Case]]) -> Referen
         },
         temperature={STAGES: _temperature(clean)},
         epoch=NOTHING,
+        epoch_astray=NOTHING,
         night={},
+        never=never,
         nights=len(clean),
         shifted=sum(len(group) - 1 for group in groups),
     )
@@ -201,12 +209,16 @@ def _with_risks(
             own = [chosen(measures[i], task, of_stages[i]) for i in told]
             off = np.array([index_is_wrong(*cases[i].indices[task.name]) for i in told])
             night[task.name] = fit_risk(own, off, weight[told])
-    rows, wrong_epochs, counts = [], [], []
-    for i in known:
-        scored = (cases[i].human_stages >= 0) & cases[i].prediction.scorable
-        own = of_epochs(reference, cases[i].tokens, probs[i], stages[i], of_stages[i])
-        rows.append({name: values[scored] for name, values in own.items()})
-        wrong_epochs.append(cases[i].human_stages[scored] != stages[i][scored])
-        counts.append(np.full(int(scored.sum()), weight[i]))
-    epoch = fit_risk(rows, np.concatenate(wrong_epochs), np.concatenate(counts))
-    return replace(reference, epoch=epoch, night=night)
+    astray = dict(zip(known, wrong, strict=True))
+    sides = []
+    for side in (False, True):
+        of_side = [i for i in known if astray[i] == side] or known
+        rows, wrong_epochs, counts = [], [], []
+        for i in of_side:
+            scored = (cases[i].human_stages >= 0) & cases[i].prediction.scorable
+            own = of_epochs(reference, cases[i].tokens, probs[i], stages[i])
+            rows.append({name: values[scored] for name, values in own.items()})
+            wrong_epochs.append(cases[i].human_stages[scored] != stages[i][scored])
+            counts.append(np.full(int(scored.sum()), weight[i]))
+        sides.append(fit_risk(rows, np.concatenate(wrong_epochs), np.concatenate(counts)))
+    return replace(reference, epoch=sides[0], epoch_astray=sides[1], night=night)

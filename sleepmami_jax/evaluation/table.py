@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipeline.tasks import Task
@@ -38,8 +38,15 @@ def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
             "bundled": baselines[task].get("bundled", {}).get(name),
             "guessing": _guess(metrics[task], name),
         }
-        lines.append(f"{words:44}" + "".join(f"{_number(values[c]):>14}" for c in columns) + f"  ({how})")
+        lines.append(_line(words, values, columns, how))
+    if epochs := metrics.get("trust", {}).get("epochs"):
+        surest = {"this model": epochs["wrong_at_coverage"]["0.8"], "guessing": epochs["wrong"]}
+        lines.append(_line("Stages wrong, in the surest 80 % of epochs", surest, columns, "any 80 %"))
     return "\n".join(lines)
+
+
+def _line(words: str, values: Mapping[str, float | None], columns: Sequence[str], how: str) -> str:
+    return f"{words:44}" + "".join(f"{_number(values.get(c)):>14}" for c in columns) + f"  ({how})"
 
 
 def _guess(task: dict[str, Any], name: str) -> float | None:

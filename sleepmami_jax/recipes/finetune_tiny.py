@@ -12,7 +12,7 @@ from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning,
 def get_config() -> Experiment:
     return Experiment(
         name="finetune-tiny",
-        objective=Finetuning(batch=4, epochs=60, freeze_micro=True),
+        objective=Finetuning(batch=4, epochs=60, freeze_micro=True, judged=16),
         data=DataConfig(shards=(DataSource("shards"),), nights=6, scored=True, embeddings="embeddings"),
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=10),
         init="runs/macro/model",

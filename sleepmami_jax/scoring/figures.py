@@ -21,7 +21,7 @@ from sleepmami_jax.tasks.oximetry import valid_spo2
 from sleepmami_jax.tasks.stages import stage_of
 
 WIDTH = 1040
-LEFT, RIGHT = 92, 14
+LEFT, RIGHT = 108, 14
 TOP = 8
 GAP = 30
 """Space between panels, with the next one's title in it."""

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_LIGHTS, Event, Night, Scoring
+from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Event, Night
 from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from data_pipeline.tasks import STAGES as STAGING
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.scoring import files, report
+from sleepmami_jax.scoring.comparison import agreement_with, disagreement
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.tasks import Room, counted_events, rooms_of
 from sleepmami_jax.tasks import stages as stage_room
@@ -37,12 +38,9 @@ from sleepmami_jax.trust.judge import Reliability
 ONE_STAGE_SHARE = 0.85
 LOW_CERTAINTY = 0.5
 LOW_SPO2_SHARE = 0.8
-LOW_SCORED_SHARE = 0.9
 LOW_MONITORED_SHARE = 0.95
-LOW_KAPPA = 0.4
-"""Below it agreement is less than moderate (Landis and Koch 1977)."""
-SHIFTED_KAPPA = 0.5
-"""What a scoring that disagrees must reach by being moved before its start is doubted (assumed)."""
+CONTRADICTION_PER_H, CONTRADICTION_RATIO = 10.0, 2.0
+"""Between ODI and AHI: more than two severities of apnea apart, and one twice the other (assumed)."""
 MONITORED_RULE = (
     "monitored sleep: epochs of sleep, not those that the model is unsure of, in which a sensor that the task is "
     "scored from was usable; its events are those there, and its indices are per hour of it"
@@ -89,11 +87,9 @@ def summarise(
         for room in rooms
     }
 
-    lights_s = night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS
-    statistics: dict[str, Any] = dict(sleep_statistics(stage_room.in_bed(stages, lights_s)))
+    statistics, rules = _times_of_sleep(night, stages)
     if reliability is not None:
         statistics["unsure_min"] = int(unsure.sum()) * EPOCH_MIN
-    rules = stage_room.DEFINITIONS | (stage_room.LIGHTS if lights_s != UNKNOWN_LIGHTS else {})
     for room in rooms:
         statistics |= room.statistics(counted, monitored[room.task.name])
         rules |= room.definitions
@@ -104,7 +100,7 @@ def summarise(
         statistics |= measured
         rules |= own_rules
     listed = _listed(prediction, rooms, counted, falls)
-    agreement = _agreement(night, prediction, rooms, counted)
+    agreement = agreement_with(night, prediction, rooms, counted)
     return Scores(
         stages=stages,
         stage_probs=prediction.stage_probs if reliability is None else reliability.stage_probs,
@@ -122,13 +118,21 @@ def summarise(
             *night.defects,
             *(_unreliable(reliability, rooms) if reliability is not None else ()),
             *_warnings(prediction, statistics, unavailable),
+            *_contradictions(statistics),
             *_unmonitored(rooms, prediction),
             *_endless(prediction, rooms, thresholds),
-            *_disagreement(agreement, stages, night.scoring),
+            *disagreement(agreement, stages, night.scoring),
         ),
         model_card=dict(model_card),
         reliability=reliability,
     )
+
+
+def _times_of_sleep(night: Night, stages: np.ndarray) -> tuple[dict[str, Any], dict[str, str]]:
+    """Times and shares of sleep, between lights off and on where they are marked, and their definitions."""
+    lights_s = night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS
+    rules = stage_room.DEFINITIONS | (stage_room.LIGHTS if lights_s != UNKNOWN_LIGHTS else {})
+    return dict(sleep_statistics(stage_room.in_bed(stages, lights_s))), rules
 
 
 def _listed(prediction: Prediction, rooms, counted, falls) -> list[tuple[tuple[str, int], Event, float | None]]:
@@ -174,35 +178,6 @@ def _links(order: Sequence[tuple[str, int]], counted, falls) -> tuple[tuple[int,
     return tuple(map(tuple, links))
 
 
-def _agreement(night: Night, prediction: Prediction, rooms: Sequence[Room], counted) -> dict[str, dict[str, Any]]:
-    scoring, stages = night.scoring, prediction.stages
-    if scoring is None:
-        return {}
-    # scikit-learn takes longer to import than many a night to score: only where there is something to compare.
-    from sleepmami_jax.metrics.events import event_metrics
-    from sleepmami_jax.metrics.staging import staging_metrics
-
-    agreement = {}
-    human_stages = stages
-    if "stages" in scoring.scored:
-        human_stages = scoring.stages
-        if len(human_stages) != len(stages):
-            raise ValueError(
-                f"night {night.night_id}: the human scoring has {len(human_stages)} epochs, the night {len(stages)}"
-            )
-        if ((human_stages >= 0) & (stages >= 0)).any():
-            agreement["stages"] = staging_metrics([human_stages], [stages])
-    human: dict[str, tuple[Event, ...]] = {}
-    for room in rooms:
-        if room.task.was_scored(scoring.scored):
-            name = room.task.name
-            monitored = np.where(prediction.monitored(room.task), human_stages, np.int8(-1))
-            human[name] = room.counted(scoring.events, monitored)
-            index = {f"human_{room.index}": room.statistics(human, monitored)[room.index]}
-            agreement[name] = event_metrics([human[name]], [counted[name]]) | index
-    return agreement
-
-
 def _unreliable(reliability: Reliability, rooms: Sequence[Room]):
     """What is more likely wrong than right, and what is unusual about the night."""
     titles = {STAGING.name: "Stages"} | {room.task.name: room.task.title for room in rooms}
@@ -246,6 +221,21 @@ def _warnings(prediction: Prediction, statistics, unavailable):
         yield f"SpO2 is valid in {valid_min:.0f} of {statistics['tst_min']:.0f} min of sleep only."
 
 
+def _contradictions(statistics):
+    """What two sensors say against each other."""
+    odi, ahi = statistics.get("odi3_per_h"), statistics.get("ahi_per_h")
+    if odi is None or ahi is None:
+        return
+    high, low = max(odi, ahi), min(odi, ahi)
+    if high - low > CONTRADICTION_PER_H and high > CONTRADICTION_RATIO * low:
+        why = (
+            "desaturations that no breathing event explains: is a breathing sensor missed, or the oximeter restless?"
+            if odi > ahi
+            else "breathing events without desaturations: is the oximeter stuck, or a breathing sensor noisy?"
+        )
+        yield f"ODI {odi:.0f} beside AHI {ahi:.0f}: {why}"
+
+
 def _unmonitored(rooms: Sequence[Room], prediction: Prediction):
     """Tasks whose sensors were there for a part of the sleep only."""
     tst_min = sleep_minutes(prediction.stages)
@@ -272,30 +262,6 @@ def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[
                 f"{len(too_long)} stretches that look like {room.task.plural} last longer than {longest_s:.0f} s "
                 f"(the longest {max(too_long):.0f} s) and {fate}."
             )
-
-
-def _disagreement(agreement, stages, scoring: Scoring | None):
-    """What the scoring given says against these stages, or cannot say."""
-    if "stages" not in agreement:
-        return
-    from sleepmami_jax.metrics.staging import best_shift
-
-    kappa, compared = agreement["stages"]["kappa"], agreement["stages"]["n_epochs"]
-    is_low = kappa is not None and kappa < LOW_KAPPA
-    shift, moved_kappa = best_shift(scoring.stages, stages) if is_low else (0, -1.0)
-    if is_low and shift and moved_kappa >= SHIFTED_KAPPA:
-        yield (
-            f"The scoring given does not seem to begin with the recording: moved by {shift * EPOCH_S / 60:g} min it "
-            f"agrees with kappa {moved_kappa:.2f} instead of {kappa:.2f}. Mend the scoring before you compare."
-        )
-    elif is_low:
-        yield (
-            f"The stages disagree with the scoring given: kappa {kappa:.2f}, accuracy "
-            f"{agreement['stages']['accuracy']:.2f}. Do not rely on them."
-        )
-    scored = int((stages >= 0).sum())
-    if compared < LOW_SCORED_SHARE * scored:
-        yield f"The scoring given covers {compared} of {scored} epochs only. Is it the scoring of this recording?"
 
 
 def write_scores(scores: Scores, night: Night, out: Path) -> None:

@@ -12,7 +12,7 @@ from data_pipeline.tasks import Task
 from sleepmami_jax.trust.fit import tempered
 from sleepmami_jax.trust.looks import Look, look
 from sleepmami_jax.trust.measures import chosen, of_epochs, of_night
-from sleepmami_jax.trust.reasons import channel_reasons, measure_reasons
+from sleepmami_jax.trust.reasons import channel_reasons, measure_reasons, never_reasons
 from sleepmami_jax.trust.reference import Reference
 
 UNSURE = 0.5
@@ -26,7 +26,7 @@ class Reliability:
 
     Attributes:
       risk: by name of the task, the chance that what is said of this night is wrong: of stages that their kappa is
-        below 0.6, of events that their index is far off (see `measures.WRONG_PER_H`).
+        below 0.6, of events that their index is far off (see `measures.WRONG_PER_H`), or the stages that it is by.
       epoch_risk: (E,) float32, the chance that the stage of an epoch is wrong; 1 where there is none.
       stage_probs: (E, 5) float32, calibrated.
       reasons: what is unusual, a sentence each; none where all is as in the nights that the model learned from.
@@ -101,10 +101,12 @@ def judge_looks(
     measures = of_night(reference, looks, tokens, probs, stages)
     risk: dict[str, float] = {}
     for task in (t for t in tasks if t.name in reference.night):
-        risk[task.name] = float(reference.night[task.name](chosen(measures, task, risk.get(STAGES))))
-    epochs = of_epochs(reference, tokens, probs, stages, risk.get(STAGES, 0.0))
-    epoch_risk = np.where(scorable, reference.epoch(epochs), 1.0).astype(np.float32)
-    reasons = channel_reasons(reference, looks)
+        own = float(reference.night[task.name](chosen(measures, task, risk.get(STAGES))))
+        risk[task.name] = max(own, risk.get(STAGES, 0.0))  # an index is of an hour of sleep
+    epochs, astray = of_epochs(reference, tokens, probs, stages), risk.get(STAGES, 0.0)
+    wrong = (1 - astray) * reference.epoch(epochs) + astray * reference.epoch_astray(epochs)
+    epoch_risk = np.where(scorable, wrong, 1.0).astype(np.float32)
+    reasons = channel_reasons(reference, looks) + never_reasons(reference)
     if STAGES in reference.night:
         reasons += measure_reasons(reference.night[STAGES], measures)
     return Reliability(risk, epoch_risk, probs, reasons)

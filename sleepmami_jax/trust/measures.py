@@ -106,9 +106,8 @@ def of_epochs(
     tokens: Mapping[str, tuple[np.ndarray, np.ndarray]],
     stage_probs: np.ndarray,
     stages: np.ndarray,
-    night_risk: float,
 ) -> dict[str, np.ndarray]:
-    """Measures (E,) of each epoch; arguments as in `of_night`, `night_risk` is the chance that its stages are wrong."""
+    """Measures (E,) of each epoch; arguments as in `of_night`."""
     unlike = np.zeros(len(stages))
     for kind, known in reference.tokens.items():
         if kind in tokens:
@@ -122,7 +121,6 @@ def of_epochs(
         "doubt": _odds(1 - stage_probs.max(axis=1)),
         "unlike": unlike,
         "alone": 1 - agree / (2 * NEIGHBOURS),
-        "night": _odds(np.full(len(stages), night_risk)),
     }
 
 

@@ -67,7 +67,7 @@ def _faults(reference: Reference, look: Look) -> Iterator[str]:
     known = reference.levels.get(look.modality)
     if known and look.modality.facts.unit and abs(gap := look.level - known.mean[0]) > UNIT_DECADES:
         times = 10 ** abs(gap)
-        yield f"{times:.2g} times {'larger' if gap > 0 else 'smaller'} than usual: check its unit"
+        yield f"{times:.0f} times {'larger' if gap > 0 else 'smaller'} than usual: check its unit"
 
 
 def _shape_fault(reference: Reference, look: Look) -> str:
@@ -98,6 +98,15 @@ def _shape_fault(reference: Reference, look: Look) -> str:
         if max((z[name] for name in there), default=0.0) > CONSPICUOUS:
             return f"too much power {side} {border}: {why}"
     return f"is unlike every {look.modality} of the nights that the model learned from"
+
+
+def never_reasons(reference: Reference) -> tuple[str, ...]:
+    """What the model cannot find because it never met it."""
+    if not reference.never:
+        return ()
+    return (
+        f"no night that the model learned from had {' or '.join(reference.never)}: where there is any, it is missed",
+    )
 
 
 def measure_reasons(risk: Risk, measures: Mapping[str, float]) -> tuple[str, ...]:

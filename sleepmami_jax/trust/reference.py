@@ -107,8 +107,10 @@ class Reference:
       levels: by modality, of `Look.level` alone.
       tokens: by modality, of the mean micro token of an epoch.
       temperature: by name of the task, what logits are divided by to be probabilities.
-      epoch: the chance that an epoch's stage is wrong, by `measures.of_epochs`.
+      epoch, epoch_astray: the chance that an epoch's stage is wrong, by `measures.of_epochs`, in a night whose stages
+        are right on the whole, and in one whose stages are wrong.
       night: by name of the task, the chance that what is said of the night is wrong, by `measures.of_night`.
+      never: stages that no training night had, so that the model cannot find them.
       nights: how many stand behind it; `shifted`: and how many on which something was put wrong on purpose.
     """
 
@@ -117,7 +119,9 @@ class Reference:
     tokens: dict[str, Usual]
     temperature: dict[str, float]
     epoch: Risk
+    epoch_astray: Risk
     night: dict[str, Risk]
+    never: tuple[str, ...]
     nights: int
     shifted: int
 

@@ -19,8 +19,8 @@ FEWEST_EPOCHS = 10
 PARTS = 8
 """Of the tokens of a night: principal components that a head looks at."""
 FOLDS = 5
-LEAST_GAIN = 0.02
-"""Nats an epoch that cross-validation must win: less is chance."""
+LEAST_GAIN, STANDARD_ERRORS = 0.02, 1.5
+"""Nats an epoch that cross-validation must win, after so many standard errors are taken off: less is chance."""
 LEAST_P = 1e-4
 CANDIDATES = {
     "the share of each stage": (1.0, np.inf, np.inf),
@@ -75,20 +75,23 @@ def repair(probs: np.ndarray, tokens: np.ndarray | None, codes: np.ndarray) -> R
     nothing = Repair("", len(known), right, right, probs)
     if len(known) < FEWEST_EPOCHS:
         return nothing
-    plain = -_log_softmax(logs[known])[np.arange(len(known)), given].mean()
-    best, lowest = nothing, plain - LEAST_GAIN
+    rows = np.arange(len(known))
+    plain = -_log_softmax(logs[known])[rows, given]
+    best, most = nothing, 0.0
     for what, penalties in CANDIDATES.items():
         left_out = np.empty((len(known), len(STAGES)))
         for fold in range(min(FOLDS, len(known))):
             test = np.arange(len(known)) % FOLDS == fold
             theta = _fit(logs[known[~test]], parts[known[~test]], given[~test], penalties)
             left_out[test] = _apply(theta, logs[known[test]], parts[known[test]])
-        loss = -left_out[np.arange(len(known)), given].mean()
+        gain = plain + left_out[rows, given]
+        won = float(gain.mean())
+        is_sure = won - STANDARD_ERRORS * gain.std() / np.sqrt(len(known)) > LEAST_GAIN
         after = float((left_out.argmax(axis=1) == given).mean())
-        if loss < lowest and after >= right:
+        if is_sure and won > most and after >= right:
             theta = _fit(logs[known], parts[known], given, penalties)
             fixed = np.exp(_apply(theta, logs, parts)).astype(np.float32)
-            best, lowest = Repair(what, len(known), right, after, fixed), loss
+            best, most = Repair(what, len(known), right, after, fixed), won
     return best
 
 

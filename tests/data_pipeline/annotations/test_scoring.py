@@ -99,6 +99,7 @@ def test_dates_and_numbers_are_no_part_of_a_term():
             (600, 3000),
         ),
         ([(600, "Luces apagadas 23:10")], (600, None)),
+        ([(10, "Lights on"), (600, "Lights off")], (600, None)),
         ([(3000, "Lumières allumées")], (None, 3000)),
         ([(10, "Lights on")], (None, None)),
         ([(9000, "Lights on")], (None, None)),

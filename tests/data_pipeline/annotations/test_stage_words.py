@@ -13,6 +13,7 @@ VOCABULARIES = {
     "german": "Wachzustand,Leichtschlaf,Stadium 2,Tiefschlaf,Traumschlaf",
     "german, short": "Wach,S1,S2,S4,REM-Schlaf",
     "french": "Éveil,Stade 1,Stade II,Sommeil lent profond,Sommeil paradoxal",
+    "french, without accents": "EVEIL,STADE 1,STADE 2,SOMMEIL LENT PROFOND,SOMMEIL PARADOXAL",
     "french, short": "V,SL1,SL2,SL3,SP",
     "spanish": "Vigilia,Fase 1,Fase 2,Sueño profundo,MOR",
     "portuguese": "Vigília,Estágio 1,Estágio 2,Estágio N3,Sono REM",

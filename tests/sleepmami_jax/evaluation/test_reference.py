@@ -1,5 +1,6 @@
 """What a model knows of its nights: fitted on what it says of some, as they are and with something put wrong."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -7,11 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from data_pipeline.night import STAGES, RecordingError
 from data_pipeline.prepare.run import PrepareConfig, prepare
+from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.tasks import STAGES as STAGING
 from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.evaluate import evaluate
 from sleepmami_jax.evaluation.reference import FEWEST_CASES, cases_of, fit_reference, reference_of
+from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
@@ -84,7 +88,8 @@ def test_the_share_of_wrong_epochs_is_that_of_the_cases(nights, groups):
     clean = np.concatenate([judged(reference, group[0]).epoch_risk for group in groups])
     shifted = np.concatenate([judged(reference, group[1]).epoch_risk for group in groups])
     assert clean.mean() < 0.2 < 0.6 < shifted.mean()
-    assert reference.epoch.cases == sum(len(case.human_stages) for group in groups for case in group)
+    n_epochs = reference.epoch.cases + reference.epoch_astray.cases
+    assert n_epochs == sum(len(case.human_stages) for group in groups for case in group)
 
 
 # The real thing on prepared nights
@@ -113,11 +118,14 @@ def fitted(scorer, shards):
     return fit, fit(cases=12)
 
 
-def test_so_many_cases_are_looked_at_of_validation_nights_first(fitted):
+def test_so_many_cases_are_looked_at_of_validation_nights_first(fitted, shards):
     fit, reference = fitted
     assert (reference.nights, reference.shifted) == (3, 9)
     assert set(reference.night) == {"stages", "breathing", "arousal"} and set(reference.temperature) == {"stages"}
     assert fit(cases=FEWEST_CASES - 1) is None
+    (training,) = (night for night in read_manifest(shards).nights if night.split == "train")
+    met = {STAGES[code] for code in training.stage_codes if code >= 0}
+    assert met and set(reference.never) == set(STAGES) - met
     assert fit(cases=12) == reference  # the same seed, the same bytes
 
 
@@ -138,6 +146,22 @@ def test_it_travels_with_the_model_and_is_used_by_score_and_evaluate(scorer, sha
     assert set(scores.reliability.risk) == {"stages", "breathing", "arousal"}
     assert scorer.score(night).reliability is None
     options = {"split": "test", "embeddings": tmp_path / "e", "progress": bars(quiet=True)}
-    trust = evaluate(judging, (str(shards),), **options)["trust"]
+    metrics = evaluate(judging, (str(shards),), **options)
+    assert "surest 80 % of epochs" in metrics_table(metrics, judging.folder.tasks)
+    trust = metrics["trust"]
     assert trust["epochs"]["n"] > 0 and 0 <= trust["epochs"]["ece"] <= 1 and trust["stages"]["n"] == 1
-    assert evaluate(scorer, (str(shards),), **options)["trust"] == {}
+    plain = evaluate(scorer, (str(shards),), **options)
+    assert plain["trust"] == {} and "surest" not in metrics_table(plain, scorer.folder.tasks)
+
+
+def test_scored_epochs_of_a_night_are_used_and_said(scorer, tmp_path):
+    night = random_night(3, n_epochs=24)
+    (tmp_path / "some.csv").write_text("onset_s,duration_s,stage\n" + "".join(f"{30 * e},30,N2\n" for e in range(20)))
+    scores = scorer.score(night, calibrate=tmp_path / "some.csv", out=tmp_path / "out")
+    plain = scorer.score(night)
+    assert (scores.stages[:20] == 2).all() and not (plain.stages[:20] == 2).all()
+    said = json.loads((tmp_path / "out" / "summary.json").read_text())["notes"]
+    assert any("Changed by 20 scored epochs" in note for note in said)
+    (tmp_path / "none.csv").write_text("onset_s,duration_s,type\n5,4,arousal\n")
+    with pytest.raises(RecordingError, match="names no stage"):
+        scorer.score(night, calibrate=tmp_path / "none.csv")

@@ -20,6 +20,7 @@ from sleepmami_jax.scoring.files import NAMES, STAGE_TEXT, UNKNOWN_TEXT
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.score import summarise, write_scores
 from sleepmami_jax.tasks.breathing import ROOM as BREATHING_ROOM
+from sleepmami_jax.trust.judge import Reliability
 
 CARD = {"name": "tiny", "version": "0.1", "trained_on": "simulated nights only", "steps": 12}
 TASKS = (STAGES, BREATHING, AROUSAL)
@@ -343,6 +344,66 @@ def test_an_oximeter_that_was_off_for_a_fifth_of_sleep_is_a_warning(valid, said)
     off[asleep[int(valid * len(asleep)) :]] = 1
     channels = tuple(replace(c, quality=off) if c.slot == "SPO2" else c for c in night.channels)
     assert ("SpO2 is valid in" in warnings_of(replace(night, channels=channels), prediction)) == said
+
+
+def judged(prediction, risk, unsure=()) -> Reliability:
+    epoch_risk = np.full(len(prediction.scorable), 0.1, np.float32)
+    epoch_risk[list(unsure)] = 0.7
+    return Reliability(risk, epoch_risk, prediction.stage_probs, ("C3: looks like an EMG, not like an EEG",))
+
+
+def test_what_is_not_reliable_leads_and_has_no_tile(tmp_path):
+    night, prediction = make_night(240)
+    asleep = np.flatnonzero(prediction.stages > 0)
+    reliability = judged(prediction, {"stages": 0.2, "breathing": 0.9, "arousal": 0.1}, unsure=asleep[:20])
+    scores = summarise(night, prediction, THRESHOLDS, CARD, reliability)
+    write_scores(scores, night, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["reliable"] == {"stages": True, "breathing": False, "arousal": True}
+    assert summary["risk"]["breathing"] == 0.9 and summary["reasons"] == list(reliability.reasons)
+    page = (tmp_path / "out" / "report.html").read_text()
+    before, tiles = page.split('aria-label="Summary"')[0], page.split('aria-label="Summary"')[1].split("</section>")[0]
+    assert "looks like an EMG" in before and "90 % chance of being wrong" in before and "not reliable" in before
+    assert "AHI" not in tiles and "Arousal index" in tiles and "Sleep time" in tiles
+    assert 'class="unsure"' in page
+    risks = [row["risk"] for row in rows(tmp_path / "out" / "stages.csv")]
+    assert risks.count("0.7000") == 20
+    events = rows(tmp_path / "out" / "events.csv")
+    reliable = {row["kind"]: row["reliable"] for row in events}
+    assert reliable["hypopnea"] == "false" and reliable["arousal"] == "true" and reliable["desaturation"] == ""
+
+
+def test_epochs_that_are_unsure_are_no_part_of_indices_but_keep_their_stage():
+    night, prediction = make_night(240)
+    plain = summarise(night, prediction, THRESHOLDS, CARD)
+    asleep = np.flatnonzero(prediction.stages > 0)
+    reliability = judged(prediction, {"stages": 0.2}, unsure=asleep[:20])
+    scores = summarise(night, prediction, THRESHOLDS, CARD, reliability)
+    assert (scores.stages == plain.stages).all() and scores.statistics["tst_min"] == plain.statistics["tst_min"]
+    assert scores.statistics["unsure_min"] == 10 and "unsure_min" not in plain.statistics
+    lost = plain.statistics["breathing_monitored_min"] - scores.statistics["breathing_monitored_min"]
+    assert lost == 10
+    sure = [e for e in scores.events if e.kind != EventKind.DESATURATION]
+    assert all(e.end_s <= asleep[0] * EPOCH_S or e.onset_s >= (asleep[19] - 1) * EPOCH_S for e in sure)
+    assert "a sensor for it was usable" not in " ".join(scores.warnings)
+
+
+def test_a_hypnogram_that_is_not_reliable_has_no_sleep_time_on_top(tmp_path):
+    night, prediction = make_night(60)
+    reliability = judged(prediction, {"stages": 0.8, "breathing": 0.8, "arousal": 0.8})
+    scores = summarise(night, prediction, THRESHOLDS, CARD, reliability)
+    write_scores(scores, night, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text().split("</style>")[1]
+    assert 'class="tile"' in page and "Sleep time</span>" not in page  # what the oximeter measured is still there
+    assert "Not reliable on this night, more likely wrong than right: Stages, " in page
+
+
+def test_an_oximeter_and_a_flow_that_contradict_each_other_are_a_warning():
+    night, prediction = make_night(240)
+    quiet = prediction.probs["breathing"].copy()
+    quiet[:] = [0.98, 0.01, 0.01]
+    assert "that no breathing event explains" in warnings_of(night, with_probs(prediction, breathing=quiet))
+    assert "beside AHI" not in warnings_of(night, prediction)
 
 
 def test_what_is_missing_stands_at_the_top(tmp_path):

@@ -38,11 +38,13 @@ def reference():
         levels={str(k): usual(np.array([[s.level] for s in looks if s.modality is k]), LEAST_SD) for k in kinds},
         tokens={"EEG": usual(tokens, 1e-3)},
         temperature={"stages": 1.25},
-        epoch=Risk(("doubt", "unlike", "alone", "night"), (0.8, 1.0, 0.5, 0.1), (9.0, 0.0, 1.0, 9.0), -7.5, 100, 20),
+        epoch=Risk(("doubt", "unlike", "alone"), (0.8, 1.0, 0.5), (9.0, 0.0, 1.0), -7.5, 100, 20),
+        epoch_astray=Risk(("doubt", "unlike", "alone"), (0.1, 1.0, 0.1), (9.0, 0.0, 1.0), 0.5, 100, 70),
         night={
             "stages": Risk(OF_STAGES, weights, (0.2,) * len(weights), -2.0, 10, 2),
             "breathing": Risk(breathing, (3.0, 1.0, 3.0, 1.0, 0.1), (0.1,) * 5, -2.5, 10, 2),
         },
+        never=(),
         nights=6,
         shifted=0,
     )

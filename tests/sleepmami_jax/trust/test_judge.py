@@ -83,6 +83,11 @@ def test_calibrated_probabilities_keep_the_stage_and_an_epoch_without_one_is_wro
     assert (seen.epoch_risk[~scorable] == 1).all() and (seen.epoch_risk[scorable] < 1).all()
 
 
+def test_a_stage_that_was_never_met_is_said(reference, night):
+    seen = judged(replace(reference, never=("N3", "REM")), night)
+    assert any("had N3 or REM" in reason for reason in seen.reasons)
+
+
 def test_unusual_tokens_raise_the_risk_of_their_epochs(reference, night):
     x, there = tokens_of(night, 99)["EEG"]
     x = x.copy()

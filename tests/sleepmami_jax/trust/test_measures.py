@@ -52,7 +52,7 @@ def test_what_is_not_there_is_said(reference):
 def test_epochs_that_disagree_with_their_neighbours_stand_alone(reference, night):
     stages = np.full(night.n_epochs, 2)
     stages[30] = 4
-    alone = of_epochs(reference, tokens_of(night), sure_probs(stages), stages, 0.1)["alone"]
+    alone = of_epochs(reference, tokens_of(night), sure_probs(stages), stages)["alone"]
     assert alone[30] == 1 and alone[10] == 0 and alone[29] == 0.25
 
 
