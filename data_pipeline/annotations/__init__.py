@@ -16,6 +16,7 @@ from data_pipeline.annotations.isruc import read_isruc
 from data_pipeline.annotations.json_table import read_json_table
 from data_pipeline.annotations.luna import is_luna, read_luna
 from data_pipeline.annotations.marks import Marks
+from data_pipeline.annotations.phrases import in_words
 from data_pipeline.annotations.placing import Misplaced, place
 from data_pipeline.annotations.remlogic import is_remlogic, read_remlogic
 from data_pipeline.annotations.safe_xml import is_xml, local_name, read_xml
@@ -146,6 +147,7 @@ def read_scoring(
     dialect = dialect or _dialect_of(path)
     read = DIALECTS[dialect]
     marks = read(path, kinds) if dialect in _OF_COLUMNS else read(path)
+    marks = replace(marks, annotations=tuple(map(in_words, marks.annotations)))
     try:
         annotations, lights_s, placed = place(marks, start_clock, start_day, duration_s)
     except Misplaced as error:

@@ -1,8 +1,8 @@
 """Scorings of the Wisconsin Sleep Cohort: `.allscore.txt` of Grass Twin, `.stg.txt` of Grass Gamma.
 
 `.allscore.txt` has a clock time, a tab and a text a line: `START RECORDING`; `STAGE - N2`, until the next stage; `NO
-STAGE`, `MVT`; `RESPIRATORY EVENT - DUR: 12.3 SEC. - HYPOPNEA - …`, `AROUSAL - DUR: 3 SEC. - …`; `PAUSED` and
-`RECORDING RESUMED`, between which the EDF has no samples; `LIGHTS OUT`, `LIGHTS ON`. Lines before the start are setup.
+STAGE`, `MVT`; events as phrases (see `phrases`); `PAUSED` and `RECORDING RESUMED`, between which the EDF has no
+samples; `LIGHTS OUT`, `LIGHTS ON`. Lines before the start are setup.
 
 `.stg.txt` has the epoch's number from 1, the stage (0 W, 1-3, 4 S4, 5 REM, 6 movement, 7 not scored), and one that a
 program gave; a header line may be missing. Events of Gamma (`.sco.txt`) count in scans and are not read.
@@ -19,7 +19,6 @@ from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import Annotation
 
 _LINE = re.compile(r"\s*(\d{1,2}:\d{2}:\d{2}(?:\.\d+)?(?: ?[AP]M)?)\t+\s*(\S.*?)\s*", re.IGNORECASE)
-_DURATION = re.compile(r"\bDUR: *(\d+(?:\.\d+)?) *SEC", re.IGNORECASE)
 _UNSCORED = frozenset({"NO STAGE", "MVT", "MT"})
 _CODES = {"0": "W", "1": "N1", "2": "N2", "3": "N3", "4": "N3", "5": "REM", "6": "?", "7": "?"}
 
@@ -61,11 +60,7 @@ def _mark(onset_s: float, text: str) -> Annotation:
     if text.upper().startswith("STAGE - "):
         stage = text[8:].strip().upper()
         return Annotation(onset_s, None, f"Sleep stage {'?' if stage in _UNSCORED else stage}")
-    duration = _DURATION.search(text)
-    parts = [part.strip() for part in text.split(" - ")]
-    if parts[0].upper().startswith("RESPIRATORY EVENT"):
-        parts = [part for part in parts[1:] if not _DURATION.search(part)][:1] or parts
-    return Annotation(onset_s, float(duration[1]) if duration else None, parts[0])
+    return Annotation(onset_s, None, text)
 
 
 def read_gamma_stages(path: Path) -> Marks:

@@ -87,6 +87,16 @@ def test_events_of_domino_and_bdsp(tmp_path):
     assert scoring.stages.tolist() == EXPECTED and found(scoring) == APNEAS
 
 
+def test_phrases_say_what_an_event_is_and_how_long(tmp_path):
+    rows = [
+        f"{clock(t)},,{mark}Respiratory Event - DUR: {d}.0 SEC. - Obstructive Apnea - Desat 91.6 %\n"
+        for (t, d), mark in zip(look.APNEAS, ("", "* "), strict=True)
+    ]
+    rows += [f"{clock(100)},,AROUSAL - DUR: 3.5 SEC. - SPONTANEOUS\n"]
+    scoring, _ = read(tmp_path / "n.csv", "time,duration,event\n" + "".join(rows))
+    assert found(scoring) == sorted([*APNEAS, ("arousal", 100, 3.5)], key=lambda e: e[1])
+
+
 def test_a_unit_in_the_heading_counts_for_events_too(tmp_path):
     text = "Start (ms);Duration (min);Event\n65000;0,2;Obstructive apnea\n215000;0,2;Obstructive apnea\n"
     assert found(read(tmp_path / "n.csv", text)[0]) == APNEAS
