@@ -6,18 +6,20 @@ left out: an unknown word makes its family unscored, a wrong one makes wrong lab
 
 STAGES = {
     # Upper case: not to be mixed up with anything that a scorer writes, which is compared in lower case.
-    "WAKE": "wake,awake,wakefulness,waking,wakeful,wk,quiet wake,active wake,eyes open wake,"
+    "WAKE": "quiet wakefulness,active wakefulness,wachzeit,vigilanza,"
+    "wake,awake,wakefulness,waking,wakeful,wk,quiet wake,active wake,eyes open wake,"
     "wach,wachheit,wachsein,wachzustand,wachphase,éveil,éveillé,veille,éveil calme,"
     "vigilia,despierto,despierta,vigile,vigília,acordado,acordada,desperto,desperta,veglia,sveglio,sveglia,"
     "waak,wakker,waken,vågen,vaken,vakenhet,våken,våkenhet,valve,hereillä,valveilla,"
     "czuwanie,czuwania,bdění,bdělost,bdelosť,uyanık,uyanıklık,uyanik,veghe,ébrenlét,éber,budnost,"
     "εγρήγορση,ξύπνιος,бодрствование,бодрств,覚醒,清醒期,清醒,觉醒期,醒期,清醒状态,각성,깸,깨어있음",
-    "REM": "rem,r e m,paradoxical,paradoxical sleep,rapid eye movement,rapid eye movements,stage r,"
+    "REM": "drömsömn,drømmesøvn,快速動眼,"
+    "rem,r e m,paradoxical,paradoxical sleep,rapid eye movement,rapid eye movements,stage r,"
     "traumschlaf,paradoxal,sommeil paradoxal,mor,sueño paradójico,paradojico,paradójico,"
     "movimientos oculares rápidos,movimento rapido degli occhi,paradosso,paradossale,remslaap,remsøvn,remsömn,"
     "remuni,vilke,paradoksalny,рем,бдг,быстрый,быстрый сон,парадоксальный,παράδοξος,"
     "レム睡眠,レム,快速眼动期,快速眼动,快速动眼期,快速動眼期,快动眼,快眼动,렘수면,렘",
-    "NREM": "nrem,nonrem,non rem,no rem,nicht rem,niet rem,nr,n rem,nmor,no mor,non r,sl,"
+    "NREM": "не rem,nrem,nonrem,non rem,no rem,nicht rem,niet rem,nr,n rem,nmor,no mor,non r,sl,"
     "ノンレム睡眠,ノンレム,非快速眼动,非快速動眼,비렘수면,비렘,нрем,медленный",
     "DEEP": "deep,deep sleep,sws,slow wave sleep,slowwave sleep,delta sleep,tief,tiefschlaf,tiefer schlaf,"
     "profond,sommeil profond,sommeil lent profond,lent profond,profundo,sueño profundo,sueño delta,"
@@ -29,10 +31,11 @@ STAGES = {
     "LIGHT": "light,light sleep,leicht,leichtschlaf,leichter schlaf,léger,sommeil léger,sommeil lent léger,lent léger,"
     "sll,ligero,sueño ligero,sueño superficial,superficial,leve,sono leve,sonno leggero,leggero,lichte slaap,licht,"
     "let søvn,lätt sömn,lett søvn,kevyt,kevyt uni,płytki,sen płytki,lehký,hafif,hafif uyku,ελαφρύς,поверхностный,"
-    "浅睡期,浅睡眠,浅睡,浅い睡眠,얕은수면,얕은 수면,얕은잠",
+    "浅睡期,浅睡眠,浅睡,淺睡,浅眠,浅い睡眠,얕은수면,얕은 수면,얕은잠",
     "DROWSY": "drowsy,drowsiness,einschlafen,dösen,schläfrigkeit,endormissement,somnolence,somnolencia,sonolência,"
     "dormiveglia,入睡期,思睡期",
-    "NONE": "unknown,unscored,unstaged,unscorable,unscoreable,not scored,not staged,notscored,no stage,nostage,"
+    "NONE": "missing,blank,empty,undef,indet,no sleep stage,"
+    "unknown,unscored,unstaged,unscorable,unscoreable,not scored,not staged,notscored,no stage,nostage,"
     "no score,no data,not available,none,null,nan,na,n a,ns,nd,uns,unk,und,undefined,undetermined,indeterminate,"
     "invalid,"
     "unclassified,unlabeled,unlabelled,unsure,excluded,exclude,mt,mvt,mov,move,movt,movement,movements,"
@@ -52,7 +55,7 @@ STAGES = {
     "fase del sonno,fase di sonno,slaap,slaapstadium,slaapfase,søvn,søvnstadie,søvnstadium,stadie,sömn,sömnstadium,"
     "uni,univaihe,vaihe,sen,faza,faza snu,stadium snu,fáze,spánek,stádium,uyku,uykusu,evre,uyku evresi,evresi,"
     "somn,stadiu,alvás,ύπνος,στάδιο,сон,стадия,фаза,стадия сна,睡眠段階,段階,"
-    "ステージ,睡眠,阶段,階段,期,수면단계,수면,단계",
+    "ステージ,第,睡眠,阶段,階段,期,수면단계,수면,단계",
     **{
         digit: names
         for digit, names in {

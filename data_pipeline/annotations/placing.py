@@ -17,6 +17,7 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.stage_words import stage_word
 from data_pipeline.annotations.terms import stage_of
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE
+from data_pipeline.readers.edf_header import told_day
 from data_pipeline.readers.recording import Annotation
 
 DAY_S = 86400
@@ -54,6 +55,7 @@ def place(
       Misplaced: another day, another time of day, another length, or a unit of time that is not clear.
     """
     notes: list[str] = []
+    marks, recording_day = replace(marks, day=told_day(marks.day)), told_day(recording_day)
     annotations, lights_s = marks.annotations, marks.lights_s
     if marks.clock is None or _is_unset(marks.clock, marks.day):
         annotations, factor, first = _in_seconds(annotations, duration_s, notes)

@@ -79,8 +79,9 @@ def _meaning(text: str, alone: bool) -> int | str | None:
         return None
     if not alone and re.fullmatch(r"[\s.\-_*]+", stage_word(text) or text):
         return UNKNOWN_STAGE
-    inner = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text)  # a remark: "N2 (light)"
-    text = inner if normal(inner) else text
+    outer = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", text)  # a remark: "N2 (light)"; but "light (N1)" tells by it
+    if normal(outer) and outer != text and (meaning := _meaning(outer, alone)) != LIGHT:
+        return meaning
     if re.search(r"(^|\s)-[1-9](?:[.,]0*)?\s*$", text) and not re.search(r"[^\W\d_]\s+-\s+\d", text):
         return None if alone else UNKNOWN_STAGE  # -1, -2 and -3 are not scored wherever they are used
     text = re.sub(r"(?<![\d.,])(\d+)[.,]0*(?!\d)", r"\1", text)  # 2.0 of a column that had a gap
@@ -111,6 +112,9 @@ def _agreed(tokens: list[str]) -> int | str | None:
             named.add(_NUMBERS[int(following)])
         elif token in ("n", "NREM"):
             is_nrem = True
+        elif token == "LIGHT" and following in ("1", "2"):
+            named.add(_NUMBERS[int(following)])
+            at += 1
         elif token in _NAMES:
             named.add(_NAMES[token])
         elif token in _LETTERS:

@@ -132,7 +132,7 @@ def _when(path: Path, header: Sequence[str], rows: Rows, columns: Columns) -> tu
         return starts, [float(EPOCH_S) if s is None else s for s in lengths], None, None
     place, unit = columns.onset
     unit_s = _known(path, header, columns, place, unit)
-    cells = [row[place].strip() for _, row in rows]
+    cells = _without_thousands([row[place].strip() for _, row in rows])
     numbers = [number_in(cell) for cell in cells]
     if rows and all(n is None for n in numbers) and moment_in(cells[0]) is not None:
         return _by_clock(path, header, rows, columns)
@@ -145,6 +145,15 @@ def _when(path: Path, header: Sequence[str], rows: Rows, columns: Columns) -> tu
             length = _seconds(path, where, header[columns.end[0]], row[columns.end[0]]) * unit_s - start_s
         lengths.append(_not_negative(path, where, length))
     return starts, lengths, None, None
+
+
+def _without_thousands(cells: list[str]) -> list[str]:
+    """Numbers without the commas of "1,020", where only so they are in the order of time; in "30,000" it is decimal."""
+    plain = [cell.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", cell) else cell for cell in cells]
+    as_decimal, as_thousands = ([number_in(cell) for cell in texts] for texts in (cells, plain))
+    if plain == cells or None in as_decimal or as_decimal == sorted(as_decimal):
+        return cells
+    return plain if None not in as_thousands and as_thousands == sorted(as_thousands) else cells
 
 
 def _by_clock(path: Path, header: Sequence[str], rows: Rows, columns: Columns) -> tuple:

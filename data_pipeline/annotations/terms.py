@@ -114,7 +114,7 @@ FAMILIES: dict[str, tuple[frozenset[EventKind], re.Pattern[str]]] = {
     "arousals": (
         frozenset({EventKind.AROUSAL}),
         re.compile(
-            r"arous|weckr|aufwach|eveil|reveil|awaken|despert|risvegl|ontwa[ak]|havaht|herat|wybudz|wzbudz|"
+            r"arous|\bars|\baro|weckr|aufwach|eveil|reveil|awaken|despert|risvegl|ontwa[ak]|havaht|herat|wybudz|wzbudz|"
             r"αφυπν|пробужд|активац|覚醒|觉醒|각성"
         ),
     ),

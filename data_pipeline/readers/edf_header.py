@@ -22,8 +22,8 @@ _BDF_MAGIC = b"\xffBIOSEMI"
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
 _SHORTEST_RECORD_S = 1e-5
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
-_NO_DAY = {(year, 1, 1) for year in (1900, 1970, 1985, 2000, 2001)}
-"""What programs write that know no day, or must not tell it."""
+_NO_DAY = {(year, 1, day) for year in (1900, 1970, 1985, 2000, 2001) for day in (1, 2)}
+"""What programs write that know no day, or must not tell it; and the morning after."""
 
 
 def is_edf(path: Path) -> bool:
@@ -154,5 +154,10 @@ def _day(recording: bytes, date: bytes) -> datetime.date | None:
     else:
         return None
     with contextlib.suppress(ValueError):
-        return None if day in _NO_DAY else datetime.date(*day)
+        return told_day(datetime.date(*day))
     return None
+
+
+def told_day(day: datetime.date | None) -> datetime.date | None:
+    """A day that somebody wrote down, None for what stands where nobody did."""
+    return day if day and (day.year, day.month, day.day) not in _NO_DAY else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from sleepmami_jax.trust.judge import STAGES, Tokens
 from sleepmami_jax.trust.looks import Look, look
 from sleepmami_jax.trust.measures import KAPPA_WRONG, chosen, index_is_wrong, of_epochs, of_night
 from sleepmami_jax.trust.reference import LEAST_SD, Reference, Risk, usual
-from sleepmami_jax.trust.shifts import SHIFTS, Shift
+from sleepmami_jax.trust.shifts import ALONE, SHIFTS, Shift
 
 AS_THEY_ARE = 0.25
 """Of the cases: what is usual is known from few nights, what can go wrong is many things."""
@@ -72,9 +72,10 @@ def cases_of(model: Pretrained, night: Night, shifts: Sequence[Shift], seed: int
     yield _case(model, night, "", frozenset(), clean)
     for place, shift in enumerate(shifts):
         moved = shift.apply(night, np.random.default_rng([seed, place]))
-        same = {c.slot for c, was in zip(moved.channels, night.channels, strict=True) if c.samples is was.samples}
+        was = {channel.slot: channel.samples for channel in night.channels}
+        same = {channel.slot for channel in moved.channels if channel.samples is was[channel.slot]}
         looks = {c.slot: clean[c.slot] if c.slot in same else look(c) for c in moved.channels if c.slot in clean}
-        yield _case(model, moved, shift.name, frozenset(clean) - same, looks)
+        yield _case(model, moved, shift.name, frozenset(looks) - same, looks)
 
 
 def _case(model: Pretrained, night: Night, shift: str, changed: frozenset[str], looks: dict[str, Look | None]) -> Case:
@@ -125,7 +126,8 @@ def fit_reference(
         night = night_of(folder, index)
         possible = [shift for shift in SHIFTS if shift.matters and shift.fits(night)]
         most = len(range(place, cases - len(nights), len(validation))) if place < len(validation) else 0
-        picked = [possible[i] for i in sorted(rng.permutation(len(possible))[:most])]
+        alone = [ALONE] if most and ALONE.fits(night) else []
+        picked = alone + [possible[i] for i in sorted(rng.permutation(len(possible))[: most - len(alone)])]
         groups.append([])
         for case in cases_of(model, night, picked, seed + place):
             groups[-1].append(case)
@@ -159,7 +161,7 @@ def reference_of(model: Pretrained, groups: Sequence[Sequence[Case]], never: tup
             for k in kinds
             if (of_kind := [case.tokens[k] for case in clean if k in case.tokens])
         },
-        temperature={STAGES: _temperature(clean)},
+        temperature={},
         epoch=NOTHING,
         epoch_astray=NOTHING,
         night={},
@@ -167,30 +169,37 @@ def reference_of(model: Pretrained, groups: Sequence[Sequence[Case]], never: tup
         nights=len(clean),
         shifted=sum(len(group) - 1 for group in groups),
     )
-    cases, weight, best = [], [], []
-    for group in groups:
+    cases, is_well, best = [], [], []
+    shifted = [group for group in groups if len(group) > 1]  # validation nights: the model was trained on the others
+    for group in shifted or groups:
         for case in group:
             cases.append(case)
-            # As many nights in which all is well as in which something is not: nobody knows the true share.
-            weight.append(1.0 / len(groups) if case is group[0] else 1.0 / max(reference.shifted, 1))
-            best.append(group[0].kappa)
-    return _with_risks(model, reference, cases, np.array(weight), best)
+            is_well.append(case.shift in ("", ALONE.name))
+            best.append(case.kappa if is_well[-1] else group[0].kappa)
+    # As many nights in which all is well as in which something is not: nobody knows the true share.
+    well = np.array(is_well)
+    weight = np.where(well, 1 / well.sum(), 1 / max((~well).sum(), 1))
+    kappas = [case.kappa for case in cases]
+    known = [i for i, kappa in enumerate(kappas) if kappa is not None]
+    astray = {i: kappas[i] < KAPPA_WRONG or (best[i] or 0) - kappas[i] > KAPPA_LOST for i in known}
+    on_course = [i for i in known if not astray[i]] or known
+    temperature = _temperature([cases[i] for i in on_course], weight[on_course])
+    reference = replace(reference, temperature={STAGES: temperature})
+    return _with_risks(model, reference, cases, weight, astray)
 
 
-def _temperature(clean: Sequence[Case]) -> float:
-    probs, codes = _staged(clean)
-    return fit_temperature(probs, codes, np.ones(len(codes)))
-
-
-def _staged(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
+def _temperature(cases: Sequence[Case], weight: np.ndarray) -> float:
     known = [(case.human_stages >= 0) & case.prediction.scorable for case in cases]
-    probs = np.concatenate([case.prediction.stage_probs[k] for case, k in zip(cases, known, strict=True)])
-    return probs, np.concatenate([case.human_stages[k] for case, k in zip(cases, known, strict=True)])
+    probs = [case.prediction.stage_probs[k] for case, k in zip(cases, known, strict=True)]
+    codes = [case.human_stages[k] for case, k in zip(cases, known, strict=True)]
+    counts = [np.full(len(c), w) for c, w in zip(codes, weight, strict=True)]
+    return fit_temperature(np.concatenate(probs), np.concatenate(codes), np.concatenate(counts))
 
 
 def _with_risks(
-    model: Pretrained, reference: Reference, cases: Sequence[Case], weight: np.ndarray, best: Sequence[float | None]
+    model: Pretrained, reference: Reference, cases: Sequence[Case], weight: np.ndarray, astray: Mapping[int, bool]
 ) -> Reference:
+    """`astray`: by place of a case whose kappa is known, whether its stages are wrong."""
     probs = [tempered(case.prediction.stage_probs, reference.temperature[STAGES]) for case in cases]
     stages = [case.prediction.stages for case in cases]
     measures = [
@@ -198,10 +207,8 @@ def _with_risks(
     ]
     night: dict[str, Risk] = {}
     staging = next(task for task in model.folder.tasks if task.kind is TaskKind.STAGES)
-    kappas = [case.kappa for case in cases]
-    known = [i for i, kappa in enumerate(kappas) if kappa is not None]
-    wrong = [kappas[i] < KAPPA_WRONG or (best[i] or 0) - kappas[i] > KAPPA_LOST for i in known]
-    night[STAGES] = fit_risk([chosen(measures[i], staging, None) for i in known], np.array(wrong), weight[known])
+    known, wrong = list(astray), np.array(list(astray.values()))
+    night[STAGES] = fit_risk([chosen(measures[i], staging, None) for i in known], wrong, weight[known])
     of_stages = [float(night[STAGES](chosen(m, staging, None))) for m in measures]
     for task in model.folder.tasks:
         told = [i for i, case in enumerate(cases) if task.name in case.indices]
@@ -209,7 +216,6 @@ def _with_risks(
             own = [chosen(measures[i], task, of_stages[i]) for i in told]
             off = np.array([index_is_wrong(*cases[i].indices[task.name]) for i in told])
             night[task.name] = fit_risk(own, off, weight[told])
-    astray = dict(zip(known, wrong, strict=True))
     sides = []
     for side in (False, True):
         of_side = [i for i in known if astray[i] == side] or known

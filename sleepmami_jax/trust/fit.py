@@ -14,7 +14,8 @@ PENALTY = 0.05
 LEAST_P = 1e-30
 LEAST_SCALE = 0.05
 """Of a measure that hardly ever shows: a glimpse of it must not decide everything."""
-MOST_COLD, MOST_HOT = 0.25, 8.0
+MOST_COLD, MOST_HOT = 1.0, 8.0
+"""A model is made less sure, never surer: nights of others are harder than those that it is fitted on."""
 
 
 def fit_risk(measures: Sequence[Mapping[str, np.ndarray | float]], wrong: np.ndarray, weight: np.ndarray) -> Risk:

@@ -283,5 +283,11 @@ def _shifts() -> list[Shift]:
     ]
 
 
+def _alone(night: Night, rng: np.random.Generator) -> Night:
+    return replace(night, channels=tuple(c for c in night.channels if c.modality is EEG)[-1:])
+
+
 SHIFTS = tuple(_shifts())
 """All of them."""
+ALONE = Shift("a single EEG", (EEG,), _alone)
+"""No fault: all that many recordings have."""

@@ -31,6 +31,7 @@ def clocked(clock: str, n: int = 120, day: datetime.date | None = None, **option
         (clocked("00:30:00", day=datetime.date(2020, 1, 2)), DAY, 9000),
         (clocked("00:30:00", day=DAY), DAY, 9000),  # of the night, as some programs have it
         (clocked("22:10:00", day=DAY), None, 600),
+        (clocked("22:10:00", day=datetime.date(1985, 1, 1)), DAY, 600),  # what stands where no day may be told
     ],
 )
 def test_clocks_of_both_sides_place_it(marks, day, shift_s):

@@ -37,6 +37,8 @@ VOCABULARIES = {
     "spaces": "Wake,NREM 1,Non-REM 2,NREM Stage 3,R",
     "numbered": "0: Wake,1: Light,2: N2,3: SWS,5: REM",
     "remarks": "W (wake),N1 [auto],N2 sleep,N3/N4,R (tonic)",
+    "explained": "Wake (W),Light sleep (N1),Light sleep (N2),Deep sleep (N3),REM sleep (R)",
+    "light 1 and 2": "Veille,Sommeil léger 1,Sommeil léger 2,Sommeil profond,Paradoxal",
     "wearable": "Awake,Light,N2,Deep,REM",
     "stages": "Stage - W,Stage - N1,Stage-2,Stage IV,Stage R",
 }

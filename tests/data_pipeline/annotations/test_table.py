@@ -92,3 +92,12 @@ def test_kinds_of_somebodys_own_are_words_or_columns(tmp_path):
     (tmp_path / "d.csv").write_text("onset_s,duration_s,snoring\n0,30,loud\n")
     with pytest.raises(RecordingError, match=r"d\.csv: line 2: column 'snoring' holds words, expected 1"):
         read_scoring(tmp_path / "d.csv", 60, kinds=("snoring",))
+
+
+def test_a_comma_may_part_thousands(tmp_path):
+    path = tmp_path / "n.csv"
+    rows = [f'"{30 * place:,}",30,{"W" if place < 38 else "N2"}\n' for place in range(40)]
+    path.write_text("onset_s,duration_s,stage\n" + "".join(rows))
+    assert read_scoring(path, 1200)[0].stages.tolist() == [W] * 38 + [N2] * 2
+    path.write_text("onset_s;duration_s;stage\n0,000;30;W\n30,000;30;N2\n")
+    assert read_scoring(path, 60)[0].stages.tolist() == [W, N2]
