@@ -15,6 +15,7 @@ from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import Layout, read_header
 from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
 from data_pipeline.readers.tal import first_stamp_s, read_tals
+from data_pipeline.readers.transfer import changed_in_transfer, misplaced
 
 _MOST_MISSING = 30_000_000
 """Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
@@ -73,7 +74,8 @@ def read_edf(path: Path) -> Recording:
     true time, the stretches between them are `gaps`.
 
     Raises:
-      RecordingError: empty, truncated or damaged header, no data records, or more data than the header says.
+      RecordingError: empty, truncated or damaged header, no data records, more data than the header says, or data
+        that were changed in transfer.
     """
     layout, signals = read_header(path)
     n_records, notes = _count_records(path, layout)
@@ -127,6 +129,9 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
     if whole == 0 or declared == 0:
         problem = f"it holds no whole data record ({data_bytes} bytes of data, a record has {layout.record_bytes})"
         raise RecordingError(path, f"{problem}. Copy or export the recording again.")
+    if (rest or declared not in (-1, whole)) and (how := changed_in_transfer(path, layout.header_bytes)):
+        problem = f"its data were changed in transfer: {how}, and its size is not what its header says"
+        raise RecordingError(path, f"{problem}. Copy it again, as a binary file, from where it was recorded.")
     if declared == -1:
         return whole, ["The recording was never closed (number of records -1): read to its last whole record."]
     if whole > declared or declared < -1:
@@ -139,12 +144,16 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
 
 def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
     """(n_records,) float64 seconds at which each record begins, the first at 0."""
+    rows = [row.tobytes() for column in layout.annotation_columns[:1] for row in records.column(column)]
+    stamps_s = [first_stamp_s(row) for row in rows]
+    if layout.is_plus and (wrong := misplaced(rows, stamps_s)) is not None:
+        problem = f"data record {wrong} of {len(records)} does not begin with its time stamp, as each of an EDF+ does"
+        raise RecordingError(path, f"{problem}: bytes were lost or changed in transfer. Copy or export it again.")
     if not layout.is_discontinuous:
         return np.arange(len(records)) * float(layout.record_s)
     if not layout.annotation_columns:
         problem = "declared discontinuous (EDF+D), but it has no annotation channel that says when. Export it as EDF+C."
         raise RecordingError(path, problem)
-    stamps_s = [first_stamp_s(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps_s:
         problem = f"data record {stamps_s.index(None)} has no time stamp, expected one in each record of an EDF+D file"
         raise RecordingError(path, f"{problem}. Export it again.")
