@@ -112,7 +112,7 @@ _WORDS = {
 """Meaning(s) -> words that say so. The last line is of words that change nothing."""
 
 _ALONE = {
-    "REF": "REF REFERENCE X LE AV AVG AVE CAR LER COM G2 AVERAGE",
+    "REF": "REF REFERENCE X LE CLE LM AV AVG AVE CAR LER COM G2 AVERAGE VREF",
     "LEFT": "LI GA SX G",
     "RIGHT": "RE DX DER D",
     "LEG": "AT TA",
@@ -122,7 +122,7 @@ _ALONE = {
     "NASAL ORAL": "NO",
     "NASAL": "N",
     "PRESSURE": "P PR3",
-    "THERMAL": "NAF",
+    "THERMAL": "NAF THER",
     "FLOW": "AF AIR",
     "PULSE": "PR HR FC RR PTT",
     "SNORE": "SN SND DB",
