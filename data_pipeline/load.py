@@ -13,6 +13,7 @@ from data_pipeline.annotations import NothingScored, merge_scorings, read_scorin
 from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
+from data_pipeline.montage.labels import named
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
 from data_pipeline.night import Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
@@ -138,12 +139,16 @@ def _notes(channels: Sequence[RecordedChannel], unused: Sequence[Unused]) -> tup
         for remark in (*(f"{line:g} Hz mains removed" for line in c.mains), *c.remarks)
     )
     # That it is the reference of others is no news.
-    return (*done, *(f"'{u.label}' is not used: {u.reason}." for u in unused if not u.serves))
+    return (*done, *(f"{_named(u)} is not used: {u.reason}." for u in unused if not u.serves))
+
+
+def _named(unused: Unused) -> str:
+    return f"'{named(unused.label, unused.index)}'"
 
 
 def no_usable_channel(recording: Recording, unused: Sequence[Unused]) -> RecordingError:
     """The error that names every signal and says why it was not used."""
-    reasons = by_reason((f"'{u.label}'", u.reason) for u in unused)
+    reasons = by_reason((_named(u), u.reason) for u in unused)
     listed = "; ".join(f"{labels}: {reason}" for labels, reason in reasons)
     return RecordingError(
         recording.path,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from data_pipeline.modalities import MODALITY_OF, Modality
 from data_pipeline.montage.company import read_labels
-from data_pipeline.montage.labels import Confidence, Label
+from data_pipeline.montage.labels import Confidence, Label, shown
 from data_pipeline.montage.labels.electrodes import opposite_mastoid
 from data_pipeline.readers.recording import Signal
 
@@ -108,7 +108,7 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False, side: Colle
                 points.setdefault(label.position, s.index)
     claims += _referenced(signals, labels, points, linked) + _pairs(signals, labels)
     channels = _assign(claims)
-    holders = {c.slot: c.label for c in channels}
+    holders = {c.slot: shown(c.label) for c in channels}
     for claim in sorted(claims, key=lambda c: c.rank, reverse=True):
         held = ", ".join(f"{slot} is {holders[slot]}" for slot in claim.slots if slot in holders)
         unused[claim.terms[0][0]] = f"not needed: {held}"

@@ -98,7 +98,7 @@ def read_edf(path: Path) -> Recording:
         signal = signals[index]
         rate_hz = float(signal.rate_hz)
         if lost_s * rate_hz > _MOST_MISSING:
-            problem = f"channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, too much"
+            problem = f"channel {index + 1}: {lost_s:g} s are missing at {rate_hz:g} samples a second, too much"
             raise RecordingError(path, f"{problem} to fill. Split the recording at its gaps, or mend its header.")
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data_pipeline.montage.labels import shown
 from data_pipeline.montage.mapping import Derivation
 from data_pipeline.night import EPOCH_S, Channel, Quality, blocks
 from data_pipeline.readers import Recording
@@ -135,7 +136,7 @@ class RecordedChannel:
             modality=derivation.modality,
             samples=samples,
             quality=flags,
-            label=derivation.label,
+            label=shown(derivation.label),
             reason=derivation.reason,
             source_rate_hz=float(rate_hz),
         )
