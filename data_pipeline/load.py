@@ -17,6 +17,7 @@ from data_pipeline.montage.labels import named
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
 from data_pipeline.night import Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
+from data_pipeline.readers.joined import joined
 from data_pipeline.signals.channel import RecordedChannel, whole
 from data_pipeline.signals.survey import survey_channel
 
@@ -50,6 +51,7 @@ def open_night(
     kinds: Collection[str] = (),
     unusable: Collection[str] = (),
     montage: MontageRules | None = None,
+    parts: Sequence[Path] = (),
 ) -> Night:
     """Makes a recording ready to be read a stretch at a time: the night's channels are `RecordedChannel`s.
 
@@ -68,6 +70,7 @@ def open_night(
       unusable: what a cohort says is wrong in this recording and must not be used: channels (their slots),
         "stages", kinds of events. It counts as not recorded and not scored.
       montage: what fills which slot, where the laboratory knows better than the labels.
+      parts: further files of the same night, in the order of time; each is placed by its time of day.
     Returns:
       A night of floor(recording) seconds. In seconds flagged GAP samples are 0 (SpO2: the bridged value).
     Raises:
@@ -76,7 +79,7 @@ def open_night(
     """
     if wrong := set(unusable) - {"stages", *EventKind, *MODALITY_OF}:
         raise ValueError(f"unusable: {sorted(wrong)} is neither 'stages' nor an event kind nor a channel.")
-    source, chosen = choose_channels(open_recording(recording), montage)
+    source, chosen = choose_channels(_opened(recording, parts), montage)
     channels, unused = open_channels(source, _usable(chosen, unusable))
     if all(channel.derivation.modality.facts.is_side for channel in channels):
         raise no_usable_channel(source, unused)
@@ -96,6 +99,11 @@ def open_night(
         notes=(*source.notes, *_notes(channels, unused), *scoring_notes),
         defects=source.notes,
     )
+
+
+def _opened(recording: Path, parts: Sequence[Path]) -> Recording:
+    opened = [open_recording(path) for path in (recording, *parts)]
+    return joined(opened) if parts else opened[0]
 
 
 def open_channels(recording: Recording, montage: Montage) -> tuple[tuple[RecordedChannel, ...], tuple[Unused, ...]]:
