@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from data_pipeline.cohorts import Source, files_under, is_of_the_system
+from data_pipeline.night import RecordingError
+from data_pipeline.readers import files_of
 from data_pipeline.shards.manifest import MANIFEST
 
 
@@ -16,7 +18,7 @@ def left_beside(inputs: Sequence[Path], sources: Sequence[Source], used: Collect
     Args:
       used: files that were read beside those of the sources.
     """
-    taken = {path for source in sources for path in (source.recording, *source.parts, *source.scoring)} | set(used)
+    taken = {path for source in sources for path in (*_files_of(source), *source.scoring)} | set(used)
     stems = {path.stem.casefold() for source in sources for path in (source.recording, *source.parts)}
     stems |= {source.night_id.casefold() for source in sources}
     prepared: dict[Path, bool] = {}
@@ -28,6 +30,14 @@ def left_beside(inputs: Sequence[Path], sources: Sequence[Source], used: Collect
             if not prepared[path.parent]:
                 left.append(path)
     return tuple(sorted(left, key=lambda path: (not _is_named_like(path, stems), path)))
+
+
+def _files_of(source: Source) -> Iterator[Path]:
+    for path in (source.recording, *source.parts):
+        try:
+            yield from files_of(path)
+        except (RecordingError, OSError):  # it will be refused with the reason
+            yield path
 
 
 def _candidates(inputs: Sequence[Path], stems: Collection[str]) -> Iterator[Path]:

@@ -147,7 +147,7 @@ def _loaded(job: Job) -> Night:
             scoring.remove(error.path)
             lost.append(f"{SCORING_NOT_READ} {error.path.name}: {error.problem}")
         else:
-            return replace(night, notes=(*night.notes, *lost))
+            return replace(night, notes=(*night.notes, *lost)) if lost else night
 
 
 def _write(job: Job, night: Night, ranges: dict[str, tuple[float, float]]) -> tuple[str, tuple[ChannelEntry, ...]]:

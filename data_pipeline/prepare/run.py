@@ -138,7 +138,8 @@ def prepare(
                     with writing(out):
                         journal.add(config.sha256(), outcome.entry, outcome.seen)
                 run.take(job.source, outcome)
-        run.finish()
+        # The nights of a data set are named by it; in any folder a recording may lie twice.
+        run.finish(once=cohort == "generic")
         complete = True
     finally:
         journal.close(remove=complete)
@@ -193,10 +194,10 @@ class _Run:
             done = len(self._nights) + len(self._rejected)
             self._progress(done, len(self._sources), source.night_id)
 
-    def finish(self) -> None:
+    def finish(self, *, once: bool) -> None:
         """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
         names = {source.night_id: source.recording.name for source in self._sources}
-        for night_id, other in same_content(self._nights, self._seen).items():
+        for night_id, other in (same_content(self._nights, self._seen) if once else {}).items():
             problem = f"the same recording as night {other}, under another name"
             self._rejected.append(Rejection(night_id, names[night_id], Refusal.TWICE, names[night_id], problem))
             del self._nights[night_id], self._seen[night_id]
