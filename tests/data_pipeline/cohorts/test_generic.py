@@ -174,5 +174,5 @@ def test_a_file_beside_a_recording_is_left_by_name_whatever_its_suffix(tmp_path,
 
 def test_no_recording_says_what_is_there(tmp_path):
     (tmp_path / "n1.edf.gz").write_bytes(b"")
-    with pytest.raises(ValueError, match="no recording found.*files that are there: 1 .gz"):
+    with pytest.raises(ValueError, match=r"no recording found.*files that are there: 1 \.gz"):
         find_nights([tmp_path])

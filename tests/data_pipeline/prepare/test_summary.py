@@ -10,8 +10,8 @@ def test_the_summary_puts_like_refusals_together(tmp_path):
     cut = [Rejection(f"m{k}", f"m{k}.edf", Refusal.RECORDING, f"m{k}.edf", f"cut after {k} s") for k in range(30)]
     unscored = [Rejection("s", "s.edf", Refusal.SCORING, "s.csv", "no stage")]
     lines = Summary((), 0, (*cut, *empty, *unscored)).table().splitlines()
-    assert "rejected  631 recordings" in lines[2]
-    assert lines[3:] == [
+    assert "rejected  631 recordings" in lines[3]
+    assert lines[4:] == [
         "  recording: 630",
         "    n0.edf and 599 alike: the file is empty",
         *(f"    m{k}.edf: cut after {k} s" for k in range(4)),
@@ -38,4 +38,4 @@ def test_a_scoring_that_no_recording_took_is_named(tmp_path):
     (folder / "hypnogram.csv").write_text("onset_s,duration_s,stage\n")
     summary = prepared(folder, tmp_path / "out")
     assert summary.overlooked == ("hypnogram.csv",)
-    assert "not used  hypnogram.csv: by their names" in summary.table()
+    assert "not used  1 files: hypnogram.csv" in summary.table() and summary.complaints == 2  # and a note
