@@ -7,6 +7,7 @@ import pytest
 from data_pipeline.prepare.night import OutputError
 from data_pipeline.prepare.run import prepare
 from data_pipeline.prepare.summary import Refusal
+from data_pipeline.shards.manifest import read_manifest
 from tests.support.loaders import (
     cannot_read_two,
     does_not_see,
