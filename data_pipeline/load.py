@@ -199,5 +199,25 @@ def _scoring(
     if not read:
         raise empty[0][1]
     merged, notes = merge_scorings([scoring for scoring, _ in read])
+    merged, notes = _with_its_own(merged, notes, recording, own_terms(kinds) | dict(terms or {}))
     notes = (*notes, *(f"{path.name}: it holds no stage and no event that is understood." for path, _ in empty))
     return merged, (*(note for _, ns in read for note in ns), *notes)
+
+
+def _with_its_own(
+    scoring: Scoring, notes: tuple[str, ...], recording: Recording, words: Mapping[str, Meaning]
+) -> tuple[Scoring, tuple[str, ...]]:
+    """The scoring of files with the annotations inside the recording: its stages where no file has any, its events
+    where no file has any. What else is inside may be a recorder's own guess, and is named."""
+    inside, _ = scoring_from(recording.annotations, recording.duration_s, None, words)
+    has_events = bool(scoring.scored - {"stages"})
+    told = {kind for kind in inside.scored if kind in scoring.scored or (has_events and kind != "stages")}
+    more, _ = without(inside, told)
+    if left := told - scoring.scored:
+        left_out = f"Annotations inside the recording were not used beside its files: {', '.join(sorted(left))}."
+        notes = (*notes, left_out)
+    if not ((more.stages >= 0).any() or more.events):
+        return scoring, notes
+    merged, differ = merge_scorings([scoring, more])
+    used = f"Annotations inside the recording were used for what no file tells: {', '.join(sorted(more.scored))}."
+    return merged, (*notes, *differ, used)

@@ -76,9 +76,10 @@ def look(inputs: Sequence[Path]) -> Found:
     for name, paths in nights:
         first, row = paths[0], rows.get(paths[0], {})
         source = _source(first, here[first.parent], row)
-        if name != first.stem:
-            called = first.with_name(f"{name}{first.suffix}")
-            source = replace(source, scoring=_scorings(called, here[first.parent]))
+        # Also "night.edf.csv", and of a night in parts what is named like the whole.
+        names = {first.name, *(path.name for path in paths), f"{name}{first.suffix}", f"{first.name}.edf"}
+        scoring = {path for called in names for path in _scorings(first.with_name(called), here[first.parent])}
+        source = replace(source, scoring=tuple(sorted(scoring - set(paths))))
         subject_id = row.get("subject_id") or ("" if source.subject_id == source.night_id else source.subject_id)
         if not subject_id:
             person = persons.get(first) or ids[first].person

@@ -23,17 +23,20 @@ def assign_splits(sources: Sequence[Source], *, val_share: float, test_share: fl
     """
     fixed: dict[str, str] = {}
     for source in sources:
-        if source.split is not None and fixed.setdefault(source.subject_id, source.split) != source.split:
+        person = source.subject_id.casefold()
+        if source.split is not None and fixed.setdefault(person, source.split) != source.split:
             raise ValueError(
-                f"subject {source.subject_id} is in split {fixed[source.subject_id]} and in {source.split} "
+                f"subject {source.subject_id} is in split {fixed[person]} and in {source.split} "
                 f"(night {source.night_id}); expected all nights of a person in one"
             )
     splits = {}
+    spelled: dict[str, str] = {}  # "P1" and "p1" are one person
     for source in sources:
-        place = int.from_bytes(hashlib.sha256(source.subject_id.encode()).digest()[:8]) / 2**64
+        subject_id = spelled.setdefault(source.subject_id.casefold(), source.subject_id)
+        place = int.from_bytes(hashlib.sha256(subject_id.encode()).digest()[:8]) / 2**64
         held_out = "test" if place < test_share else "val"
         by_hash = held_out if place < test_share + val_share else "train"
-        splits[source.night_id] = fixed.get(source.subject_id, by_hash)
+        splits[source.night_id] = fixed.get(source.subject_id.casefold(), by_hash)
     return splits
 
 

@@ -110,7 +110,7 @@ class Summary:
         for kind in Refusal:
             lines += _refusals(kind, [r for r in self.rejected if r.kind is kind])
         lines += _notes("notes", self.nights, of_channels=False) + _notes("channels", self.nights, of_channels=True)
-        lines += [f"{'tables' if k == 0 else '':<9} {remark}" for k, remark in enumerate(self.remarks[:_NAMES])]
+        lines += [f"{'remarks' if k == 0 else '':<9} {remark}" for k, remark in enumerate(self.remarks[:_NAMES])]
         if len(self.remarks) > _NAMES:
             lines.append(f"{'':<9} and {len(self.remarks) - _NAMES} remarks more")
         if self.overlooked:

@@ -78,6 +78,8 @@ class RecordedChannel:
         flags, lost, mixed = np.zeros(n_seconds, np.uint8), np.zeros(n_seconds, np.uint8), None
         for (index, _), gain, habits in zip(self.derivation.terms, self.gains, self.habits, strict=True):
             signal, x = recording.signals[index], recording.read(index, first_s, last_s)
+            if np.isinf(signal.physical_range[0]):  # the file stores floats, and may hold an infinite one
+                x[np.isinf(x)] = np.nan
             flags |= raw_flags(x, signal.rate_hz, modality, signal.physical_range, n_seconds)
             flags |= rail_flags(x, signal.rate_hz, modality, n_seconds, habits)
             lost |= dropped_flags(x, signal.rate_hz, modality, flags, habits)

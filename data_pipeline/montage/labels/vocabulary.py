@@ -199,7 +199,7 @@ def _named(meanings: str, text: str) -> list[Piece]:
 @lru_cache(maxsize=4096)
 def _glued(word: str) -> tuple[Piece, ...]:
     """Cuts "LLEGEMG" or "F3M2": as few pieces as can be; a tail of at most two unknown letters is left over."""
-    if number := re.fullmatch(r"([A-Z]+)0*(\d+)", word):
+    if number := re.fullmatch(r"([A-Z]+)0*(\d{1,3})", word):
         meaning = _WHOLE.get(number[1])
         if meaning is not None:
             return (*_named(meaning, number[1]), Piece(NUMBER, number[2]))

@@ -20,7 +20,7 @@ def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
         path.write_bytes(edf_header("EEG C3", "EDF Annotations"))
     for name in ("SC4001EC-Hypnogram.edf", "b-Hypnogram.edf", "alone.edf"):
         (tmp_path / name).write_bytes(edf_header("EDF Annotations"))
-    for name in ("a night.csv", "b_hypnogram.csv", "b.xml", "bb.csv", "readme.txt", "sub/c_events.csv"):
+    for name in ("a night.csv", "b_hypnogram.csv", "b.xml", "bb.csv", "readme.txt", "sub/c_events.csv", "b.BDF.tsv"):
         (tmp_path / name).write_text("")
     (tmp_path / "a night.txt").write_text("Patient was restless, see notes\n")
     (tmp_path / "b.txt").write_text("onset_s;duration_s;type\n")
@@ -33,7 +33,7 @@ def test_generic_pairs_scoring_by_name_and_reads_demographics(tmp_path):
     assert names == {
         "SC4001E0-PSG": ["SC4001EC-Hypnogram.edf"],
         "a_night": ["a night.csv"],
-        "b": ["b-Hypnogram.edf", "b.txt", "b.xml", "b_hypnogram.csv"],
+        "b": ["b-Hypnogram.edf", "b.BDF.tsv", "b.txt", "b.xml", "b_hypnogram.csv"],
         "c": ["c_events.csv"],
     }
     found = look([tmp_path])
