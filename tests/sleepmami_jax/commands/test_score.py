@@ -27,7 +27,9 @@ def run(monkeypatch, *recordings):
     scorer = Scorer()
     monkeypatch.setattr(score, "loaded", lambda args: scorer)
     paths = list(map(Path, recordings))
-    return score.run(Namespace(recordings=paths, scoring=[], out=Path("out"), montage=None, calibrate=None)), scorer.outs
+    return score.run(
+        Namespace(recordings=paths, scoring=[], out=Path("out"), montage=None, calibrate=None)
+    ), scorer.outs
 
 
 def test_a_bad_recording_is_named_and_the_others_are_scored(monkeypatch, capsys):
