@@ -163,7 +163,7 @@ def test_what_a_system_leaves_is_no_recording_and_what_links_lead_to_is_one(tmp_
     assert [s.night_id for s in found.sources] == ["n1", "n2"] and not found.left
 
 
-@pytest.mark.parametrize("suffix", ["rml", "sta", "npy", "stg", "hyp", "docx", "edf.gz", "part", "xyz"])
+@pytest.mark.parametrize("suffix", ["sta", "npy", "docx", "edf.gz", "dat", "xyz"])
 def test_a_file_beside_a_recording_is_left_by_name_whatever_its_suffix(tmp_path, suffix):
     recordings(tmp_path, "n1.edf", "n10.edf")
     (tmp_path / f"n1.{suffix}").write_bytes(b"\xff")

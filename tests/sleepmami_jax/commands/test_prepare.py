@@ -20,25 +20,15 @@ def run(folder, out, *words):
 
 def test_what_is_not_used_is_named_and_strictly_an_error(folder, tmp_path, capsys):
     assert run(folder, tmp_path / "clean", "--strict") == 0
-    (folder / "a.rml").write_bytes(b"\xff")
+    (folder / "a.dat").write_bytes(b"\xff")
     (folder / "a.csv").write_text("when,what\n0,N2\n")
     (folder / "demographics.csv").write_text("night_id,sex\na,F\nb,M\n")
     capsys.readouterr()
     assert run(folder, tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "    a: Scoring that is not used, a.csv: " in said
-    assert "not used  1 files: a.rml" in said
+    assert "not used  1 files: a.dat" in said
     assert "remarks   demographics.csv: 1 of 2 rows match no recording" in said
     assert run(folder, tmp_path / "strict", "--strict") == 1
     said = capsys.readouterr()
     assert "scoring: 1" in said.out and "3 to be seen to" in said.err
-
-
-def test_notes_that_differ_in_numbers_only_are_one_line(folder, tmp_path, capsys):
-    for name in "bc":
-        write_edf(folder / f"{name}.edf", {"C4-M1": (128 + ord(name), "uV")})
-    for name, n in (("a", 1), ("b", 2), ("c", 1)):
-        marks = "".join(f"{30 * k},30,N2\n" for k in range(n))
-        (folder / f"{name}.csv").write_text("onset_s,duration_s,stage\n" + marks + "9000,30,N2\n")
-    assert run(folder, tmp_path / "out") == 0
-    assert "3 nights, such as a: a.csv: 30 s of scored stages lie past the end" in capsys.readouterr().out
