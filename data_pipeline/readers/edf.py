@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import Layout, read_header
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Recording, Signal
 from data_pipeline.readers.tal import first_stamp_s, read_tals
 from data_pipeline.readers.transfer import changed_in_transfer, misplaced
 
@@ -80,8 +80,9 @@ def read_edf(path: Path) -> Recording:
     layout, signals = read_header(path)
     n_records, notes = _count_records(path, layout)
     records = _Records(path, layout, n_records)
-    starts_s = _record_starts(path, layout, records)
-    annotations = _read_annotations(layout, records)
+    marks = [records.column(column) for column in layout.annotation_columns]
+    starts_s = _record_starts(path, layout, records, marks)
+    annotations = read_tals([np.pad(rows, ((0, 0), (0, 1))).tobytes() for rows in marks])
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
     if duration_s > LONGEST_S:
@@ -142,9 +143,9 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
     return whole, [f"{rest} byte(s) after the last data record were ignored."] if rest else []
 
 
-def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
+def _record_starts(path: Path, layout: Layout, records: _Records, marks: list[np.ndarray]) -> np.ndarray:
     """(n_records,) float64 seconds at which each record begins, the first at 0."""
-    rows = [row.tobytes() for column in layout.annotation_columns[:1] for row in records.column(column)]
+    rows = [row.tobytes() for column in marks[:1] for row in column]
     stamps_s = [first_stamp_s(row) for row in rows]
     if layout.is_plus and (wrong := misplaced(rows, stamps_s)) is not None:
         problem = f"data record {wrong} of {len(records)} does not begin with its time stamp, as each of an EDF+ does"
@@ -163,10 +164,6 @@ def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
         problem = f"data record {int(late_s.argmin()) + 1} begins before the one before it ends"
         raise RecordingError(path, f"{problem}. The time stamps are damaged: export it again.")
     return starts_s
-
-
-def _read_annotations(layout: Layout, records: _Records) -> tuple[Annotation, ...]:
-    return read_tals([np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns])
 
 
 def _decode(data: np.ndarray, sample_bytes: int) -> np.ndarray:

@@ -6,6 +6,7 @@ a missing channel is masked, a wrong one misleads. What the other channels of a 
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from data_pipeline.montage.labels.electrodes import read_electrodes
 from data_pipeline.montage.labels.label import Confidence, Label
@@ -28,6 +29,7 @@ def read_label(label: str) -> Label:
     return Label(None, "unknown", confidence=Confidence.UNKNOWN, reason=reason)
 
 
+@lru_cache(maxsize=4096)  # asked for with every stretch of a channel
 def shown(label: str) -> str:
     """A label as it may be kept and shown: its words of the vocabulary; a dot for each other one, perhaps a name's.
 
