@@ -130,7 +130,9 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
     if whole == 0 or declared == 0:
         problem = f"it holds no whole data record ({data_bytes} bytes of data, a record has {layout.record_bytes})"
         raise RecordingError(path, f"{problem}. Copy or export the recording again.")
-    if (rest or declared not in (-1, whole)) and (how := changed_in_transfer(path, layout.header_bytes)):
+    if (rest or declared not in (-1, whole)) and (
+        how := changed_in_transfer(path, layout.header_bytes, declared * layout.record_bytes - data_bytes)
+    ):
         problem = f"its data were changed in transfer: {how}, and its size is not what its header says"
         raise RecordingError(path, f"{problem}. Copy it again, as a binary file, from where it was recorded.")
     if declared == -1:
