@@ -15,8 +15,8 @@ _LOOKED_AT_BYTES = 32 << 20
 _FEWEST_PAIRS = 12
 """Pairs of bytes like CR LF that stand in the data where CR LF does not: by chance, 6 times in a million."""
 _FEWEST_IF_AS_MANY = 2
-"""Likewise of pairs where the file is shorter by about as many bytes: by chance, once in 7 files that a stopped copy cut
-so near to their end, which must be copied again, too."""
+"""Likewise of pairs where the file is shorter by about as many bytes: by chance, once in 7 files that were cut so near to
+their end, which must be copied again, too."""
 _FEWEST_BYTES = 50
 """Likewise of single bytes, and of line ends that all are of one kind."""
 _CR, _LF = 0x0D, 0x0A
