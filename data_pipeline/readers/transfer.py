@@ -15,8 +15,8 @@ _LOOKED_AT_BYTES = 32 << 20
 _FEWEST_PAIRS = 12
 """Pairs of bytes like CR LF that stand in the data where CR LF does not: by chance, 6 times in a million."""
 _FEWEST_IF_AS_MANY = 2
-"""Likewise of pairs where the file is shorter by about as many bytes: by chance, once in 7 files that were cut so near to
-their end, which must be copied again, too."""
+"""Likewise of pairs where the file is shorter by about as many bytes: by chance, once in 7 files that were cut so near
+to their end, which must be copied again, too."""
 _FEWEST_BYTES = 50
 """Likewise of single bytes, and of line ends that all are of one kind."""
 _CR, _LF = 0x0D, 0x0A
@@ -43,7 +43,8 @@ def changed_in_transfer(path: Path, header_bytes: int, lost_bytes: int = 0) -> s
         return "there is no CR byte in them, so each was taken out or replaced"
     like_cr = before_lf[_LIKE_CR,]
     # Of CR CR LF a pair is left. In a short file few are missed, but just as many bytes.
-    as_many = not before_lf[_CR] and like_cr.mean() >= _FEWEST_IF_AS_MANY and 0 < lost_bytes <= 8 + 8 * like_cr.mean()
+    usual = like_cr.mean()
+    as_many = before_lf[_CR] * 8 < usual >= _FEWEST_IF_AS_MANY and 0 < lost_bytes <= 8 + 8 * usual
     if as_many or before_lf[_CR] * 16 < like_cr.min() >= _FEWEST_PAIRS:
         return "CR LF pairs are missing in them, so each was made an LF"
     if single[_LF] - (data[:1] == _LF).sum() == before_lf[_CR] >= _FEWEST_BYTES:
