@@ -145,7 +145,7 @@ def main(hours: float, pairs: int, nights: int) -> None:
         several = folder / "several"
         several.mkdir()
         for i in range(nights):
-            os.link(night, several / f"n{i}.edf")
+            write_night(several / f"n{i}.edf", hours, seed=1 + i)  # the same night twice would be one
         runs = [(child("prepare", several, "1"), child("prepare", several, "2")) for _ in range(3)]
         print(f"\n{nights} such nights, the start of the processes included:")
         print(f"  one worker   {spread(a['seconds'] for a, _ in runs)} s")

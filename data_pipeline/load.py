@@ -13,9 +13,11 @@ from data_pipeline.annotations import NothingScored, merge_scorings, read_scorin
 from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
+from data_pipeline.montage.labels import named
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
 from data_pipeline.night import UNKNOWN_LIGHTS, Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
+from data_pipeline.readers.joined import joined
 from data_pipeline.signals.channel import RecordedChannel, whole
 from data_pipeline.signals.survey import survey_channel
 
@@ -49,6 +51,7 @@ def open_night(
     kinds: Collection[str] = (),
     unusable: Collection[str] = (),
     montage: MontageRules | None = None,
+    parts: Sequence[Path] = (),
 ) -> Night:
     """Makes a recording ready to be read a stretch at a time: the night's channels are `RecordedChannel`s.
 
@@ -67,6 +70,7 @@ def open_night(
       unusable: what a cohort says is wrong in this recording and must not be used: channels (their slots),
         "stages", kinds of events. It counts as not recorded and not scored.
       montage: what fills which slot, where the laboratory knows better than the labels.
+      parts: further files of the same night, in the order of time; each is placed by its time of day.
     Returns:
       A night of floor(recording) seconds. In seconds flagged GAP samples are 0 (SpO2: the bridged value).
     Raises:
@@ -75,7 +79,7 @@ def open_night(
     """
     if wrong := set(unusable) - {"stages", *EventKind, *MODALITY_OF}:
         raise ValueError(f"unusable: {sorted(wrong)} is neither 'stages' nor an event kind nor a channel.")
-    source, chosen = choose_channels(open_recording(recording), montage)
+    source, chosen = choose_channels(_opened(recording, parts), montage)
     channels, unused = open_channels(source, _usable(chosen, unusable))
     if all(channel.derivation.modality.facts.is_side for channel in channels):
         raise no_usable_channel(source, unused)
@@ -95,6 +99,11 @@ def open_night(
         notes=(*source.notes, *_notes(channels, unused), *scoring_notes),
         defects=source.notes,
     )
+
+
+def _opened(recording: Path, parts: Sequence[Path]) -> Recording:
+    opened = [open_recording(path) for path in (recording, *parts)]
+    return joined(opened) if parts else opened[0]
 
 
 def open_channels(recording: Recording, montage: Montage) -> tuple[tuple[RecordedChannel, ...], tuple[Unused, ...]]:
@@ -138,12 +147,16 @@ def _notes(channels: Sequence[RecordedChannel], unused: Sequence[Unused]) -> tup
         for remark in (*(f"{line:g} Hz mains removed" for line in c.mains), *c.remarks)
     )
     # That it is the reference of others is no news.
-    return (*done, *(f"'{u.label}' is not used: {u.reason}." for u in unused if not u.serves))
+    return (*done, *(f"{_named(u)} is not used: {u.reason}." for u in unused if not u.serves))
+
+
+def _named(unused: Unused) -> str:
+    return f"'{named(unused.label, unused.index)}'"
 
 
 def no_usable_channel(recording: Recording, unused: Sequence[Unused]) -> RecordingError:
     """The error that names every signal and says why it was not used."""
-    reasons = by_reason((f"'{u.label}'", u.reason) for u in unused)
+    reasons = by_reason((_named(u), u.reason) for u in unused)
     listed = "; ".join(f"{labels}: {reason}" for labels, reason in reasons)
     return RecordingError(
         recording.path,
@@ -187,5 +200,25 @@ def _scoring(
     if not read:
         raise empty[0][1]
     merged, notes = merge_scorings([*(scoring for scoring, _ in read), *(error.scoring for _, error in empty)])
+    merged, notes = _with_its_own(merged, notes, recording, own_terms(kinds) | dict(terms or {}))
     notes = (*notes, *(f"{path.name}: it holds no stage and no event that is understood." for path, _ in empty))
     return merged, (*(note for _, ns in read for note in ns), *notes)
+
+
+def _with_its_own(
+    scoring: Scoring, notes: tuple[str, ...], recording: Recording, words: Mapping[str, Meaning]
+) -> tuple[Scoring, tuple[str, ...]]:
+    """The scoring of files with the annotations inside the recording: its stages where no file has any, its events
+    where no file has any. What else is inside may be a recorder's own guess, and is named."""
+    inside, _ = scoring_from(recording.annotations, recording.duration_s, None, words)
+    has_events = bool(scoring.scored - {"stages"})
+    told = {kind for kind in inside.scored if kind in scoring.scored or (has_events and kind != "stages")}
+    more, _ = without(inside, told)
+    if left := told - scoring.scored:
+        left_out = f"Annotations inside the recording were not used beside its files: {', '.join(sorted(left))}."
+        notes = (*notes, left_out)
+    if not ((more.stages >= 0).any() or more.events):
+        return scoring, notes
+    merged, differ = merge_scorings([scoring, more])
+    used = f"Annotations inside the recording were used for what no file tells: {', '.join(sorted(more.scored))}."
+    return merged, (*notes, *differ, used)

@@ -144,7 +144,7 @@ class Channel:
       modality: its kind.
       samples: (duration_s * rate_hz,) float32 in `modality.facts.unit`.
       quality: (duration_s,) uint8 of `Quality` flags, one a second.
-      label: the label(s) in the file, e.g. "EEG C3" or "C3 - M2".
+      label: the label(s) in the file, e.g. "EEG C3" or "C3 - M2"; words that may be a name are left out.
       reason: why this label was taken for this slot, for a person to read.
       source_rate_hz: the rate in the file.
     """

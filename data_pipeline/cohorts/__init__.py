@@ -5,8 +5,10 @@ A module whose name begins with an underscore is no cohort: it holds what severa
 
 import importlib
 import importlib.util
+import os
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import extract_tb
@@ -27,6 +29,7 @@ class Source:
       subject_id: nights of one person share it.
       site: where it was recorded ("" when unknown).
       recording: the signals.
+      parts: further files of the night's recording, in the order of time; none for most.
       scoring: files with stages or events, none when nobody scored it.
       demographics: what the cohort's tables say of the person.
       split: "train", "val" or "test" when the data set fixes it, else None.
@@ -49,6 +52,7 @@ class Source:
     terms: Mapping[str, Meaning] = field(default_factory=dict)
     unusable: frozenset[str] = frozenset()
     cohort: str | None = None
+    parts: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Source of night {self.night_id!r}"
@@ -56,9 +60,10 @@ class Source:
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{where}: {name}: expected text, found a {type(getattr(self, name)).__name__}")
         if not isinstance(self.recording, Path) or not all(
-            isinstance(p, Path) for p in (self.scoring if isinstance(self.scoring, tuple) else [None])
+            isinstance(paths, tuple) and all(isinstance(path, Path) for path in paths)
+            for paths in (self.scoring, self.parts)
         ):
-            raise ValueError(f"{where}: expected a Path as recording, and a tuple of Paths as scoring")
+            raise ValueError(f"{where}: expected a Path as recording, and tuples of Paths as scoring and parts")
         if self.split not in (None, *SPLITS):
             raise ValueError(f"{where}: split {self.split!r}; expected one of {SPLITS}, or None")
         if self.dialect not in (None, *DIALECTS):
@@ -66,6 +71,21 @@ class Source:
         if unknown := set(self.scored or ()) - {"stages", *EventKind}:
             problem = f"{where}: scored {sorted(unknown)}; expected 'stages' or {[str(kind) for kind in EventKind]}"
             raise ValueError(problem)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a cohort found under its inputs.
+
+    Attributes:
+      sources: the nights, sorted by id.
+      remarks: a sentence each for what a person should know of tables and names.
+      left: files that no night is made of, the likeliest to be missed first.
+    """
+
+    sources: tuple[Source, ...]
+    remarks: tuple[str, ...] = ()
+    left: tuple[Path, ...] = ()
 
 
 def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]:
@@ -80,9 +100,15 @@ def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]
     Raises:
       ValueError: no such cohort, nothing found, or a table that cannot be understood.
     """
+    return list(look(inputs, cohort).sources)
+
+
+def look(inputs: Sequence[Path], cohort: str = "generic") -> Found:
+    """As `find_nights`, with what a cohort that knows no more than names has to say of them (its `look`)."""
     name, adapter = Path(cohort).stem, _adapter(cohort)
     try:
-        found = adapter.find_nights(inputs)
+        whole = adapter.look(inputs) if hasattr(adapter, "look") else Found(adapter.find_nights(inputs))
+        found = whole.sources
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         if not cohort.endswith(".py"):
             raise
@@ -91,7 +117,7 @@ def find_nights(inputs: Sequence[Path], cohort: str = "generic") -> list[Source]
     if not found or not all(isinstance(source, Source) for source in found):
         raise ValueError(f"{cohort}: find_nights gave no list of Source; does it look where the recordings are?")
     sources = (replace(s, cohort=s.cohort or name) for s in found)
-    return sorted(sources, key=lambda source: source.night_id)
+    return replace(whole, sources=tuple(sorted(sources, key=lambda source: source.night_id)))
 
 
 def recordings_under(inputs: Sequence[Path], is_recording: Callable[[Path], bool], expected: str) -> list[Path]:
@@ -104,12 +130,29 @@ def recordings_under(inputs: Sequence[Path], is_recording: Callable[[Path], bool
     for given in map(Path, inputs):
         if not given.exists():
             raise ValueError(f"{given}: no such file or folder")
-        candidates = [given] if given.is_file() else given.rglob("*")
-        found = {path for path in candidates if path.is_file() and is_recording(path)}
+        candidates = [given] if given.is_file() else [p for p in files_under(given) if not is_of_the_system(p)]
+        found = {path for path in candidates if is_recording(path)}
         if not found:
-            raise ValueError(f"{given}: no recording found; expected {expected}")
+            kinds = Counter(path.suffix.lower() or "no suffix" for path in candidates)
+            there = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(5)) or "none"
+            raise ValueError(f"{given}: no recording found; expected {expected}; files that are there: {there}")
         recordings |= found
     return sorted(recordings)
+
+
+def files_under(folder: Path) -> Iterator[Path]:
+    """All files under a folder, also where links lead, but for folders that are hidden or of a system; sorted."""
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(root))
+        kept = (name for name in sorted(folders) if not name.startswith((".", "__MACOSX", "@eaDir")))
+        folders[:] = [name for name in kept if os.path.realpath(Path(root, name)) not in seen]
+        yield from (path for name in sorted(names) if (path := Path(root, name)).is_file())
+
+
+def is_of_the_system(path: Path) -> bool:
+    """Whether a file is what an operating system leaves beside others, such as `._night.edf`."""
+    return path.name.startswith("._") or path.name.lower() in (".ds_store", "thumbs.db", "desktop.ini")
 
 
 def _adapter(cohort: str) -> ModuleType:

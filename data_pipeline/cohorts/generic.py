@@ -1,22 +1,25 @@
-"""Any folder of recordings, scoring beside them by name, an optional `demographics.csv`.
+"""Any folder of recordings, scoring beside them by name, an optional table of people.
 
-`demographics.csv` sits in the same folder as the recordings. Its first column that names a night is
-`night_id` (the file's name without its suffix) or `file` (the name with it); the others are optional:
-`subject_id`, `site`, `cohort`, `age_years`, `sex` (F or M), `bmi`, `split` (train, val or test), `scored` (what the
-scorer looked for: `stages` and names of `night.EventKind`, with blanks between; without it, a night without a single
-apnea or hypopnea counts as never searched for them). An empty cell is unknown.
+The table (`demographics.csv`, see `_people`) sits in the same folder as the recordings or above them. A column names
+the night: `night_id` (the file's name without its suffix), `file` (the name with it), or the person, `subject_id`; the
+others are optional: `site`, `cohort`, `age_years`, `sex` (F or M), `bmi`, `split` (train, val or test), `scored` (what
+the scorer looked for: `stages` and names of `night.EventKind`, with blanks between; without it, a night without a
+single apnea or hypopnea counts as never searched for them). An empty cell is unknown.
 """
 
-import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_pipeline.annotations import recognised
-from data_pipeline.cohorts import Source, recordings_under
-from data_pipeline.night import AGE_YEARS, BMI, Demographics, EventKind
+from data_pipeline.cohorts import Found, Source, recordings_under
+from data_pipeline.cohorts._beside import left_beside
+from data_pipeline.cohorts._ids import Id, unique_ids
+from data_pipeline.cohorts._parts import can_be_joined, nights_of, person_of
+from data_pipeline.cohorts._people import TABLES, Row, alike, read_people, table_in
+from data_pipeline.night import Demographics
 from data_pipeline.readers import SUFFIXES, is_recording
-from data_pipeline.shards.manifest import SPLITS
 
 _WHAT = (
     *("hypnogram", "hypno", "stages", "events", "annotations", "arousals", "respiratory", "spindles", "scoring"),
@@ -37,8 +40,6 @@ SCORING_ENDINGS = (
 _BIDS = re.compile(r"(sub-[a-z0-9]+)(_[a-z0-9]+-[a-z0-9]+)*_(eeg|ieeg|meg|psg)", re.IGNORECASE)
 """How BIDS calls a recording; its scoring has another last word: `sub-01_ses-01_task-sleep_events.tsv`."""
 _SLEEP_EDF = "-hypnogram.edf"
-DEMOGRAPHICS = "demographics.csv"
-_COLUMNS = {"night_id", "file", "subject_id", "site", "cohort", "age_years", "sex", "bmi", "split", "scored"}
 
 
 def find_nights(inputs: Sequence[Path]) -> list[Source]:
@@ -47,51 +48,101 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
     Scoring is a file beside the recording with the same stem and one of `SCORING_ENDINGS`, or, for Sleep-EDF,
     the `*-Hypnogram.edf` that shares the first six characters of a `*-PSG.edf`. An EDF+ that holds
     annotations only is never taken for a recording. A person is one night unless the table, or a name as BIDS has them
-    (`sub-01_ses-02_task-sleep_eeg.edf`), says otherwise.
+    (`sub-01_ses-02_task-sleep_eeg.edf`), says otherwise. Files that are parts of one night are one (`_parts`); of
+    recordings of one name each is called by its folder, too.
 
     Raises:
-      ValueError: an input that is not there or holds no recording, or a damaged demographics table.
+      ValueError: an input that is not there or holds no recording.
     """
-    folders: dict[Path, list[Path]] = {}
+    return list(look(inputs).sources)
+
+
+def look(inputs: Sequence[Path]) -> Found:
+    """As `find_nights`, with what is wrong in tables, what was joined or could not be, and what is left beside them."""
     has_signals = lambda path: is_recording(path) and not _annotations_only(path)  # noqa: E731
-    for path in recordings_under(inputs, has_signals, f"{', '.join(SUFFIXES)} with signals"):
-        folders.setdefault(path.parent, []).append(path)
+    recordings = recordings_under(inputs, has_signals, f"{', '.join(SUFFIXES)} with signals")
+    remarks: list[str] = []
+    nights: list[tuple[str, tuple[Path, ...]]] = []
+    persons: dict[Path, str] = {}  # of what cannot be joined, or by the recorder's rules
+    here = _by_name(recordings)
+    for name, paths in nights_of(recordings):
+        scored = [path for path in paths if _scorings(path, here[path.parent])]
+        if len(paths) > 1 and (scored or not can_be_joined(paths)):
+            why = "each has a scoring of its own" if scored else "by their headers they do not follow each other"
+            remarks.append(
+                f"{name}: {len(paths)} files are parts of one night by name, but {why}: nights of one person"
+            )
+            nights += [(path.stem, (path,)) for path in paths]
+            persons |= dict.fromkeys(paths, f"{paths[0].parent}/{name}")
+        else:
+            nights.append((name, paths))
+        persons |= {path: person for path in paths if (person := person_of(path))}
+    ids = unique_ids(nights, inputs)
+    rows, tables = _rows(nights, ids, inputs, remarks)
     sources = []
-    for folder, mine in sorted(folders.items()):
-        here: dict[str, list[Path]] = {}  # by name in lower case, and Sleep-EDF's by how it begins
+    first_of: dict[str, str] = {}  # a person is called by their first night
+    for name, paths in nights:
+        first, row = paths[0], rows.get(paths[0], {})
+        source = _source(first, here[first.parent], row)
+        # Also "night.edf.csv", and of a night in parts what is named like the whole.
+        names = {first.name, *(path.name for path in paths), f"{name}{first.suffix}", f"{first.name}.edf"}
+        scoring = {path for called in names for path in _scorings(first.with_name(called), here[first.parent])}
+        source = replace(source, scoring=tuple(sorted(scoring - set(paths))))
+        subject_id = row.get("subject_id") or ("" if source.subject_id == source.night_id else source.subject_id)
+        if not subject_id:
+            person = persons.get(first) or ids[first].person
+            subject_id = first_of.setdefault(person, ids[first].night_id) if person else ids[first].night_id
+        subject_id = first_of.setdefault(f"named {alike(subject_id)}", subject_id)
+        told = {"night_id": ids[first].night_id, "subject_id": subject_id, "parts": paths[1:]}
+        sources.append(replace(source, **told))
+    return Found(tuple(sources), tuple(remarks), left_beside(inputs, sources, tables))
+
+
+def _by_name(recordings: Sequence[Path]) -> dict[Path, dict[str, list[Path]]]:
+    """Folder -> its files by name in lower case, and Sleep-EDF's by how it begins."""
+    folders: dict[Path, dict[str, list[Path]]] = {}
+    for folder in dict.fromkeys(path.parent for path in recordings):
+        here = folders.setdefault(folder, {})
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             name = path.name.lower()
             here.setdefault(name, []).append(path)
             if name.endswith(_SLEEP_EDF):
                 here.setdefault(f"{name[:6]}*{_SLEEP_EDF}", []).append(path)
-        table = _read_demographics(folder / DEMOGRAPHICS)
-        if table and not set(table) & {key for path in mine for key in (path.stem, path.name)}:
-            raise ValueError(
-                f"{folder / DEMOGRAPHICS}: none of its {len(table)} nights is a recording beside it (first: "
-                f"{next(iter(table))}, recording: {mine[0].name}); expected file names, suffix or not"
-            )
-        sources += [_source(path, here, table.get(path.name) or table.get(path.stem) or {}) for path in mine]
-    return sources
+    return folders
 
 
-def overlooked(inputs: Sequence[Path], sources: Sequence[Source]) -> list[Path]:
-    """Files that look like scorings or demographics and belong to no recording: perhaps somebody meant to give them."""
-    used = {path for source in sources for path in (source.recording, *source.scoring)}
-    used |= {source.recording.parent / DEMOGRAPHICS for source in sources}
-    here = (path for given in map(Path, inputs) if given.is_dir() for path in given.rglob("*"))
-    kinds = {*SCORING_SUFFIXES, *SUFFIXES}
-    return sorted(
-        path
-        for path in here
-        if path not in used
-        and path.suffix.lower() in kinds
-        and path.is_file()
-        and (path.suffix.lower() not in SUFFIXES or _annotations_only(path))
-    )
+def _rows(
+    nights: Sequence[tuple[str, tuple[Path, ...]]], ids: Mapping[Path, Id], inputs: Sequence[Path], remarks: list[str]
+) -> tuple[dict[Path, Row], list[Path]]:
+    """Recording -> its row of the nearest table that has one, in its own folder or above; the tables."""
+    roots = {Path(given) if Path(given).is_dir() else Path(given).parent for given in inputs}
+    below: dict[Path, list[tuple[str, tuple[Path, ...]]]] = {}
+    for night in nights:
+        for folder in night[1][0].parents:
+            below.setdefault(folder, []).append(night)
+            if folder in roots:
+                break
+    rows: dict[Path, Row] = {}
+    tables = []
+    for folder in sorted(below, key=lambda folder: -len(folder.parts)):
+        if (table := table_in(folder)) is None:
+            continue
+        tables.append(table)
+        people = read_people(table)
+        names = {}
+        for name, paths in below[folder]:
+            if paths[0] not in rows:
+                inside = [path.relative_to(folder) for path in paths]
+                written = [str(p) for path in inside for p in (path, path.with_suffix(""), path.name, path.stem)]
+                person = [*inside[0].parts[:-1], *re.findall(r"^(?:sub-)?[^\W_]+", name)]
+                names[paths[0]] = [*written, name, ids[paths[0]].night_id, "", *person]
+        rows |= people.match(names) if people.rows else {}
+        remarks += people.remarks
+    return rows, tables
 
 
 def _source(recording: Path, here: dict[str, list[Path]], row: dict[str, str]) -> Source:
-    night_id = re.sub(r"[^A-Za-z0-9._-]+", "_", recording.stem).lstrip("._-") or "night"
+    night_id = recording.stem
     bids = _BIDS.fullmatch(recording.stem)
     return Source(
         night_id=night_id,
@@ -122,7 +173,7 @@ def _scorings(recording: Path, here: dict[str, list[Path]]) -> tuple[Path, ...]:
         found = {p for p in found if p.suffix.lower() != ".json"}
     if "-psg" in stem and len(stem) > 6:
         found |= set(here.get(f"{stem[:6]}*{_SLEEP_EDF}", ()))
-    return tuple(sorted(path for path in found if path != recording and path.name.lower() != DEMOGRAPHICS))
+    return tuple(sorted(path for path in found if path != recording and path.stem.lower() not in TABLES))
 
 
 def _annotations_only(path: Path) -> bool:
@@ -136,44 +187,3 @@ def _annotations_only(path: Path) -> bool:
         labels = file.read(16 * int(digits)) if digits.isdigit() else b""
     names = {labels[start : start + 16].strip() for start in range(0, len(labels), 16)}
     return bool(names) and names <= {b"EDF Annotations", b"BDF Annotations"}
-
-
-def _read_demographics(path: Path) -> dict[str, dict[str, str]]:
-    """Rows by the recording they speak of, cells stripped; {} when there is no table."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _rows(path, csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a table in UTF-8 ({error}); save it as UTF-8 CSV") from error
-
-
-# Messages name lines and columns, never what stands there: a shifted cell may hold a name or a birth date.
-def _rows(path: Path, reader: csv.DictReader) -> dict[str, dict[str, str]]:
-    table: dict[str, dict[str, str]] = {}
-    columns = set(reader.fieldnames or ())
-    if not columns & {"night_id", "file"} or columns - _COLUMNS:
-        raise ValueError(f"{path}: columns {sorted(columns)}; expected night_id or file, and any of {sorted(_COLUMNS)}")
-    for number, cells in enumerate(reader, start=2):
-        row = {key: (value or "").strip() for key, value in cells.items() if key is not None}
-        if None in cells:
-            raise ValueError(f"{path}, line {number}: more cells than columns")
-        key = row.get("night_id") or row.get("file")
-        if not key or key in table:
-            raise ValueError(f"{path}, line {number}: night {key!r} is {'there twice' if key else 'not named'}")
-        for column, expected in (("sex", ("F", "M")), ("split", SPLITS)):
-            if row.get(column) and row[column] not in expected:
-                raise ValueError(f"{path}, line {number}: column {column}: expected one of {expected}")
-        for column, (lowest, highest) in (("age_years", AGE_YEARS), ("bmi", BMI)):
-            if row.get(column) and not _is_number_within(row[column], lowest, highest):
-                raise ValueError(f"{path}, line {number}: column {column}: expected a number {lowest}-{highest}")
-        if unknown := set(row.get("scored", "").split()) - {"stages", *EventKind}:
-            problem = f"{path}, line {number}: column scored: {len(unknown)} word(s) of it are unknown"
-            raise ValueError(f"{problem}; expected 'stages' or {[str(kind) for kind in EventKind]}")
-        table[key] = row
-    return table
-
-
-def _is_number_within(text: str, lowest: float, highest: float) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)?", text) is not None and lowest <= float(text) <= highest

@@ -10,10 +10,10 @@ from data_pipeline.diagnose.polarity import Polarity, check_polarity, has_invert
 from data_pipeline.load import open_channels, said_together
 from data_pipeline.modalities import SLOTS
 from data_pipeline.montage.file import MontageRules, choose_channels, write_montage
-from data_pipeline.montage.labels import Confidence
+from data_pipeline.montage.labels import Confidence, named
 from data_pipeline.montage.mapping import Derivation, by_reason
 from data_pipeline.night import EPOCH_S, Channel, Quality, RecordingError
-from data_pipeline.readers import open_recording
+from data_pipeline.readers import Signal, open_recording
 from data_pipeline.signals.channel import whole
 from data_pipeline.tasks import TASKS, Task
 
@@ -26,7 +26,7 @@ class ChannelReport:
     """One signal of the file.
 
     Attributes:
-      label, unit, rate_hz: as in the file.
+      label, unit, rate_hz: as in the file; of the label what may be shown (`montage.labels.named`).
       slot: the canonical channel it fills, None if it fills none.
       reason: why, for a person to read.
       confidence: how sure that is ("certain", "likely", "guess"), None if it fills no slot.
@@ -158,13 +158,15 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     filled: dict[int, list[ChannelReport]] = {}  # a montage file may fill several slots from one signal
     for made, c in zip(opened, channels, strict=True):
         s = made.signal
-        filled.setdefault(s.index, []).append(_used(s.unit, s.label, c, made.derivation))
+        filled.setdefault(s.index, []).append(_used(s, c, made.derivation))
     why = {u.index: u.reason for u in unused}
     reports = tuple(
         report
         for s in recording.signals
         for report in filled.get(s.index)
-        or [ChannelReport(s.label, s.unit, float(s.rate_hz), None, why.get(s.index, ""), None, None, {})]
+        or [
+            ChannelReport(named(s.label, s.index), s.unit, float(s.rate_hz), None, why.get(s.index, ""), None, None, {})
+        ]
     )
     error = ""
     if not channels:
@@ -175,7 +177,9 @@ def diagnose(path: Path, montage: MontageRules | None = None) -> Diagnosis:
     slots = {c.slot for c in channels}
     notes = said_together((c.derivation.slot, remark) for c in opened for remark in c.remarks)
     polarised = [c.signal for c in opened if c.derivation.modality.facts.voltage]
-    turned = {s.index: s.label for s in polarised if has_inverted_range(s.physical_range, s.digital_range)}
+    turned = {
+        s.index: named(s.label, s.index) for s in polarised if has_inverted_range(s.physical_range, s.digital_range)
+    }
     if turned:
         labels = ", ".join(turned[index] for index in sorted(turned))
         notes += (f"The header turns {labels} over (physical minimum above the maximum): obeyed.",)
@@ -206,12 +210,14 @@ def _good_share(channel: Channel) -> float:
     return float(np.mean(channel.quality == Quality.GOOD))
 
 
-def _used(unit: str, label: str, channel: Channel, derivation: Derivation) -> ChannelReport:
+def _used(signal: Signal, channel: Channel, derivation: Derivation) -> ChannelReport:
     problems = {
         str(flag.name).lower(): float(np.mean((channel.quality & flag) != 0))
         for flag in Quality
         if (channel.quality & flag).any()
     }
-    reason = channel.reason if channel.label == label else f"{channel.label}: {channel.reason}"
+    reason = channel.reason if derivation.label == signal.label else f"{channel.label}: {channel.reason}"
     rate_hz, slot, sure = channel.source_rate_hz, channel.slot, str(derivation.confidence)
-    return ChannelReport(label, unit, rate_hz, slot, reason, sure, _good_share(channel), problems)
+    return ChannelReport(
+        named(signal.label, signal.index), signal.unit, rate_hz, slot, reason, sure, _good_share(channel), problems
+    )

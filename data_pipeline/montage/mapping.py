@@ -1,16 +1,15 @@
 """Which signal, or difference of signals, fills each canonical slot, and the reason for each decision.
 
-`labels` says what one label means by itself. Here the recording is seen as a whole: electrodes are referenced to
-the mastoids that were recorded with them, the best of several candidates is taken, and what one label leaves
-open another may settle.
+`labels` says what one label means by itself, `company` what it means among the others. Here the recording is seen as
+a whole: electrodes are referenced to the mastoids that were recorded with them, and the best of several is taken.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from data_pipeline.modalities import MODALITY_OF, Modality
-from data_pipeline.montage.labels import Confidence, Label, read_label
+from data_pipeline.montage.company import read_labels
+from data_pipeline.montage.labels import Confidence, Label, shown
 from data_pipeline.montage.labels.electrodes import opposite_mastoid
 from data_pipeline.readers.recording import Signal
 
@@ -88,7 +87,7 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False, side: Colle
       linked: electrodes are derived against the mean of both mastoids where both are there.
       side: the side channels that are wanted.
     """
-    labels = _read(signals)
+    labels = read_labels(signals)
     claims: list[_Claim] = []
     unused: dict[int, str] = {}
     points: dict[str, int] = {}  # electrodes recorded against a common reference
@@ -109,7 +108,7 @@ def map_channels(signals: Sequence[Signal], *, linked: bool = False, side: Colle
                 points.setdefault(label.position, s.index)
     claims += _referenced(signals, labels, points, linked) + _pairs(signals, labels)
     channels = _assign(claims)
-    holders = {c.slot: c.label for c in channels}
+    holders = {c.slot: shown(c.label) for c in channels}
     for claim in sorted(claims, key=lambda c: c.rank, reverse=True):
         held = ", ".join(f"{slot} is {holders[slot]}" for slot in claim.slots if slot in holders)
         unused[claim.terms[0][0]] = f"not needed: {held}"
@@ -153,55 +152,6 @@ def _is_electrode_alone(label: Label) -> bool:
     return on_head and bool(label.position) and label.reference in ("", "REF")
 
 
-_ISRUC = {"X1": "CHIN", "X2": "ECG", "X3": "LEG_L", "X4": "LEG_R"}
-_ISRUC |= {"24": "CHIN", "25": "ECG", "26": "LEG_L", "27": "LEG_R"}
-_THREE_EMG = {"EMG1", "EMG2", "EMG3"}  # with two, EMG2 may be a leg
-_MESA = {"EEG1": (("F4", "F3"), "Fz-Cz"), "EEG2": (("O2", "O1"), "Cz-Oz"), "EEG3": (("C4",), "C4-M1")}
-
-
-def _read(signals: Sequence[Signal]) -> dict[int, Label]:
-    """Each signal's label, by index, and what only the company of the others tells."""
-    labels = {s.index: read_label(s.label) for s in signals}
-    texts = {s.index: re.sub(r"[^A-Z0-9]+", " ", s.label.upper()).strip() for s in signals}
-    others = set(texts.values())
-    is_grid = _is_electrode_grid(texts.values())
-    is_isruc = any(pair <= others for pair in ({"X1", "X2"}, {"24", "25"}, {"X1 24", "X2 25"}))
-    for s in signals:
-        label, text = labels[s.index], texts[s.index]
-        if is_grid and re.fullmatch(r"[A-I]\d{1,2}", text):
-            reason = "a numbered electrode grid, not positions of the 10-20 system"
-            labels[s.index] = replace(label, slots=(), position="", reason=reason)
-        elif others >= _THREE_EMG and text in _THREE_EMG:
-            chin = _as("CHIN", 2, "one of three chin electrodes by their number")
-            labels[s.index] = replace(chin, electrode=text[-1])
-        elif is_isruc and (slot := _ISRUC.get(text.split(" ")[0])):
-            reason = "auxiliary input, used so in ISRUC montages"
-            labels[s.index] = _as(slot, 3, reason)
-        elif text == "1 2" and "X AXIS" in others:
-            labels[s.index] = _as("CHIN", 3, "the chin channel of Nox montages, which carry X Axis too")
-        elif set(_MESA) <= others and text in _MESA:
-            slots, where = _MESA[text]
-            reason = f"{where}, as in MESA's three EEG channels"
-            labels[s.index] = replace(label, slots=slots, rank=12, confidence=Confidence.LIKELY, reason=reason)
-        elif len(label.slots) == 2 and label.modality is Modality.RESP and _says_pressure(s):
-            labels[s.index] = _as("NASAL_PRESSURE", 1, "pressure by its unit or transducer")
-    return labels
-
-
-def _as(slot: str, rank: int, reason: str) -> Label:
-    modality = MODALITY_OF[slot]
-    return Label(modality, modality, slot, (slot,), rank=rank, confidence=Confidence.LIKELY, reason=reason)
-
-
-def _is_electrode_grid(texts) -> bool:
-    """A1…A16, B1…B16: caps and depth electrodes number their contacts so; "C3" is not C3 there."""
-    return sum(bool(re.fullmatch(r"[BDGHI]\d{1,2}|[AM](?:[3-9]|\d\d)", t)) for t in texts) >= 4
-
-
-def _says_pressure(s: Signal) -> bool:
-    return re.search(r"H2O|PRES", f"{s.unit} {s.transducer}".upper()) is not None
-
-
 def _referenced(
     signals: Sequence[Signal], labels: dict[int, Label], points: dict[str, int], linked: bool
 ) -> list[_Claim]:
@@ -235,11 +185,11 @@ def _referenced(
     return claims
 
 
-_TWO = (("1", "2"), ("L", "R"), ("A", "B"))
+_TWO = (("1", "2"), ("L", "R"), ("A", "B"), ("+", "-"))
 
 
 def _pairs(signals: Sequence[Signal], labels: dict[int, Label]) -> list[_Claim]:
-    """Claims of two electrodes of one muscle, or of the heart: "Chin1" and "Chin2", "ECG L" and "ECG R"."""
+    """Claims of two electrodes of one muscle, or of the heart: "Chin1" and "Chin2", "LLEG+" and "LLEG-"."""
     claims = []
     for slot in ("CHIN", "ECG", "LEG_L", "LEG_R"):
         least_hz = MODALITY_OF[slot].facts.least_hz

@@ -52,10 +52,13 @@ def read_population(path: Path) -> Population:
         if is_model:
             value = value["card"]
         elif (value["format"], value["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"{value['format']} version {value['version']}, expected {FORMAT} version {VERSION}")
+            raise ValueError(f"expected {FORMAT} version {VERSION}")
         return from_json(Population, value["population"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{file}: no population card in it, or a damaged one ({error})") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        # Nothing of it is repeated: it may be anything, a recording with its patient's name, too.
+        raise ValueError(f"{file}: no population card is in it; expected a {POPULATION}") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: a damaged population card ({error})") from error
 
 
 def _kept(folder: Path) -> Population | None:

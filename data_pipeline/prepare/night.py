@@ -4,7 +4,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,9 @@ from data_pipeline.shards.manifest import SHARD_SUFFIX, ChannelEntry, NightEntry
 from data_pipeline.shards.records import encode_epoch
 from data_pipeline.shards.scale import Meter, storage_ranges
 
+SCORING_NOT_READ = "Scoring that is not used,"
+"""How the note of a night begins whose scoring cannot be read."""
+
 
 class OutputError(OSError):
     """The output cannot be written: no recording's fault, so the run stops, and goes on when it is mended."""
@@ -29,13 +32,14 @@ class OutputError(OSError):
 
 @dataclass(frozen=True)
 class Job:
-    """One night to prepare; what a worker needs to know."""
+    """One night to prepare; what a worker needs to know. If `strict`, a scoring that cannot be read refuses it."""
 
     source: Source
     split: str
     out: Path
     known: NightEntry | None
     load: Callable[..., Night]
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,7 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
     source_sha256 = _source_sha256(job, seen)
     if job.known is not None and _matches(job, source_sha256):
         return Prepared(job.known, seen, kept=True)
-    told = ("night_id", "subject_id", "site", "demographics", "scored", "dialect", "terms", "unusable")
-    night = job.load(source.recording, source.scoring, **{name: getattr(source, name) for name in told})
+    night = _loaded(job)
     if night.n_epochs == 0:
         raise RecordingError(source.recording, f"{night.duration_s} s long; expected at least {EPOCH_S} s")
     with _reading(source):
@@ -129,6 +132,23 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
         lights_s=UNKNOWN_LIGHTS if scoring is None else scoring.lights_s,
     )
     return Prepared(entry, seen)
+
+
+def _loaded(job: Job) -> Night:
+    """The night with every scoring that can be read; of one that cannot it says so, and serves pretraining still."""
+    source, scoring, lost = job.source, list(job.source.scoring), []
+    told = ("night_id", "subject_id", "site", "demographics", "scored", "dialect", "terms", "unusable")
+    how = {name: getattr(source, name) for name in told} | ({"parts": source.parts} if source.parts else {})
+    while True:
+        try:
+            night = job.load(source.recording, tuple(scoring), **how)
+        except RecordingError as error:
+            if job.strict or error.path not in scoring:
+                raise
+            scoring.remove(error.path)
+            lost.append(f"{SCORING_NOT_READ} {error.path.name}: {error.problem}")
+        else:
+            return replace(night, notes=(*night.notes, *lost)) if lost else night
 
 
 def _write(job: Job, night: Night, ranges: dict[str, tuple[float, float]]) -> tuple[str, tuple[ChannelEntry, ...]]:
@@ -195,7 +215,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _files(source: Source) -> tuple[Path, ...]:
-    return (*files_of(source.recording), *source.scoring)
+    recording = (path for part in (source.recording, *source.parts) for path in files_of(part))
+    return (*recording, *source.scoring)
 
 
 def _source_sha256(job: Job, seen: Seen) -> str:

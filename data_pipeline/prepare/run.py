@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.cohorts import Source, find_nights
-from data_pipeline.cohorts.generic import overlooked
+from data_pipeline.cohorts import Found, Source, look
 from data_pipeline.load import open_night
 from data_pipeline.montage.file import MontageRules
 from data_pipeline.night import Night
@@ -20,8 +19,8 @@ from data_pipeline.population.file import write_population
 from data_pipeline.prepare.cluster import run_on_ray
 from data_pipeline.prepare.journal import Journal, Seen, forget_other_settings, read_known, write_seen
 from data_pipeline.prepare.night import Job, OutputError, Prepared, is_kept, rejection_of, run_job, shard_path, writing
-from data_pipeline.prepare.splits import assign_splits
-from data_pipeline.prepare.summary import Rejection, Summary
+from data_pipeline.prepare.splits import assign_splits, check_splits, same_content
+from data_pipeline.prepare.summary import Refusal, Rejection, Summary
 from data_pipeline.prepare.workers import Progress, run_local
 from data_pipeline.shards.manifest import (
     MANIFEST,
@@ -82,6 +81,7 @@ def prepare(
     rehash: bool = False,
     config: PrepareConfig | None = None,
     montage: MontageRules | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
     load: Callable[..., Night] = open_night,
 ) -> Summary:
@@ -103,12 +103,13 @@ def prepare(
       rehash: reads sources of finished nights again, also where size and times say that they are the same.
       config: settings; a change of them prepares everything again.
       montage: what fills which slot, as in `load_night`; part of the settings.
+      strict: a scoring that cannot be read refuses its night, which otherwise stays for pretraining.
       progress: called with (nights done, nights in all, night_id) after each.
       load: opens one night; must be importable by name when there are several workers.
 
     Raises:
-      ValueError: nothing to prepare, two nights with one id, `out` holds nights that are not among the
-        inputs, or another run is filling it.
+      ValueError: nothing to prepare, a night id that is none, `out` holds nights that are not among the inputs, or
+        another run is filling it.
       OutputError: `out` cannot be written. What was finished is kept, and the next run goes on.
       RuntimeError: a node of the cluster does not see the files or cannot import the code.
     """
@@ -119,16 +120,17 @@ def prepare(
     if config.kinds:
         load = partial(load, kinds=config.kinds)
     out = Path(out)
-    sources = find_nights(inputs, cohort)
-    _check_ids(sources)
+    found = look(inputs, cohort)
+    sources, same_ids = _one_of_each_id(found.sources)
     splits = assign_splits(sources, val_share=config.val_share, test_share=config.test_share)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out)
     run = _Run(out, config, sources, progress)
+    run.refuse(same_ids)
     complete = False
     try:
-        jobs = run.begin(splits, load, rehash)
+        jobs = run.begin(splits, partial(Job, out=out, load=load, strict=strict), rehash)
         work = partial(run_local, workers=workers) if ray is None else partial(run_on_ray, address=ray)
         with closing(work(run_job, jobs)) as outcomes:
             for job, outcome in outcomes:
@@ -136,12 +138,12 @@ def prepare(
                     with writing(out):
                         journal.add(config.sha256(), outcome.entry, outcome.seen)
                 run.take(job.source, outcome)
-        run.finish()
+        # The nights of a data set are named by it; in any folder a recording may lie twice.
+        run.finish(once=cohort == "generic")
         complete = True
     finally:
         journal.close(remove=complete)
-    # Other cohorts' folders hold much that is not for us.
-    return run.summary(overlooked(inputs, sources) if cohort == "generic" else [])
+    return run.summary(found)
 
 
 class _Run:
@@ -154,7 +156,10 @@ class _Run:
         self._rejected: list[Rejection] = []
         self._kept = 0
 
-    def begin(self, splits: Mapping[str, str], load: Callable[..., Night], rehash: bool) -> list[Job]:
+    def refuse(self, rejected: Sequence[Rejection]) -> None:
+        self._rejected += rejected
+
+    def begin(self, splits: Mapping[str, str], job_of: Callable[..., Job], rehash: bool) -> list[Job]:
         """Clears away what is half done or of other settings; the nights that are to be prepared."""
         with writing(self._out):
             for half in self._out.glob(f"*{HALF}"):
@@ -168,7 +173,7 @@ class _Run:
         for source in self._sources:
             before = known.pop(source.night_id, None) if source.night_id in shards else None
             files = seen.get(source.night_id, ())
-            job = Job(source, splits[source.night_id], self._out, before, load)
+            job = job_of(source, splits[source.night_id], known=before)
             if before is not None and not rehash and is_kept(job, files):
                 self.take(source, Prepared(before, files, kept=True))
             else:
@@ -189,8 +194,14 @@ class _Run:
             done = len(self._nights) + len(self._rejected)
             self._progress(done, len(self._sources), source.night_id)
 
-    def finish(self) -> None:
+    def finish(self, *, once: bool) -> None:
         """Writes what describes the whole folder, the manifest last but for the shards that it does not list."""
+        names = {source.night_id: source.recording.name for source in self._sources}
+        for night_id, other in (same_content(self._nights, self._seen) if once else {}).items():
+            problem = f"the same recording as night {other}, under another name"
+            self._rejected.append(Rejection(night_id, names[night_id], Refusal.TWICE, names[night_id], problem))
+            del self._nights[night_id], self._seen[night_id]
+        check_splits(self._nights.values())
         out, nights = self._out, tuple(self._nights.values())
         self._rejected.sort(key=lambda rejection: rejection.night_id)
         with writing(out):
@@ -200,16 +211,20 @@ class _Run:
             write_seen(out, self._seen)
             write_manifest(out / MANIFEST, Manifest(self._config.to_dict(), self._config.sha256(), nights))
             for rejection in self._rejected:
-                shard_path(out, rejection.night_id).unlink(missing_ok=True)
+                if rejection.night_id not in self._nights:  # of two with one id the first may be there
+                    shard_path(out, rejection.night_id).unlink(missing_ok=True)
             write_population(out)
 
-    def summary(self, left: Sequence[Path]) -> Summary:
+    def summary(self, found: Found) -> Summary:
         nights = tuple(self._nights[night_id] for night_id in sorted(self._nights))
-        return Summary(nights, self._kept, tuple(self._rejected), tuple(path.name for path in left))
+        left = tuple(path.name for path in found.left if self._out not in path.parents)
+        return Summary(nights, self._kept, tuple(self._rejected), left, found.remarks)
 
 
-def _check_ids(sources: Sequence[Source]) -> None:
+def _one_of_each_id(sources: Sequence[Source]) -> tuple[list[Source], list[Rejection]]:
+    """The first night of each id; why the others are refused."""
     seen: dict[str, Source] = {}
+    refused = []
     for source in sources:
         if not is_safe_name(source.night_id):
             problem = f"{source.recording}: night id {source.night_id!r}; expected letters, digits, `.`, `_`, `-`"
@@ -217,5 +232,7 @@ def _check_ids(sources: Sequence[Source]) -> None:
         # Without regard to case: some file systems would give both the same shard.
         other = seen.setdefault(source.night_id.casefold(), source)
         if other is not source:
-            problem = f"{other.recording} and {source.recording} would both be night {source.night_id}"
-            raise ValueError(f"{problem}; rename one or prepare them into different folders")
+            name = source.recording.name
+            problem = f"another recording, {other.recording.name}, is night {other.night_id} already; rename one"
+            refused.append(Rejection(source.night_id, name, Refusal.TWICE, name, problem))
+    return list(seen.values()), refused

@@ -1,18 +1,24 @@
 """What a run of preparation did, for a person to read."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from textwrap import shorten
 
 from data_pipeline.modalities import MODALITY_OF
-from data_pipeline.night import EPOCH_S
+from data_pipeline.night import BREATHING_EVENTS, EPOCH_S
 from data_pipeline.shards.manifest import NightEntry
 
 _REASONS = 5
 """Different reasons that the table shows for each kind of refusal, the commonest first."""
-_NAMES = 5
+_NAMES = 20
+_NOTES = 12
+"""Kinds of notes that the table shows, the commonest first; of those about channels and of others each."""
+_OF_CHANNELS = re.compile(r"'.*' is not used: |({slots})(, ({slots}))*: ".replace("{slots}", "|".join(MODALITY_OF)))
+"""How notes begin that tell of a channel: of every recording there are some."""
 
 
 class Refusal(StrEnum):
@@ -22,6 +28,7 @@ class Refusal(StrEnum):
     SCORING = "scoring"  # a scoring of it cannot be read, or is of another recording
     CHANGED = "changed"  # a file of it changed while it was read
     GONE = "gone"  # a file of it is not there any more
+    TWICE = "twice"  # the same recording is there under another name, or another night has its id
     PROCESS_DIED = "process died"
     OUR_ERROR = "our error"
 
@@ -61,13 +68,22 @@ class Summary:
       nights: everything that is in the manifest now.
       kept: how many of them were there already.
       rejected: sorted by night.
-      overlooked: names of files that look like scorings or tables and belong to no recording.
+      overlooked: names of files that are not used, those named like recordings first.
+      remarks: a sentence each about tables of people and parts of nights.
     """
 
     nights: tuple[NightEntry, ...]
     kept: int
     rejected: tuple[Rejection, ...]
     overlooked: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def complaints(self) -> int:
+        """What is to be seen to before all is as it was meant: refusals, remarks, files that are not used, and nights
+        with a note about the recording or its scoring."""
+        noted = sum(any(not _OF_CHANNELS.match(note) for note in night.notes) for night in self.nights)
+        return len(self.rejected) + len(self.remarks) + len(self.overlooked) + noted
 
     def table(self) -> str:
         """A few lines for a person: what was accepted, how much of it is masked, what was refused and why."""
@@ -77,6 +93,7 @@ class Summary:
         lines = [
             f"accepted  {len(self.nights)} nights ({self.kept} kept from before), "
             f"{epochs} epochs, {epochs * EPOCH_S / 3600:.1f} h, {staged} epochs staged",
+            _scored(self.nights),
             f"split     train {splits['train']}, val {splits['val']}, test {splits['test']}",
         ]
         nights_with, epochs_with, good_epochs = Counter(), Counter(), Counter()
@@ -92,13 +109,45 @@ class Summary:
         lines.append(f"rejected  {len(self.rejected)} recordings; each with its reason is in rejected.jsonl")
         for kind in Refusal:
             lines += _refusals(kind, [r for r in self.rejected if r.kind is kind])
+        lines += _notes("notes", self.nights, of_channels=False) + _notes("channels", self.nights, of_channels=True)
+        lines += [f"{'remarks' if k == 0 else '':<9} {remark}" for k, remark in enumerate(self.remarks[:_NAMES])]
+        if len(self.remarks) > _NAMES:
+            lines.append(f"{'':<9} and {len(self.remarks) - _NAMES} remarks more")
         if self.overlooked:
-            more = f" and {len(self.overlooked) - _NAMES} more" if len(self.overlooked) > _NAMES else ""
-            lines.append(
-                f"not used  {', '.join(self.overlooked[:_NAMES])}{more}: by their names, scorings and tables of no "
-                "recording (docs/data.md, Any folder)"
-            )
+            others = Counter(PurePath(name).suffix.lower() or "no suffix" for name in self.overlooked[_NAMES:])
+            kinds = ", ".join(f"{n} {kind}" for kind, n in others.most_common(_REASONS))
+            more = f" and {others.total()} more ({kinds})" if others else ""
+            named = ", ".join(self.overlooked[:_NAMES]) + more
+            lines.append(f"not used  {len(self.overlooked)} files: {named} (docs/data.md, Any folder)")
         return "\n".join(lines)
+
+
+def _scored(nights: Sequence[NightEntry]) -> str:
+    """What scorers looked for, and in how many nights."""
+    stages = sum("stages" in night.scored for night in nights)
+    breathing = sum(bool(BREATHING_EVENTS & set(night.scored)) for night in nights)
+    nothing = sum(not night.scored for night in nights)
+    return f"scored    stages in {stages} nights, breathing events in {breathing}, nothing in {nothing}"
+
+
+def _notes(title: str, nights: Sequence[NightEntry], *, of_channels: bool) -> list[str]:
+    """Notes of the nights, those that differ only in numbers and names once, with how many nights have them."""
+    alike: dict[str, dict[str, str]] = {}
+    for night in nights:
+        for note in night.notes:
+            if (_OF_CHANNELS.match(note) is not None) is of_channels:
+                kind = re.sub(r"\d[\d.]*", "#", re.sub(r"[^\s,]+\.\w{2,6}(?=: )", "", note))
+                kind = kind if of_channels else re.sub(r"'[^']*'", "''", kind)
+                alike.setdefault(kind, {}).setdefault(night.night_id, note)
+    in_order = sorted(alike.values(), key=lambda noted: -len(noted))
+    lines = [f"{title:<9} of each night are in manifest.jsonl, under notes"] if in_order else []
+    for noted in in_order[:_NOTES]:
+        night_id, note = next(iter(noted.items()))
+        where = night_id if len(noted) == 1 else f"{len(noted)} nights, such as {night_id}"
+        lines.append(f"    {where}: {shorten(note, 200, placeholder=' …')}")
+    if len(in_order) > _NOTES:
+        lines.append(f"    and {len(in_order) - _NOTES} other kinds")
+    return lines
 
 
 def _refusals(kind: Refusal, rejected: Sequence[Rejection]) -> list[str]:

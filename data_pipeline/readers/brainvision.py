@@ -169,7 +169,7 @@ def _channel(path: Path, number: int, line: str) -> tuple[str, float, str]:
     label, _, resolution, unit, *_ = [*(part.strip() for part in line.split(",")), "", "", "", ""]
     label = label.replace(r"\1", ",")
     if not re.fullmatch(r"[-+]?\d*\.?\d*([eE][-+]?\d{1,2})?", resolution) or resolution in ("-", "+", "."):
-        raise RecordingError(path, f"channel {number} '{label}' has resolution {resolution!r}, expected a number.")
+        raise RecordingError(path, f"the resolution of channel {number} is not a number.")
     return label, float(resolution or 1), unit or "µV"
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import Layout, read_header
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Recording, Signal
 from data_pipeline.readers.tal import first_stamp_s, read_tals
+from data_pipeline.readers.transfer import changed_in_transfer, misplaced
 
 _MOST_MISSING = 30_000_000
 """Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
@@ -73,13 +74,15 @@ def read_edf(path: Path) -> Recording:
     true time, the stretches between them are `gaps`.
 
     Raises:
-      RecordingError: empty, truncated or damaged header, no data records, or more data than the header says.
+      RecordingError: empty, truncated or damaged header, no data records, more data than the header says, or data
+        that were changed in transfer.
     """
     layout, signals = read_header(path)
     n_records, notes = _count_records(path, layout)
     records = _Records(path, layout, n_records)
-    starts_s = _record_starts(path, layout, records)
-    annotations = _read_annotations(layout, records)
+    marks = [records.column(column) for column in layout.annotation_columns]
+    starts_s = _record_starts(path, layout, records, marks)
+    annotations = read_tals([np.pad(rows, ((0, 0), (0, 1))).tobytes() for rows in marks])
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
     if duration_s > LONGEST_S:
@@ -96,7 +99,7 @@ def read_edf(path: Path) -> Recording:
         signal = signals[index]
         rate_hz = float(signal.rate_hz)
         if lost_s * rate_hz > _MOST_MISSING:
-            problem = f"channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, too much"
+            problem = f"channel {index + 1}: {lost_s:g} s are missing at {rate_hz:g} samples a second, too much"
             raise RecordingError(path, f"{problem} to fill. Split the recording at its gaps, or mend its header.")
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
@@ -128,6 +131,11 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
     if whole == 0 or declared == 0:
         problem = f"it holds no whole data record ({data_bytes} bytes of data, a record has {layout.record_bytes})"
         raise RecordingError(path, f"{problem}. Copy or export the recording again.")
+    if (rest or declared not in (-1, whole)) and (
+        how := changed_in_transfer(path, layout.header_bytes, declared * layout.record_bytes - data_bytes)
+    ):
+        problem = f"its data were changed in transfer: {how}, and its size is not what its header says"
+        raise RecordingError(path, f"{problem}. Copy it again, as a binary file, from where it was recorded.")
     if declared == -1:
         return whole, ["The recording was never closed (number of records -1): read to its last whole record."]
     if whole > declared or declared < -1:
@@ -138,14 +146,18 @@ def _count_records(path: Path, layout: Layout) -> tuple[int, list[str]]:
     return whole, [f"{rest} byte(s) after the last data record were ignored."] if rest else []
 
 
-def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
+def _record_starts(path: Path, layout: Layout, records: _Records, marks: list[np.ndarray]) -> np.ndarray:
     """(n_records,) float64 seconds at which each record begins, the first at 0."""
+    rows = [row.tobytes() for column in marks[:1] for row in column]
+    stamps_s = [first_stamp_s(row) for row in rows]
+    if layout.is_plus and (wrong := misplaced(rows, stamps_s)) is not None:
+        problem = f"data record {wrong} of {len(records)} does not begin with its time stamp, as each of an EDF+ does"
+        raise RecordingError(path, f"{problem}: bytes were lost or changed in transfer. Copy or export it again.")
     if not layout.is_discontinuous:
         return np.arange(len(records)) * float(layout.record_s)
     if not layout.annotation_columns:
         problem = "declared discontinuous (EDF+D), but it has no annotation channel that says when. Export it as EDF+C."
         raise RecordingError(path, problem)
-    stamps_s = [first_stamp_s(row.tobytes()) for row in records.column(layout.annotation_columns[0])]
     if None in stamps_s:
         problem = f"data record {stamps_s.index(None)} has no time stamp, expected one in each record of an EDF+D file"
         raise RecordingError(path, f"{problem}. Export it again.")
@@ -155,10 +167,6 @@ def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
         problem = f"data record {int(late_s.argmin()) + 1} begins before the one before it ends"
         raise RecordingError(path, f"{problem}. The time stamps are damaged: export it again.")
     return starts_s
-
-
-def _read_annotations(layout: Layout, records: _Records) -> tuple[Annotation, ...]:
-    return read_tals([np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns])
 
 
 def _decode(data: np.ndarray, sample_bytes: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 edfio interprets the fields of the signals; those that say where to read are checked here first.
 """
 
+import codecs
 import contextlib
 import datetime
 import re
@@ -42,6 +43,7 @@ class Layout:
     sample_bytes: int
     declared_records: int
     record_s: Fraction
+    is_plus: bool
     is_discontinuous: bool
     start_clock: str | None
     start_day: datetime.date | None
@@ -72,7 +74,7 @@ def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
     labels = [header[256 + 16 * i :][:16].decode("latin-1").rstrip() for i in range(n_signals)]
     samples_at = 256 + 216 * n_signals
     n_samples = [
-        _number(path, header[samples_at + 8 * i :][:8], f"samples in a record of '{labels[i]}'", int)
+        _number(path, header[samples_at + 8 * i :][:8], f"samples in a record of signal {i + 1}", int)
         for i in range(n_signals)
     ]
     is_bdf = fixed.startswith(_BDF_MAGIC)
@@ -93,6 +95,7 @@ def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
         sample_bytes=sample_bytes,
         declared_records=_number(path, fixed[236:244], "number of data records", int),
         record_s=record_s,
+        is_plus=fixed[192:196] in (b"EDF+", b"BDF+"),
         is_discontinuous=fixed[192:197] in (b"EDF+D", b"BDF+D"),
         start_clock=_clock(fixed[176:184]),
         start_day=_day(fixed[88:168], fixed[168:176]),
@@ -113,12 +116,24 @@ def _parse_signals(path: Path, header: bytes, is_bdf: bool, record_s: Fraction) 
         try:
             ranges = (s.physical_min, s.physical_max), (s.digital_min, s.digital_max)
         except ValueError as error:
-            problem = f"channel '{s.label}': physical or digital range is not a number"
+            problem = f"signal {index + 1}: physical or digital range is not a number"
             raise RecordingError(path, f"{problem}. The header is damaged: export the recording again.") from error
         rate_hz = Fraction(s.samples_per_data_record) / record_s
-        label, unit = s.label.strip(), s.physical_dimension.strip()
-        signals.append(Signal(index, label, unit, rate_hz, *ranges, s.transducer_type))
+        label, unit = _text(s.label), _text(s.physical_dimension)
+        signals.append(Signal(index, label, unit, rate_hz, *ranges, _text(s.transducer_type)))
     return tuple(signals)
+
+
+def _text(latin: str) -> str:
+    """A header's text, outer blanks removed. EDF allows ASCII only; what software writes beyond it is UTF-8 or Latin-1.
+
+    Latin-1 that makes no sense as UTF-8 is Latin-1; a character that the field's end cut in two is left away.
+    """
+    latin = latin.strip(" ")
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(latin.encode("latin-1")).strip()
+    except UnicodeDecodeError:
+        return latin.strip()
 
 
 def _number(path: Path, field: bytes, name: str, kind: type) -> int | Fraction:

@@ -128,8 +128,8 @@ def recording_from(
         for (onset_s, length_s, text), b in zip(marks, breaks, strict=True)
         if b is None and text
     ]
-    unscaled = [s.label for s in signals if not s.unit]
-    notes = (*timeline.notes, f"No unit is known of: {', '.join(unscaled)}.") if unscaled else timeline.notes
+    unscaled = [str(s.index + 1) for s in signals if not s.unit]
+    notes = (*timeline.notes, f"No unit is known of channels {', '.join(unscaled)}.") if unscaled else timeline.notes
     in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
     read_span = timeline.read_span(load)
     return Recording(path, duration_s, signals, in_order, timeline.gaps, start_clock, notes, read_span)

@@ -117,14 +117,14 @@ def _channel(path: Path, number: int, line: str) -> _Channel:
         raise RecordingError(path, f"the line of signal {number} cannot be read. The header is damaged.")
     label = match["label"] or f"signal {number}"
     if match["format"] not in _BITS:
-        problem = f"signal '{label}' is stored in format {match['format']}, expected one of {', '.join(_BITS)}"
+        problem = f"signal {number} is stored in format {match['format']}, expected one of {', '.join(_BITS)}"
         raise RecordingError(path, f"{problem}. Convert the record to format 16 with WFDB's xform.")
     gain = float(match["gain"] or 0)
     if not isfinite(gain):
-        raise RecordingError(path, f"signal '{label}' has gain {match['gain']}, expected a finite number.")
+        raise RecordingError(path, f"the gain of signal {number} is not a finite number.")
     per_frame = int(match["per_frame"] or 1)
     if not per_frame:
-        raise RecordingError(path, f"signal '{label}' has no sample in a frame, expected at least 1.")
+        raise RecordingError(path, f"signal {number} has no sample in a frame, expected at least 1.")
     return _Channel(
         file=match["file"],
         format=match["format"],
@@ -175,8 +175,8 @@ def read_wfdb(path: Path) -> Recording:
             samples[: hi - lo][missing] = np.nan
         return samples
 
-    raw = [c.label for c in header.channels if not c.gain]
-    notes = (f"Not calibrated, by its header: {', '.join(raw)}.",) if raw else ()
+    raw = [str(number) for number, c in enumerate(header.channels, start=1) if not c.gain]
+    notes = (f"Not calibrated, by its header: channels {', '.join(raw)}.",) if raw else ()
     duration_s = float(n_frames / header.rate_hz)
     return Recording(path, duration_s, signals, (), (), header.start_clock, notes, read_span)
 

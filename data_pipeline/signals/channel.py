@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data_pipeline.montage.labels import shown
 from data_pipeline.montage.mapping import Derivation
 from data_pipeline.night import EPOCH_S, Channel, Quality, blocks
 from data_pipeline.readers import Recording
@@ -77,6 +78,8 @@ class RecordedChannel:
         flags, lost, mixed = np.zeros(n_seconds, np.uint8), np.zeros(n_seconds, np.uint8), None
         for (index, _), gain, habits in zip(self.derivation.terms, self.gains, self.habits, strict=True):
             signal, x = recording.signals[index], recording.read(index, first_s, last_s)
+            if np.isinf(signal.physical_range[0]):  # the file stores floats, and may hold an infinite one
+                x[np.isinf(x)] = np.nan
             flags |= raw_flags(x, signal.rate_hz, modality, signal.physical_range, n_seconds)
             flags |= rail_flags(x, signal.rate_hz, modality, n_seconds, habits)
             lost |= dropped_flags(x, signal.rate_hz, modality, flags, habits)
@@ -135,7 +138,7 @@ class RecordedChannel:
             modality=derivation.modality,
             samples=samples,
             quality=flags,
-            label=derivation.label,
+            label=shown(derivation.label),
             reason=derivation.reason,
             source_rate_hz=float(rate_hz),
         )

@@ -3,7 +3,8 @@
 sleepmami prepare recordings --out shards --workers 8
 
 A run that was stopped goes on when the same command is given again. Exit status: 0 finished (what was refused,
-and why, is in rejected.jsonl), 1 nothing accepted or the output cannot be written, 130 stopped.
+and why, is in rejected.jsonl), 1 nothing accepted, the output cannot be written, or with --strict anything to be seen
+to, 130 stopped.
 """
 
 import sys
@@ -30,6 +31,9 @@ def arguments(parser: ArgumentParser) -> None:
     rehash = """read the recordings of finished nights again to see that they are the same, also where size and times
         have not changed"""
     add("--rehash", action="store_true", help=rehash)
+    strict = """what is otherwise said at the end is an error: files that are not used, notes about recordings and
+        scorings, rows without a recording; a scoring that cannot be read refuses its night"""
+    add("--strict", action="store_true", help=strict)
 
 
 def run(args: Namespace) -> int:
@@ -40,6 +44,7 @@ def run(args: Namespace) -> int:
     montage = read_montage(args.montage) if args.montage else None
     config = PrepareConfig(kinds=_own_kinds(args.config)) if args.config else None
     how = {"cohort": args.cohort, "workers": args.workers, "ray": args.ray, "rehash": args.rehash}
+    how["strict"] = args.strict
     try:
         with counted("prepare") as progress:
             summary = prepare(args.inputs, args.out, config=config, montage=montage, progress=progress, **how)
@@ -47,6 +52,9 @@ def run(args: Namespace) -> int:
         print("stopped: finished nights are kept, the same command goes on from here", file=sys.stderr)
         return 130
     print(summary.table())
+    if args.strict and summary.complaints:
+        print(f"sleepmami: {summary.complaints} to be seen to, see above (--strict)", file=sys.stderr)
+        return 1
     return 0 if summary.nights else 1
 
 

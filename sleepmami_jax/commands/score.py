@@ -2,10 +2,14 @@
 
 sleepmami score night.edf --out night
 sleepmami score night.edf --model demo/model --out night
+
+Of several recordings one that cannot be scored is named, the others are scored, and the exit status is 1.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from sleepmami_jax.commands import RESEARCH_USE
@@ -23,16 +27,23 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    from data_pipeline.night import RecordingError
+
     several = len(args.recordings) > 1
     if several and (args.scoring or args.calibrate):
         raise ValueError("--scoring and --calibrate belong to one recording; score one at a time to use them")
-    names = [recording.stem for recording in args.recordings]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{len(names)} recordings, but {twice[0]!r} is the name of more than one; rename them")
     scorer = loaded(args)
-    for recording in args.recordings:
-        out = args.out / recording.stem if several else args.out
-        scores = scorer.score(recording, args.scoring, out=out, montage=args.montage, calibrate=args.calibrate)
+    refused = []
+    for recording, name in zip(args.recordings, _names(args.recordings), strict=True):
+        out = args.out / name if several else args.out
+        try:
+            scores = scorer.score(recording, args.scoring, out=out, montage=args.montage, calibrate=args.calibrate)
+        except RecordingError as error:
+            if not several:
+                raise
+            print(f"sleepmami: {error}", file=sys.stderr)
+            refused.append(recording.name)
+            continue
         for warning in scores.warnings:
             print(f"{recording.name}: {warning}", file=sys.stderr)
         if scores.missing:
@@ -42,5 +53,20 @@ def run(args: Namespace) -> int:
             agreement = f"kappa {kappa}, accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
             print(f"{recording.name}: stages against the scoring given: {agreement}")
         print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
+    if refused:
+        n = len(args.recordings)
+        print(f"scored {n - len(refused)} of {n} recordings; not {', '.join(refused)}", file=sys.stderr)
     print(RESEARCH_USE)
-    return 0
+    return 1 if refused else 0
+
+
+def _names(recordings: Sequence[Path]) -> list[str]:
+    """A folder's name for each: its file's, with a number after it where another has it too."""
+    taken: set[str] = set()
+    names = []
+    for recording in recordings:
+        numbered = (f"{recording.stem}-{number}" for number in count(2))
+        name = next(name for name in chain([recording.stem], numbered) if name.casefold() not in taken)
+        taken.add(name.casefold())
+        names.append(name)
+    return names

@@ -83,7 +83,8 @@ def test_skipped_channels_do_not_shift_names(tmp_path):
         "O1": 13,
     }
     notes = " ".join(night.notes)
-    assert all(f"'{label}' is not used" in notes for label in ("Snore", "EMG", "Zebra"))
+    assert all(f"'{label}' is not used" in notes for label in ("Snore", "EMG"))
+    assert "'channel 5' is not used" in notes and "Zebra" not in notes  # it may be a name
 
 
 def test_referential_electrodes_are_subtracted_sample_by_sample(tmp_path):
@@ -155,6 +156,22 @@ def test_embedded_and_separate_scoring(tmp_path):
     assert night.scoring.stages.tolist() == [4, 4, 4]
     assert [e.kind for e in night.scoring.events] == ["arousal"]
     assert night.scoring.scored == {"stages", "arousal"}
+    assert "were not used beside its files: apnea, central_apnea, hypopnea, mixed_apnea, obst" in night.notes[-1]
+
+
+def test_stages_inside_the_recording_stay_beside_events_of_a_file(tmp_path):
+    marks = [edfio.EdfAnnotation(30 * k, 30, "Sleep stage N2") for k in range(2)]
+    marks.append(edfio.EdfAnnotation(5, 10, "Hypopnea"))
+    path = write(tmp_path / "n.edf", wave("C4-M1", 8), annotations=marks)
+    events = tmp_path / "n.csv"
+    events.write_text("onset_s,duration_s,type\n3,12,Obstructive apnea\n")
+    night = load_night(path, [events])
+    assert night.scoring.stages.tolist()[:2] == [2, 2] and "stages" in night.scoring.scored
+    assert [e.kind for e in night.scoring.events] == ["obstructive_apnea"]  # the file has the word
+    assert "inside the recording were used for what no file tells: stages" in night.notes[-1]
+    events.write_text("onset_s,duration_s,stage\n0,30,W\n")
+    night = load_night(path, [events])
+    assert night.scoring.stages.tolist()[:2] == [0, -1] and [e.kind for e in night.scoring.events] == ["hypopnea"]
 
 
 def test_an_empty_table_beside_a_full_one_does_not_cost_the_night_its_stages(tmp_path):

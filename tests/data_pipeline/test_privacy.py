@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.diagnose.diagnosis import diagnose
+from data_pipeline.population.file import read_population
 from data_pipeline.prepare.run import prepare
 
 SECRETS = ("Doe", "Jane", "MRN4711", "1951", "AUG", "SN998877", "Smith", "Ward 12", "555-0199")
@@ -28,7 +29,7 @@ def write_identified(path, *, bdf=False, cut=None):
             transducer_type="AgCl SN998877 of Dr Smith",
             prefiltering="Doe's own, SN998877",
         )
-        for label in ("C4-M1", "Chin", "X9")
+        for label in ("C4-M1", "Chin", "X9", "E2 (Doe)", "Thorax Jane", "Nonin SN998877", "Doe Jane")
     ]
     marks = [
         edfio.EdfAnnotation(0, 30, "Sleep stage N2"),
@@ -75,8 +76,8 @@ def test_no_identifier_is_in_any_byte_that_is_made_or_said(tmp_path, capfd):
         "onset_s,duration_s,type,remark\n0,30,N2,Jane Doe asleep\n3,4,Mrs Doe moves,Smith\n5,4,Arousal,555-0199\n"
     )
     refused = [
-        write_identified(folder / f"cut{cut}.edf", cut=cut) for cut in (100, 700, 1100, 1280, 2000)
-    ]  # 1280: the header alone
+        write_identified(folder / f"cut{cut}.edf", cut=cut) for cut in (100, 700, 1100, 2304, 3000)
+    ]  # 2304: the header alone
     damaged = write_identified(folder / "damaged.edf")
     damaged.write_bytes(damaged.read_bytes().replace(b"-400    ", b"Smith   "))
     slipped = write_identified(folder / "slipped.edf")
@@ -95,8 +96,10 @@ def test_no_identifier_is_in_any_byte_that_is_made_or_said(tmp_path, capfd):
         warnings.simplefilter("always")
         summary = prepare([folder], tmp_path / "out")
         reports = [diagnose(path) for path in (whole, *refused, damaged, slipped)]
+    with pytest.raises(ValueError, match="no population card is in it") as refusal:
+        read_population(whole)
     assert len(summary.nights) == 2 and len(summary.rejected) == 10
-    texts = [summary.table(), *capfd.readouterr(), *(str(w.message) for w in said)]
+    texts = [str(refusal.value), summary.table(), *capfd.readouterr(), *(str(w.message) for w in said)]
     texts += [f"{report.to_text()} {report.to_dict()}" for report in reports]
     made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert set(made) >= {

@@ -17,6 +17,7 @@ def read_electrodes(pieces: list[Piece]) -> Label | None:
     if reading is None:
         return None
     points, confidence = reading
+    points = [p for i, p in enumerate(points) if p not in EYES or p not in points[:i]]  # "E1 (LEOG)"
     if len(points) > 2 and points[-1] == "REF":
         points.pop()  # "M2:C3-Ref"
     ears = [p for p in points if p in EARS]

@@ -112,7 +112,7 @@ _WORDS = {
 """Meaning(s) -> words that say so. The last line is of words that change nothing."""
 
 _ALONE = {
-    "REF": "REF REFERENCE X LE AV AVG AVE CAR LER COM G2 AVERAGE",
+    "REF": "REF REFERENCE X LE CLE LM AV AVG AVE CAR LER COM G2 AVERAGE VREF",
     "LEFT": "LI GA SX G",
     "RIGHT": "RE DX DER D",
     "LEG": "AT TA",
@@ -122,7 +122,7 @@ _ALONE = {
     "NASAL ORAL": "NO",
     "NASAL": "N",
     "PRESSURE": "P PR3",
-    "THERMAL": "NAF",
+    "THERMAL": "NAF THER",
     "FLOW": "AF AIR",
     "PULSE": "PR HR FC RR PTT",
     "SNORE": "SN SND DB",
@@ -199,7 +199,7 @@ def _named(meanings: str, text: str) -> list[Piece]:
 @lru_cache(maxsize=4096)
 def _glued(word: str) -> tuple[Piece, ...]:
     """Cuts "LLEGEMG" or "F3M2": as few pieces as can be; a tail of at most two unknown letters is left over."""
-    if number := re.fullmatch(r"([A-Z]+)0*(\d+)", word):
+    if number := re.fullmatch(r"([A-Z]+)0*(\d{1,3})", word):
         meaning = _WHOLE.get(number[1])
         if meaning is not None:
             return (*_named(meaning, number[1]), Piece(NUMBER, number[2]))

@@ -14,7 +14,7 @@ from data_pipeline.cohorts import Source, find_nights
         ({"scored": ("arousals",)}, "scored .'arousals'.; expected 'stages' or"),
         ({"dialect": "foo"}, "dialect 'foo'; expected one of .*edfplus"),
         ({"recording": "n.edf"}, "expected a Path as recording"),
-        ({"scoring": [Path("n.csv")]}, "a tuple of Paths as scoring"),
+        ({"scoring": [Path("n.csv")]}, "tuples of Paths as scoring"),
         ({"subject_id": None}, "subject_id: expected text, found a NoneType"),
     ],
 )

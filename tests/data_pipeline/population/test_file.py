@@ -53,9 +53,9 @@ def test_a_card_goes_through_json(base):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda card: "[", "no population card in it"),
-        (lambda card: [card], "no population card in it"),
-        (lambda card: card | {"version": 9}, "version 9, expected"),
+        (lambda card: "[", "no population card is in it"),
+        (lambda card: [card], "no population card is in it"),
+        (lambda card: card | {"version": 9}, "expected sleepmami-population version"),
         (lambda card: card | {"population": {}}, "age_years: is missing"),
         (
             lambda card: card | {"population": card["population"] | {"nights": "12"}},

@@ -7,6 +7,7 @@ import pytest
 from data_pipeline.prepare.night import OutputError
 from data_pipeline.prepare.run import prepare
 from data_pipeline.prepare.summary import Refusal
+from data_pipeline.shards.manifest import read_manifest
 from tests.support.loaders import (
     cannot_read_two,
     does_not_see,
@@ -82,7 +83,10 @@ def test_a_scoring_that_cannot_be_read_is_told_from_a_recording(tmp_path):
         write_edf(folder / f"{name}.edf", {"C4-M1": (128, "uV")})
     (folder / "a.csv").write_text("when,what\n0,N2\n")
     (folder / "b.edf").write_bytes((folder / "b.edf").read_bytes()[:300])
-    (scoring, recording) = prepare([folder], tmp_path / "out").rejected
+    (recording,) = prepare([folder], tmp_path / "out").rejected
+    (night,) = read_manifest(tmp_path / "out").nights
+    assert night.notes[-1].startswith("Scoring that is not used, a.csv: none of the 2 cells") and not night.scored
+    (scoring, _) = prepare([folder], tmp_path / "strict", strict=True).rejected
     assert (scoring.file, scoring.kind) == ("a.edf", Refusal.SCORING)
     assert scoring.reason.startswith("a.csv: none of the 2 cells")
     assert recording.kind is Refusal.RECORDING and recording.reason.startswith("b.edf: the header ends")

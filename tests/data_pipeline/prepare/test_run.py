@@ -18,7 +18,7 @@ from data_pipeline.shards.manifest import read_manifest
 from tests.support.loaders import (
     empties_the_folder,
 )
-from tests.support.nights import files, load_random_night, random_night, write_recordings
+from tests.support.nights import files, random_night, write_recordings
 from tests.support.preparing import prepared
 
 
@@ -77,10 +77,34 @@ def test_nights_of_another_data_set_are_not_forgotten(tmp_path):
     assert verify(tmp_path / "out") == []
 
 
-def test_two_nights_with_one_id_are_both_named(tmp_path):
-    a, b = write_recordings(tmp_path / "a", [1]), write_recordings(tmp_path / "b", [1])
-    with pytest.raises(ValueError, match=r"a/n1.edf and .*b/n1.edf would both be night n1"):
-        prepare([a, b], tmp_path / "out", load=load_random_night)
+def test_two_nights_with_one_id_are_both_taken_or_one_is_named(tmp_path):
+    folder = tmp_path / "in"
+    write_recordings(folder / "a", [1])
+    (write_recordings(folder / "b", [2]) / "n2.edf").rename(folder / "b" / "n1.edf")
+    summary = prepared(folder, tmp_path / "out")
+    assert [n.night_id for n in summary.nights] == ["a-n1", "b-n1"]
+    adapter = tmp_path / "lab.py"
+    adapter.write_text(
+        "from data_pipeline.cohorts import Source\n"
+        "def find_nights(inputs):\n"
+        "    return [Source('n1', 'p', '', path) for path in sorted(inputs[0].glob('?/*.edf'))]\n"
+    )
+    summary = prepared(folder, tmp_path / "out2", cohort=str(adapter))
+    assert [n.night_id for n in summary.nights] == ["n1"] and (tmp_path / "out2/n1.array_record").is_file()
+    assert summary.rejected[0].reason == "n1.edf: another recording, n1.edf, is night n1 already; rename one"
+
+
+def test_the_same_recording_under_two_names_is_one_night(tmp_path):
+    folder = write_recordings(tmp_path / "in", [1, 2])
+    (folder / "a copy.edf").write_text("seed 1")
+    (folder / "of the header alone.edf").write_text("Anonymised seed 1")
+    summary = prepared(folder, tmp_path / "out")
+    assert [n.night_id for n in summary.nights] == ["a_copy", "n2"]
+    assert [(r.night_id, r.problem) for r in summary.rejected] == [
+        (night_id, "the same recording as night a_copy, under another name")
+        for night_id in ("n1", "of_the_header_alone")
+    ]
+    assert not (tmp_path / "out/n1.array_record").exists() and verify(tmp_path / "out") == []
 
 
 @pytest.mark.skipif("SLEEPMAMI_REAL_DATA" not in os.environ, reason="SLEEPMAMI_REAL_DATA names no folder of recordings")

@@ -74,7 +74,7 @@ def test_brainvision_segments_are_not_joined(tmp_path):
         ("Interval=1950", "Interval=999999999999", "days long"),
         ("Channels=3", "Channels=4", r"no Ch4 in section \[Channel Infos\]"),
         ("Channels=3", "Channels=2", "holds 6000 bytes, expected 4000"),
-        (",0.5,", ",half,", "channel 1 'C4' has resolution 'half'"),
+        (",0.5,", ",half,", "resolution of channel 1 is not a number"),
         ("[Common Infos]\n", "", "damaged"),
     ],
 )

@@ -18,7 +18,7 @@ from tests.support.formats import N, ramp, write_fif
 def test_fif_keeps_units_times_and_skips(tmp_path, first_samp):
     recording = open_recording(write_fif(tmp_path, skip=True, first_samp=first_samp))
     assert [(s.label, s.unit) for s in recording.signals] == [("C4", "V"), ("SpO2", "")]
-    assert "No unit is known of: SpO2" in recording.notes[-1] and recording.gaps == ((4.0, 5.5),)
+    assert "No unit is known of channels " in recording.notes[-1] and recording.gaps == ((4.0, 5.5),)
     x = recording.read(0)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(x)), np.arange(400, 550))
     np.testing.assert_allclose(x[:400], ramp(2)[:400, 0] * 1e-6, rtol=1e-5)

@@ -164,10 +164,9 @@ def test_bad_recordings_are_refused(demo, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_several_recordings_neither_share_a_scoring_nor_a_name(demo, tmp_path, capsys):
+def test_several_recordings_do_not_share_a_scoring(demo, tmp_path, capsys):
     words = ("--model", demo / "model", "--out", tmp_path / "out")
     assert "one at a time" in _fails(capsys, "score", "a.edf", "b.edf", *words, "--scoring", "a.csv")
-    assert "'night' is the name of more than one" in _fails(capsys, "score", "a/night.edf", "b/night.edf", *words)
 
 
 def test_bad_configurations_and_models_are_refused(demo, tmp_path, capsys):
