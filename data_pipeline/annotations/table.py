@@ -131,7 +131,7 @@ def _when(path: Path, header: Sequence[str], rows: Rows, columns: Columns) -> tu
         lengths = [_duration(path, where, header, row, columns) for where, row in rows]
         return starts, [float(EPOCH_S) if s is None else s for s in lengths], None, None
     place, unit = columns.onset
-    unit_s = _known(path, header, place, unit)
+    unit_s = _known(path, header, columns, place, unit)
     cells = _without_thousands([row[place].strip() for _, row in rows])
     numbers = [number_in(cell) for cell in cells]
     if rows and all(n is None for n in numbers) and moment_in(cells[0]) is not None:
@@ -141,7 +141,7 @@ def _when(path: Path, header: Sequence[str], rows: Rows, columns: Columns) -> tu
     for (where, row), start_s in zip(rows, starts, strict=True):
         length = _duration(path, where, header, row, columns)
         if length is None and columns.end is not None and not is_empty(row[columns.end[0]]):
-            unit_s = _known(path, header, *columns.end)
+            unit_s = _known(path, header, columns, *columns.end)
             length = _seconds(path, where, header[columns.end[0]], row[columns.end[0]]) * unit_s - start_s
         lengths.append(_not_negative(path, where, length))
     return starts, lengths, None, None
@@ -213,7 +213,7 @@ def _duration(path: Path, where: str, header: Sequence[str], row: Sequence[str],
     cell = row[place].strip()
     if ":" in cell and (seconds := elapsed_in(cell)) is not None:
         return seconds
-    seconds = _seconds(path, where, header[place], cell) * _known(path, header, place, unit)
+    seconds = _seconds(path, where, header[place], cell) * _known(path, header, columns, place, unit)
     return _not_negative(path, where, seconds)
 
 
@@ -223,11 +223,12 @@ def _not_negative(path: Path, where: str, length_s: float | None) -> float | Non
     return length_s
 
 
-def _known(path: Path, header: Sequence[str], place: int, unit: float | None) -> float:
-    if unit is None:
+def _known(path: Path, header: Sequence[str], columns: Columns, place: int, unit: float | None) -> float:
+    """A column's unit in seconds. Samples beside stages stay what they are: these show how many fill the night."""
+    if unit is None and columns.stage is None:
         problem = f"column '{column_name(header[place])}' counts samples, and the file does not say how many a second"
         raise RecordingError(path, f"{problem}. Write seconds.")
-    return unit
+    return unit or 1.0
 
 
 def _is_marked(path: Path, where: str, name: str, cell: str) -> bool:

@@ -102,6 +102,12 @@ def test_a_unit_in_the_heading_counts_for_events_too(tmp_path):
     assert found(read(tmp_path / "n.csv", text)[0]) == APNEAS
 
 
+def test_samples_are_counted_where_stages_fill_the_night(tmp_path):
+    table = "Onset (samples),Duration (samples),Stage\n" + lines(lambda t, s: f"{t * 256},7680,{s}")
+    scoring, notes = read(tmp_path / "n.csv", table)
+    assert scoring.stages.tolist() == EXPECTED and "samples at 256 Hz" in notes[0]
+
+
 def test_artifacts_of_domino_are_no_stage(tmp_path):
     scoring, notes = read(tmp_path / "n.txt", look.domino().replace("22:30:00,000; Wake", "22:30:00,000; A"))
     assert scoring.stages.tolist() == [-1, *EXPECTED[1:]] and notes == ("n.txt: 1 of 10 epochs have no known stage.",)
