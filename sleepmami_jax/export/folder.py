@@ -27,8 +27,10 @@ from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
 from sleepmami_jax.export.description import ModelFolderError, one_line, sealed, unsealed
 from sleepmami_jax.export.readme import RESEARCH_USE, readme
+from sleepmami_jax.models.micro import token_width
 from sleepmami_jax.models.sleepmami import Params, structure
 from sleepmami_jax.run.places import folder_at, in_bucket
+from sleepmami_jax.trust.measures import check
 from sleepmami_jax.trust.reference import Reference
 
 FORMAT, VERSION = "sleepmami-model", 4
@@ -162,16 +164,21 @@ def load_model(path: str | PathLike[str]) -> ModelFolder:
     check_numbers(params, weights)
     half = any(value.dtype == np.float16 for value in params.values())
     params = {name: value.astype(np.float32) for name, value in params.items()}
-    reference = read_reference(path, described)
+    reference = read_reference(path, described, config, tasks)
     return ModelFolder(config, params, tasks, described["thresholds"], described["card"], half, reference)
 
 
-def read_reference(path: PathLike[str], described: dict[str, Any]) -> Reference | None:
+def read_reference(
+    path: PathLike[str], described: dict[str, Any], config: ModelConfig, tasks: Sequence[Task]
+) -> Reference | None:
     """`ModelFolder.reference` as `config.json` has it. Raises ModelFolderError."""
     try:
-        return from_json(Reference | None, described["reference"])
+        reference = from_json(Reference | None, described["reference"])
+        if reference is not None:
+            check(reference, tasks, token_width(config))
     except (KeyError, ValueError) as error:
         raise ModelFolderError(f"{path}/config.json is damaged or incomplete: reference: {one_line(error)}") from error
+    return reference
 
 
 def check_numbers(params: Params, path: PathLike[str]) -> None:

@@ -35,6 +35,7 @@ OF_STAGES = (
     "restless",
     "not scored",
 )
+OF_EPOCHS = ("doubt", "unlike", "alone")
 KAPPA_WRONG = 0.6
 """A hypnogram below it is called wrong: two people reach 0.76 (Lee et al. 2022)."""
 WRONG_PER_H, WRONG_SHARE = 5.0, 0.5
@@ -50,6 +51,22 @@ def chosen(measures: Mapping[str, float], task: Task, stages_risk: float | None)
     sensors = [f"{kind}{what} unlike" for kind in kinds for what in ("", " tokens")]
     own = {name: measures.get(name, 0.0) for name in sensors}
     return own | {"stages": float(_odds(np.array(stages_risk or 0.0)))}
+
+
+def check(reference: Reference, tasks: Sequence[Task], token_width: int) -> None:
+    """Raises ValueError if a reference is not of these tasks, or of tokens (..., token_width)."""
+    by_name = {task.name: task for task in tasks}
+    for name, risk in reference.night.items():
+        if name not in by_name or risk.measures != tuple(chosen({}, by_name[name], None)):
+            raise ValueError(f"night.{name}: not of a task of the model, or of other measures")
+    for where, risk in (("epoch", reference.epoch), ("epoch_astray", reference.epoch_astray)):
+        if risk.measures != OF_EPOCHS:
+            raise ValueError(f"{where}: of measures {risk.measures}; expected {OF_EPOCHS}")
+    widths = {f"tokens.{kind}": (known, token_width) for kind, known in reference.tokens.items()}
+    widths |= {f"levels.{kind}": (known, 1) for kind, known in reference.levels.items()}
+    for where, (known, width) in widths.items():
+        if len(known.mean) != width:
+            raise ValueError(f"{where}: {len(known.mean)} numbers; expected {width}")
 
 
 def index_is_wrong(said: float | None, truth: float | None) -> bool:

@@ -16,7 +16,7 @@ from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.evaluate import evaluate
 from sleepmami_jax.evaluation.reference import FEWEST_CASES, cases_of, fit_reference, reference_of
 from sleepmami_jax.evaluation.table import metrics_table
-from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
+from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.prediction import Prediction
@@ -147,6 +147,15 @@ def test_it_travels_with_the_model_and_is_used_by_score_and_evaluate(scorer, sha
     folder = replace(scorer.folder, reference=fitted[1])
     save_model(folder, tmp_path / "model")
     assert load_model(tmp_path / "model").reference == fitted[1]
+    tokens = {"EEG": replace(fitted[1].tokens["EEG"], mean=(0.0,), sd=(1.0,))}
+    for wrong, says in (
+        (replace(fitted[1], tokens=tokens), "tokens.EEG: 1 numbers"),
+        (replace(fitted[1], night={"snore": fitted[1].night["stages"]}), "night.snore: not of a task"),
+        (replace(fitted[1], epoch=fitted[1].night["stages"]), "epoch: of measures"),
+    ):
+        save_model(replace(folder, reference=wrong), tmp_path / "wrong")
+        with pytest.raises(ModelFolderError, match=says):
+            load_model(tmp_path / "wrong")
     judging = Pretrained(load_model(tmp_path / "model"))
     night = random_night(7)
     scores = judging.score(night)
