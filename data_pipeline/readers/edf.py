@@ -13,11 +13,10 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import Layout, read_header
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Recording, Signal
 from data_pipeline.readers.tal import first_stamp_s, read_tals
+from data_pipeline.readers.timeline import check_gaps
 
-_MOST_MISSING = 30_000_000
-"""Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
 _PIECE_BYTES = 4 << 20
 """The data are read in pieces of whole records, about so large."""
 _JITTER_S = 0.002
@@ -79,7 +78,7 @@ def read_edf(path: Path) -> Recording:
     n_records, notes = _count_records(path, layout)
     records = _Records(path, layout, n_records)
     starts_s = _record_starts(path, layout, records)
-    annotations = _read_annotations(layout, records)
+    annotations = read_tals(path, [_lists(records, column) for column in layout.annotation_columns])
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
     if duration_s > LONGEST_S:
@@ -95,9 +94,7 @@ def read_edf(path: Path) -> Recording:
     def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
         signal = signals[index]
         rate_hz = float(signal.rate_hz)
-        if lost_s * rate_hz > _MOST_MISSING:
-            problem = f"channel '{signal.label}': {lost_s:g} s are missing at {rate_hz:g} samples a second, too much"
-            raise RecordingError(path, f"{problem} to fill. Split the recording at its gaps, or mend its header.")
+        check_gaps(path, gaps, rate_hz, f"channel '{signal.label}'")
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
         if not inside.size:
@@ -156,8 +153,10 @@ def _record_starts(path: Path, layout: Layout, records: _Records) -> np.ndarray:
     return starts_s
 
 
-def _read_annotations(layout: Layout, records: _Records) -> tuple[Annotation, ...]:
-    return read_tals([np.pad(records.column(c), ((0, 0), (0, 1))).tobytes() for c in layout.annotation_columns])
+def _lists(records: _Records, column: slice) -> Iterator[bytes]:
+    """The bytes of an annotation channel, some records at a time, each record's ended by a zero."""
+    for _, rows in records.pieces(0, len(records)):
+        yield np.pad(rows[:, column], ((0, 0), (0, 1))).tobytes()
 
 
 def _decode(data: np.ndarray, sample_bytes: int) -> np.ndarray:
