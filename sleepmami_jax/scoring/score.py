@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -272,7 +271,7 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
     Raises:
       ValueError: `out` is a file, or holds other things than an earlier score.
     """
-    _refuse_foreign(Path(out))
+    files.refuse_foreign(Path(out))
     with whole_folder(Path(out)) as fresh:
         texts = {
             "report.html": report.render(scores, night),
@@ -283,20 +282,3 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
         for name, text in texts.items():
             (fresh / name).write_text(text, encoding="utf-8", newline="\n")
         files.annotations_edf(scores).write(fresh / "annotations.edf")
-
-
-def _refuse_foreign(out: Path) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ValueError(f"{out} is a file; expected a folder to write the score into, or a new name")
-    names = {path.name for path in out.iterdir()}
-    if not names:
-        return
-    try:
-        ours = json.loads((out / "summary.json").read_text(encoding="utf-8"))["format"] == files.FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours or names - set(files.NAMES):
-        foreign = ", ".join(sorted(names - set(files.NAMES))[:3]) or "files by our names that we did not write"
-        raise ValueError(f"{out} holds {foreign}; choose an empty or new folder, nothing was overwritten")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import random
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import edfio
 import numpy as np
 
-from data_pipeline.modalities import RATE_HZ, Modality
-from data_pipeline.night import Demographics
-from data_pipeline.shards.manifest import FORMAT, VERSION, ChannelEntry, NightEntry
+from data_pipeline.shards.manifest import MANIFEST
+from tests.campaign.prepared import SOURCES, files, perhaps_sealed
+from tests.support.formats import write_fif, write_gdf
 
 
 @dataclass(frozen=True)
@@ -21,19 +24,28 @@ class Seed:
 
     Attributes:
       dialect: what it is, for the report.
-      role: how it is read: "recording", "scoring", "demographics" or "manifest".
+      role: how it is read: "recording", "scoring", "demographics", "montage", "manifest", "shard", "cache" or
+        "journal".
       suffix: of its file name.
       data: its bytes.
+      beside: (name, bytes) of the files that it needs.
+      opens: suffix of the file that is opened, where it is not this one.
+      name: of its file, without the suffix.
     """
 
     dialect: str
     role: str
     suffix: str
     data: bytes
+    beside: tuple[tuple[str, bytes], ...] = ()
+    opens: str = ""
+    name: str = "night"
 
 
+@cache
 def seeds() -> tuple[Seed, ...]:
     """One of each dialect. A new dialect of scoring joins by a line here."""
+    data, shards = ("night.eeg", _samples(3)), files()
     return (
         Seed("EDF", "recording", ".edf", _edf(plus=False)),
         Seed("EDF+", "recording", ".edf", _edf()),
@@ -49,8 +61,18 @@ def seeds() -> tuple[Seed, ...]:
         Seed("JSON table", "scoring", ".json", _JSON_TABLE),
         Seed("Dreem JSON", "scoring", ".json", b"[-1, 0, 1, 2, 3, 4]"),
         Seed("TAL", "scoring", ".tal", b"+0\x1530\x14Sleep stage W\x14\0+30\x1530\x14Sleep stage N2\x14\0"),
-        Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS),
-        Seed("manifest", "manifest", ".jsonl", _manifest()),
+        Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS, (("night.edf", _edf()),), name="demographics"),
+        Seed("manifest", "manifest", ".jsonl", shards[MANIFEST], tuple(shards.items()), name="manifest"),
+        Seed("shard", "shard", ".array_record", shards["n1.array_record"], tuple(shards.items()), name="n1"),
+        Seed("embeddings", "cache", ".safetensors", shards["n1.safetensors"], tuple(shards.items()), name="n1"),
+        Seed("index of them", "cache", ".json", shards["embeddings.json"], tuple(shards.items()), name="embeddings"),
+        Seed("journal", "journal", ".jsonl", SOURCES, name="sources"),
+        Seed("BrainVision", "recording", ".vhdr", _VHDR, (data, ("night.vmrk", _VMRK))),
+        Seed("BrainVision marks", "recording", ".vmrk", _VMRK, (data, ("night.vhdr", _VHDR)), ".vhdr"),
+        Seed("WFDB", "recording", ".hea", _HEA, (("night.dat", _samples(3)),)),
+        Seed("FIF", "recording", ".fif", _written(write_fif)),
+        Seed("GDF", "recording", ".gdf", _written(write_gdf)),
+        Seed("montage", "montage", ".yaml", _MONTAGE, (("night.edf", _edf()),)),
     )
 
 
@@ -87,6 +109,59 @@ _BOMB = b"""<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b
 """
 
 
+_VHDR = b"""Brain Vision Data Exchange Header File Version 1.0
+[Common Infos]
+DataFile=night.eeg
+MarkerFile=night.vmrk
+DataFormat=BINARY
+DataOrientation=MULTIPLEXED
+NumberOfChannels=3
+SamplingInterval=10000
+DataPoints=4000
+[Binary Infos]
+BinaryFormat=INT_16
+[Channel Infos]
+Ch1=C4-M1,,0.1,uV
+Ch2=Thorax,,0.1,
+Ch3=SpO2,,1,%
+[Comment]
+free
+"""
+_VMRK = b"""Brain Vision Data Exchange Marker File, Version 1.0
+[Marker Infos]
+Mk1=New Segment,,1,1,0,20200101220000000000
+Mk2=Comment,Arousal,301,150,0
+Mk3=New Segment,,2001,1,0,20200101220025000000
+Mk4=Comment,Sleep stage N2,2001,1,0
+"""
+_HEA = b"""night 3 100 4000 22:31:05 01/01/2020
+night.dat 16 10.0(0)/uV 16 0 0 0 0 C4-M1
+night.dat 16 1/mV 16 0 0 0 0 Thorax
+night.dat 16 1/% 16 0 0 0 0 SpO2
+#a comment
+"""
+_MONTAGE = b"""reference: linked
+slots:
+  C4: {terms: {C4-M1: 1}, unit: uV, polarity: inverted}
+  CHIN: [EMG 1, ~]
+  SPO2: SpO2
+side: [PPG, POSITION]
+"""
+
+
+def _samples(n_channels: int, n: int = 4000) -> bytes:
+    """Of a file of 16 bits, channels by turns: the last one looks like SpO2."""
+    samples = np.random.default_rng(1).normal(0, 50, (n, n_channels))
+    samples[:, -1] = 95
+    return samples.astype("<i2").tobytes()
+
+
+@cache
+def _written(write: Callable[[Path], Path]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write(Path(folder)).read_bytes()
+
+
 def _edf(*, plus: bool = True, bdf: bool = False) -> bytes:
     rng = np.random.default_rng(0)
     kind = edfio.BdfSignal if bdf else edfio.EdfSignal
@@ -111,31 +186,6 @@ def _annotations() -> bytes:
     return file.getvalue()
 
 
-def _manifest() -> bytes:
-    header = {"format": FORMAT, "version": VERSION, "config": {}, "config_sha256": "0", "rate_hz": RATE_HZ}
-    channel = ChannelEntry("C4", Modality.EEG, "C4-M1", "by name", 256.0, 0.1, 9.0, 0.01, 0.0, 0, 0.9, ((0, 2),))
-    night = NightEntry(
-        night_id="n1",
-        subject_id="p1",
-        site="",
-        cohort="generic",
-        split="train",
-        shard="n1.array_record",
-        shard_bytes=100,
-        records_sha256="0",
-        source_sha256="0",
-        n_epochs=2,
-        duration_s=70,
-        channels=(channel,),
-        demographics=Demographics(41.5, "F", None),
-        scored=("arousal", "stages"),
-        stages="2?",
-        event_counts={"arousal": 1},
-        notes=("a note",),
-    )
-    return "\n".join(json.dumps(line) for line in (header, asdict(night))).encode() + b"\n"
-
-
 _FIXED = ((0, 8), (8, 80), (88, 80), (168, 8), (176, 8), (184, 8), (192, 44), (236, 8), (244, 8), (252, 4))
 _PER_SIGNAL = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 """Widths of the fields of an EDF header: the fixed ones as (offset, width), then those that each signal has."""
@@ -151,6 +201,7 @@ _STAMPS = (
 _TOKENS = (
     b"nan", b"inf", b"-1e308", b"1e308", b"-5", b"", b'"', b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"9" * 400,
     b"x" * 200_000, b"[" * 20_000, b"<a>" * 20_000, b"&a;", b"../../etc/passwd", b"\r", b"\n\n", b",", b";",
+    b"=", b"Mk5=New Segment,,3000,1,0,20200108210000000000\n", b"0.000001", b"&a [*a]", b"<<: *a",
     b"\t", b"null", b"true", b"{}", b"[]", b"-", b"1e5", b"0", b"4", b"R", b"\xe2\x80\xa8", b"\\ud800", b"\x85",
 )  # fmt: skip
 
@@ -166,7 +217,7 @@ def spoil(seed: Seed, rng: random.Random) -> bytes:
     for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 2, 3))):
         rng.choice((*own, *own, _bits, _cut, _block))(data, rng)
         del data[_MOST_BYTES:]
-    return bytes(data)
+    return perhaps_sealed(bytes(data), rng) if seed.role == "manifest" else bytes(data)
 
 
 def _header_field(data: bytearray, rng: random.Random) -> None:

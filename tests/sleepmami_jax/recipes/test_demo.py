@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_manifest
 from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.config import Finetuning, MacroPretraining
+from sleepmami_jax.recipes import demo as demo_recipe
 from sleepmami_jax.recipes.demo import run, table
 from tests.conftest import shallow_config
 
@@ -32,6 +34,28 @@ def demo(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("demonstration") / "demo"
     run(out, nights=18, hours=(0.5, 0.6), overrides=[_smaller])
     return out
+
+
+def test_a_demonstration_that_was_stopped_goes_on_at_its_step(tmp_path, monkeypatch):
+    done = []
+
+    def stops(name):
+        def step(*args, **options):
+            done.append(name)
+            if name == "train" or done.count(name) == 1:
+                raise KeyboardInterrupt
+
+        return step
+
+    for name in ("simulate_cohort", "prepare", "train"):
+        monkeypatch.setattr(demo_recipe, name, stops(name))
+    monkeypatch.setattr(demo_recipe, "_keep_one", lambda out: out)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "demo")
+    assert done == ["simulate_cohort"] * 2 + ["prepare"] * 2 + ["train"] * 2
+    with pytest.raises(ValueError, match="is not an empty folder"):
+        run(tmp_path / "demo", nights=3)  # another demonstration
 
 
 def sleepmami(*words) -> int:
@@ -95,9 +119,9 @@ def test_scoring_follows_a_montage_file(demo, tmp_path, capsys):
 def test_a_test_set_of_its_own_is_evaluated_without_baselines(demo, tmp_path):
     shards = tmp_path / "shards"
     shutil.copytree(demo / "shards", shards)
-    header, *nights = (shards / "manifest.jsonl").read_text().splitlines()
-    test = [night for night in nights if json.loads(night)["split"] == "test"]
-    (shards / "manifest.jsonl").write_text("\n".join([header, *test]) + "\n")
+    manifest = read_manifest(shards)
+    test = tuple(night for night in manifest.nights if night.split == "test")
+    write_manifest(shards / MANIFEST, replace(manifest, nights=test))
     assert sleepmami("evaluate", "--model", demo / "model", shards, "--out", tmp_path / "m.json") == 0
     metrics = json.loads((tmp_path / "m.json").read_text())
     assert metrics["n_nights"] == len(test) and metrics["stages"]["baselines"] == {}

@@ -19,6 +19,7 @@ import pytest
 
 from data_pipeline.population.file import read_population
 from data_pipeline.prepare.run import PrepareConfig, prepare
+from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_manifest
 from sleepmami_jax.config import (
     ConfigError,
     DataConfig,
@@ -330,8 +331,8 @@ def test_other_nights_or_weights_under_the_same_names_are_refused(experiment, un
     with pytest.raises(ConfigError, match=r"inputs_sha256\..*model was"):
         train(again, tmp_path / "run", quiet=True)
     save_model(start, tmp_path / "model")
-    manifest = copied / "manifest.jsonl"
-    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    manifest = read_manifest(copied)
+    write_manifest(copied / MANIFEST, replace(manifest, nights=manifest.nights[:-1]))
     with pytest.raises(ConfigError, match=r"inputs_sha256\..*shards was"):
         train(again, tmp_path / "run", quiet=True)
 
