@@ -37,7 +37,7 @@ from data_pipeline.shards.records import RECORD_VERSION
 from data_pipeline.whole_files import HALF
 
 REJECTED = "rejected.jsonl"
-PREPARATION = 1
+PREPARATION = 2
 """To be raised when the same recording gives other channels, samples, flags or labels than before: it is then prepared
 again, and a folder never holds nights of two kinds."""
 
