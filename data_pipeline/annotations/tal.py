@@ -25,4 +25,4 @@ def read_tal(path: Path) -> Marks:
             problem = f"byte {start}: not a time-stamped annotation list, expected +onset, 0x14, texts and 0x00"
             raise RecordingError(path, f"{problem}. Export the annotations again, as EDF+ or as a CSV table.")
         start += len(piece) + 1
-    return Marks(read_tals([raw + b"\0"]))
+    return Marks(read_tals(path, [[raw + b"\0"]]))

@@ -17,7 +17,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal, beside
-from data_pipeline.readers.timeline import Break, Timeline, joint
+from data_pipeline.readers.timeline import Break, Timeline, check_gaps, joint
 
 MAGIC = re.compile(rb"(\xef\xbb\xbf)?\s*(BrainVision|Brain Vision) Data Exchange Header File")
 _DTYPES = {"INT_16": "<i2", "UINT_16": "<u2", "INT_32": "<i4", "IEEE_FLOAT_32": "<f4"}
@@ -71,6 +71,7 @@ def read_brainvision(path: Path) -> Recording:
     timeline = Timeline(n, header.rate_hz, tuple(_breaks(path, segments, header.rate_hz)))
     if timeline.duration_s > LONGEST_S:
         raise RecordingError(path, f"by the dates of its segments longer than {LONGEST_S // 86400} days; split it.")
+    check_gaps(path, timeline.gaps, float(header.rate_hz), "by the dates of its segments")
     n_channels = len(header.channels)
     shape = (n_channels, n) if header.vectorized else (n, n_channels)
 

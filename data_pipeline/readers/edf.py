@@ -16,9 +16,8 @@ from data_pipeline.readers.edf_header import Layout, read_header
 from data_pipeline.readers.recording import LONGEST_S, Recording, Signal
 from data_pipeline.readers.tal import first_stamp_s, read_tals
 from data_pipeline.readers.transfer import changed_in_transfer, misplaced
+from data_pipeline.readers.timeline import check_gaps
 
-_MOST_MISSING = 30_000_000
-"""Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
 _PIECE_BYTES = 4 << 20
 """The data are read in pieces of whole records, about so large."""
 _JITTER_S = 0.002
@@ -82,7 +81,7 @@ def read_edf(path: Path) -> Recording:
     records = _Records(path, layout, n_records)
     marks = [records.column(column) for column in layout.annotation_columns]
     starts_s = _record_starts(path, layout, records, marks)
-    annotations = read_tals([np.pad(rows, ((0, 0), (0, 1))).tobytes() for rows in marks])
+    annotations = read_tals(path, [[np.pad(rows, ((0, 0), (0, 1))).tobytes()] for rows in marks])
     ends_s = starts_s + float(layout.record_s)
     duration_s = round(float(ends_s[-1]), 9)  # 0.1 s records must not end at 3599.9999… s
     if duration_s > LONGEST_S:
@@ -98,9 +97,7 @@ def read_edf(path: Path) -> Recording:
     def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
         signal = signals[index]
         rate_hz = float(signal.rate_hz)
-        if lost_s * rate_hz > _MOST_MISSING:
-            problem = f"channel {index + 1}: {lost_s:g} s are missing at {rate_hz:g} samples a second, too much"
-            raise RecordingError(path, f"{problem} to fill. Split the recording at its gaps, or mend its header.")
+        check_gaps(path, gaps, rate_hz, f"channel {index + 1}")
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         inside = np.flatnonzero((ends_s > start_s) & (starts_s < stop_s))
         if not inside.size:

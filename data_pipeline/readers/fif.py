@@ -39,6 +39,8 @@ def _check_tags(path: Path) -> None:
                 problem = f"holds {size} bytes, expected at least {place + _TAG.size}. It is cut: copy it again."
                 raise RecordingError(path, problem)
             kind, _, length, following = _TAG.unpack(head)
+            if (end := place + _TAG.size + length) > size:  # mne makes room for what a tag says
+                raise RecordingError(path, f"holds {size} bytes, expected at least {end}. It is cut: copy it again.")
             if kind == FIFF.FIFF_REF_ROLE:
                 advice = "Save the recording as one file, with mne's split_size, or as EDF+."
                 raise RecordingError(path, f"one part of several, which are not followed. {advice}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
-from data_pipeline.readers.timeline import Break, Timeline, exact_rate, joint
+from data_pipeline.readers.timeline import Break, Timeline, check_gaps, exact_rate, joint
 
 if TYPE_CHECKING:
     from mne.io import BaseRaw
@@ -80,6 +80,7 @@ def recording_of(
         joints=joints,
         start_clock=f"{date:%H:%M:%S}" if date else None,
         load=load,
+        most=path.stat().st_size,
     )
     load(0, raw.n_times - 1, raw.n_times)  # a file that ends too early is refused now
     return recording
@@ -98,6 +99,7 @@ def recording_from(
     limits: Sequence[tuple[float, float]] | None = None,
     joints: Sequence[str] = JOINTS,
     start_clock: str | None = None,
+    most: int | None = None,
 ) -> Recording:
     """The recording in a file of one rate.
 
@@ -108,14 +110,19 @@ def recording_from(
       load: samples `first:stop` of the channel `index`.
       limits: smallest and largest value that the file can hold, a channel; None where it stores floats.
       joints: texts, in lower case, that stand where pieces were joined.
+      most: bytes of the file, where each sample takes one at least.
     Raises:
-      RecordingError: no channel or sample, or longer than a week.
+      RecordingError: no channel or sample, longer than a week, more samples than bytes, or gaps without end.
     """
     with reading(path, form):
         rate = exact_rate(rate_hz)
         breaks = [_break(onset_s, length_s, text.lower(), rate_hz, joints) for onset_s, length_s, text in marks]
         timeline = Timeline(n, rate, tuple(b for b in breaks if b is not None))
-        duration_s = timeline.duration_s
+        duration_s, gaps = timeline.duration_s, timeline.gaps
+    check_gaps(path, gaps, rate_hz, "by its marks")
+    if most is not None and timeline.n_stored * len(labels) > most:
+        problem = f"{timeline.n_stored} samples of {len(labels)} channels do not fit into its {most} bytes"
+        raise RecordingError(path, f"{problem}. It is cut or damaged: copy it again.")
     if not labels or not 0 < duration_s <= LONGEST_S:
         problem = f"{len(labels)} channels of {duration_s:g} s, expected at least one and at most {LONGEST_S} s"
         raise RecordingError(path, f"{problem}. The file is damaged, or must be split into nights.")
@@ -132,7 +139,7 @@ def recording_from(
     notes = (*timeline.notes, f"No unit is known of channels {', '.join(unscaled)}.") if unscaled else timeline.notes
     in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
     read_span = timeline.read_span(load)
-    return Recording(path, duration_s, signals, in_order, timeline.gaps, start_clock, notes, read_span)
+    return Recording(path, duration_s, signals, in_order, gaps, start_clock, notes, read_span)
 
 
 def _break(onset_s: float, length_s: float, text: str, rate_hz: float, joints: Sequence[str]) -> Break | None:

@@ -1,14 +1,20 @@
 """Time-stamped annotation lists, in which EDF+ writes when something was (section 2.2.2)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
+from pathlib import Path
 
+from data_pipeline.night import RecordingError
 from data_pipeline.readers.recording import Annotation
 
 TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """Onset, duration, texts divided by 0x14."""
 _FURTHEST_S = 1e9
 """Onsets and durations are cut off here, far outside any recording."""
+_MOST = 100_000
+"""Assumed: a day of heartbeats, or a week of stages and two events a minute besides."""
+_LONGEST_TEXT = 1000
+"""Characters of a text that are kept: no term is so long."""
 
 
 def first_stamp_s(raw: bytes) -> float | None:
@@ -17,17 +23,29 @@ def first_stamp_s(raw: bytes) -> float | None:
     return None if stamp is None else _seconds(stamp[1])
 
 
-def read_tals(channels: Sequence[bytes]) -> tuple[Annotation, ...]:
-    """The annotations in the bytes of each annotation channel, sorted by onset from the first sample."""
+def read_tals(path: Path, channels: Iterable[Iterable[bytes]]) -> tuple[Annotation, ...]:
+    """The annotations in each annotation channel of a file, sorted by onset from the first sample.
+
+    Args:
+      channels: of each its bytes, in pieces that end where a list does.
+    Raises:
+      RecordingError: more of them than any scorer makes.
+    """
     found: list[Annotation] = []
     offset_s = 0.0
-    for channel, raw in enumerate(channels):
-        for place, match in enumerate(TAL.finditer(raw)):
+    for channel, pieces in enumerate(channels):
+        is_first = channel == 0
+        for match in (match for raw in pieces for match in TAL.finditer(raw)):
             onset_s, duration_s = _seconds(match[1]), match[2] and _seconds(match[2])
-            if channel == 0 and place == 0 and not match[3]:
+            if is_first and not match[3]:
                 # The first time stamp is the fraction of a second at which the first sample was taken.
                 offset_s = onset_s
-            found += [Annotation(onset_s, duration_s, _text(t)) for t in match[3].split(b"\x14") if t]
+            is_first = False
+            texts = match[3].split(b"\x14", _MOST) if match[3] else ()
+            found += [Annotation(onset_s, duration_s, _text(t)) for t in texts if t]
+            if len(found) > _MOST:
+                problem = f"more than {_MOST} annotations, expected those of a night"
+                raise RecordingError(path, f"{problem}. Its annotation channel is damaged: export it again.")
     shifted = (Annotation(round(a.onset_s - offset_s, 9), a.duration_s, a.text) for a in found)
     return tuple(sorted(shifted, key=lambda a: a.onset_s))
 
@@ -38,6 +56,7 @@ def _seconds(digits: bytes) -> float:
 
 def _text(raw: bytes) -> str:
     try:
-        return raw.decode("utf-8").strip("\0 ")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError:  # EDF+ demands UTF-8; older software writes Latin-1
-        return raw.decode("latin-1").strip("\0 ")
+        text = raw.decode("latin-1")
+    return text[:_LONGEST_TEXT].strip("\0 ")

@@ -1,13 +1,38 @@
 """True time of a file that was interrupted: each piece at its own time, NaN between, never joined."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.night import RecordingError
+
 _AT_ONCE = 1 << 20
+_MOST_MISSING = 30_000_000
+"""Samples of one signal that may be missing in gaps: 16 h at 512 Hz. A few bytes can claim any number."""
+_MOST_GAPS = 10_000
+"""Assumed: a recorder that stands still oftener than every three seconds of a night writes no night."""
+
+
+def check_gaps(path: Path, gaps: Sequence[tuple[float, float]], rate_hz: float, whose: str) -> None:
+    """Refuses gaps that would fill the memory, or take for ever, whatever little is recorded between them.
+
+    Args:
+      gaps: (start_s, stop_s) each, of a signal of `rate_hz`.
+      whose: what has them, for the message: "channel 'C4-M1'".
+    Raises:
+      RecordingError: too many of them, or too long.
+    """
+    lost_s = sum(stop - start for start, stop in gaps)
+    if len(gaps) > _MOST_GAPS:
+        problem = f"{whose}: {len(gaps)} gaps, expected at most {_MOST_GAPS}. Its time stamps are damaged"
+        raise RecordingError(path, f"{problem}: export it again.")
+    if lost_s * rate_hz > _MOST_MISSING:
+        problem = f"{whose}: {lost_s:g} s are missing at {rate_hz:g} samples a second, too much to fill"
+        raise RecordingError(path, f"{problem}. Split the recording at its gaps, or mend its header.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +73,8 @@ class Timeline:
 
     @cached_property
     def _inner(self) -> tuple[Break, ...]:
-        inner = {b for b in self.breaks if b.stop > 0 and b.first < self.n and (b.first, b.stop) != (-1, 1)}
+        holds_any = (b for b in self.breaks if b.lost != 0 or b.stop > b.first)
+        inner = {b for b in holds_any if b.stop > 0 and b.first < self.n and (b.first, b.stop) != (-1, 1)}
         return tuple(sorted(inner, key=lambda b: (b.first, b.stop)))
 
     @cached_property
@@ -61,6 +87,11 @@ class Timeline:
             first = max(first, b.stop)
             shift += b.lost or 0
         return tuple(pieces)
+
+    @property
+    def n_stored(self) -> int:
+        """Samples a channel that the file has to hold."""
+        return sum(size for _, _, size in self._pieces)
 
     @property
     def duration_s(self) -> float:
