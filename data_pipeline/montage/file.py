@@ -14,6 +14,7 @@ mapped by their labels as ever. `sleepmami diagnose FILE --write-montage` writes
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -109,9 +110,8 @@ class _Loader(yaml.BaseLoader):
     """Text, lists and mappings only ("No" and "24" are labels, not a truth value and a number); no key twice."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if isinstance(key, str) and keys.count(key) > 1:
+        for key, times in Counter(key.value for key, _ in node.value if isinstance(key.value, str)).items():
+            if times > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", node.start_mark)
         return super().construct_mapping(node, deep)
 

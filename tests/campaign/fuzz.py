@@ -17,13 +17,15 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from data_pipeline.annotations import read_scoring
 from data_pipeline.cohorts import find_nights
 from data_pipeline.load import load_night
+from data_pipeline.montage.file import read_montage
 from data_pipeline.night import RecordingError
 from data_pipeline.shards.manifest import read_manifest
 from tests.campaign.seeds import Seed, seeds, spoil
@@ -35,13 +37,14 @@ _REFUSES = {
     "scoring": RecordingError,
     "demographics": ValueError,
     "manifest": ValueError,
+    "montage": (RecordingError, ValueError),
 }
 """What a reader of each role may raise."""
 
 
-def spoiled(number: int, seed: int) -> tuple[Seed, bytes]:
-    """Input `number` of a campaign; dialects come by turns."""
-    kinds = seeds()
+def spoiled(number: int, seed: int, only: Sequence[str] | None = None) -> tuple[Seed, bytes]:
+    """Input `number` of a campaign; dialects, or `only` those, come by turns."""
+    kinds = [kind for kind in seeds() if not only or kind.dialect in only]
     kind = kinds[number % len(kinds)]
     return kind, spoil(kind, random.Random(f"{seed}/{number}"))
 
@@ -54,36 +57,38 @@ def read(kind: Seed, data: bytes, folder: Path) -> str:
     """
     name = "demographics" if kind.role == "demographics" else "night"
     path = folder / f"{name}{kind.suffix}"
-    path.write_bytes(data)
+    for beside, content in (*kind.beside, (path.name, data)):
+        (folder / beside).write_bytes(content)
     try:
         match kind.role:
             case "recording":
-                load_night(path)
+                load_night(path.with_suffix(kind.opens) if kind.opens else path)
             case "scoring":
                 read_scoring(path, 150.0)
             case "demographics":
                 find_nights([folder / "night.edf"])
             case "manifest":
                 read_manifest(path)
+            case "montage":
+                load_night(folder / "night.edf", montage=read_montage(path))
     except _REFUSES[kind.role] as error:
-        if path.name in str(error):
+        if any(file.name in str(error) for file in folder.iterdir()):
             return "refused"
         raise AssertionError(f"refused without the name of the file: {error}") from error
     finally:
-        path.unlink()
+        for file in folder.iterdir():
+            file.unlink()
     return "read"
 
 
-def _work(numbers: range, seed: int, pipe: Connection) -> None:
+def _work(only: Sequence[str] | None, numbers: range, seed: int, pipe: Connection) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        first = seeds()[0]
-        read(first, first.data, folder)  # whatever is imported late is there before memory is counted
+        for kind in {kind.suffix: kind for kind in seeds()}.values():
+            read(kind, kind.data, folder)  # whatever is imported late is there before memory is counted
         limit_memory()
         for number in numbers:
-            kind, data = spoiled(number, seed)
-            if kind.role == "demographics":
-                (folder / "night.edf").write_bytes(first.data)
+            kind, data = spoiled(number, seed, only)
             try:
                 outcome = read(kind, data, folder)
             except Exception:  # noqa: BLE001  (anything it raises is what is looked for)
@@ -100,7 +105,7 @@ def limit_memory() -> None:
 
 
 def campaign(
-    inputs: int, seed: int, work: Callable[..., None] = _work, longest_s: float = LONGEST_S
+    inputs: int, seed: int, work: Callable[..., None] = partial(_work, None), longest_s: float = LONGEST_S
 ) -> Iterator[tuple[int, str]]:
     """(number, outcome) of each input: "read", "refused", or what went wrong.
 
@@ -136,12 +141,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="of these dialects alone, as the report calls them")
     parser.add_argument("--save", type=Path, help="keep what broke something here")
     args = parser.parse_args()
     outcomes: Counter[tuple[str, str]] = Counter()
     broken: Counter[str] = Counter()
-    for number, outcome in campaign(args.inputs, args.seed):
-        kind, data = spoiled(number, args.seed)
+    for number, outcome in campaign(args.inputs, args.seed, partial(_work, args.only)):
+        kind, data = spoiled(number, args.seed, args.only)
         verdict = outcome if outcome in ("read", "refused") else "BROKE"
         outcomes[kind.dialect, verdict] += 1
         if verdict == "BROKE":
@@ -152,7 +158,7 @@ def main() -> None:
             if args.save:
                 args.save.mkdir(parents=True, exist_ok=True)
                 (args.save / f"{number}{kind.suffix}").write_bytes(data)
-    for dialect in dict.fromkeys(kind.dialect for kind in seeds()):
+    for dialect in dict.fromkeys(dialect for dialect, _ in outcomes):
         counts = ", ".join(f"{outcomes[dialect, v]} {v}" for v in ("read", "refused", "BROKE"))
         print(f"{dialect:<17} {counts}")
     if broken:

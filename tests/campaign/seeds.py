@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 import random
+import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 
 import edfio
 import numpy as np
@@ -13,6 +17,7 @@ import numpy as np
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import Demographics
 from data_pipeline.shards.manifest import FORMAT, VERSION, ChannelEntry, NightEntry
+from tests.support.formats import write_fif, write_gdf
 
 
 @dataclass(frozen=True)
@@ -21,17 +26,22 @@ class Seed:
 
     Attributes:
       dialect: what it is, for the report.
-      role: how it is read: "recording", "scoring", "demographics" or "manifest".
+      role: how it is read: "recording", "scoring", "demographics", "montage" or "manifest".
       suffix: of its file name.
       data: its bytes.
+      beside: (name, bytes) of the files that it needs.
+      opens: suffix of the file that is opened, where it is not this one.
     """
 
     dialect: str
     role: str
     suffix: str
     data: bytes
+    beside: tuple[tuple[str, bytes], ...] = ()
+    opens: str = ""
 
 
+@cache
 def seeds() -> tuple[Seed, ...]:
     """One of each dialect. A new dialect of scoring joins by a line here."""
     return (
@@ -49,8 +59,14 @@ def seeds() -> tuple[Seed, ...]:
         Seed("JSON table", "scoring", ".json", _JSON_TABLE),
         Seed("Dreem JSON", "scoring", ".json", b"[-1, 0, 1, 2, 3, 4]"),
         Seed("TAL", "scoring", ".tal", b"+0\x1530\x14Sleep stage W\x14\0+30\x1530\x14Sleep stage N2\x14\0"),
-        Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS),
+        Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS, (("night.edf", _edf()),)),
         Seed("manifest", "manifest", ".jsonl", _manifest()),
+        Seed("BrainVision", "recording", ".vhdr", _VHDR, (("night.eeg", _samples(3)), ("night.vmrk", _VMRK))),
+        Seed("BrainVision marks", "recording", ".vmrk", _VMRK, (("night.eeg", _samples(3)), ("night.vhdr", _VHDR)), ".vhdr"),
+        Seed("WFDB", "recording", ".hea", _HEA, (("night.dat", _samples(3)),)),
+        Seed("FIF", "recording", ".fif", _written(write_fif)),
+        Seed("GDF", "recording", ".gdf", _written(write_gdf)),
+        Seed("montage", "montage", ".yaml", _MONTAGE, (("night.edf", _edf()),)),
     )
 
 
@@ -85,6 +101,59 @@ _BOMB = b"""<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b
 <Duration>12</Duration></ScoredEvent></ScoredEvents><SleepStages><SleepStage>2</SleepStage></SleepStages>
 </CMPStudyConfig>
 """
+
+
+_VHDR = b"""Brain Vision Data Exchange Header File Version 1.0
+[Common Infos]
+DataFile=night.eeg
+MarkerFile=night.vmrk
+DataFormat=BINARY
+DataOrientation=MULTIPLEXED
+NumberOfChannels=3
+SamplingInterval=10000
+DataPoints=4000
+[Binary Infos]
+BinaryFormat=INT_16
+[Channel Infos]
+Ch1=C4-M1,,0.1,uV
+Ch2=Thorax,,0.1,
+Ch3=SpO2,,1,%
+[Comment]
+free
+"""
+_VMRK = b"""Brain Vision Data Exchange Marker File, Version 1.0
+[Marker Infos]
+Mk1=New Segment,,1,1,0,20200101220000000000
+Mk2=Comment,Arousal,301,150,0
+Mk3=New Segment,,2001,1,0,20200101220025000000
+Mk4=Comment,Sleep stage N2,2001,1,0
+"""
+_HEA = b"""night 3 100 4000 22:31:05 01/01/2020
+night.dat 16 10.0(0)/uV 16 0 0 0 0 C4-M1
+night.dat 16 1/mV 16 0 0 0 0 Thorax
+night.dat 16 1/% 16 0 0 0 0 SpO2
+#a comment
+"""
+_MONTAGE = b"""reference: linked
+slots:
+  C4: {terms: {C4-M1: 1}, unit: uV, polarity: inverted}
+  CHIN: [EMG 1, ~]
+  SPO2: SpO2
+side: [PPG, POSITION]
+"""
+
+
+def _samples(n_channels: int, n: int = 4000) -> bytes:
+    """Of a file of 16 bits, channels by turns: the last one looks like SpO2."""
+    samples = np.random.default_rng(1).normal(0, 50, (n, n_channels))
+    samples[:, -1] = 95
+    return samples.astype("<i2").tobytes()
+
+
+@cache
+def _written(write: Callable[[Path], Path]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write(Path(folder)).read_bytes()
 
 
 def _edf(*, plus: bool = True, bdf: bool = False) -> bytes:
@@ -151,6 +220,7 @@ _STAMPS = (
 _TOKENS = (
     b"nan", b"inf", b"-1e308", b"1e308", b"-5", b"", b'"', b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"9" * 400,
     b"x" * 200_000, b"[" * 20_000, b"<a>" * 20_000, b"&a;", b"../../etc/passwd", b"\r", b"\n\n", b",", b";",
+    b"=", b"Mk5=New Segment,,3000,1,0,20200108210000000000\n", b"0.000001", b"&a [*a]", b"<<: *a",
     b"\t", b"null", b"true", b"{}", b"[]", b"-", b"1e5", b"0", b"4", b"R", b"\xe2\x80\xa8", b"\\ud800", b"\x85",
 )  # fmt: skip
 
