@@ -13,6 +13,7 @@ from data_pipeline.night import STAGES, Event
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY, Task, TaskKind
 from sleepmami_jax.trust.judge import Reliability
 
+HEAD = (Modality.EEG, Modality.EOG)
 NOT_LEARNT = "the model was not trained for it"
 
 
@@ -82,8 +83,14 @@ class Prediction:
 
     @property
     def stages(self) -> np.ndarray:
-        """(E,) int8 codes of `STAGES`, -1 where nothing could be scored."""
-        return np.where(self.scorable, self.stage_probs.argmax(axis=1), -1).astype(np.int8)
+        """(E,) int8 codes of `STAGES`, -1 where nothing could be scored.
+
+        In a night with electrodes on the head it is from them that stages are told: while all of them are off, breath
+        and pulse alone say none.
+        """
+        on_head = [self.usable[slot] for m in HEAD for slot in SLOTS[m] if slot in self.usable]
+        told = self.scorable & np.logical_or.reduce(on_head) if on_head else self.scorable
+        return np.where(told, self.stage_probs.argmax(axis=1), -1).astype(np.int8)
 
     @property
     def missing(self) -> tuple[Modality, ...]:

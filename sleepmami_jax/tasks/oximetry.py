@@ -22,6 +22,8 @@ MIN_S = 10
 """Peak to recovery lasts at least this long; a shorter dip is a slipped probe."""
 GAP_MAX_S = 10
 """Longer stretches without a valid value cut the signal in two."""
+OXIMETER_STEPS = (1, 2, 10)
+"""Parts of a per cent in which oximeters give values (assumed): they show whole ones, and some store halves or tenths."""
 ODI_RULE = "falls of at least 3 points from a peak within 120 s to a nadir, of which any part lies in sleep"
 BURDEN_RULE = (
     "hypoxic burden after Azarbarzin et al. 2019: area under the event's own baseline, in a window found on "
@@ -57,10 +59,29 @@ class Desaturation:
 
 
 def valid_spo2(channel: Channel) -> np.ndarray:
-    """(duration_s,) float64 SpO2 in %, NaN where the quality mask or the range says that it is no value."""
+    """(duration_s,) float64 SpO2 in %, NaN where the quality mask or the range says that it is no value.
+
+    The values are those that the oximeter gave: how a file stores them moves no threshold (see `as_measured`).
+    """
     low, high = Modality.SPO2.facts.limits
-    spo2 = channel.samples.astype(np.float64)
-    return np.where((channel.quality == 0) & (spo2 >= low) & (spo2 <= high), np.minimum(spo2, 100.0), np.nan)
+    spo2 = as_measured(np.where(channel.quality == 0, channel.samples.astype(np.float64), np.nan))
+    return np.where((spo2 >= low) & (spo2 <= high), np.minimum(spo2, 100.0), np.nan)
+
+
+def as_measured(spo2: np.ndarray) -> np.ndarray:
+    """SpO2 in %, with NaN, as the oximeter gave it: in whole, half or tenth per cents, or as it is.
+
+    A file stores a value in steps of its own, 93 as 92.94 or 93.02. Where each stored value stands for another whole
+    (half, tenth) one, it is that one, at most half a step of the file away.
+
+    >>> as_measured(np.array([92.94, 93.73, 94.9]))
+    array([93., 94., 95.])
+    """
+    stored = np.unique(spo2[np.isfinite(spo2)])
+    for parts in OXIMETER_STEPS:
+        if len(np.unique(np.round(stored * parts))) == len(stored):
+            return np.round(spo2 * parts) / parts
+    return spo2
 
 
 def turning_points(x: np.ndarray, delta: float) -> list[tuple[int, int]]:

@@ -25,9 +25,10 @@ REM_PERIOD_MIN = 5.0
 
 DEFINITIONS = {
     "trt_min": "recording time (TRT): the whole recording in 30-s epochs, for want of lights-off and lights-on marks",
-    "sol_min": "sleep onset latency: start of the recording to the first epoch of any sleep stage",
-    "waso_aasm_min": "WASO (AASM): recording time minus sleep latency minus sleep time, so waking after the "
-    "last sleep counts, and so do epochs that could not be scored",
+    "sol_min": "sleep onset latency: epochs of W before the first epoch of any sleep stage; what could not be scored "
+    "before it is no latency",
+    "waso_aasm_min": "WASO (AASM): time from the first epoch of sleep to the end of the recording minus sleep time, "
+    "so waking after the last sleep counts, and so do epochs there that could not be scored",
     "waso_spt_min": "WASO (within sleep period): epochs of W between the first and the last epoch of sleep",
     "rem_latency_min": "REM latency: sleep onset to the first epoch of REM",
     "unsure_min": "unsure of the stage: epochs whose stage is more likely wrong than right; they have their stage, but "
@@ -108,13 +109,13 @@ def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:
     period = stages[first : last + 1]
     persistent = [start for start, stop in runs(asleep).tolist() if (stop - start) * EPOCH_MIN >= PERSISTENT_SLEEP_MIN]
     rem = np.flatnonzero(stages == REM)
-    sol_min = float(first * EPOCH_MIN)
+    awake_min = np.cumsum(stages == 0) * EPOCH_MIN  # up to and with each epoch
     return statistics | {
-        "sol_min": sol_min,
-        "lps_min": persistent[0] * EPOCH_MIN if persistent else None,
+        "sol_min": float(awake_min[first]),
+        "lps_min": float(awake_min[persistent[0]] + EPOCH_MIN * asleep[: persistent[0]].sum()) if persistent else None,
         "spt_min": len(period) * EPOCH_MIN,
         "sme_pct": 100 * tst_min / (len(period) * EPOCH_MIN),
-        "waso_aasm_min": trt_min - sol_min - tst_min,
+        "waso_aasm_min": trt_min - first * EPOCH_MIN - tst_min,
         "waso_spt_min": int((period == 0).sum()) * EPOCH_MIN,
         "rem_latency_min": float((rem[0] - first) * EPOCH_MIN) if len(rem) else None,
         "awakenings": len(runs(period == 0)),

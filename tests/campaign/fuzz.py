@@ -119,7 +119,7 @@ def campaign(
         child = context.Process(target=work, args=(range(number, inputs), seed, end), daemon=True)
         child.start()
         end.close()
-        wait_s = max(60, longest_s)  # for the imports
+        wait_s = max(300, longest_s)  # for the imports
         try:
             while number < inputs:
                 if not pipe.poll(wait_s):
@@ -141,12 +141,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    busy = "seconds that one may take, where other programs are busy"
+    parser.add_argument("--longest", type=float, default=LONGEST_S, help=busy)
     parser.add_argument("--only", nargs="*", help="of these dialects alone, as the report calls them")
     parser.add_argument("--save", type=Path, help="keep what broke something here")
     args = parser.parse_args()
     outcomes: Counter[tuple[str, str]] = Counter()
     broken: Counter[str] = Counter()
-    for number, outcome in campaign(args.inputs, args.seed, partial(_work, args.only)):
+    for number, outcome in campaign(args.inputs, args.seed, partial(_work, args.only), args.longest):
         kind, data = spoiled(number, args.seed, args.only)
         verdict = outcome if outcome in ("read", "refused") else "BROKE"
         outcomes[kind.dialect, verdict] += 1

@@ -12,6 +12,7 @@ from data_pipeline.night import Channel, Quality
 from sleepmami_jax.tasks.oximetry import (
     BURDEN_FALLBACK_RULE,
     BURDEN_RULE,
+    as_measured,
     counted_desaturations,
     desaturations,
     hypoxic_burden,
@@ -28,6 +29,37 @@ def test_valid_spo2_masks_quality_and_range():
     spo2 = valid_spo2(Channel("SPO2", Modality.SPO2, samples, quality, "SaO2", "alias", 1.0))
     np.testing.assert_array_equal(np.isfinite(spo2), [1, 0, 0, 1, 1, 0, 0])
     assert np.nanmax(spo2) == 100
+
+
+STORED = {
+    "0-100 in 16 bits": (0, 100, 65535),
+    "0-100 in 12 bits": (0, 100, 4095),
+    "0-100 in 8 bits": (0, 100, 255),
+    "-100-100 in 16 bits": (-100, 100, 65535),
+    "0-102.3 in 10 bits": (0, 102.3, 1023),
+    "0-200 in 8 bits": (0, 200, 255),
+    "its own range in 16 bits": (83, 98, 65535),
+}
+
+
+@pytest.mark.parametrize("of_a_per_cent", [1, 0.5])
+@pytest.mark.parametrize(("low", "high", "steps"), STORED.values(), ids=STORED)
+def test_how_a_file_stores_spo2_moves_no_threshold(low, high, steps, of_a_per_cent):
+    if (high - low) / steps > of_a_per_cent:
+        pytest.skip("the file cannot tell these values apart")
+    rng = np.random.default_rng(0)
+    measured = np.clip(96 - np.abs(np.cumsum(rng.choice([-1, 0, 0, 1], 4000))) % 13, low, high) * 1.0
+    measured -= of_a_per_cent * rng.integers(0, 2, 4000)
+    step = (high - low) / steps
+    samples = (np.round((measured - low) / step) * step + low).astype(np.float32)
+    channel = Channel("SPO2", Modality.SPO2, samples, np.zeros(4000, np.uint8), "SpO2", "alias", 1.0)
+    np.testing.assert_array_equal(valid_spo2(channel), measured)
+
+
+def test_values_of_no_step_stay_as_they_are():
+    fine = 96 + np.random.default_rng(0).normal(0, 1, 500)
+    np.testing.assert_array_equal(as_measured(fine), fine)
+    assert np.isnan(as_measured(np.array([np.nan, 95.02]))).tolist() == [True, False]
 
 
 def dip(depth, before=60, fall=20, hold=5, rise=15, after=60, level=96.0):

@@ -61,7 +61,9 @@ def test_times_add_up(codes):
     parts = [s[f"{name}_min"] for name in ("w", "n1", "n2", "n3", "rem", "unscored")]
     assert sum(parts) == s["trt_min"] and sum(parts[1:5]) == s["tst_min"]
     if s["tst_min"]:
-        assert s["sol_min"] + s["tst_min"] + s["waso_aasm_min"] == s["trt_min"]
+        before = codes[: next(k for k, code in enumerate(codes) if code > 0)]
+        in_bed_min = s["trt_min"] - before.count(-1) / 2
+        assert s["sol_min"] + s["tst_min"] + s["waso_aasm_min"] == in_bed_min
         assert s["waso_spt_min"] <= s["waso_aasm_min"]
     assert all(value is None or np.isfinite(value) for value in s.values())
 
@@ -75,3 +77,10 @@ def test_cycles():
     assert sleep_cycles(hypnogram((N2, 60), (R, 10), (W, 29), (R, 10))) == [(0, 109)]  # one REM period
     assert sleep_cycles(hypnogram((N2, 29), (R, 20))) == []  # too little before REM
     assert sleep_cycles(hypnogram((N2, 200))) == []
+
+
+@pytest.mark.parametrize("lost", [[-1] * 120, [-1] * 60 + [0] * 4 + [-1] * 60])
+def test_an_hour_that_could_not_be_scored_is_no_latency_and_no_waking(lost):
+    awake = lost.count(0) / 2
+    s = sleep_statistics(np.array([*lost, *[0] * 20, *[2] * 40, 0, 0]))
+    assert (s["sol_min"], s["lps_min"], s["waso_aasm_min"], s["unscored_min"]) == (10 + awake, 10 + awake, 1, 60)
