@@ -2,8 +2,31 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+LOCK = ".lock"
+"""In a folder that a process works in; it may be there, unlocked, where one was killed."""
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Inside, no other process is inside for the same folder, which is made if it is not there.
+
+    Raises:
+      ValueError: another process has it. It says so, and who asked leaves.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open_alone(folder / LOCK)
+    if file is None:
+        raise ValueError(f"{folder}: another run is working in this folder; wait for it, stop it, or choose another")
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        file.close()
 
 
 def open_alone(path: Path) -> BinaryIO | None:

@@ -5,6 +5,7 @@ leaves such a name behind; it ends in `HALF`.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,13 +44,22 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to fill, which replaces `path` and all that is in it once the block has ended without error."""
-    path = Path(path).absolute()
+    """An empty folder to fill, which replaces `path` and all that is in it once the block has ended without error.
+
+    Where the folder itself has to stay (somebody's working directory, a mount point, the end of a link, in a folder
+    that may not be written) its files are replaced, each whole, and those gone that are not among the new ones.
+    """
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=HALF, dir=path.parent) as scratch:
+    inside = _must_stay(path)
+    place = path if inside else path.parent
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=HALF, dir=place) as scratch:
         fresh, earlier = Path(scratch) / "fresh", Path(scratch) / "earlier"
         fresh.mkdir()
         yield fresh
+        if inside:
+            _replace_files(path, fresh, Path(scratch))
+            return
         if path.exists():
             path.rename(earlier)
         try:
@@ -58,3 +68,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
             if earlier.exists():
                 earlier.rename(path)
             raise
+
+
+def _must_stay(path: Path) -> bool:
+    """Whether a folder that is there may not be renamed. `path` is resolved."""
+    if not path.is_dir():
+        return False
+    here = Path.cwd()
+    return path in (here, *here.parents) or path.is_mount() or not os.access(path.parent, os.W_OK)
+
+
+def _replace_files(path: Path, fresh: Path, scratch: Path) -> None:
+    """Puts what is in `fresh` into `path` instead of all that is there but `scratch`."""
+    for old in path.iterdir():
+        if old != scratch and not (fresh / old.name).exists():
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            else:
+                old.unlink()
+    for new in sorted(fresh.iterdir()):
+        if new.is_dir():
+            shutil.rmtree(path / new.name, ignore_errors=True)
+        new.replace(path / new.name)

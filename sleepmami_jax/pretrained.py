@@ -37,7 +37,7 @@ from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction, Scores
-from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.scoring.score import refuse_foreign, summarise, write_scores
 from sleepmami_jax.trust.judge import Reliability, Tokens, judge, mean_tokens
 from sleepmami_jax.trust.repair import repair
 
@@ -215,6 +215,8 @@ class Pretrained:
           ValueError: the montage file is damaged.
         """
         thresholds = self.thresholds
+        if out is not None:
+            refuse_foreign(Path(out))  # before the work
         rules = read_montage(Path(montage)) if montage else None
         night = (
             recording

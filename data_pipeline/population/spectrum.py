@@ -36,7 +36,7 @@ def band_powers(folder: Path, night: NightEntry) -> dict[str, np.ndarray]:
     reader = open_shard(path, night.n_epochs)
     segments = defaultdict(list)
     for place in evenly(night.n_epochs, EPOCHS):
-        (epoch,) = read_epochs(reader, path, place, place + 1)
+        (epoch,) = read_epochs(reader, path, night.night_id, place, place + 1)
         for packed in epoch.signals:
             if packed.modality.facts.on_head:
                 for slot, samples, quality in zip(packed.slots, packed.physical(), packed.quality, strict=True):

@@ -13,6 +13,8 @@ from data_pipeline.night import RecordingError
 
 LONGEST_S = 7 * 86400
 """A recording that claims to be longer is damaged, or must be split into nights."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name on the usual file systems."""
 _MICROVOLTS = {"v": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3, "microv": 1.0, "microvolt": 1.0}
 """Lower-case unit -> microvolts. Headers write UV and MV: nobody records megavolts, so case says nothing."""
 
@@ -118,6 +120,7 @@ def beside(path: Path, name: str) -> Path:
     Raises:
       RecordingError: the name leads elsewhere. What a header says may not open other files of this machine.
     """
-    if name in ("", "-", ".", "..") or re.search(r"[/\\\0]|^~", name):
+    is_plain = len(name.encode("utf-8", "surrogateescape")) <= _LONGEST_NAME and not re.search(r"[/\\\0]|^~", name)
+    if name in ("", "-", ".", "..") or not is_plain:
         raise RecordingError(path, "its header names a file outside its own folder, expected a plain file name.")
     return path.parent / name

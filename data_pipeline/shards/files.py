@@ -49,33 +49,36 @@ def open_shard(path: Path, n_epochs: int) -> ArrayRecordReader:
     return reader
 
 
-def read_epochs(reader: ArrayRecordReader, path: Path, start: int, stop: int) -> list[Epoch]:
-    """Epochs [start, stop) of an open shard.
+def read_epochs(reader: ArrayRecordReader, path: Path, night_id: str, start: int, stop: int) -> list[Epoch]:
+    """Epochs [start, stop) of an open shard, which has to be that of a certain night.
 
     >>> path = Path("shards/sim-b-0000.array_record")
-    >>> (epoch,) = read_epochs(open_shard(path, n_epochs=60), path, 7, 8)
+    >>> (epoch,) = read_epochs(open_shard(path, n_epochs=60), path, "sim-b-0000", 7, 8)
     >>> epoch.stage
     0
 
     Raises:
-      ValueError: a record is damaged; the message names the file and the epoch.
+      ValueError: a record is damaged or another one than it should be; the message names the file and the epoch.
     """
-    return _read(reader, path, start, stop, decode_epoch)
+    return _read(reader, path, night_id, start, stop, decode_epoch)
 
 
-def read_scoring(reader: ArrayRecordReader, path: Path, start: int, stop: int) -> list[Epoch]:
+def read_scoring(reader: ArrayRecordReader, path: Path, night_id: str, start: int, stop: int) -> list[Epoch]:
     """The same without signals, in a quarter of the time. Raises ValueError as `read_epochs`, for headers only."""
-    return _read(reader, path, start, stop, decode_scoring)
+    return _read(reader, path, night_id, start, stop, decode_scoring)
 
 
 def _read(
-    reader: ArrayRecordReader, path: Path, start: int, stop: int, decode: Callable[[bytes], Epoch]
+    reader: ArrayRecordReader, path: Path, night_id: str, start: int, stop: int, decode: Callable[[bytes], Epoch]
 ) -> list[Epoch]:
     epochs = []
     for index in range(start, stop):
         try:
             (record,) = reader.read([index])
-            epochs.append(decode(record))
+            epoch = decode(record)
+            if (epoch.night_id, epoch.index) != (night_id, index):
+                raise ValueError(f"not of night {night_id} but of another, or another epoch of it: files were exchanged")
+            epochs.append(epoch)
         except (RuntimeError, IndexError, ValueError) as error:
             raise ValueError(f"shard {path}, epoch {index}: {error}; run `sleepmami verify`") from error
     return epochs

@@ -7,6 +7,7 @@ normalise them), and reads records only for their samples.
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.from_json import from_json
-from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
+from data_pipeline.modalities import MODALITY_OF, RATE_HZ, SLOTS, Modality
 from data_pipeline.night import EPOCH_S, OWN_KIND, STAGES, UNKNOWN_LIGHTS, Channel, Demographics, Quality
 from data_pipeline.runs import runs
 from data_pipeline.shards.scale import ChannelScale, second_quality
@@ -33,6 +34,8 @@ STAGE_SYMBOLS = "01234"
 SHARD_SUFFIX = ".array_record"
 _RATE_HZ = {str(modality): RATE_HZ[modality] for modality in SLOTS}
 """What a manifest is written with. A side channel's rate stands in the records that have it."""
+_FURTHEST_STEPS = 1e6
+"""A median or spread of so many steps, or of a part so small, was not measured on samples of 16 bits: 30 times more."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -187,14 +190,18 @@ def digest(value: Any) -> str:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Writes a manifest file, nights sorted by id: whole or not at all."""
+    nights = sorted(manifest.nights, key=lambda night: night.night_id)
+    sha256 = hashlib.sha256()
+    for night in nights:
+        sha256.update(json_line(_known(night)).encode())
     header = {
         "format": FORMAT,
         "version": VERSION,
         "config": manifest.config,
         "config_sha256": manifest.config_sha256,
         "rate_hz": _RATE_HZ,
+        "nights_sha256": sha256.hexdigest(),
     }
-    nights = sorted(manifest.nights, key=lambda night: night.night_id)
     write_lines(path, chain([header], map(_known, nights)))
 
 
@@ -222,8 +229,8 @@ def read_manifest(folder: Path) -> Manifest:
     ('sim-b-0000', 60, '000000')
 
     Raises:
-      ValueError: missing, damaged (the line is named), of another version, or with a shard name that is not a
-        plain file name in this folder.
+      ValueError: missing, damaged (the line is named), of another version, changed since it was written, or with a
+        shard name that is not a plain file name in this folder. A manifest of before there was a checksum is read.
     """
     path = Path(folder)
     path = path / MANIFEST if path.is_dir() else path
@@ -245,6 +252,10 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError(f"{path}: night {night_id} is there {times} times; expected once")
     if not isinstance(header.get("config"), dict) or not isinstance(header.get("config_sha256"), str):
         raise ValueError(f"{path}, line 1: no `config` and `config_sha256`; prepare the recordings again")
+    own = hashlib.sha256("".join(f"{line}\n" for line in lines[1:]).encode()).hexdigest()
+    if header.get("nights_sha256", own) != own:
+        problem = f"{path}: its lines are not those that were written (checksum)"
+        raise ValueError(f"{problem}; restore the file, or run `sleepmami prepare` again")
     return Manifest(header["config"], header["config_sha256"], tuple(nights))
 
 
@@ -292,3 +303,34 @@ def _check(night: NightEntry) -> None:
         raise ValueError(f"night {night.night_id}: stages may hold only {STAGE_SYMBOLS} and ?")
     if unknown := [kind for kind in night.scored if not re.fullmatch(OWN_KIND, kind)]:
         raise ValueError(f"night {night.night_id}: scored kinds {unknown} cannot be; expected words as {OWN_KIND}")
+    if night.n_epochs != night.duration_s // EPOCH_S or min(night.shard_bytes, *night.event_counts.values(), 0) < 0:
+        raise ValueError(f"night {night.night_id}: n_epochs, duration_s, shard_bytes and event_counts cannot all be")
+    slots = [channel.slot for channel in night.channels]
+    if wrong := [c.slot for c in night.channels if MODALITY_OF.get(c.slot) is not c.modality or slots.count(c.slot) > 1]:
+        raise ValueError(f"night {night.night_id}: channel {wrong[0]!r:.20} is none, of another kind, or there twice")
+    for channel in night.channels:
+        if problem := _channel_problem(channel, night.n_epochs):
+            raise ValueError(f"night {night.night_id}, channel {channel.slot}: {problem}")
+
+
+def _channel_problem(channel: ChannelEntry, n_epochs: int) -> str:
+    """What no preparation can have measured; "" where all may be so."""
+    numbers = (channel.source_rate_hz, channel.scale, channel.offset, channel.median or 0.0, channel.iqr or 0.0)
+    if not all(map(math.isfinite, numbers)) or min(channel.source_rate_hz, channel.scale) <= 0:
+        return "a number is not finite, or its rate or scale is not above 0"
+    if (channel.median is None) != (channel.iqr is None):
+        return "median without iqr, or iqr without median"
+    reach = channel.scale * _FURTHEST_STEPS
+    if abs((channel.median or channel.offset) - channel.offset) > reach:
+        return "its median lies far outside what its scale and offset can store"
+    if channel.iqr and not channel.scale / _FURTHEST_STEPS <= channel.iqr <= 2 * reach:
+        return "its iqr is no spread of what its scale can store"
+    if not 0 <= channel.good_share <= 1 or channel.clipped_samples < 0:
+        return "good_share outside 0..1, or a negative count"
+    ends = [0, *chain.from_iterable(channel.usable_epochs), n_epochs]
+    # Runs are apart from each other and not empty; the first may begin at 0, the last end at the last epoch.
+    if ends != sorted(ends) or len(set(ends[1:-1])) < len(ends) - 2:
+        return "usable_epochs are no runs of epochs within the night"
+    if channel.good_share > 0 and not channel.usable_epochs:
+        return "good seconds, but no usable epoch"
+    return ""

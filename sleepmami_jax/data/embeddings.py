@@ -2,7 +2,8 @@
 
 A folder of embeddings has one safetensors file a night (`tokens` (E, L, D) float16, `ok` (E, L) bool, and of the
 modalities of each epoch `summary` (E, M, W) float16, `present` (E, M) bool) and `embeddings.json`, which names the
-weights they were made with. Labels, splits and demographics stay in the prepared folder. Half precision keeps three
+weights they were made with. Each file says of which records it was made, and has a checksum: a night whose file is
+damaged or of other records is embedded again. Labels, splits and demographics stay in the prepared folder. Half precision keeps three
 digits of tokens of unit size, and halves what is read.
 """
 
@@ -10,24 +11,25 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from data_pipeline.shards.manifest import NightEntry
 from data_pipeline.whole_files import whole_file, write_whole
 from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.source import PreparedFolder
 
 INDEX = "embeddings.json"
 BLOCK_EPOCHS = 16  # encoded at once
+_SAID = "made_of"
 
 Encode = Callable[[dict], tuple[np.ndarray, np.ndarray]]
 """Arrays of `BLOCK_EPOCHS` epochs -> tokens (B, L, D) and which are there (B, L)."""
@@ -60,8 +62,11 @@ class EmbeddedFolder:
         if not path.is_file():
             raise ValueError(f"{path}: not embedded; run `sleepmami embed` again, it makes what is missing")
         first, last, _ = epochs.indices(self.prepared.manifest.nights[night].n_epochs)
-        with safe_open(path, framework="np") as file:
-            return tuple(file.get_slice(name)[first:last] for name in names)
+        try:
+            with safe_open(path, framework="np") as file:
+                return tuple(file.get_slice(name)[first:last] for name in names)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path}: damaged; the same command again finds that out, and makes it anew") from error
 
 
 def embed_folder(
@@ -84,40 +89,66 @@ def embed_folder(
       progress: called after each night.
 
     Raises:
-      ValueError: `out` holds the embeddings of other weights.
+      ValueError: `out` holds the embeddings of other weights, or other files.
     """
     out.mkdir(parents=True, exist_ok=True)
-    index = out / INDEX
-    others = any(not path.name.startswith(".") for path in out.iterdir())  # before the index, which comes first
-    if index.exists():
-        made_with = json.loads(index.read_text())["weights_sha256"]
-        if made_with != weights_sha256:
-            raise ValueError(f"{out} holds embeddings of other weights; choose another folder or remove it")
-    elif others:
-        raise ValueError(f"{out} holds other files; choose an empty or new folder")
-    else:
-        write_whole(index, json.dumps({"weights_sha256": weights_sha256}) + "\n")
+    _claim(out, weights_sha256)
     embedded = EmbeddedFolder(out, prepared)
     for night in nights:
         entry = prepared.manifest.nights[night]
         path = embedded._path(night)
-        if not _made_from(path, entry):
+        made_of = {"records_sha256": entry.records_sha256, "weights_sha256": weights_sha256}
+        if not _is_whole(path, made_of):
             blocks = encode_blocks(encode, night_blocks(prepared, night, slots))
             parts = [(*block, *map(np.asarray, summarise(*block))) for block in blocks]
             tokens, ok, summary, present = (np.concatenate(v)[: entry.n_epochs] for v in zip(*parts, strict=True))
             half = {"tokens": tokens.astype(np.float16), "summary": summary.astype(np.float16)}
             arrays = half | {"ok": ok, "present": present}
             with whole_file(path) as unfinished:
-                save_file(arrays, unfinished, metadata={"records_sha256": entry.records_sha256})
+                save_file(arrays, unfinished, metadata={_SAID: _said(made_of, arrays)})
         progress()
     return embedded
 
 
-def _made_from(path: Path, entry: NightEntry) -> bool:
+def _claim(out: Path, weights_sha256: str) -> None:
+    """Makes a folder the one for these weights. Raises ValueError where it is another's."""
+    index = out / INDEX
+    others = any(not path.name.startswith(".") for path in out.iterdir())  # before the index, which comes first
+    if index.exists():
+        try:
+            made_with = json.loads(index.read_text(encoding="utf-8"))["weights_sha256"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            made_with = None  # damaged: what each file says decides
+        if made_with == weights_sha256:
+            return
+        if made_with is not None:
+            raise ValueError(f"{out} holds embeddings of other weights; choose another folder or remove it")
+    elif others:
+        raise ValueError(f"{out} holds other files; choose an empty or new folder")
+    write_whole(index, json.dumps({"weights_sha256": weights_sha256}) + "\n")
+
+
+def _is_whole(path: Path, made_of: dict[str, str]) -> bool:
+    """Whether a night's file is there, of these records and weights, and as it was written."""
     if not path.is_file():
         return False
-    with safe_open(path, framework="np") as file:
-        return file.metadata()["records_sha256"] == entry.records_sha256 and "summary" in file.keys()  # noqa: SIM118
+    try:
+        with safe_open(path, framework="np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return (file.metadata() or {}).get(_SAID) == _said(made_of, arrays)
+    except (SafetensorError, OSError, TypeError, ValueError):
+        return False
+
+
+def _said(made_of: dict[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """What a file says of itself, in one text: safetensors writes several in any order.
+
+    The checksum is a CRC-32 of the arrays' names, shapes and values.
+    """
+    crc = 0
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(np.ascontiguousarray(array), zlib.crc32(f"{name}{array.shape}".encode(), crc))
+    return json.dumps(made_of | {"crc32": crc}, sort_keys=True)
 
 
 def encode_blocks(encode: Encode, blocks: Iterable[dict]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -69,13 +69,13 @@ class PreparedFolder:
           ValueError: the shard is missing or damaged; it is named.
         """
         entry = self.manifest.nights[night]
-        return read_epochs(*_reader(self.folder, entry.shard, entry.n_epochs), start, stop)
+        return read_epochs(*_reader(self.folder, entry.shard, entry.n_epochs), entry.night_id, start, stop)
 
     def events(self, night: int) -> tuple[Event, ...]:
         """All events of a night, sorted by onset from its first sample; reads the whole shard, but no signals."""
         entry = self.manifest.nights[night]
         reader, path = _reader(self.folder, entry.shard, entry.n_epochs)
-        return night_events(read_scoring(reader, path, 0, entry.n_epochs))
+        return night_events(read_scoring(reader, path, entry.night_id, 0, entry.n_epochs))
 
     def arrays(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Event, Night
 from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from data_pipeline.tasks import STAGES as STAGING
-from data_pipeline.whole_files import whole_folder
+from data_pipeline.whole_files import HALF, whole_folder
 from sleepmami_jax.scoring import files, report
 from sleepmami_jax.scoring.comparison import agreement_with, disagreement
 from sleepmami_jax.scoring.prediction import Prediction, Scores
@@ -272,7 +274,7 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
     Raises:
       ValueError: `out` is a file, or holds other things than an earlier score.
     """
-    _refuse_foreign(Path(out))
+    refuse_foreign(Path(out))
     with whole_folder(Path(out)) as fresh:
         texts = {
             "report.html": report.render(scores, night),
@@ -285,12 +287,21 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
         files.annotations_edf(scores).write(fresh / "annotations.edf")
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
+    """Whether a score may be written into a folder: asked before the work, and again after it.
+
+    Raises:
+      ValueError: it is a file, or holds other things than an earlier score.
+      OSError: it cannot be written into.
+    """
+    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    if there.is_dir() and not os.access(there, os.W_OK):
+        raise PermissionError(errno.EACCES, "may not be written into; choose another folder", str(there))
     if not out.exists():
         return
     if not out.is_dir():
         raise ValueError(f"{out} is a file; expected a folder to write the score into, or a new name")
-    names = {path.name for path in out.iterdir()}
+    names = {path.name for path in out.iterdir() if not path.name.endswith(HALF)}
     if not names:
         return
     try:

@@ -25,7 +25,7 @@ from sleepmami_jax.run.journal import Journal
 from sleepmami_jax.run.places import check_bucket, folder_at
 from sleepmami_jax.run.processes import Preempted, Preemption, Watchdog, leaving
 from sleepmami_jax.run.progress import bars
-from sleepmami_jax.run.workdir import claim
+from sleepmami_jax.run.workdir import alone, claim
 from sleepmami_jax.training.card import model_card
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
@@ -57,8 +57,8 @@ def train(
       accept_changes: go on in a workdir of another configuration, or with other data; the journal says what changed.
 
     Raises:
-      ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed; or
-        there is nothing to validate on.
+      ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed, or
+        another run is working there; or there is nothing to validate on.
       CheckpointError: its checkpoints cannot be used, or a new one cannot be saved.
       NonFiniteError: the loss or the update became infinite or NaN.
       Preempted: SIGTERM came; the state is saved.
@@ -66,6 +66,12 @@ def train(
     """
     workdir = folder_at(workdir)
     check_bucket(workdir)
+    with alone(workdir):
+        return _train(experiment, workdir, quiet, accept_changes)
+
+
+def _train(experiment: Experiment, workdir: epath.Path, quiet: bool, accept_changes: bool) -> epath.Path:
+    """`train`, in a workdir that is this run's alone."""
     start = _start_model(experiment)
     mesh = make_mesh(experiment.mesh)
     check_batch(experiment.objective.batch, mesh, experiment.accumulate)

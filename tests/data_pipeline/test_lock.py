@@ -1,4 +1,6 @@
-from data_pipeline.lock import open_alone
+import pytest
+
+from data_pipeline.lock import alone_in, open_alone
 
 
 def test_one_process_at_a_time(tmp_path):
@@ -33,3 +35,13 @@ def test_a_file_that_was_removed_as_we_came_is_not_what_is_locked(tmp_path, monk
     monkeypatch.setattr(type(path), "open", open_late)
     with open_alone(path) as file:
         assert file is tries[1] and tries[0].closed and path.exists()
+
+
+def test_the_second_in_a_folder_is_told_and_leaves(tmp_path):
+    with alone_in(tmp_path / "run"):
+        with pytest.raises(ValueError, match="run: another run is working in this folder"), alone_in(tmp_path / "run"):
+            raise AssertionError("both are in")
+        assert list((tmp_path / "run").iterdir())
+    with alone_in(tmp_path / "run"):
+        pass
+    assert not list((tmp_path / "run").iterdir())

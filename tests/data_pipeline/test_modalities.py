@@ -46,7 +46,7 @@ def edf(path: Path, *labels: str) -> Path:
 def records(folder: Path):
     (night,) = read_manifest(folder).nights
     path = folder / night.shard
-    return night, read_epochs(open_shard(path, night.n_epochs), path, 0, night.n_epochs)
+    return night, read_epochs(open_shard(path, night.n_epochs), path, night.night_id, 0, night.n_epochs)
 
 
 def test_every_modality_has_a_record_that_fits_an_epoch():

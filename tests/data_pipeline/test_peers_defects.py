@@ -24,7 +24,7 @@ def prepared_night(tmp_path, *signals):
     summary = prepare([tmp_path / "n.edf"], tmp_path / "out")
     assert not summary.rejected
     shard = tmp_path / "out" / "n.array_record"
-    return summary.nights[0], read_epochs(open_shard(shard, summary.nights[0].n_epochs), shard, 0, 1)[0]
+    return summary.nights[0], read_epochs(open_shard(shard, summary.nights[0].n_epochs), shard, "n", 0, 1)[0]
 
 
 def test_a_night_without_heart_breath_or_muscle_is_kept(tmp_path):

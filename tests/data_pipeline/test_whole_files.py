@@ -64,3 +64,30 @@ def test_a_folder_that_cannot_be_put_in_place_gives_the_older_one_back(tmp_path)
     with pytest.raises(FileNotFoundError), whole_folder(path) as fresh:
         fresh.rmdir()
     assert [p.name for p in path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("kind", ["working directory", "above it", "link", "mount", "parent is not ours"])
+def test_a_folder_that_has_to_stay_is_filled_where_it_is(tmp_path, monkeypatch, kind):
+    path = asked = tmp_path / "out"
+    (path / "old" / "deep").mkdir(parents=True)
+    (path / "both").write_text("old")
+    inode = path.stat().st_ino
+    if kind == "link":
+        asked = tmp_path / "link"
+        asked.symlink_to(path)
+    elif kind == "mount":
+        monkeypatch.setattr(type(path), "is_mount", lambda self: self == path)
+    elif kind == "parent is not ours":
+        monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
+    else:
+        monkeypatch.chdir(path if kind == "working directory" else path / "old")
+        asked = type(path)("." if kind == "working directory" else "..")
+    with pytest.raises(ValueError), whole_folder(asked) as fresh:
+        raise ValueError
+    assert sorted(p.name for p in path.iterdir()) == ["both", "old"]
+    with whole_folder(asked) as fresh:
+        (fresh / "both").write_text("new")
+        assert (path / "both").read_text() == "old"
+    assert [p.name for p in path.iterdir()] == ["both"] and (path / "both").read_text() == "new"
+    assert kind == "link" or path.stat().st_ino == inode
+    assert kind != "link" or asked.is_symlink()

@@ -208,7 +208,7 @@ def test_the_challenge_from_files_to_shards(tmp_path):
     assert not {"arousal", "desaturation", "limb_movement"} & set(scored.scored)
     assert hidden.scored == () and hidden.stages == "?????"
     shard = tmp_path / "out" / scored.shard
-    events = night_events(read_epochs(open_shard(shard, 5), shard, 0, 5))
+    events = night_events(read_epochs(open_shard(shard, 5), shard, scored.night_id, 0, 5))
     assert [(e.kind, e.onset_s) for e in events][:2] == [("obstructive_apnea", 65.5), ("rera", 70.0)]
 
 

@@ -46,7 +46,7 @@ def test_a_folder_becomes_shards_and_a_manifest(tmp_path):
         assert stored.good_share == (channel.quality[:180] == 0).mean()
         assert stored.usable_epochs == ((0, 6),) and stored.usable(7).tolist() == [True] * 6 + [False]
     shard = tmp_path / "out" / entry.shard
-    assert night_events(read_epochs(open_shard(shard, 6), shard, 0, 6)) == night.scoring.events
+    assert night_events(read_epochs(open_shard(shard, 6), shard, entry.night_id, 0, 6)) == night.scoring.events
     assert verify(tmp_path / "out") == verify(tmp_path / "out", workers=2) == []
 
 

@@ -91,7 +91,7 @@ def prepared(folder: Path) -> dict:
     manifest = read_manifest(folder / "out")
     (night,) = manifest.nights
     path = folder / "out" / night.shard
-    epochs = read_epochs(open_shard(path, night.n_epochs), path, 0, night.n_epochs)
+    epochs = read_epochs(open_shard(path, night.n_epochs), path, night.night_id, 0, night.n_epochs)
     channels = {}
     for c in night.channels:
         signals = [s for e in epochs for s in e.signals if s.modality is c.modality]

@@ -3,10 +3,13 @@
 import os
 import threading
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from sleepmami_jax.data.embeddings import encode_blocks
+from sleepmami_jax.data import embeddings
+from sleepmami_jax.data.embeddings import INDEX, embed_folder, encode_blocks
 
 
 def test_blocks_are_encoded_side_by_side_and_come_in_their_order(monkeypatch):
@@ -34,3 +37,49 @@ def test_blocks_are_encoded_side_by_side_and_come_in_their_order(monkeypatch):
 
     with pytest.raises(ValueError, match="block 0"):
         list(encode_blocks(fails, blocks()))
+
+
+def embed(out, monkeypatch, weights="w", records="r"):
+    """Embeds a night of 20 epochs, whose tokens are ones; the blocks that had to be encoded."""
+    encoded = []
+    entry = SimpleNamespace(night_id="n1", n_epochs=20, records_sha256=records)
+    prepared = SimpleNamespace(manifest=SimpleNamespace(nights=[entry]))
+    monkeypatch.setattr(embeddings, "night_blocks", lambda *_: [{}, {}])
+
+    def encode(block):
+        encoded.append(block)
+        return np.ones((16, 3, 4), np.float16), np.ones((16, 3), bool)
+
+    def summarise(tokens, ok):
+        return np.zeros((16, 2, 5)), ok[:, :2]
+
+    folder = embed_folder(prepared, out, encode, weights, {}, summarise, [0])
+    np.testing.assert_array_equal(folder.tokens(0)[0], np.ones((20, 3, 4)))
+    return len(encoded)
+
+
+def test_what_is_damaged_or_of_other_records_is_embedded_again(tmp_path, monkeypatch):
+    path = tmp_path / "n1.safetensors"
+    assert embed(tmp_path, monkeypatch) == 2 and embed(tmp_path, monkeypatch) == 0
+    whole = path.read_bytes()
+    flipped = whole[:-30] + bytes([whole[-30] ^ 1]) + whole[-29:]
+    for content in (flipped, whole[:-1], b"", b"junk", whole.replace(b"made_of", b"made_on")):
+        path.write_bytes(content)
+        assert embed(tmp_path, monkeypatch) == 2
+        assert path.read_bytes() == whole
+    assert embed(tmp_path, monkeypatch, records="others") == 2
+    with pytest.raises(ValueError, match="embeddings of other weights"):
+        embed(tmp_path, monkeypatch, weights="others", records="others")
+    (tmp_path / INDEX).write_text('{"weights_')
+    assert embed(tmp_path, monkeypatch, records="others") == 0  # each file says what it was made with
+    (tmp_path / INDEX).write_text("[]")
+    assert embed(tmp_path, monkeypatch, weights="others", records="others") == 2
+
+
+def test_a_file_that_is_damaged_while_it_is_used_is_named(tmp_path, monkeypatch):
+    embed(tmp_path, monkeypatch)
+    (tmp_path / "n1.safetensors").write_bytes(b"junk")
+    entry = SimpleNamespace(night_id="n1", n_epochs=20)
+    folder = embeddings.EmbeddedFolder(tmp_path, SimpleNamespace(manifest=SimpleNamespace(nights=[entry])))
+    with pytest.raises(ValueError, match=r"n1\.safetensors: damaged"):
+        folder.tokens(0)

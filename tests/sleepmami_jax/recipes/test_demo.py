@@ -95,9 +95,9 @@ def test_scoring_follows_a_montage_file(demo, tmp_path, capsys):
 def test_a_test_set_of_its_own_is_evaluated_without_baselines(demo, tmp_path):
     shards = tmp_path / "shards"
     shutil.copytree(demo / "shards", shards)
-    header, *nights = (shards / "manifest.jsonl").read_text().splitlines()
-    test = [night for night in nights if json.loads(night)["split"] == "test"]
-    (shards / "manifest.jsonl").write_text("\n".join([header, *test]) + "\n")
+    manifest = read_manifest(shards)
+    test = tuple(night for night in manifest.nights if night.split == "test")
+    write_manifest(shards / MANIFEST, replace(manifest, nights=test))
     assert sleepmami("evaluate", "--model", demo / "model", shards, "--out", tmp_path / "m.json") == 0
     metrics = json.loads((tmp_path / "m.json").read_text())
     assert metrics["n_nights"] == len(test) and metrics["stages"]["baselines"] == {}

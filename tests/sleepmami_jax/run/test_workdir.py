@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from data_pipeline.lock import alone_in
 from sleepmami_jax.config import ConfigError, MeshConfig
+from sleepmami_jax.run.workdir import alone, claim
 from tests.support.toy import STEPS, lines
 
 
@@ -33,3 +35,23 @@ def test_a_run_begun_before_there_was_a_field_had_its_default(train, toy_experim
     few = replace(toy_experiment, objective=replace(toy_experiment.objective, contrast_keys=4))
     with pytest.raises(ConfigError, match=r"objective\.contrast_keys was 0 and is now 4; "):
         train(few, tmp_path)
+
+
+def test_a_run_that_was_saved_keeps_its_batch(toy_experiment, tmp_path):
+    claim(tmp_path, toy_experiment, {}, accept=False)
+    batch = toy_experiment.objective.batch
+    other = replace(toy_experiment, objective=replace(toy_experiment.objective, batch=2 * batch))
+    assert claim(tmp_path, other, {}, accept=True) == ["objective.batch"]  # nothing was saved
+    (tmp_path / "checkpoints").mkdir()
+    for accept in (False, True):
+        with pytest.raises(ConfigError, match=rf"--set objective.batch={2 * batch}\), or another workdir$"):
+            claim(tmp_path, toy_experiment, {}, accept)
+    assert claim(tmp_path, other, {}, accept=False) == []
+
+
+def test_two_runs_in_one_workdir_and_a_damaged_one_are_refused(toy_experiment, tmp_path):
+    with alone_in(tmp_path), pytest.raises(ConfigError, match="another run is working"), alone(tmp_path):
+        raise AssertionError("both are in")
+    (tmp_path / "config.json").write_text('{"na')
+    with pytest.raises(ConfigError, match=r"config\.json: damaged"):
+        claim(tmp_path, toy_experiment, {}, accept=False)

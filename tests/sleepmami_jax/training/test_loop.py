@@ -330,8 +330,8 @@ def test_other_nights_or_weights_under_the_same_names_are_refused(experiment, un
     with pytest.raises(ConfigError, match=r"inputs_sha256\..*model was"):
         train(again, tmp_path / "run", quiet=True)
     save_model(start, tmp_path / "model")
-    manifest = copied / "manifest.jsonl"
-    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+    manifest = read_manifest(copied)
+    write_manifest(copied / MANIFEST, replace(manifest, nights=manifest.nights[:-1]))
     with pytest.raises(ConfigError, match=r"inputs_sha256\..*shards was"):
         train(again, tmp_path / "run", quiet=True)
 
