@@ -15,11 +15,14 @@ from textwrap import indent
 from absl import app, flags, logging
 
 from sleepmami_jax.commands import RESEARCH_USE
+from sleepmami_jax.run.interrupt import STOPPED, heed_interrupts
 
 COMMANDS = (
     *("demo", "simulate", "diagnose", "prepare", "verify", "population", "pretrain", "embed", "finetune"),
     *("compile", "evaluate", "score", "sweep", "export", "import-torch", "push", "sizes"),
 )
+RESUMED = ("demo", "simulate", "prepare", "pretrain", "embed", "finetune", "sweep")
+"""Of these the same command goes on with what an interrupted one has done."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -41,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, name=name)
     return parser
 
 
@@ -77,6 +80,9 @@ def run_command(args: argparse.Namespace) -> int:
     logging.get_absl_handler().setFormatter(Formatter("sleepmami: %(message)s"))
     try:
         return args.run(args)
+    except KeyboardInterrupt:
+        _say_stopped(args.name)
+        return STOPPED
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -87,11 +93,21 @@ def run_command(args: argparse.Namespace) -> int:
         return getattr(error, "exit_code", 1)
 
 
+def _say_stopped(name: str | None) -> None:
+    print(f"\nsleepmami: stopped{', the same command goes on from here' if name in RESUMED else ''}", file=sys.stderr)
+
+
 def main() -> None:
     """Console entry point."""
     _huge_pages()
     _keep_compiled()
-    app.run(run_command, flags_parser=parse)
+    name = next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    heed_interrupts(lambda: _say_stopped(name))
+    try:
+        app.run(run_command, flags_parser=parse)
+    except KeyboardInterrupt:  # not yet in a command, or leaving it
+        _say_stopped(name)
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ GROUND = {
     "nearest": "",
     "from_json": "nearest",
     "lock": "",
+    "processes": "",
     "runs": "",
     "whole_files": "",
     "modalities": "",
@@ -40,16 +41,18 @@ GROUND = {
     "load": "modalities night readers annotations montage signals",
     "diagnose": "whole_files modalities night tasks readers montage signals load",
     "cohorts": "night readers annotations shards",
-    "simulate": "whole_files modalities night",
+    "simulate": "lock processes whole_files modalities night",
     "population": "from_json modalities night tasks shards",
-    "prepare": "__init__ from_json lock whole_files modalities night readers shards montage load cohorts population",
+    "prepare": (
+        "__init__ from_json lock processes whole_files modalities night readers shards montage load cohorts population"
+    ),
 }
 # Room: the rooms of its own package that it imports, and those of data_pipeline.
 UPPER = {
     "config": ("", "from_json nearest modalities night tasks shards"),
     "models": ("config", "modalities night tasks"),
     "objectives": ("config models", "modalities"),
-    "run": ("config", "flatten whole_files"),
+    "run": ("config", "flatten lock whole_files"),
     "trust": ("", "modalities night tasks population"),
     "export": ("config models run trust", "from_json whole_files modalities tasks"),
     "data": ("config models run export", "whole_files modalities night tasks shards"),
@@ -73,12 +76,12 @@ UPPER = {
         "nearest night tasks shards population",
     ),
     "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
-    "recipes": ("config run export __init__ evaluation training", "night shards simulate prepare"),
+    "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
         "config run export costs twin hub pretrained __init__ evaluation training sweep recipes",
         "whole_files night montage diagnose simulate population prepare",
     ),
-    "cli": ("commands", "night"),
+    "cli": ("commands run", "night"),
 }
 ARROWS = {f"data_pipeline/{room}": {f"data_pipeline/{r}" for r in named.split()} for room, named in GROUND.items()}
 ARROWS |= {

@@ -4,13 +4,13 @@ A process that dies takes its own job with it and no other, and it is known whos
 """
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
+
+from data_pipeline.processes import deaf_to_interrupts, end_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -58,7 +58,8 @@ def _run_on(
         while True:
             for job in islice(waiting, len(free)):
                 executor = free.pop()
-                running[executor.submit(function, job)] = job, executor
+                with deaf_to_interrupts():  # it may start a process
+                    running[executor.submit(function, job)] = job, executor
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -78,14 +79,4 @@ def _run_on(
 
 def _process() -> ProcessPoolExecutor:
     """A process of its own; it starts with its first job."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """A run that was killed leaves no process behind which would go on writing beside the next run."""
-
-    def watch() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)

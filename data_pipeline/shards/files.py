@@ -77,7 +77,7 @@ def _read(
             (record,) = reader.read([index])
             epoch = decode(record)
             if (epoch.night_id, epoch.index) != (night_id, index):
-                raise ValueError(f"not of night {night_id} but of another, or another epoch of it: files were exchanged")
+                raise ValueError(f"not of night {night_id}, or another epoch of it: files were exchanged")
             epochs.append(epoch)
         except (RuntimeError, IndexError, ValueError) as error:
             raise ValueError(f"shard {path}, epoch {index}: {error}; run `sleepmami verify`") from error

@@ -305,8 +305,8 @@ def _check(night: NightEntry) -> None:
         raise ValueError(f"night {night.night_id}: scored kinds {unknown} cannot be; expected words as {OWN_KIND}")
     if night.n_epochs != night.duration_s // EPOCH_S or min(night.shard_bytes, *night.event_counts.values(), 0) < 0:
         raise ValueError(f"night {night.night_id}: n_epochs, duration_s, shard_bytes and event_counts cannot all be")
-    slots = [channel.slot for channel in night.channels]
-    if wrong := [c.slot for c in night.channels if MODALITY_OF.get(c.slot) is not c.modality or slots.count(c.slot) > 1]:
+    times = Counter(channel.slot for channel in night.channels)
+    if wrong := [c.slot for c in night.channels if MODALITY_OF.get(c.slot) is not c.modality or times[c.slot] > 1]:
         raise ValueError(f"night {night.night_id}: channel {wrong[0]!r:.20} is none, of another kind, or there twice")
     for channel in night.channels:
         if problem := _channel_problem(channel, night.n_epochs):

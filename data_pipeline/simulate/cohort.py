@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.lock import LOCK, alone_in
 from data_pipeline.night import BREATHING_EVENTS, RecordingError
+from data_pipeline.processes import deaf_to_interrupts, end_with_parent
 from data_pipeline.simulate.artefacts import draw_artefacts
 from data_pipeline.simulate.events import draw_events
 from data_pipeline.simulate.hypnogram import draw_hypnogram
@@ -60,11 +62,16 @@ def simulate_cohort(
       Paths of the EDF+ files in order.
 
     Raises:
-      ValueError: an argument outside its range.
+      ValueError: an argument outside its range, or another run is filling the folder.
       RecordingError: the folder holds something else, or a night whose files do not match its truth.
     """
     _refuse_arguments(n_nights, site, seed, workers, hours, variety)
-    out = Path(out)
+    with alone_in(Path(out)):
+        return _simulate(Path(out), n_nights, site, seed, workers, hours, variety, progress)
+
+
+def _simulate(out, n_nights, site, seed, workers, hours, variety, progress) -> list[Path]:
+    """`simulate_cohort` in a folder that is this run's alone."""
     alike = {"hours": list(hours), "variety": float(variety)}
     requests = [
         {"seed": seed, "site": site or sorted(SITES)[index % len(SITES)], "index": index, **alike}
@@ -82,8 +89,11 @@ def simulate_cohort(
             report()
     elif waiting:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context) as pool:
-            for future in as_completed([pool.submit(simulate_night, out, request) for request in waiting]):
+        pool = ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context, initializer=end_with_parent)
+        with pool:
+            with deaf_to_interrupts():
+                running = [pool.submit(simulate_night, out, request) for request in waiting]
+            for future in as_completed(running):
                 future.result()
                 report()
     people = [(request, person_of(request)) for request in requests]
@@ -141,7 +151,7 @@ def _refuse_arguments(
 def _refuse_strangers(out: Path, requests: list[dict]) -> None:
     if not out.exists():
         return
-    names = {"demographics.csv", "truth"}
+    names = {"demographics.csv", "truth", LOCK}
     for request in requests:
         stem = night_id(request)
         names |= {f"{stem}.edf", f"{stem}.json"}

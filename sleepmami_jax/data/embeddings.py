@@ -3,8 +3,8 @@
 A folder of embeddings has one safetensors file a night (`tokens` (E, L, D) float16, `ok` (E, L) bool, and of the
 modalities of each epoch `summary` (E, M, W) float16, `present` (E, M) bool) and `embeddings.json`, which names the
 weights they were made with. Each file says of which records it was made, and has a checksum: a night whose file is
-damaged or of other records is embedded again. Labels, splits and demographics stay in the prepared folder. Half precision keeps three
-digits of tokens of unit size, and halves what is read.
+damaged or of other records is embedded again. Labels, splits and demographics stay in the prepared folder. Half
+precision keeps three digits of tokens of unit size, and halves what is read.
 """
 
 from __future__ import annotations

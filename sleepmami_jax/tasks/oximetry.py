@@ -23,7 +23,7 @@ MIN_S = 10
 GAP_MAX_S = 10
 """Longer stretches without a valid value cut the signal in two."""
 OXIMETER_STEPS = (1, 2, 10)
-"""Parts of a per cent in which oximeters give values (assumed): they show whole ones, and some store halves or tenths."""
+"""Parts of a per cent in which oximeters give values (assumed): most whole ones, some halves or tenths."""
 ODI_RULE = "falls of at least 3 points from a peak within 120 s to a nadir, of which any part lies in sleep"
 BURDEN_RULE = (
     "hypoxic burden after Azarbarzin et al. 2019: area under the event's own baseline, in a window found on "

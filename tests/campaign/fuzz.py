@@ -81,7 +81,7 @@ def read(kind: Seed, data: bytes, folder: Path) -> str:
     return "read"
 
 
-def _work(only: Sequence[str] | None, numbers: range, seed: int, pipe: Connection) -> None:
+def work(only: Sequence[str] | None, numbers: range, seed: int, pipe: Connection) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for kind in {kind.suffix: kind for kind in seeds()}.values():
@@ -105,7 +105,7 @@ def limit_memory() -> None:
 
 
 def campaign(
-    inputs: int, seed: int, work: Callable[..., None] = partial(_work, None), longest_s: float = LONGEST_S
+    inputs: int, seed: int, work: Callable[..., None], longest_s: float = LONGEST_S
 ) -> Iterator[tuple[int, str]]:
     """(number, outcome) of each input: "read", "refused", or what went wrong.
 
@@ -148,7 +148,7 @@ def main() -> None:
     args = parser.parse_args()
     outcomes: Counter[tuple[str, str]] = Counter()
     broken: Counter[str] = Counter()
-    for number, outcome in campaign(args.inputs, args.seed, partial(_work, args.only), args.longest):
+    for number, outcome in campaign(args.inputs, args.seed, partial(work, args.only), args.longest):
         kind, data = spoiled(number, args.seed, args.only)
         verdict = outcome if outcome in ("read", "refused") else "BROKE"
         outcomes[kind.dialect, verdict] += 1

@@ -44,6 +44,7 @@ class Seed:
 @cache
 def seeds() -> tuple[Seed, ...]:
     """One of each dialect. A new dialect of scoring joins by a line here."""
+    data = "night.eeg", _samples(3)
     return (
         Seed("EDF", "recording", ".edf", _edf(plus=False)),
         Seed("EDF+", "recording", ".edf", _edf()),
@@ -62,7 +63,14 @@ def seeds() -> tuple[Seed, ...]:
         Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS, (("night.edf", _edf()),)),
         Seed("manifest", "manifest", ".jsonl", _manifest()),
         Seed("BrainVision", "recording", ".vhdr", _VHDR, (("night.eeg", _samples(3)), ("night.vmrk", _VMRK))),
-        Seed("BrainVision marks", "recording", ".vmrk", _VMRK, (("night.eeg", _samples(3)), ("night.vhdr", _VHDR)), ".vhdr"),
+        Seed(
+            "BrainVision marks",
+            "recording",
+            ".vmrk",
+            _VMRK,
+            (("night.eeg", _samples(3)), ("night.vhdr", _VHDR)),
+            ".vhdr",
+        ),
         Seed("WFDB", "recording", ".hea", _HEA, (("night.dat", _samples(3)),)),
         Seed("FIF", "recording", ".fif", _written(write_fif)),
         Seed("GDF", "recording", ".gdf", _written(write_gdf)),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_manifest
 from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.config import Finetuning, MacroPretraining
 from sleepmami_jax.recipes.demo import run, table

@@ -19,6 +19,7 @@ import pytest
 
 from data_pipeline.population.file import read_population
 from data_pipeline.prepare.run import PrepareConfig, prepare
+from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_manifest
 from sleepmami_jax.config import (
     ConfigError,
     DataConfig,
