@@ -44,7 +44,6 @@ class Seed:
 @cache
 def seeds() -> tuple[Seed, ...]:
     """One of each dialect. A new dialect of scoring joins by a line here."""
-    data = "night.eeg", _samples(3)
     return (
         Seed("EDF", "recording", ".edf", _edf(plus=False)),
         Seed("EDF+", "recording", ".edf", _edf()),
