@@ -13,6 +13,7 @@ import multiprocessing
 import random
 import re
 import resource
+import shutil
 import sys
 import tempfile
 import traceback
@@ -27,7 +28,7 @@ from data_pipeline.cohorts import find_nights
 from data_pipeline.load import load_night
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import RecordingError
-from data_pipeline.shards.manifest import read_manifest
+from tests.campaign.prepared import read_embeddings, read_journal, read_shards
 from tests.campaign.seeds import Seed, seeds, spoil
 
 LONGEST_S = 10
@@ -37,6 +38,9 @@ _REFUSES = {
     "scoring": RecordingError,
     "demographics": ValueError,
     "manifest": ValueError,
+    "shard": ValueError,
+    "cache": ValueError,
+    "journal": (),
     "montage": (RecordingError, ValueError),
 }
 """What a reader of each role may raise."""
@@ -55,8 +59,7 @@ def read(kind: Seed, data: bytes, folder: Path) -> str:
     Raises:
       AssertionError: it is refused without a reason. Whatever else is raised is a finding too.
     """
-    name = "demographics" if kind.role == "demographics" else "night"
-    path = folder / f"{name}{kind.suffix}"
+    path = folder / f"{kind.name}{kind.suffix}"
     for beside, content in (*kind.beside, (path.name, data)):
         (folder / beside).write_bytes(content)
     try:
@@ -67,8 +70,12 @@ def read(kind: Seed, data: bytes, folder: Path) -> str:
                 read_scoring(path, 150.0)
             case "demographics":
                 find_nights([folder / "night.edf"])
-            case "manifest":
-                read_manifest(path)
+            case "manifest" | "shard":
+                read_shards(folder, sealed=kind.role == "manifest")
+            case "cache":
+                read_embeddings(folder)
+            case "journal":
+                read_journal(folder)
             case "montage":
                 load_night(folder / "night.edf", montage=read_montage(path))
     except _REFUSES[kind.role] as error:
@@ -77,14 +84,14 @@ def read(kind: Seed, data: bytes, folder: Path) -> str:
         raise AssertionError(f"refused without the name of the file: {error}") from error
     finally:
         for file in folder.iterdir():
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
     return "read"
 
 
 def work(only: Sequence[str] | None, numbers: range, seed: int, pipe: Connection) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for kind in {kind.suffix: kind for kind in seeds()}.values():
+        for kind in {(kind.role, kind.suffix): kind for kind in seeds()}.values():
             read(kind, kind.data, folder)  # whatever is imported late is there before memory is counted
         limit_memory()
         for number in numbers:

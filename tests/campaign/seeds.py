@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import edfio
 import numpy as np
 
-from data_pipeline.modalities import RATE_HZ, Modality
-from data_pipeline.night import Demographics
-from data_pipeline.shards.manifest import FORMAT, VERSION, ChannelEntry, NightEntry
+from data_pipeline.shards.manifest import MANIFEST
+from tests.campaign.prepared import SOURCES, files, perhaps_sealed
 from tests.support.formats import write_fif, write_gdf
 
 
@@ -26,11 +24,13 @@ class Seed:
 
     Attributes:
       dialect: what it is, for the report.
-      role: how it is read: "recording", "scoring", "demographics", "montage" or "manifest".
+      role: how it is read: "recording", "scoring", "demographics", "montage", "manifest", "shard", "cache" or
+        "journal".
       suffix: of its file name.
       data: its bytes.
       beside: (name, bytes) of the files that it needs.
       opens: suffix of the file that is opened, where it is not this one.
+      name: of its file, without the suffix.
     """
 
     dialect: str
@@ -39,11 +39,13 @@ class Seed:
     data: bytes
     beside: tuple[tuple[str, bytes], ...] = ()
     opens: str = ""
+    name: str = "night"
 
 
 @cache
 def seeds() -> tuple[Seed, ...]:
     """One of each dialect. A new dialect of scoring joins by a line here."""
+    data, shards = ("night.eeg", _samples(3)), files()
     return (
         Seed("EDF", "recording", ".edf", _edf(plus=False)),
         Seed("EDF+", "recording", ".edf", _edf()),
@@ -59,17 +61,14 @@ def seeds() -> tuple[Seed, ...]:
         Seed("JSON table", "scoring", ".json", _JSON_TABLE),
         Seed("Dreem JSON", "scoring", ".json", b"[-1, 0, 1, 2, 3, 4]"),
         Seed("TAL", "scoring", ".tal", b"+0\x1530\x14Sleep stage W\x14\0+30\x1530\x14Sleep stage N2\x14\0"),
-        Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS, (("night.edf", _edf()),)),
-        Seed("manifest", "manifest", ".jsonl", _manifest()),
-        Seed("BrainVision", "recording", ".vhdr", _VHDR, (("night.eeg", _samples(3)), ("night.vmrk", _VMRK))),
-        Seed(
-            "BrainVision marks",
-            "recording",
-            ".vmrk",
-            _VMRK,
-            (("night.eeg", _samples(3)), ("night.vhdr", _VHDR)),
-            ".vhdr",
-        ),
+        Seed("demographics", "demographics", ".csv", _DEMOGRAPHICS, (("night.edf", _edf()),), name="demographics"),
+        Seed("manifest", "manifest", ".jsonl", shards[MANIFEST], tuple(shards.items()), name="manifest"),
+        Seed("shard", "shard", ".array_record", shards["n1.array_record"], tuple(shards.items()), name="n1"),
+        Seed("embeddings", "cache", ".safetensors", shards["n1.safetensors"], tuple(shards.items()), name="n1"),
+        Seed("index of them", "cache", ".json", shards["embeddings.json"], tuple(shards.items()), name="embeddings"),
+        Seed("journal", "journal", ".jsonl", SOURCES, name="sources"),
+        Seed("BrainVision", "recording", ".vhdr", _VHDR, (data, ("night.vmrk", _VMRK))),
+        Seed("BrainVision marks", "recording", ".vmrk", _VMRK, (data, ("night.vhdr", _VHDR)), ".vhdr"),
         Seed("WFDB", "recording", ".hea", _HEA, (("night.dat", _samples(3)),)),
         Seed("FIF", "recording", ".fif", _written(write_fif)),
         Seed("GDF", "recording", ".gdf", _written(write_gdf)),
@@ -187,31 +186,6 @@ def _annotations() -> bytes:
     return file.getvalue()
 
 
-def _manifest() -> bytes:
-    header = {"format": FORMAT, "version": VERSION, "config": {}, "config_sha256": "0", "rate_hz": RATE_HZ}
-    channel = ChannelEntry("C4", Modality.EEG, "C4-M1", "by name", 256.0, 0.1, 9.0, 0.01, 0.0, 0, 0.9, ((0, 2),))
-    night = NightEntry(
-        night_id="n1",
-        subject_id="p1",
-        site="",
-        cohort="generic",
-        split="train",
-        shard="n1.array_record",
-        shard_bytes=100,
-        records_sha256="0",
-        source_sha256="0",
-        n_epochs=2,
-        duration_s=70,
-        channels=(channel,),
-        demographics=Demographics(41.5, "F", None),
-        scored=("arousal", "stages"),
-        stages="2?",
-        event_counts={"arousal": 1},
-        notes=("a note",),
-    )
-    return "\n".join(json.dumps(line) for line in (header, asdict(night))).encode() + b"\n"
-
-
 _FIXED = ((0, 8), (8, 80), (88, 80), (168, 8), (176, 8), (184, 8), (192, 44), (236, 8), (244, 8), (252, 4))
 _PER_SIGNAL = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 """Widths of the fields of an EDF header: the fixed ones as (offset, width), then those that each signal has."""
@@ -243,7 +217,7 @@ def spoil(seed: Seed, rng: random.Random) -> bytes:
     for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 2, 3))):
         rng.choice((*own, *own, _bits, _cut, _block))(data, rng)
         del data[_MOST_BYTES:]
-    return bytes(data)
+    return perhaps_sealed(bytes(data), rng) if seed.role == "manifest" else bytes(data)
 
 
 def _header_field(data: bytearray, rng: random.Random) -> None:
