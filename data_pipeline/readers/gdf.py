@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.mne_raw import reading, recording_of
-from data_pipeline.readers.recording import Recording
+from data_pipeline.readers.recording import MOST_ANNOTATIONS, Recording
 
 MAGIC = b"GDF "
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8, 279: 3, 535: 3}
@@ -26,6 +26,7 @@ class _Header:
     limits: list[tuple[float, float]]
     samples: np.ndarray  # of each channel in a record
     data_end: int  # bytes
+    events: int  # in the table after the data
 
 
 def read_gdf(path: Path) -> Recording:
@@ -45,6 +46,9 @@ def read_gdf(path: Path) -> Recording:
     if len(set(header.samples.tolist())) != 1:
         problem = f"its channels have {', '.join(map(str, sorted(set(header.samples.tolist()))))} samples a record"
         raise RecordingError(path, f"{problem}; GDF is read with one rate only. Export it as EDF+.")
+    if header.events > MOST_ANNOTATIONS:  # which mne sorts for minutes
+        problem = f"its event table holds {header.events}, expected at most {MOST_ANNOTATIONS}"
+        raise RecordingError(path, f"{problem}. The table is damaged: export the recording again.")
     with reading(path, "GDF file"):
         raw = mne.io.read_raw_gdf(path, preload=False, stim_channel=None, verbose="ERROR")
         raw.rename_channels(dict(zip(raw.ch_names, header.labels, strict=True)), allow_duplicates=True)
@@ -80,4 +84,9 @@ def _read_header(path: Path) -> _Header:
     ranges = zip(column(104, "<f8") * factors, column(112, "<f8") * factors, strict=True)
     record_bytes = sum(int(k) * _BYTES[t] for k, t in zip(samples, types, strict=True))
     limits = [(float(low), float(high)) for low, high in ranges]
-    return _Header(labels, units, limits, samples, start + records * record_bytes)
+    data_end = start + records * record_bytes
+    with path.open("rb") as file:
+        file.seek(data_end)
+        table = file.read(8)  # mode, then rate in 3 bytes and number of events in 4, or the number in 3 bytes
+    events = int.from_bytes(table[4:8] if float(fixed[4:8]) < 1.94 else table[1:4], "little")
+    return _Header(labels, units, limits, samples, data_end, events)

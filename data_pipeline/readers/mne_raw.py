@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, MOST_ANNOTATIONS, Annotation, Recording, Signal
 from data_pipeline.readers.timeline import Break, Timeline, check_gaps, exact_rate, joint
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def recording_from(
     Raises:
       RecordingError: no channel or sample, longer than a week, more samples than bytes, or gaps without end.
     """
+    if len(marks) > MOST_ANNOTATIONS:
+        raise RecordingError(path, f"{len(marks)} marks, expected at most {MOST_ANNOTATIONS}. Export it again.")
     with reading(path, form):
         rate = exact_rate(rate_hz)
         breaks = [_break(onset_s, length_s, text.lower(), rate_hz, joints) for onset_s, length_s, text in marks]

@@ -13,6 +13,8 @@ from data_pipeline.night import RecordingError
 
 LONGEST_S = 7 * 86400
 """A recording that claims to be longer is damaged, or must be split into nights."""
+MOST_ANNOTATIONS = 100_000
+"""Assumed: a day of heartbeats, or a week of stages and two events a minute besides."""
 _LONGEST_NAME = 255
 """Bytes of a file's name on the usual file systems."""
 _MICROVOLTS = {"v": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3, "microv": 1.0, "microvolt": 1.0}

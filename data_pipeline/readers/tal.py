@@ -5,14 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import MOST_ANNOTATIONS, Annotation
 
 TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """Onset, duration, texts divided by 0x14."""
 _FURTHEST_S = 1e9
 """Onsets and durations are cut off here, far outside any recording."""
-_MOST = 100_000
-"""Assumed: a day of heartbeats, or a week of stages and two events a minute besides."""
 _LONGEST_TEXT = 1000
 """Characters of a text that are kept: no term is so long."""
 
@@ -41,10 +39,10 @@ def read_tals(path: Path, channels: Iterable[Iterable[bytes]]) -> tuple[Annotati
                 # The first time stamp is the fraction of a second at which the first sample was taken.
                 offset_s = onset_s
             is_first = False
-            texts = match[3].split(b"\x14", _MOST) if match[3] else ()
+            texts = match[3].split(b"\x14", MOST_ANNOTATIONS) if match[3] else ()
             found += [Annotation(onset_s, duration_s, _text(t)) for t in texts if t]
-            if len(found) > _MOST:
-                problem = f"more than {_MOST} annotations, expected those of a night"
+            if len(found) > MOST_ANNOTATIONS:
+                problem = f"more than {MOST_ANNOTATIONS} annotations, expected those of a night"
                 raise RecordingError(path, f"{problem}. Its annotation channel is damaged: export it again.")
     shifted = (Annotation(round(a.onset_s - offset_s, 9), a.duration_s, a.text) for a in found)
     return tuple(sorted(shifted, key=lambda a: a.onset_s))

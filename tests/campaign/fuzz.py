@@ -155,23 +155,26 @@ def main() -> None:
     args = parser.parse_args()
     outcomes: Counter[tuple[str, str]] = Counter()
     broken: Counter[str] = Counter()
-    for number, outcome in campaign(args.inputs, args.seed, partial(work, args.only), args.longest):
-        kind, data = spoiled(number, args.seed, args.only)
-        verdict = outcome if outcome in ("read", "refused") else "BROKE"
-        outcomes[kind.dialect, verdict] += 1
-        if verdict == "BROKE":
-            last = re.sub(r"0x[0-9a-f]+|\d+|'.*'", "#", outcome.strip().splitlines()[-1])
-            if not broken[last]:
-                print(f"input {number} ({kind.dialect}): {outcome}", flush=True)
-            broken[last] += 1
-            if args.save:
-                args.save.mkdir(parents=True, exist_ok=True)
-                (args.save / f"{number}{kind.suffix}").write_bytes(data)
+    try:
+        for number, outcome in campaign(args.inputs, args.seed, partial(work, args.only), args.longest):
+            kind, data = spoiled(number, args.seed, args.only)
+            verdict = outcome if outcome in ("read", "refused") else "BROKE"
+            outcomes[kind.dialect, verdict] += 1
+            if verdict == "BROKE":
+                last = re.sub(r"0x[0-9a-f]+|\d+|'.*'", "#", outcome.strip().splitlines()[-1])
+                if not broken[last]:
+                    print(f"input {number} ({kind.dialect}): {outcome}", flush=True)
+                broken[last] += 1
+                if args.save:
+                    args.save.mkdir(parents=True, exist_ok=True)
+                    (args.save / f"{number}{kind.suffix}").write_bytes(data)
+    except KeyboardInterrupt:
+        print(f"stopped after {outcomes.total()} inputs")
     for dialect in dict.fromkeys(dialect for dialect, _ in outcomes):
         counts = ", ".join(f"{outcomes[dialect, v]} {v}" for v in ("read", "refused", "BROKE"))
         print(f"{dialect:<17} {counts}")
     if broken:
-        sys.exit(f"{broken.total()} of {args.inputs} inputs broke a reader, in {len(broken)} ways")
+        sys.exit(f"{broken.total()} of {outcomes.total()} inputs broke a reader, in {len(broken)} ways")
 
 
 if __name__ == "__main__":
