@@ -10,6 +10,7 @@ from data_pipeline.cohorts import find_nights
 from data_pipeline.load import load_night
 from data_pipeline.night import Quality, RecordingError
 from data_pipeline.readers import open_recording
+from data_pipeline.readers.timeline import Timeline, check_gaps, joint
 from tests.support.formats import N, ramp, write_brainvision
 
 
@@ -108,3 +109,33 @@ def test_upper_case_units_are_microvolts_and_a_full_range_is_clipped(tmp_path):
         assert c4.quality[30] & Quality.CLIPPED and (c4.quality[:29] == 0).all()
         assert 5 < np.std(c4.samples[: 25 * 128]) < 20
         assert not any("scaled" in note for note in night.notes)
+
+
+@pytest.mark.parametrize(
+    ("interval", "date", "message"),
+    [
+        ("0.05", "20200101000020000000", "19.999. s are missing at 2e.07 samples a second"),
+        ("0.000000001", "20200101000020000000", "missing at 1e.15 samples a second"),
+        ("10", "20200102000000000000", "86400 s are missing"),
+    ],
+)
+def test_a_small_file_cannot_claim_a_gap_that_fills_the_memory(tmp_path, interval, date, message):
+    marks = ["New Segment,,1,1,0,20200101000000000000", f"New Segment,,501,1,0,{date}"]
+    path = write_brainvision(tmp_path, markers=marks)
+    path.write_text(path.read_text().replace("SamplingInterval=1950", f"SamplingInterval={interval}"))
+    with pytest.raises(RecordingError, match=message):
+        open_recording(path)
+
+
+def test_gaps_without_number_are_refused(tmp_path):
+    marks = [f"New Segment,,{k % 990 + 2},1,0,20200101000000000000" for k in range(10)]
+    timeline = Timeline(100_000, Fraction(100), tuple(joint(5 * k + 5, 1) for k in range(10_001)))
+    with pytest.raises(RecordingError, match="10001 gaps, expected at most 10000"):
+        check_gaps(tmp_path / "n.vhdr", timeline.gaps, 100.0, "by its marks")
+    open_recording(write_brainvision(tmp_path, markers=marks))  # joints that lose nothing are no gaps
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".eeg", "../x.eeg", "~x.eeg", "a\\b.eeg"])
+def test_no_name_in_a_header_leads_elsewhere(tmp_path, name):
+    with pytest.raises(RecordingError, match="a file outside its own folder"):
+        open_recording(write_brainvision(tmp_path, data_name=name))

@@ -14,6 +14,7 @@ import pytest
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers import open_recording
+from data_pipeline.readers.tal import read_tals
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")
@@ -259,3 +260,19 @@ def test_real_gaps():
     assert recording.gaps == ((60.0, 67.5), (107.5, 3600.0))
     x = recording.read(0)
     assert x.shape == (364_000,) and np.isnan(x).sum() == 350_000
+
+
+@pytest.mark.parametrize("lists", [b"+1\x14a\x14\0" * 100_001, b"+1\x14" + b"a\x14" * 100_001 + b"\0"])
+def test_annotations_without_number_are_refused(tmp_path, lists):
+    with pytest.raises(RecordingError, match="more than 100000 annotations"):
+        read_tals(tmp_path / "n.edf", [[lists]])
+
+
+def test_a_text_without_end_is_cut_and_lists_may_come_in_pieces(tmp_path):
+    pieces = [b"+0.5\x14\x14\0+1\x14" + b"a" * 10_000_000 + b"\x14\0", b"+2\x153\x14b\x14\0"]
+    long, short = read_tals(tmp_path / "n.edf", [pieces])
+    assert (long.onset_s, len(long.text)) == (0.5, 1000) and (short.onset_s, short.duration_s, short.text) == (
+        1.5,
+        3,
+        "b",
+    )

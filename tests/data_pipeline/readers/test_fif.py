@@ -60,3 +60,13 @@ def test_floats_without_limits_are_never_clipped_and_gaps_are_flagged(tmp_path):
         (channel,) = load_night(tmp_path / "rec_raw.fif").channels
     assert 10 < np.std(channel.samples.reshape(60, -1)[20:]) < 30
     assert (channel.quality[10:15] == Quality.GAP).all() and (channel.quality[15:] == 0).all()
+
+
+def test_a_tag_cannot_claim_more_than_the_file_holds(tmp_path):
+    path = write_fif(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[44:48] = (2**31 - 1).to_bytes(4, "big")  # of the second tag, which says where the third is
+    data[48:52] = (80).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(RecordingError, match="expected at least 2147483699"):
+        open_recording(path)

@@ -32,3 +32,14 @@ def test_gdf_never_closed_is_refused(tmp_path):
         path = write_gdf(tmp_path)
         path.write_bytes(path.read_bytes()[:236] + struct.pack("<q", -1) + path.read_bytes()[244:])
         open_recording(path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_an_event_table_without_end_is_refused(tmp_path, old):
+    path = write_gdf(tmp_path, old=old)
+    data = bytearray(path.read_bytes())
+    table = len(data) - 14  # mode, rate and number of events, one event of 6 bytes
+    data[table + 4 - 3 * (not old) : table + 7 - 3 * (not old)] = b"\xff\xff\x02"
+    path.write_bytes(data)
+    with pytest.raises(RecordingError, match="its event table holds 196607"):
+        open_recording(path)
