@@ -114,9 +114,9 @@ def test_upper_case_units_are_microvolts_and_a_full_range_is_clipped(tmp_path):
 @pytest.mark.parametrize(
     ("interval", "date", "message"),
     [
-        ("0.05", "20200101000020000000", "19.999. s are missing at 2e.07 samples a second"),
+        ("0.05", "20200101000020000000", "20 s are missing at 2e.07 samples a second"),
         ("0.000000001", "20200101000020000000", "missing at 1e.15 samples a second"),
-        ("10", "20200102000000000000", "86400 s are missing"),
+        ("1000", "20200102000000000000", "86399.5 s are missing at 1000 samples"),
     ],
 )
 def test_a_small_file_cannot_claim_a_gap_that_fills_the_memory(tmp_path, interval, date, message):

@@ -14,6 +14,7 @@ import pytest
 from data_pipeline.shards.manifest import MANIFEST, read_manifest, write_manifest
 from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.config import Finetuning, MacroPretraining
+from sleepmami_jax.recipes import demo as demo_recipe
 from sleepmami_jax.recipes.demo import run, table
 from tests.conftest import shallow_config
 
@@ -33,6 +34,28 @@ def demo(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("demonstration") / "demo"
     run(out, nights=18, hours=(0.5, 0.6), overrides=[_smaller])
     return out
+
+
+def test_a_demonstration_that_was_stopped_goes_on_at_its_step(tmp_path, monkeypatch):
+    done = []
+
+    def stops(name):
+        def step(*args, **options):
+            done.append(name)
+            if name == "train" or done.count(name) == 1:
+                raise KeyboardInterrupt
+
+        return step
+
+    for name in ("simulate_cohort", "prepare", "train"):
+        monkeypatch.setattr(demo_recipe, name, stops(name))
+    monkeypatch.setattr(demo_recipe, "_keep_one", lambda out: out)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "demo")
+    assert done == ["simulate_cohort"] * 2 + ["prepare"] * 2 + ["train"] * 2
+    with pytest.raises(ValueError, match="is not an empty folder"):
+        run(tmp_path / "demo", nights=3)  # another demonstration
 
 
 def sleepmami(*words) -> int:
