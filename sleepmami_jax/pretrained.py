@@ -36,8 +36,9 @@ from sleepmami_jax.hub import open_model
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.run.progress import Progress
+from sleepmami_jax.scoring.files import refuse_foreign
 from sleepmami_jax.scoring.prediction import Prediction, Scores
-from sleepmami_jax.scoring.score import refuse_foreign, summarise, write_scores
+from sleepmami_jax.scoring.score import summarise, write_scores
 from sleepmami_jax.trust.judge import Reliability, Tokens, judge, mean_tokens
 from sleepmami_jax.trust.repair import repair
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import edfio
@@ -14,6 +17,7 @@ import numpy as np
 from data_pipeline.flatten import flatten
 from data_pipeline.night import EPOCH_S, STAGES, EventKind, Night
 from data_pipeline.tasks import BREATHING, kind_title
+from data_pipeline.whole_files import HALF
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks.stages import stage_of
 
@@ -140,3 +144,29 @@ def annotations_edf(scores: Scores) -> edfio.Edf:
         edfio.EdfAnnotation(e.onset_s, e.duration_s, EVENT_TEXT.get(e.kind, kind_title(e.kind))) for e in scores.events
     ]
     return edfio.Edf(signals=[], annotations=annotations)
+
+
+def refuse_foreign(out: Path) -> None:
+    """Whether a score may be written into a folder: asked before the work, and again after it.
+
+    Raises:
+      ValueError: it is a file, or holds other things than an earlier score.
+      OSError: it cannot be written into.
+    """
+    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    if there.is_dir() and not os.access(there, os.W_OK):
+        raise PermissionError(errno.EACCES, "may not be written into; choose another folder", str(there))
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ValueError(f"{out} is a file; expected a folder to write the score into, or a new name")
+    names = {path.name for path in out.iterdir() if not path.name.endswith(HALF)}
+    if not names:
+        return
+    try:
+        ours = json.loads((out / "summary.json").read_text(encoding="utf-8"))["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours or names - set(NAMES):
+        foreign = ", ".join(sorted(names - set(NAMES))[:3]) or "files by our names that we did not write"
+        raise ValueError(f"{out} holds {foreign}; choose an empty or new folder, nothing was overwritten")

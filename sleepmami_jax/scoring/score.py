@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Event, Night
 from data_pipeline.runs import runs
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
 from data_pipeline.tasks import STAGES as STAGING
-from data_pipeline.whole_files import HALF, whole_folder
+from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.scoring import files, report
 from sleepmami_jax.scoring.comparison import agreement_with, disagreement
 from sleepmami_jax.scoring.prediction import Prediction, Scores
@@ -274,7 +271,7 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
     Raises:
       ValueError: `out` is a file, or holds other things than an earlier score.
     """
-    refuse_foreign(Path(out))
+    files.refuse_foreign(Path(out))
     with whole_folder(Path(out)) as fresh:
         texts = {
             "report.html": report.render(scores, night),
@@ -285,29 +282,3 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
         for name, text in texts.items():
             (fresh / name).write_text(text, encoding="utf-8", newline="\n")
         files.annotations_edf(scores).write(fresh / "annotations.edf")
-
-
-def refuse_foreign(out: Path) -> None:
-    """Whether a score may be written into a folder: asked before the work, and again after it.
-
-    Raises:
-      ValueError: it is a file, or holds other things than an earlier score.
-      OSError: it cannot be written into.
-    """
-    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    if there.is_dir() and not os.access(there, os.W_OK):
-        raise PermissionError(errno.EACCES, "may not be written into; choose another folder", str(there))
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ValueError(f"{out} is a file; expected a folder to write the score into, or a new name")
-    names = {path.name for path in out.iterdir() if not path.name.endswith(HALF)}
-    if not names:
-        return
-    try:
-        ours = json.loads((out / "summary.json").read_text(encoding="utf-8"))["format"] == files.FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours or names - set(files.NAMES):
-        foreign = ", ".join(sorted(names - set(files.NAMES))[:3]) or "files by our names that we did not write"
-        raise ValueError(f"{out} holds {foreign}; choose an empty or new folder, nothing was overwritten")
