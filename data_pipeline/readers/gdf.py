@@ -10,12 +10,14 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.mne_raw import reading, recording_of
-from data_pipeline.readers.recording import MOST_ANNOTATIONS, Recording
+from data_pipeline.readers.recording import Recording
 
 MAGIC = b"GDF "
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8, 279: 3, 535: 3}
 _VOLTS = {4256: 1.0, 4274: 1e-3, 4275: 1e-6}  # codes of V, mV and µV
 _PER_CENT = 544
+_MOST_EVENTS = 10_000
+"""Assumed; mne sorts them for minutes where there are many more."""
 _NEW_SEGMENT = "32766"  # event 0x7ffe: the recorder stood still
 
 
@@ -46,8 +48,8 @@ def read_gdf(path: Path) -> Recording:
     if len(set(header.samples.tolist())) != 1:
         problem = f"its channels have {', '.join(map(str, sorted(set(header.samples.tolist()))))} samples a record"
         raise RecordingError(path, f"{problem}; GDF is read with one rate only. Export it as EDF+.")
-    if header.events > MOST_ANNOTATIONS:  # which mne sorts for minutes
-        problem = f"its event table holds {header.events}, expected at most {MOST_ANNOTATIONS}"
+    if header.events > _MOST_EVENTS:
+        problem = f"its event table holds {header.events}, expected at most {_MOST_EVENTS}"
         raise RecordingError(path, f"{problem}. The table is damaged: export the recording again.")
     with reading(path, "GDF file"):
         raw = mne.io.read_raw_gdf(path, preload=False, stim_channel=None, verbose="ERROR")
