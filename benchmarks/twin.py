@@ -4,7 +4,8 @@
 
 Signals -> micro tokens -> vector, stages and events, of a night of noise on every channel, in float32; compiling and
 loading are not counted, nor is what prepares the signals. Both read the same night in turns, in one process: medians
-of seconds and of the ratio in a round. Then how long it takes to import the twin, beside torch alone, in new processes.
+of seconds, also of the CPU's, which other work on the machine disturbs less, and of the ratios in a round. Then how long
+it takes to import the twin, beside torch alone, in new processes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def nights(hours: float, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "twin"
         write_twin(ours.folder, out, {"noise": {m: (x[:20], ok[:20]) for m, (x, ok) in whole.items()}})
-        twin, step = twin_module().load(out), twin_module().BLOCK_EPOCHS
+        twin = twin_module().load(out)
 
     def blocks():
         for start in range(0, epochs, BLOCK_EPOCHS):
@@ -51,26 +52,21 @@ def nights(hours: float, rounds: int) -> None:
 
     def torch_night() -> np.ndarray:
         with torch.no_grad():
-            parts = [
-                twin.micro({m: tuple(torch.from_numpy(v[start : start + step]) for v in p) for m, p in whole.items()})
-                for start in range(0, epochs, step)
-            ]
-            said = twin(*(torch.cat(v)[None] for v in zip(*parts, strict=True)))
+            said = twin(*(v[None] for v in twin.tokens_of(whole)))
             return twin.probabilities(said)["stages"][0].numpy()
 
-    def timed(night: Callable[[], np.ndarray]) -> float:
-        begun = time.perf_counter()
+    def timed(night: Callable[[], np.ndarray]) -> tuple[float, float]:
+        begun, of_cpu = time.perf_counter(), time.process_time()
         night()
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun, time.process_time() - of_cpu
 
     apart = abs(jax_night() - torch_night()).max()  # compiles, too
     pairs = [(timed(jax_night), timed(torch_night)) for _ in range(rounds)]
-    one, other = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(t / j for j, t in pairs)
-    print(
-        f"a night of {hours:g} h, {rounds} rounds: JAX {one:.1f} s, PyTorch {other:.1f} s, ratio {ratio:.2f}; "
-        f"stages' probabilities at most {apart:.1g} apart"
-    )
+    print(f"a night of {hours:g} h, {rounds} rounds; stages' probabilities at most {apart:.1g} apart")
+    for what, place in (("seconds", 0), ("CPU seconds", 1)):
+        one, other = (statistics.median(side[place] for side in sides) for sides in zip(*pairs, strict=True))
+        ratio = statistics.median(t[place] / j[place] for j, t in pairs)
+        print(f"  {what}: JAX {one:.2f}, PyTorch {other:.2f}, ratio {ratio:.2f}")
 
 
 def imports(rounds: int) -> None:

@@ -23,6 +23,8 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,7 @@ LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
 STILL = 0.1  # a log amplitude that varies less over a night is not blown up
 MASKED = -1e30  # finite, so that a row without any key stays finite
 BLOCK_EPOCHS = 32  # of a night that the Micro-Encoder reads at once
+MOST_BLOCKS = 8  # side by side on a CPU, so that memory has an end where there are many cores; assumed
 FLOAT32 = re.compile(r"(norm\w*\.weight|A_log|dt_bias|\bD|router\.weight)$|^heads\.")
 """Weights that stay float32 in a bfloat16 model: gains, decays and steps, the router, logits."""
 FORMAT, VERSION = "sleepmami-torch", 2
@@ -107,6 +110,24 @@ def within_night(x: Tensor, ok: Tensor, causal: bool) -> Tensor:
         mean = mean + total((wide - mean) * weight) / count
         variance = total((wide - mean).square() * weight) / count
     return (((wide - mean) * torch.rsqrt(variance.clamp(min=0) + STILL**2)).clamp(-5, 5) * weight).to(x.dtype)
+
+
+def side_by_side(function: Callable, items: Sequence) -> list:
+    """`function` of each item, without gradients, on as many threads as PyTorch may use."""
+    threads = torch.get_num_threads()
+    workers = min(threads, len(items), MOST_BLOCKS)
+    if workers < 2:
+        return [function(item) for item in items]
+
+    def begin() -> None:  # what a new thread is without
+        torch.set_num_threads(threads // workers)
+        torch.set_grad_enabled(False)
+
+    try:
+        with ThreadPoolExecutor(workers, initializer=begin) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(threads)  # threads that others start later take over what was said last
 
 
 def keep_constants(module: nn.Module) -> None:
@@ -629,6 +650,29 @@ class SleepMaMi(nn.Module):
             found[name] = torch.cat([1 - yes, yes], -1) if yes.shape[-1] == 1 else logits[name].softmax(-1)
         return found
 
+    def tokens_of(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
+        """The Micro-Encoder over many epochs, block by block.
+
+        Blocks are encoded side by side where they can be, each on a thread of its own: operations are so small that
+        several threads in one of them wait for each other most of the time.
+
+        Args:
+          arrays: {modality: (signal (E, C, T) float32, usable (E, C, 30) bool)}.
+
+        Returns:
+          tokens (E, L, D) and mask (E, L), where the model is; with gradients if they are enabled.
+        """
+        device, length = self.micro.modality.device, len(next(iter(arrays.values()))[0])
+
+        def encoded(start: int) -> tuple[Tensor, Tensor]:
+            part = slice(start, start + BLOCK_EPOCHS)
+            return self.micro({m: tuple(torch.from_numpy(v[part]).to(device) for v in p) for m, p in arrays.items()})
+
+        starts = range(0, length, BLOCK_EPOCHS)
+        alone = device.type != "cpu" or torch.is_grad_enabled()
+        blocks = [encoded(start) for start in starts] if alone else side_by_side(encoded, starts)
+        return tuple(torch.cat(v) for v in zip(*blocks, strict=True))
+
     @torch.no_grad()
     def score_arrays(self, channels: dict[str, tuple], mains_hz: float | None = None) -> dict:
         """Scores a night given as arrays.
@@ -649,14 +693,7 @@ class SleepMaMi(nn.Module):
           ValueError: an unknown channel, arrays that are none, or less than an epoch; it names the channel.
         """
         arrays, usable = prepare_night(channels, self.preprocessing, mains_hz)
-        device = self.micro.modality.device
-        n_epochs = len(next(iter(arrays.values()))[0])
-        blocks = []
-        for start in range(0, n_epochs, BLOCK_EPOCHS):
-            part = slice(start, start + BLOCK_EPOCHS)
-            at_once = {m: tuple(torch.from_numpy(v[part]).to(device) for v in pair) for m, pair in arrays.items()}
-            blocks.append(self.micro(at_once))
-        tokens, ok = (torch.cat(v)[None] for v in zip(*blocks, strict=True))
+        tokens, ok = (v[None] for v in self.tokens_of(arrays))
         logits = self(tokens, ok)
         probabilities = {name: p[0].float().cpu().numpy() for name, p in self.probabilities(logits).items()}
         vector = logits["vector"][0].float().cpu().numpy()
