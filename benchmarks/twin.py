@@ -4,8 +4,8 @@
 
 Signals -> micro tokens -> vector, stages and events, of a night of noise on every channel, in float32; compiling and
 loading are not counted, nor is what prepares the signals. Both read the same night in turns, in one process: medians
-of seconds, also of the CPU's, which other work on the machine disturbs less, and of the ratios in a round. Then how long
-it takes to import the twin, beside torch alone, in new processes.
+of seconds, also of the CPU's, which other work on the machine disturbs less, and of the ratios in a round. Then how
+long it takes to import the twin, beside torch alone, in new processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pathlib import Path
 def nights(hours: float, rounds: int) -> None:
     """Prints seconds of a night in JAX and in PyTorch, and their ratio."""
     import numpy as np
-    import torch
 
     from data_pipeline.night import EPOCH_S
     from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
@@ -51,9 +50,7 @@ def nights(hours: float, rounds: int) -> None:
         return ours.infer(*ours.encoded(blocks(), epochs), ()).stage_probs
 
     def torch_night() -> np.ndarray:
-        with torch.no_grad():
-            said = twin(*(v[None] for v in twin.tokens_of(whole)))
-            return twin.probabilities(said)["stages"][0].numpy()
+        return twin.said_of(whole)[0]["stages"]
 
     def timed(night: Callable[[], np.ndarray]) -> tuple[float, float]:
         begun, of_cpu = time.perf_counter(), time.process_time()

@@ -1,7 +1,7 @@
 """The folder of the ONNX form: made from the twin in PyTorch, once all three are seen to say the same.
 
-It holds `config.json`, `micro.onnx`, `macro.onnx`, `sleepmami_onnx.py`, `sleepmami_signals.py`, `README.md`, and what
-was measured when it was written, `parity.json` and `parity.md`.
+It holds `config.json`, `micro.onnx`, `macro.onnx`, those of `files/` that it needs, `README.md`, and what was measured
+when it was written, `parity.json` and `parity.md`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from sleepmami_jax.export.readme import readme
 from sleepmami_jax.twin import parity
 from sleepmami_jax.twin.folder import FILES, twin_module, write_twin
 
-FORMAT, VERSION = "sleepmami-onnx", 1
 LIMIT = 1e-3
 """The largest absolute difference from the model in JAX, in float32, of any number of any output."""
 LONG_EPOCHS = 960
@@ -88,7 +87,8 @@ def write_onnx(
     with tempfile.TemporaryDirectory() as place:
         of_twin = write_twin(folder, Path(place) / "twin", cases)
         twin = module.load(Path(place) / "twin")
-    described = {"format": FORMAT, "version": VERSION} | {name: twin.described[name] for name in DESCRIBED}
+    described = {"format": ours.FORM.name, "version": ours.FORM.version}
+    described |= {name: twin.described[name] for name in DESCRIBED}
     exact = graphs(module, twin)
     plain = _bytes(exact)
     model = ours.SleepMaMi(described, plain)
@@ -115,7 +115,7 @@ def write_onnx(
     with whole_folder(out) as fresh:
         for name, data in files.items():
             (fresh / name).write_bytes(data)
-        for name in ("sleepmami_onnx.py", "sleepmami_signals.py"):
+        for name in ours.FILES:
             shutil.copy(FILES / name, fresh / name)
         (fresh / "config.json").write_text(sealed(described), encoding="utf-8")
         numbers = f"It has {sum(np.size(v) for v in folder.params.values()):,} parameters. "

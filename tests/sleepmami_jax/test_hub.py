@@ -115,6 +115,41 @@ def test_what_is_not_there_is_said_in_a_line(hub, twin, monkeypatch, capsys):
         push(twin, "lab/sleep")
 
 
+def test_a_run_can_start_from_there(hub, twin, tiny_folder):
+    from sleepmami_jax.config import Experiment, Finetuning
+    from sleepmami_jax.training.loop import _inputs, _start_model
+
+    commit = push(twin, "lab/sleep")
+    experiment = Experiment("one", Finetuning(), model=tiny_folder.config, init=f"lab/sleep@{commit}")
+    start = _start_model(experiment)
+    assert start.digest() == tiny_folder.digest()
+    assert _inputs(experiment, start) == {f"lab/sleep@{commit}": start.digest()}
+
+
+def test_transformers_loads_it_from_there_if_it_is_whole(hub, twin, tmp_path, monkeypatch):
+    """The weights that were loaded are those that the description names, whatever the branch holds by then."""
+    transformers = pytest.importorskip("transformers", reason="needs `pip install transformers`")
+    from transformers import dynamic_module_utils
+
+    from sleepmami_jax.twin.folder import twin_module
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+
+    def auto(name, **options):
+        where = {"cache_dir": str(tmp_path / "fetched"), "trust_remote_code": True}
+        return transformers.AutoModel.from_pretrained(name, **where, **options)
+
+    first = push(twin, "lab/sleep")
+    other = (tuned(twin, tmp_path / "tuned") / "model.safetensors").read_bytes()
+    mixed = hub.put("lab/sleep", {"model.safetensors": other})
+    model = auto("lab/sleep", revision=first)
+    assert model.described == twin_module().load(twin).described
+    for revision in ("main", mixed):
+        with pytest.raises(ValueError, match=r"^lab/sleep: model\.safetensors is not the file that config\.json"):
+            auto("lab/sleep", revision=revision)
+
+
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ModelFolderError, match=r"no such model folder here; .* `pip install sleepmami\[hub\]`"):

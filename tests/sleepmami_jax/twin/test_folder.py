@@ -22,7 +22,8 @@ from tests.sleepmami_jax.twin.conftest import HEADS
 torch = pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
 
 FILES = {"README.md", "config.json", "model.safetensors", "parity.json", "parity.md"}
-FILES |= {"sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py", "modeling_sleepmami.py"}
+FILES |= {"sleepmami_torch.py", "sleepmami_folder.py", "sleepmami_signals.py", "sleepmami_adapters.py"}
+FILES |= {"modeling_sleepmami.py"}
 ALONE = """
 import sys
 for name in ("jax", "flax", "scipy", "transformers", "sleepmami_jax", "data_pipeline"):
@@ -64,6 +65,23 @@ def test_a_twin_that_says_something_else_is_not_written(tiny_folder, short_night
     with pytest.raises(parity.ParityError, match=r"differs by .* the twin is not the model"):
         write_twin(tiny_folder, tmp_path / "twin", {"noise": short_nights["noise"]})
     assert not list(tmp_path.iterdir())
+
+
+def test_blocks_side_by_side_say_what_one_after_another_does(unmeasured, short_nights, monkeypatch):
+    module, night, threads = twin_module(), short_nights["noise"], torch.get_num_threads()
+    monkeypatch.setattr(module, "BLOCK_EPOCHS", 2)
+    model = module.load(unmeasured)
+    expected = model.tokens_of(night)
+    assert expected[0].requires_grad
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            found = model.tokens_of(night)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(found, expected, strict=True):
+        assert not one.requires_grad and torch.equal(one, other)
 
 
 def test_gradients_agree(exported, tiny_folder, short_nights):

@@ -22,6 +22,7 @@ for needed in ("torch", "onnxruntime", "onnxscript"):
 onnx = pytest.importorskip("onnx", reason="needs `pip install -e .[onnx]`")
 
 FILES = {"README.md", "config.json", "micro.onnx", "macro.onnx", "parity.json", "parity.md"}
+FILES |= {"sleepmami_onnx.py", "sleepmami_folder.py", "sleepmami_signals.py"}
 ALONE = """
 import sys
 for name in ("torch", "jax", "flax", "scipy", "safetensors", "onnx", "sleepmami_jax", "data_pipeline"):
@@ -68,7 +69,7 @@ def recorded(seconds: int) -> dict:
 
 def test_every_output_agrees_and_what_int8_costs_is_told(written, tiny_folder):
     out, report = written
-    assert {path.name for path in out.iterdir()} == FILES | {"sleepmami_onnx.py", "sleepmami_signals.py"}
+    assert {path.name for path in out.iterdir()} == FILES
     heads = {f"logits {task.name}" for task in tiny_folder.tasks}
     for form in ("JAX", "PyTorch"):
         for outputs in report["errors"][form].values():
