@@ -27,7 +27,7 @@ from sleepmami_jax.export.description import sealed
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError
 from sleepmami_jax.export.readme import readme
 from sleepmami_jax.twin import parity
-from sleepmami_jax.twin.folder import FILES, twin_module, write_twin
+from sleepmami_jax.twin.folder import FILES, twin_module, write_files
 
 LIMIT = 1e-3
 """The largest absolute difference from the model in JAX, in float32, of any number of any output."""
@@ -85,18 +85,19 @@ def write_onnx(
         raise ModelFolderError(f"{out}: exists and is no folder of an ONNX model; choose another place")
     cases = dict(parity.nights(model_slots(folder.config))) if cases is None else cases
     with tempfile.TemporaryDirectory() as place:
-        of_twin = write_twin(folder, Path(place) / "twin", cases)
-        twin = module.load(Path(place) / "twin")
+        write_files(folder, Path(place))
+        twin = module.load(place)
     described = {"format": ours.FORM.name, "version": ours.FORM.version}
     described |= {name: twin.described[name] for name in DESCRIBED}
     exact = graphs(module, twin)
     plain = _bytes(exact)
     model = ours.SleepMaMi(described, plain)
     expected = {name: parity.ours(folder, night, "float32") for name, night in cases.items()}
-    found = said(model, cases)
-    errors = {"JAX": against(expected, found)}
+    of_twin = {name: parity.twins(twin, night) for name, night in cases.items()}
+    errors_of_twin, found = against(expected, of_twin), said(model, cases)
+    parity.check({"float32": errors_of_twin})
+    errors = {"JAX": against(expected, found), "PyTorch": against(of_twin, found)}
     check(errors["JAX"])
-    errors["PyTorch"] = against({name: parity.twins(twin, night) for name, night in cases.items()}, found)
     errors["PyTorch, eight hours"] = of_long_night(twin, model)
     check(errors["PyTorch, eight hours"])
     files = _bytes({name: in_fewer_bits(graph, weights, module.FLOAT32) for name, graph in exact.items()})
@@ -106,7 +107,7 @@ def write_onnx(
         "bytes": {"float32": _sizes(plain), weights: _sizes(files)},
         "versions": {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime", "torch", "jax")},
         "errors": errors,
-        "errors_of_the_twin": of_twin["float32"],
+        "errors_of_the_twin": errors_of_twin,
     }
     if weights != "float32":
         report["loss"] = loss(expected, said(ours.SleepMaMi(described, files), cases), folder)

@@ -133,7 +133,7 @@ def side_by_side(function: Callable, items: Sequence) -> list:
 
 @contextmanager
 def on_threads(n: int) -> Iterator[None]:
-    """Operations are computed on `n` threads, and later as before: threads that others start take over the last word."""
+    """Operations run on `n` threads, afterwards on as many as before: new threads of others go by the last word."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
