@@ -17,6 +17,7 @@ from tests.support.hub import Hub
 
 pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs `pip install -e .[hub]`")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -126,28 +127,20 @@ def test_a_run_can_start_from_there(hub, twin, tiny_folder):
     assert _inputs(experiment, start) == {f"lab/sleep@{commit}": start.digest()}
 
 
-def test_transformers_loads_it_from_there_if_it_is_whole(hub, twin, tmp_path, monkeypatch):
+def test_transformers_loads_it_from_there_if_it_is_whole(hub, twin, tmp_path):
     """The weights that were loaded are those that the description names, whatever the branch holds by then."""
-    transformers = pytest.importorskip("transformers", reason="needs `pip install transformers`")
-    from transformers import dynamic_module_utils
-
+    pytest.importorskip("transformers", reason="needs `pip install transformers`")
     from sleepmami_jax.twin.folder import twin_module
 
-    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-
-    def auto(name, **options):
-        where = {"cache_dir": str(tmp_path / "fetched"), "trust_remote_code": True}
-        return transformers.AutoModel.from_pretrained(name, **where, **options)
-
-    first = push(twin, "lab/sleep")
+    first, where = push(twin, "lab/sleep"), {"cache_dir": str(tmp_path / "fetched")}
     other = (tuned(twin, tmp_path / "tuned") / "model.safetensors").read_bytes()
     mixed = hub.put("lab/sleep", {"model.safetensors": other})
-    model = auto("lab/sleep", revision=first)
-    assert model.described == twin_module().load(twin).described
-    for revision in ("main", mixed):
-        with pytest.raises(ValueError, match=r"^lab/sleep: model\.safetensors is not the file that config\.json"):
-            auto("lab/sleep", revision=revision)
+    with twins.automodel(tmp_path / "modules") as auto:
+        model = auto("lab/sleep", revision=first, **where)
+        assert model.described == twin_module().load(twin).described
+        for revision in ("main", mixed):
+            with pytest.raises(ValueError, match=r"^lab/sleep: model\.safetensors is not the file that config\.json"):
+                auto("lab/sleep", revision=revision, **where)
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):

@@ -2,7 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from data_pipeline.tasks import TASKS, TaskKind
 from sleepmami_jax.export.folder import ModelFolder
@@ -36,6 +40,19 @@ def write_unmeasured(folder: ModelFolder, out: Path) -> Path:
     out.mkdir()
     write_files(folder, out)
     return out
+
+
+@contextmanager
+def automodel(place: Path) -> Iterator[Callable]:
+    """`AutoModel.from_pretrained`, which copies the code of folders to `place`; it is forgotten afterwards."""
+    from transformers import AutoModel, dynamic_module_utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(place))
+        patch.syspath_prepend(str(place))
+        yield lambda folder, **options: AutoModel.from_pretrained(folder, trust_remote_code=True, **options)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
+            del sys.modules[name]
 
 
 def score_alone(folder: Path, module: str, absent: tuple[str, ...], elsewhere: Path) -> None:
