@@ -27,15 +27,14 @@ def nights(hours: float, rounds: int) -> None:
     from data_pipeline.night import EPOCH_S
     from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
     from sleepmami_jax.pretrained import load
-    from sleepmami_jax.twin.folder import twin_module, write_twin
+    from sleepmami_jax.twin.folder import twin_module, write_files
     from sleepmami_jax.twin.parity import random_night
 
     ours, epochs = load(), int(hours * 3600 / EPOCH_S)
     whole = random_night(ours.slots, epochs)
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "twin"
-        write_twin(ours.folder, out, {"noise": {m: (x[:20], ok[:20]) for m, (x, ok) in whole.items()}})
-        twin = twin_module().load(out)
+        write_files(ours.folder, Path(folder))
+        twin = twin_module().load(folder)
 
     def blocks():
         for start in range(0, epochs, BLOCK_EPOCHS):

@@ -105,7 +105,7 @@ def write_onnx(
         "limit": LIMIT,
         "weights": weights,
         "bytes": {"float32": _sizes(plain), weights: _sizes(files)},
-        "versions": {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime", "torch", "jax")},
+        "versions": {name: version(name) for name in ("onnx", "onnxruntime", "torch", "jax")},
         "errors": errors,
         "errors_of_the_twin": errors_of_twin,
     }
@@ -132,8 +132,7 @@ def _onnx_module() -> ModuleType:
     """The file that runs the graphs, as it is copied. Raises ModelFolderError where something is not installed."""
     sys.path.insert(0, str(FILES))
     try:
-        for name in ("onnx", "onnxscript"):
-            importlib.import_module(name)
+        importlib.import_module("onnx")
         return importlib.import_module("sleepmami_onnx")
     except ModuleNotFoundError as error:
         raise ModelFolderError(f"{error.name} is not installed; `pip install sleepmami[onnx]` brings it") from error

@@ -16,7 +16,7 @@ from sleepmami_jax.twin.onnx import LIMIT, _onnx_module, write_onnx
 from tests.conftest import random_model
 from tests.support import twins
 
-for needed in ("torch", "onnxruntime", "onnxscript"):
+for needed in ("torch", "onnxruntime"):
     pytest.importorskip(needed, reason="needs `pip install -e .[onnx]`")
 onnx = pytest.importorskip("onnx", reason="needs `pip install -e .[onnx]`")
 
