@@ -48,7 +48,7 @@ setup(
         "adapters": ["torch==2.13.0", "braindecode>=1.8.1", "physioex>=2.0.4", "scikit-learn>=1.7", "skorch>=1.4"],
         "hub": ["huggingface-hub>=1"],
         "ray": ["ray[default]>=2.40"],
-        "onnx": ["torch==2.13.0", "onnx>=1.23", "onnxruntime>=1.32", "onnxscript>=0.7,<0.8"],
+        "onnx": ["torch==2.13.0", "onnx>=1.23", "onnxruntime>=1.32"],
         "tensorboard": ["tensorboardX>=2.6"],
         "gcs": ["etils[epath-gcs]>=1.15", "google-cloud-storage>=3"],
         "formats": ["pymatreader>=1.0"],

@@ -4,7 +4,8 @@
 
 Signals -> micro tokens -> vector, stages and events, of a night of noise on every channel, in float32; compiling and
 loading are not counted, nor is what prepares the signals. Both read the same night in turns, in one process: medians
-of seconds and of the ratio in a round. Then how long it takes to import the twin, beside torch alone, in new processes.
+of seconds, also of the CPU's, which other work on the machine disturbs less, and of the ratios in a round. Then how
+long it takes to import the twin, beside torch alone, in new processes.
 """
 
 from __future__ import annotations
@@ -22,20 +23,18 @@ from pathlib import Path
 def nights(hours: float, rounds: int) -> None:
     """Prints seconds of a night in JAX and in PyTorch, and their ratio."""
     import numpy as np
-    import torch
 
     from data_pipeline.night import EPOCH_S
     from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
     from sleepmami_jax.pretrained import load
-    from sleepmami_jax.twin.folder import twin_module, write_twin
+    from sleepmami_jax.twin.folder import twin_module, write_files
     from sleepmami_jax.twin.parity import random_night
 
     ours, epochs = load(), int(hours * 3600 / EPOCH_S)
     whole = random_night(ours.slots, epochs)
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "twin"
-        write_twin(ours.folder, out, {"noise": {m: (x[:20], ok[:20]) for m, (x, ok) in whole.items()}})
-        twin, step = twin_module().load(out), twin_module().BLOCK_EPOCHS
+        write_files(ours.folder, Path(folder))
+        twin = twin_module().load(folder)
 
     def blocks():
         for start in range(0, epochs, BLOCK_EPOCHS):
@@ -50,27 +49,20 @@ def nights(hours: float, rounds: int) -> None:
         return ours.infer(*ours.encoded(blocks(), epochs), ()).stage_probs
 
     def torch_night() -> np.ndarray:
-        with torch.no_grad():
-            parts = [
-                twin.micro({m: tuple(torch.from_numpy(v[start : start + step]) for v in p) for m, p in whole.items()})
-                for start in range(0, epochs, step)
-            ]
-            said = twin(*(torch.cat(v)[None] for v in zip(*parts, strict=True)))
-            return twin.probabilities(said)["stages"][0].numpy()
+        return twin.said_of(whole)[0]["stages"]
 
-    def timed(night: Callable[[], np.ndarray]) -> float:
-        begun = time.perf_counter()
+    def timed(night: Callable[[], np.ndarray]) -> tuple[float, float]:
+        begun, of_cpu = time.perf_counter(), time.process_time()
         night()
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun, time.process_time() - of_cpu
 
     apart = abs(jax_night() - torch_night()).max()  # compiles, too
     pairs = [(timed(jax_night), timed(torch_night)) for _ in range(rounds)]
-    one, other = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(t / j for j, t in pairs)
-    print(
-        f"a night of {hours:g} h, {rounds} rounds: JAX {one:.1f} s, PyTorch {other:.1f} s, ratio {ratio:.2f}; "
-        f"stages' probabilities at most {apart:.1g} apart"
-    )
+    print(f"a night of {hours:g} h, {rounds} rounds; stages' probabilities at most {apart:.1g} apart")
+    for what, place in (("seconds", 0), ("CPU seconds", 1)):
+        one, other = (statistics.median(side[place] for side in sides) for sides in zip(*pairs, strict=True))
+        ratio = statistics.median(t[place] / j[place] for j, t in pairs)
+        print(f"  {what}: JAX {one:.2f}, PyTorch {other:.2f}, ratio {ratio:.2f}")
 
 
 def imports(rounds: int) -> None:

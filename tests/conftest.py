@@ -3,6 +3,7 @@
 # ruff: noqa: E402
 
 import os
+import sys
 
 from tests.support.compiler import keep_compiled, quick_flags
 
@@ -113,6 +114,19 @@ def epochs_of():
         return batch
 
     return make
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """PyTorch, where a module has imported it, computes on one thread: several wait for each other most of the time,
+    so small are the models."""
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    if torch:
+        torch.set_num_threads(1)
+    yield
+    if torch:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ UPPER = {
     "__init__": ("pretrained", ""),
     "evaluation": ("config run export data tasks metrics trust scoring pretrained", "nearest night tasks shards"),
     "training": (
-        "config models objectives run export data costs tasks pretrained evaluation",
+        "config models objectives run export data costs tasks hub pretrained evaluation",
         "nearest night tasks shards population",
     ),
     "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),

@@ -15,6 +15,7 @@ from sleepmami_jax.twin import parity
 from tests.conftest import random_model
 
 torch = pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
 CORE, ADAPTERS = PAGE.split("\n## Adapters\n")
@@ -34,15 +35,6 @@ def commands(text: str) -> list[list[str]]:
 def library_of(block: str) -> str:
     (name,) = {name for name in LIBRARIES if re.search(rf"^from {name}\b", block, re.M)}
     return name
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Several wait for each other most of the time, so small is the model."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -245,7 +245,7 @@ class Experiment(Checked):
     optimizer: OptimizerConfig = OptimizerConfig()
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
-    init: Text | None = None  # a model folder to start from, or "bundled"; None starts from random parameters
+    init: Text | None = None  # a model folder, "bundled" or owner/name[@revision] of the hub; None is random
     steps: Count = 100  # of the optimiser, in all
     save_every: Count = 50  # steps between checkpoints
     validation: Validation | None = None  # on held-out nights, as the run goes; None is not measured

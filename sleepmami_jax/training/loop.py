@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from sleepmami_jax.config import ConfigError, Experiment
 from sleepmami_jax.data.source import manifest_sha256
-from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
+from sleepmami_jax.export.folder import ModelFolder, save_model
+from sleepmami_jax.hub import open_model
 from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.run.journal import Journal
 from sleepmami_jax.run.places import check_bucket, folder_at
@@ -99,7 +100,7 @@ def _train(experiment: Experiment, workdir: epath.Path, quiet: bool, accept_chan
 
 def _start_model(experiment: Experiment) -> ModelFolder | None:
     """The model that the run begins with, None for random parameters."""
-    start = load_model(experiment.init) if experiment.init else None
+    start = open_model(experiment.init) if experiment.init else None
     if start is not None and start.config != experiment.model:
         raise ConfigError(
             f"model: {experiment.init} has another shape than this experiment; "

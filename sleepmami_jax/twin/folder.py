@@ -93,6 +93,25 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
     module = twin_module()
     if out.exists() and not (out / "sleepmami_torch.py").exists():
         raise ModelFolderError(f"{out}: exists and is no folder of a PyTorch model; choose another place")
+    versions = {"torch": version("torch"), "jax": version("jax")}
+    with whole_folder(out) as fresh:
+        write_files(folder, fresh)
+        cases = dict(parity.nights(model_slots(folder.config))) if cases is None else cases
+        errors = parity.measure(folder, lambda: module.load(fresh), cases)
+        parity.check(errors)
+        report = {"limit": parity.LIMIT, "versions": versions, "errors": errors}
+        (fresh / "parity.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        (fresh / "parity.md").write_text(parity.table(errors, folder, versions), encoding="utf-8")
+    return errors
+
+
+def write_files(folder: ModelFolder, place: Path) -> None:
+    """All that a twin is loaded from, and its card, into a folder that is there; not compared with the model.
+
+    Raises:
+      ModelFolderError: a task has no place in PyTorch, or torch is not installed.
+    """
+    module = twin_module()
     _check_names(folder.tasks, module)
     params = {name: np.asarray(value) for name, value in folder.params.items()}
     weights = to_torch({name: stored(value, folder.half) for name, value in params.items()})
@@ -110,22 +129,13 @@ def write_twin(folder: ModelFolder, out: Path, cases: Mapping[str, parity.Signal
         "weights_sha256": hashlib.sha256(data).hexdigest(),
         **module.FOR_TRANSFORMERS,
     }
-    versions = {"torch": version("torch"), "jax": version("jax")}
-    with whole_folder(out) as fresh:
-        (fresh / "model.safetensors").write_bytes(data)
-        (fresh / "config.json").write_text(sealed(described), encoding="utf-8")
-        for name in module.FILES:
-            shutil.copy(FILES / name, fresh / name)
-        numbers = f"It has {sum(v.size for v in params.values()):,} parameters. This is its form for PyTorch."
-        card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE, "transformers")
-        (fresh / "README.md").write_text(card, encoding="utf-8")
-        cases = dict(parity.nights(model_slots(folder.config))) if cases is None else cases
-        errors = parity.measure(folder, lambda: module.load(fresh), cases)
-        parity.check(errors)
-        report = {"limit": parity.LIMIT, "versions": versions, "errors": errors}
-        (fresh / "parity.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (fresh / "parity.md").write_text(parity.table(errors, folder, versions), encoding="utf-8")
-    return errors
+    (place / "model.safetensors").write_bytes(data)
+    (place / "config.json").write_text(sealed(described), encoding="utf-8")
+    for name in module.FILES:
+        shutil.copy(FILES / name, place / name)
+    numbers = f"It has {sum(v.size for v in params.values()):,} parameters. This is its form for PyTorch."
+    card = readme(folder.config, folder.tasks, folder.thresholds, folder.card, numbers, _USE, "transformers")
+    (place / "README.md").write_text(card, encoding="utf-8")
 
 
 def _check_names(tasks: Sequence[Task], module: ModuleType) -> None:

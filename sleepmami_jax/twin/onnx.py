@@ -1,7 +1,7 @@
 """The folder of the ONNX form: made from the twin in PyTorch, once all three are seen to say the same.
 
-It holds `config.json`, `micro.onnx`, `macro.onnx`, `sleepmami_onnx.py`, `sleepmami_signals.py`, `README.md`, and what
-was measured when it was written, `parity.json` and `parity.md`.
+It holds `config.json`, `micro.onnx`, `macro.onnx`, those of `files/` that it needs, `README.md`, and what was measured
+when it was written, `parity.json` and `parity.md`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from sleepmami_jax.export.description import sealed
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError
 from sleepmami_jax.export.readme import readme
 from sleepmami_jax.twin import parity
-from sleepmami_jax.twin.folder import FILES, twin_module, write_twin
+from sleepmami_jax.twin.folder import FILES, twin_module, write_files
 
-FORMAT, VERSION = "sleepmami-onnx", 1
 LIMIT = 1e-3
 """The largest absolute difference from the model in JAX, in float32, of any number of any output."""
 LONG_EPOCHS = 960
@@ -86,17 +85,19 @@ def write_onnx(
         raise ModelFolderError(f"{out}: exists and is no folder of an ONNX model; choose another place")
     cases = dict(parity.nights(model_slots(folder.config))) if cases is None else cases
     with tempfile.TemporaryDirectory() as place:
-        of_twin = write_twin(folder, Path(place) / "twin", cases)
-        twin = module.load(Path(place) / "twin")
-    described = {"format": FORMAT, "version": VERSION} | {name: twin.described[name] for name in DESCRIBED}
+        write_files(folder, Path(place))
+        twin = module.load(place)
+    described = {"format": ours.FORM.name, "version": ours.FORM.version}
+    described |= {name: twin.described[name] for name in DESCRIBED}
     exact = graphs(module, twin)
     plain = _bytes(exact)
     model = ours.SleepMaMi(described, plain)
     expected = {name: parity.ours(folder, night, "float32") for name, night in cases.items()}
-    found = said(model, cases)
-    errors = {"JAX": against(expected, found)}
+    of_twin = {name: parity.twins(twin, night) for name, night in cases.items()}
+    errors_of_twin, found = against(expected, of_twin), said(model, cases)
+    parity.check({"float32": errors_of_twin})
+    errors = {"JAX": against(expected, found), "PyTorch": against(of_twin, found)}
     check(errors["JAX"])
-    errors["PyTorch"] = against({name: parity.twins(twin, night) for name, night in cases.items()}, found)
     errors["PyTorch, eight hours"] = of_long_night(twin, model)
     check(errors["PyTorch, eight hours"])
     files = _bytes({name: in_fewer_bits(graph, weights, module.FLOAT32) for name, graph in exact.items()})
@@ -104,9 +105,9 @@ def write_onnx(
         "limit": LIMIT,
         "weights": weights,
         "bytes": {"float32": _sizes(plain), weights: _sizes(files)},
-        "versions": {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime", "torch", "jax")},
+        "versions": {name: version(name) for name in ("onnx", "onnxruntime", "torch", "jax")},
         "errors": errors,
-        "errors_of_the_twin": of_twin["float32"],
+        "errors_of_the_twin": errors_of_twin,
     }
     if weights != "float32":
         report["loss"] = loss(expected, said(ours.SleepMaMi(described, files), cases), folder)
@@ -115,7 +116,7 @@ def write_onnx(
     with whole_folder(out) as fresh:
         for name, data in files.items():
             (fresh / name).write_bytes(data)
-        for name in ("sleepmami_onnx.py", "sleepmami_signals.py"):
+        for name in ours.FILES:
             shutil.copy(FILES / name, fresh / name)
         (fresh / "config.json").write_text(sealed(described), encoding="utf-8")
         numbers = f"It has {sum(np.size(v) for v in folder.params.values()):,} parameters. "
@@ -131,8 +132,7 @@ def _onnx_module() -> ModuleType:
     """The file that runs the graphs, as it is copied. Raises ModelFolderError where something is not installed."""
     sys.path.insert(0, str(FILES))
     try:
-        for name in ("onnx", "onnxscript"):
-            importlib.import_module(name)
+        importlib.import_module("onnx")
         return importlib.import_module("sleepmami_onnx")
     except ModuleNotFoundError as error:
         raise ModelFolderError(f"{error.name} is not installed; `pip install sleepmami[onnx]` brings it") from error

@@ -17,6 +17,7 @@ from tests.support.hub import Hub
 
 pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs `pip install -e .[hub]`")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -113,6 +114,33 @@ def test_what_is_not_there_is_said_in_a_line(hub, twin, monkeypatch, capsys):
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(ModelFolderError, match="no token to write with; `hf auth login`, or set HF_TOKEN"):
         push(twin, "lab/sleep")
+
+
+def test_a_run_can_start_from_there(hub, twin, tiny_folder):
+    from sleepmami_jax.config import Experiment, Finetuning
+    from sleepmami_jax.training.loop import _inputs, _start_model
+
+    commit = push(twin, "lab/sleep")
+    experiment = Experiment("one", Finetuning(), model=tiny_folder.config, init=f"lab/sleep@{commit}")
+    start = _start_model(experiment)
+    assert start.digest() == tiny_folder.digest()
+    assert _inputs(experiment, start) == {f"lab/sleep@{commit}": start.digest()}
+
+
+def test_transformers_loads_it_from_there_if_it_is_whole(hub, twin, tmp_path):
+    """The weights that were loaded are those that the description names, whatever the branch holds by then."""
+    pytest.importorskip("transformers", reason="needs `pip install transformers`")
+    from sleepmami_jax.twin.folder import twin_module
+
+    first, where = push(twin, "lab/sleep"), {"cache_dir": str(tmp_path / "fetched")}
+    other = (tuned(twin, tmp_path / "tuned") / "model.safetensors").read_bytes()
+    mixed = hub.put("lab/sleep", {"model.safetensors": other})
+    with twins.automodel(tmp_path / "modules") as auto:
+        model = auto("lab/sleep", revision=first, **where)
+        assert model.described == twin_module().load(twin).described
+        for revision in ("main", mixed):
+            with pytest.raises(ValueError, match=r"^lab/sleep: model\.safetensors is not the file that config\.json"):
+                auto("lab/sleep", revision=revision, **where)
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):

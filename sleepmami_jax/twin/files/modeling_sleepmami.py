@@ -11,8 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.utils import cached_file
 
-from .sleepmami_torch import FOR_TRANSFORMERS, PARTS, SleepMaMi, check, digest
+from .sleepmami_folder import check, digest
+from .sleepmami_torch import FOR_TRANSFORMERS, FORM, PARTS, SleepMaMi
+
+WHERE = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "proxies")
+"""What transformers can be told of where files are."""
 
 
 class SleepMaMiConfig(PretrainedConfig):
@@ -29,7 +34,7 @@ class SleepMaMiConfig(PretrainedConfig):
         super().__init__(**{name: value for name, value in said.items() if name not in PARTS})
         self.described = {name: said[name] for name in PARTS if name in said} | FOR_TRANSFORMERS
         if said:  # without, transformers asks for what is usual
-            check(self.described)
+            check(self.described, FORM)
 
     def to_diff_dict(self) -> dict:
         return self.described
@@ -57,17 +62,25 @@ class SleepMaMiModel(SleepMaMi, PreTrainedModel):
     def from_pretrained(cls, folder: str | Path, *args, output_loading_info: bool = False, **options):
         """As of transformers, which would make up what a file lacks.
 
+        Args:
+          folder: a folder, or `owner/name` on the hub, of which description and weights are those of one commit.
+
         Raises:
           ValueError: weights are missing, none of this model, of another shape, or not those that were saved with
             the description.
         """
+        if commit := getattr(options.get("config"), "_commit_hash", None):
+            options["revision"] = commit
+        where = {name: options[name] for name in WHERE if name in options}
         model, info = super().from_pretrained(folder, *args, output_loading_info=True, **options)
         wrong = [*info["missing_keys"], *info["unexpected_keys"], *(found[0] for found in info["mismatched_keys"])]
         if wrong:
             raise ValueError(f"{folder}: {len(wrong)} weights do not fit its config.json, first {min(wrong)}")
-        weights = Path(folder) / "model.safetensors"
-        if weights.is_file() and digest(weights) != model.described["weights_sha256"]:
-            raise ValueError(f"{weights}: is not the file that config.json describes; `save_pretrained` writes both")
+        weights = cached_file(folder, "model.safetensors", _raise_exceptions_for_missing_entries=False, **where)
+        if weights is None or digest(Path(weights)) != model.described["weights_sha256"]:
+            raise ValueError(
+                f"{folder}: model.safetensors is not the file that config.json describes; `save_pretrained` writes both"
+            )
         return (model, info) if output_loading_info else model
 
     def save_pretrained(

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sleepmami_signals import EPOCH_S, prepare_night
-from sleepmami_torch import BLOCK_EPOCHS, SleepMaMi, load
+from sleepmami_torch import SleepMaMi, load
 from torch import Tensor, nn
 
 MICROVOLTS = {"uV": 1.0, "mV": 1e3, "V": 1e6}
@@ -157,14 +157,8 @@ def encode(model: SleepMaMi, nights: Sequence[Mapping[str, tuple]], unit: str = 
     rules, device = model.preprocessing, model.micro.modality.device
     prepared = [prepare_night(night, rules)[0] for night in in_microvolts(nights, unit, rules)]
     arrays = {m: [np.concatenate([p[m][i] for p in prepared]) for i in (0, 1)] for m in rules["modalities"]}
-    total = len(next(iter(arrays.values()))[0])
-    blocks = []
     with torch.autocast(device.type, enabled=False):  # some trainers round without being asked; weights say the dtype
-        for start in range(0, total, BLOCK_EPOCHS):
-            part = slice(start, start + BLOCK_EPOCHS)
-            at_once = {m: tuple(torch.from_numpy(v[part]).to(device) for v in pair) for m, pair in arrays.items()}
-            blocks.append(model.micro(at_once))
-        tokens, ok = (torch.cat(v).unflatten(0, (len(nights), -1)) for v in zip(*blocks, strict=True))
+        tokens, ok = (v.unflatten(0, (len(nights), -1)) for v in model.tokens_of(arrays))
         summary, present = model.summary(tokens, ok)
         vector, epochs = model.macro(summary, present)
     means = summary[..., : -model.measured].flatten(-2)

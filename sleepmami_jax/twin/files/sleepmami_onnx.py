@@ -19,18 +19,26 @@ and a channel or a whole modality that was not recorded is given as zeros, of wh
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from sleepmami_signals import prepare_night, scored, seal
+from sleepmami_folder import Form, described_in, refusing
+from sleepmami_signals import ScoresArrays
 
 BLOCK_EPOCHS = 32  # of a night that micro.onnx reads at once
-AGAIN = "export the model again (`sleepmami export --to onnx`)"
+GRAPHS = ("micro.onnx", "macro.onnx")
+FORM = Form(
+    "sleepmami-onnx",
+    1,
+    {"weights": "a text", "files": {name: {"sha256": "a text"} for name in GRAPHS}},
+    "export the model again (`sleepmami export --to onnx`)",
+)
+FILES = ("sleepmami_onnx.py", "sleepmami_folder.py", "sleepmami_signals.py")
+"""What lies in a folder besides the graphs, their description and what a reader is told."""
 
 
-class SleepMaMi:
+class SleepMaMi(ScoresArrays):
     """The two graphs, and what `config.json` says of them.
 
     Args:
@@ -40,8 +48,7 @@ class SleepMaMi:
     def __init__(self, described: dict, graphs: dict[str, bytes]):
         self.described = described
         self._micro, self._macro = (
-            onnxruntime.InferenceSession(graphs[name], providers=["CPUExecutionProvider"])
-            for name in ("micro.onnx", "macro.onnx")
+            onnxruntime.InferenceSession(graphs[name], providers=["CPUExecutionProvider"]) for name in GRAPHS
         )
 
     def micro(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -67,29 +74,12 @@ class SleepMaMi:
         names = [output.name for output in self._macro.get_outputs()]
         return dict(zip(names, self._macro.run(names, {"tokens": tokens, "ok": ok}), strict=True))
 
-    def score_arrays(self, channels: dict[str, tuple], mains_hz: float | None = None) -> dict:
-        """Scores a night given as arrays.
-
-        Args:
-          channels: {name: (samples (n,), rate in Hz)}, all from the same moment on, NaN where nothing was recorded;
-            (samples, rate, (lowest, highest)) where it is known what the recorder can say, beyond which it clips. A
-            name is a channel of the model ("C4", "E1", "CHIN", "LEG_L", "ECG", "THERMISTOR", "THORAX", "SPO2", ...) or
-            an electrode against its reference ("C4-M1"). EEG, EOG, EMG and ECG in microvolts, SPO2 in per cent.
-          mains_hz: 50 or 60 where a notch is wanted whatever the signals show; None looks for a line in each.
-
-        Returns:
-          "stages" (E,) int8 over `stage_names`, -1 where nothing is usable; "probabilities" by task, of events the
-          first is none; "events" by task, dictionaries of kind, onset_s, duration_s and probability; "vector" (Dm,)
-          float32; "usable" {channel: (seconds,) bool}.
-
-        Raises:
-          ValueError: an unknown channel, arrays that are none, or less than an epoch; it names the channel.
-        """
-        arrays, usable = prepare_night(channels, self.described["preprocessing"], mains_hz)
+    def said_of(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[dict, np.ndarray, np.ndarray]:
+        """Of a night as `micro` reads it: probabilities by task, vector (Dm,), mask of tokens (E, L)."""
         tokens, ok = self.micro(arrays)
         logits = self.macro(tokens, ok)
         found = {task["name"]: probabilities(logits[task["name"]]) for task in self.described["tasks"]}
-        return scored(found, logits["vector"], ok, arrays, self.described) | {"usable": usable}
+        return found, logits["vector"], ok
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -107,28 +97,11 @@ def load(folder: str | Path) -> SleepMaMi:
     Raises:
       ValueError: a file is missing, damaged or of something else; it is named.
     """
-    folder = Path(folder)
-    described = _description(folder / "config.json")
-    graphs = {}
-    for name, facts in described["files"].items():
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name}: no such file; {AGAIN}")
-        graphs[name] = (folder / name).read_bytes()
-        if hashlib.sha256(graphs[name]).hexdigest() != facts["sha256"]:
-            raise ValueError(f"{folder / name} was changed or damaged after it was written; {AGAIN}")
+    folder, graphs = Path(folder), {}
+    described = described_in(folder, FORM)
+    for name in GRAPHS:
+        with refusing(folder / name, FORM):
+            graphs[name] = (folder / name).read_bytes()
+            if hashlib.sha256(graphs[name]).hexdigest() != described["files"][name]["sha256"]:
+                raise ValueError("was changed or damaged after it was written")
     return SleepMaMi(described, graphs)
-
-
-def _description(path: Path) -> dict:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; {AGAIN}")
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        found, whole = described["format"], described["sha256"] == seal(described)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}; {AGAIN}") from error
-    if found != "sleepmami-onnx":
-        raise ValueError(f"{path}: {found}, expected sleepmami-onnx; {AGAIN}")
-    if not whole:
-        raise ValueError(f"{path} was changed after it was written; {AGAIN}")
-    return described

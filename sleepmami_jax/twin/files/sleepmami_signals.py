@@ -12,20 +12,12 @@ believed: nothing mends millivolts that are said to be microvolts.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from fractions import Fraction
 
 import numpy as np
 
 EPOCH_S = 30
 TOLERANCE_S = 1e-6
-
-
-def seal(described: dict) -> str:
-    """SHA-256 of what a description says besides its own seal: a change by hand is seen."""
-    said = {name: value for name, value in described.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------- filterbank
@@ -527,3 +519,32 @@ def _asleep(event: dict, stages: np.ndarray, lead_s: float) -> bool:
     first = (event["onset_s"] - lead_s) // EPOCH_S
     end = np.ceil((event["onset_s"] + event["duration_s"] - TOLERANCE_S) / EPOCH_S)
     return bool((stages[max(0, int(first)) : max(0, int(end))] > 0).any())
+
+
+# --------------------------------------------------------------------------------------------- both ends together
+
+
+class ScoresArrays:
+    """A model of any form: it has `described`, what `config.json` says, and `said_of`, see there."""
+
+    def score_arrays(self, channels: dict[str, tuple], mains_hz: float | None = None) -> dict:
+        """Scores a night given as arrays.
+
+        Args:
+          channels: {name: (samples (n,), rate in Hz)}, all from the same moment on, NaN where nothing was recorded;
+            (samples, rate, (lowest, highest)) where it is known what the recorder can say, beyond which it clips. A
+            name is a channel of the model ("C4", "E1", "CHIN", "LEG_L", "ECG", "THERMISTOR", "THORAX", "SPO2", ...) or
+            an electrode against its reference ("C4-M1"). EEG, EOG, EMG and ECG in microvolts, SPO2 in per cent.
+          mains_hz: 50 or 60 where a notch is wanted whatever the signals show; None looks for a line in each.
+
+        Returns:
+          "stages" (E,) int8 over `stage_names`, -1 where nothing is usable; "probabilities" by task, of
+          events the first is none; "events" by task, dictionaries of kind, onset_s, duration_s and probability;
+          "vector" (Dm,) float32; "usable" {channel: (seconds,) bool}.
+
+        Raises:
+          ValueError: an unknown channel, arrays that are none, or less than an epoch; it names the channel.
+        """
+        arrays, usable = prepare_night(channels, self.described["preprocessing"], mains_hz)
+        probabilities, vector, ok = self.said_of(arrays)
+        return scored(probabilities, vector, ok, arrays, self.described) | {"usable": usable}

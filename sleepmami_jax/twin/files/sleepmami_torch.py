@@ -19,10 +19,12 @@ changes no result. Weights may be bfloat16 (`in_bfloat16`): everything is comput
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +35,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 if __package__:  # where transformers has copied it to
-    from .sleepmami_signals import filterbank, prepare_night, scored, seal
+    from .sleepmami_folder import Form, described_in, digest, refusing, seal
+    from .sleepmami_signals import ScoresArrays, filterbank
 else:
-    from sleepmami_signals import filterbank, prepare_night, scored, seal
+    from sleepmami_folder import Form, described_in, digest, refusing, seal
+    from sleepmami_signals import ScoresArrays, filterbank
 
 EPOCH_S = 30
 CONV_WIDTH = 4  # Mamba's short causal convolution
@@ -43,10 +47,14 @@ LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
 STILL = 0.1  # a log amplitude that varies less over a night is not blown up
 MASKED = -1e30  # finite, so that a row without any key stays finite
 BLOCK_EPOCHS = 32  # of a night that the Micro-Encoder reads at once
+WIDE = 256  # of a Macro-Encoder worth several threads: at 64 they wait longer than they compute; between, assumed
+MOST_BLOCKS = 8  # side by side on a CPU, so that memory has an end where there are many cores; assumed
 FLOAT32 = re.compile(r"(norm\w*\.weight|A_log|dt_bias|\bD|router\.weight)$|^heads\.")
 """Weights that stay float32 in a bfloat16 model: gains, decays and steps, the router, logits."""
-FORMAT, VERSION = "sleepmami-torch", 2
-FILES = ("sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py", "modeling_sleepmami.py")
+AGAIN = "export the model again (`sleepmami export --to torch`)"
+FORM = Form("sleepmami-torch", 2, {"weights_sha256": "a text"}, AGAIN)
+FILES = ("sleepmami_torch.py", "sleepmami_folder.py", "sleepmami_signals.py", "sleepmami_adapters.py")
+FILES += ("modeling_sleepmami.py",)
 """What lies in a folder besides weights, their description and what a reader is told."""
 PARTS = ("format", "version", "use", "exported_from", "model", "tasks", "thresholds", "preprocessing", "card")
 PARTS += ("weights_sha256", "sha256")
@@ -61,7 +69,6 @@ FOR_TRANSFORMERS = {
     "dtype": "float32",
 }
 """What transformers looks for in `config.json`."""
-MOST_BYTES = 2**24  # of `config.json`
 FEATURES = ("vector", "epochs", "seconds", "fast")
 """What `SleepMaMi.forward` gives besides the logits of tasks."""
 
@@ -107,6 +114,32 @@ def within_night(x: Tensor, ok: Tensor, causal: bool) -> Tensor:
         mean = mean + total((wide - mean) * weight) / count
         variance = total((wide - mean).square() * weight) / count
     return (((wide - mean) * torch.rsqrt(variance.clamp(min=0) + STILL**2)).clamp(-5, 5) * weight).to(x.dtype)
+
+
+def side_by_side(function: Callable, items: Sequence) -> list:
+    """`function` of each item, without gradients, on as many threads as PyTorch may use."""
+    threads = torch.get_num_threads()
+    workers = min(threads, len(items), MOST_BLOCKS)
+    if workers < 2:
+        return [function(item) for item in items]
+
+    def begin() -> None:  # what a new thread does not know
+        torch.set_num_threads(threads // workers)
+        torch.set_grad_enabled(False)
+
+    with on_threads(threads), ThreadPoolExecutor(workers, initializer=begin) as pool:
+        return list(pool.map(function, items))
+
+
+@contextmanager
+def on_threads(n: int) -> Iterator[None]:
+    """Operations run on `n` threads, afterwards on as many as before: new threads of others go by the last word."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_constants(module: nn.Module) -> None:
@@ -553,7 +586,7 @@ class FastDecoder(nn.Module):
 # ---------------------------------------------------------------------------------------------- the whole model
 
 
-class SleepMaMi(nn.Module):
+class SleepMaMi(ScoresArrays, nn.Module):
     """Micro-Encoder, Macro-Encoder, the way back to seconds and parts of them, a linear head for each task.
 
     Args:
@@ -629,38 +662,39 @@ class SleepMaMi(nn.Module):
             found[name] = torch.cat([1 - yes, yes], -1) if yes.shape[-1] == 1 else logits[name].softmax(-1)
         return found
 
-    @torch.no_grad()
-    def score_arrays(self, channels: dict[str, tuple], mains_hz: float | None = None) -> dict:
-        """Scores a night given as arrays.
+    def tokens_of(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
+        """The Micro-Encoder over many epochs, block by block.
+
+        Blocks are encoded side by side where they can be, each on a thread of its own: operations are so small that
+        several threads in one of them wait for each other most of the time.
 
         Args:
-          channels: {name: (samples (n,), rate in Hz)}, all from the same moment on, NaN where nothing was recorded;
-            (samples, rate, (lowest, highest)) where it is known what the recorder can say, beyond which it clips. A
-            name is a channel of the model ("C4", "E1", "CHIN", "LEG_L", "ECG", "THERMISTOR", "THORAX", "SPO2", ...) or
-            an electrode against its reference ("C4-M1"). EEG, EOG, EMG and ECG in microvolts, SPO2 in per cent.
-          mains_hz: 50 or 60 where a notch is wanted whatever the signals show; None looks for a line in each.
+          arrays: {modality: (signal (E, C, T) float32, usable (E, C, 30) bool)}.
 
         Returns:
-          "stages" (E,) int8 over `stage_names`, -1 where nothing is usable; "probabilities" by task, as in
-          `probabilities` of one night; "events" by task, dictionaries of kind, onset_s, duration_s and probability;
-          "vector" (Dm,) float32; "usable" {channel: (seconds,) bool}.
-
-        Raises:
-          ValueError: an unknown channel, arrays that are none, or less than an epoch; it names the channel.
+          tokens (E, L, D) and mask (E, L), where the model is; with gradients if they are enabled.
         """
-        arrays, usable = prepare_night(channels, self.preprocessing, mains_hz)
-        device = self.micro.modality.device
-        n_epochs = len(next(iter(arrays.values()))[0])
-        blocks = []
-        for start in range(0, n_epochs, BLOCK_EPOCHS):
+        device, length = self.micro.modality.device, len(next(iter(arrays.values()))[0])
+
+        def encoded(start: int) -> tuple[Tensor, Tensor]:
             part = slice(start, start + BLOCK_EPOCHS)
-            at_once = {m: tuple(torch.from_numpy(v[part]).to(device) for v in pair) for m, pair in arrays.items()}
-            blocks.append(self.micro(at_once))
-        tokens, ok = (torch.cat(v)[None] for v in zip(*blocks, strict=True))
-        logits = self(tokens, ok)
-        probabilities = {name: p[0].float().cpu().numpy() for name, p in self.probabilities(logits).items()}
-        vector = logits["vector"][0].float().cpu().numpy()
-        return scored(probabilities, vector, ok[0].cpu().numpy(), arrays, self.described) | {"usable": usable}
+            return self.micro({m: tuple(torch.from_numpy(v[part]).to(device) for v in p) for m, p in arrays.items()})
+
+        starts = range(0, length, BLOCK_EPOCHS)
+        alone = device.type != "cpu" or torch.is_grad_enabled()
+        blocks = [encoded(start) for start in starts] if alone else side_by_side(encoded, starts)
+        return tuple(torch.cat(v) for v in zip(*blocks, strict=True))
+
+    @torch.no_grad()
+    def said_of(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[dict, np.ndarray, np.ndarray]:
+        """Of a night as `tokens_of` reads it: probabilities by task, vector (Dm,), mask of tokens (E, L)."""
+        tokens, ok = (v[None] for v in self.tokens_of(arrays))
+        narrow = self.described["model"]["macro"]["dim"] < WIDE
+        with on_threads(1 if narrow else torch.get_num_threads()):
+            logits = self(tokens, ok)
+            said = self.probabilities(logits)
+        probabilities = {name: p[0].float().cpu().numpy() for name, p in said.items()}
+        return probabilities, logits["vector"][0].float().cpu().numpy(), ok[0].cpu().numpy()
 
     def in_bfloat16(self) -> SleepMaMi:
         """The same model with its matrices in bfloat16, in place; gains, decays, the router and heads stay float32."""
@@ -691,12 +725,6 @@ class SleepMaMi(nn.Module):
 # ------------------------------------------------------------------------------------------ what a folder says
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_task_name(name: str) -> None:
     """Raises ValueError for a task that PyTorch has no place for under its name."""
     if name in FEATURES or "." in name or hasattr(nn.ModuleDict(), name):
@@ -704,79 +732,8 @@ def check_task_name(name: str) -> None:
         raise ValueError(f"task {name!r}: {taken} have that name, so its head cannot; give the task another name")
 
 
-_SIZE, _NAMES = "from 1 to 65536", ["a text"]
-_LOOK = {"window_s": "a number", "hop": _SIZE, "bands_hz": [["a number"]], "most_bins": _SIZE}
-_DEPTH = "from 0 to 100"
-_MODALITY = {
-    **{"slots": _NAMES, "token_s": _SIZE, "rate_hz": _SIZE, "features": _SIZE, "looks": [_LOOK], "on_head": "a flag"},
-    **{"voltage": ({"largest_uv": "a number", "hum_uv": "a number"}, None), "high_pass_hz": ("a number", None)},
-    **{"margin_s": _SIZE, "flat_s": ("a number", None), "cut_share": "a number", "clip": "a number"},
-    **{"largest_typical": ("a number", None), "limits": (["a number"], None), "normalised_by": (["a number"], None)},
-}
-_CONTACT = {
-    **{name: "a number" for name in ("hum_ratio", "dropped_s", "still_share", "still_max_s", "rail_samples")},
-    **{"harmonics": _DEPTH, "white_ratio": ["a number"], "white_s": _SIZE, "white_bands": [[_SIZE]]},
-}
-_COUNTING = {
-    **{name: "a number" for name in ("whole_s", "separation_s", "margin_s", "lead_s")},
-    **{"separated_from": "a text", "cut": "a flag", "disturbed_by": _NAMES},
-}
-_TASK = {
-    **{"name": "a text", "kind": "a text", "events": [_NAMES], "needs": _NAMES, "rate_hz": _SIZE},
-    **{"shortest_s": "a number", "longest_s": ("a number", None), "join_s": "a number"},
-}
-_MICRO = dict.fromkeys(("dim", "heads", "experts", "top_k", "mlp_ratio"), _SIZE)
-_MACRO = dict.fromkeys(
-    ("dim", "merge", "state", "head_dim", "pool_heads", "chunk", "seconds_dim", "fast_dim"), _SIZE
-) | dict.fromkeys(("levels", "blocks_per_level", "seconds_depth"), _DEPTH)
-_DESCRIPTION = {
-    "model": {
-        "micro": _MICRO | {"private_depth": _DEPTH, "shared_depth": _DEPTH},
-        "macro": _MACRO | {"mixer": "a text", "bidirectional": "a flag"},
-    },
-    "tasks": [_TASK],
-    "thresholds": {...: "a number"},
-    "preprocessing": {
-        **{name: "a number" for name in ("min_good_share", "iqr_of_normal", "percentile_samples", "mains_ratio")},
-        **{"stages": _NAMES, "fast_hz": _SIZE, "modalities": {...: _MODALITY}, "notch_q": "a number"},
-        **{"block_s": _SIZE, "survey_pieces": _SIZE, "survey_piece_s": _SIZE, "mains_hz": ["a number"]},
-        **{"contact": _CONTACT, "sensors": {...: _NAMES}, "counting": {...: _COUNTING}},
-    },
-    "weights_sha256": "a text",
-}
-"""What is read of `config.json`: in words what a value is, `[of each]`, `{name: of it}` or `{...: of each}`, and
-`(what, None)` where it may be null."""
-_IS = {
-    "a text": lambda v: isinstance(v, str) and len(v) < 1000,
-    "a flag": lambda v: isinstance(v, bool),
-    "a number": lambda v: isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e12,
-    _SIZE: lambda v: type(v) is int and 1 <= v <= 65536,
-    _DEPTH: lambda v: type(v) is int and 0 <= v <= 100,
-}
 _MOST_OF_A_LOOK = 2**20
 """Windows of an epoch times their samples; what we use has 30,720."""
-
-
-def _check(value: object, wanted: object, where: str = "") -> None:
-    """Raises ValueError about the first value that is not what `_DESCRIPTION` wants."""
-    if isinstance(wanted, tuple):
-        return None if value is None else _check(value, wanted[0], where)
-    if isinstance(wanted, str):
-        if not _IS[wanted](value):
-            raise ValueError(f"{where}: expected {wanted}, found {value!r:.40}")
-        return None
-    if not isinstance(value, type(wanted)):
-        raise ValueError(f"{where}: expected {'a list' if isinstance(wanted, list) else 'an object'}")
-    if isinstance(wanted, list):
-        for place, item in enumerate(value):
-            _check(item, wanted[0], f"{where}[{place}]")
-        return None
-    for name, of_it in wanted.items():
-        if name is not ... and name not in value:
-            raise ValueError(f"{where}.{name} is missing".lstrip("."))
-        for key in value if name is ... else (name,):
-            _check(value[key], of_it, f"{where}.{key!s:.40}".lstrip("."))
-    return None
 
 
 def _check_sizes(described: dict, n_weights: int) -> None:
@@ -791,23 +748,6 @@ def _check_sizes(described: dict, n_weights: int) -> None:
             window = look["window_s"] * facts["rate_hz"]
             if not 1 <= window * EPOCH_S * facts["rate_hz"] / look["hop"] <= _MOST_OF_A_LOOK:
                 raise ValueError(f"preprocessing.modalities.{name:.40}.looks: windows beyond what an epoch has")
-
-
-def check(described: dict) -> None:
-    """Raises ValueError unless it is a description that this file can read, as it was written."""
-    try:
-        found, whole = (described["format"], described["version"]), described["sha256"] == seal(described)
-    except (LookupError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"is damaged: {error!r}") from error
-    if found != (FORMAT, VERSION):
-        raise ValueError(f"{found!r:.100}, expected {FORMAT} version {VERSION} (`sleepmami export --to torch`)")
-    if not whole:
-        raise ValueError("config.json was changed after it was written")
-    _check(described, _DESCRIPTION)
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
 
 
 def _weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -828,10 +768,6 @@ def _weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-_DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
-"""What damage may raise in Python's, PyTorch's and NumPy's own parts; RecursionError is a RuntimeError."""
-
-
 def load(folder: str | Path) -> SleepMaMi:
     """The model of an exported folder, float32, on the CPU, in evaluation mode.
 
@@ -839,29 +775,16 @@ def load(folder: str | Path) -> SleepMaMi:
       ValueError: a file is missing, damaged or of something else; it is named.
     """
     folder = Path(folder)
-    config, weights = (folder / name for name in ("config.json", "model.safetensors"))
-    for path in (config, weights):
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file; export the model again (`sleepmami export --to torch`)")
-    path = config
-    try:
-        if config.stat().st_size > MOST_BYTES:
-            raise ValueError(f"larger than {MOST_BYTES} bytes")
-        described = json.loads(config.read_text(encoding="utf-8"), parse_constant=_no_number)
-        check(described)
-        path = weights
-        with safe_open(weights, "pt") as file:
-            n_weights = len(file.keys())
-        path = config
+    described, weights = described_in(folder, FORM), folder / "model.safetensors"
+    with refusing(weights, FORM, SafetensorError), safe_open(weights, "pt") as file:
+        n_weights = len(file.keys())
+    with refusing(folder / "config.json", FORM):
         _check_sizes(described, n_weights)
         with torch.device("meta"):  # no memory for numbers that are not there
             model = SleepMaMi(described)
-        path = weights
+    with refusing(weights, FORM, SafetensorError):
         found = _weights(weights, model.state_dict())
         if digest(weights) != described["weights_sha256"]:  # not before its size is seen to be what it should be
             raise ValueError("is not the file that config.json describes; `model.save` writes both")
         model.load_state_dict(found, assign=True)
-    except (*_DAMAGE, SafetensorError) as error:
-        why = " ".join(str(error).split()) if isinstance(error, ValueError | SafetensorError) else repr(error)
-        raise ValueError(f"{path}: {why:.300}; export the model again") from error
     return model.eval()

@@ -2,19 +2,19 @@
 
 import pytest
 
-from data_pipeline.tasks import TASKS, TaskKind
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.export.folder import ModelFolder
-from tests.conftest import random_model
+from tests.support import twins
 
-HEADS = tuple(task for task in TASKS if task.kind is not TaskKind.MEASURED)
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(one_thread):
+    """All of these tests are of models for which several threads are a burden."""
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tiny) -> ModelFolder:
-    """The tiny model with heads of all tasks, also those that look eight times a second."""
-    thresholds = {task.name: 0.5 for task in TASKS if task.kind is TaskKind.EVENTS}
-    return ModelFolder(tiny, random_model(tiny, HEADS)[1], HEADS, thresholds)
+def tiny_folder() -> ModelFolder:
+    return twins.tiny_folder()
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +40,4 @@ def exported(tiny_folder, short_nights, tmp_path_factory):
 def unmeasured(tiny_folder, tmp_path_factory):
     """The twin's folder of the tiny model, not compared with the model: that takes most of the time."""
     pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
-    from sleepmami_jax.twin import folder, parity
-
-    out = tmp_path_factory.mktemp("twins") / "unmeasured"
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("measure", "check", "table"):
-            patch.setattr(parity, name, lambda *_: "")
-        folder.write_twin(tiny_folder, out, {})
-    return out
+    return twins.write_unmeasured(tiny_folder, tmp_path_factory.mktemp("twins") / "unmeasured")

@@ -30,15 +30,6 @@ for build in (lambda: SleepMaMiClassifier(sys.argv[1]), lambda: BraindecodeSleep
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Several wait for each other most of the time, so small is the model."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def adapters():
     """`sleepmami_adapters`, with whatever it finds installed."""

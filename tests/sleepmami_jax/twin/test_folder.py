@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import jax
@@ -17,25 +15,13 @@ from sleepmami_jax.twin import parity
 from sleepmami_jax.twin.folder import read_twin, twin_module, write_twin
 from sleepmami_jax.twin.names import to_torch
 from tests.conftest import random_model
-from tests.sleepmami_jax.twin.conftest import HEADS
+from tests.support import twins
 
 torch = pytest.importorskip("torch", reason="needs `pip install -e .[torch]`")
 
 FILES = {"README.md", "config.json", "model.safetensors", "parity.json", "parity.md"}
-FILES |= {"sleepmami_torch.py", "sleepmami_signals.py", "sleepmami_adapters.py", "modeling_sleepmami.py"}
-ALONE = """
-import sys
-for name in ("jax", "flax", "scipy", "transformers", "sleepmami_jax", "data_pipeline"):
-    sys.modules[name] = None  # importing it is an error
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from sleepmami_torch import load
-rng = np.random.default_rng(0)
-arrays = {"C4-M1": (20 * rng.standard_normal(256 * 100), 256.0), "SPO2": (np.full(100, 95.0), 1.0)}
-night = load(sys.argv[1]).score_arrays(arrays)
-assert night["stages"].shape == (3,) and np.isfinite(night["vector"]).all(), night
-assert set(night["events"]) == {"breathing", "arousal", "spindle", "k_complex"}, night["events"]
-"""
+FILES |= {"sleepmami_torch.py", "sleepmami_folder.py", "sleepmami_signals.py", "sleepmami_adapters.py"}
+FILES |= {"modeling_sleepmami.py"}
 
 
 def test_every_layer_agrees(exported, tiny_folder):
@@ -52,9 +38,13 @@ def test_every_layer_agrees(exported, tiny_folder):
 
 
 def test_the_other_mixer_and_one_direction_agree_too(tiny, short_nights, tmp_path):
-    config = replace(tiny, macro=replace(tiny.macro, mixer="selective", bidirectional=False))
-    folder = ModelFolder(config, random_model(config, HEADS)[1], HEADS)
-    write_twin(folder, tmp_path / "twin", short_nights)
+    """With few sensors and without experts: how those are read is no matter of the mixer's."""
+    few = replace(tiny.modalities, EOG=None, EMG=None, ECG=None, RESP=None)
+    macro = replace(tiny.macro, mixer="selective", bidirectional=False, levels=2)
+    config = replace(tiny, modalities=few, micro=replace(tiny.micro, experts=1), macro=macro)
+    folder = ModelFolder(config, random_model(config, twins.HEADS)[1], twins.HEADS)
+    nights = {name: {m: night[m] for m in ("EEG", "SPO2")} for name, night in short_nights.items()}
+    write_twin(folder, tmp_path / "twin", nights)
 
 
 def test_a_twin_that_says_something_else_is_not_written(tiny_folder, short_nights, tmp_path, monkeypatch):
@@ -64,6 +54,23 @@ def test_a_twin_that_says_something_else_is_not_written(tiny_folder, short_night
     with pytest.raises(parity.ParityError, match=r"differs by .* the twin is not the model"):
         write_twin(tiny_folder, tmp_path / "twin", {"noise": short_nights["noise"]})
     assert not list(tmp_path.iterdir())
+
+
+def test_blocks_side_by_side_say_what_one_after_another_does(unmeasured, short_nights, monkeypatch):
+    module, night, threads = twin_module(), short_nights["noise"], torch.get_num_threads()
+    monkeypatch.setattr(module, "BLOCK_EPOCHS", 2)
+    model = module.load(unmeasured)
+    expected = model.tokens_of(night)
+    assert expected[0].requires_grad
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            found = model.tokens_of(night)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(found, expected, strict=True):
+        assert not one.requires_grad and torch.equal(one, other)
 
 
 def test_gradients_agree(exported, tiny_folder, short_nights):
@@ -89,10 +96,7 @@ def test_gradients_agree(exported, tiny_folder, short_nights):
 
 
 def test_it_needs_neither_jax_nor_this_package(exported, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", ALONE, str(exported[0])], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    twins.score_alone(exported[0], "sleepmami_torch", ("jax", "flax", "scipy", "transformers"), tmp_path)
 
 
 def test_it_comes_home_bit_for_bit(exported, tiny_folder, tmp_path):

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,44 +11,42 @@ from data_pipeline.tasks import TASKS, TaskKind
 from sleepmami_jax.data.frozen import model_slots
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError
 from sleepmami_jax.twin import parity
-from sleepmami_jax.twin.folder import twin_module, write_twin
+from sleepmami_jax.twin.folder import twin_module
 from sleepmami_jax.twin.onnx import LIMIT, _onnx_module, write_onnx
 from tests.conftest import random_model
+from tests.support import twins
 
-for needed in ("torch", "onnxruntime", "onnxscript"):
+for needed in ("torch", "onnxruntime"):
     pytest.importorskip(needed, reason="needs `pip install -e .[onnx]`")
 onnx = pytest.importorskip("onnx", reason="needs `pip install -e .[onnx]`")
 
 FILES = {"README.md", "config.json", "micro.onnx", "macro.onnx", "parity.json", "parity.md"}
-ALONE = """
-import sys
-for name in ("torch", "jax", "flax", "scipy", "safetensors", "onnx", "sleepmami_jax", "data_pipeline"):
-    sys.modules[name] = None  # importing it is an error
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from sleepmami_onnx import load
-rng = np.random.default_rng(0)
-arrays = {"C4-M1": (20 * rng.standard_normal(256 * 100), 256.0), "SPO2": (np.full(100, 95.0), 1.0)}
-night = load(sys.argv[1]).score_arrays(arrays)
-assert night["stages"].shape == (3,) and np.isfinite(night["vector"]).all(), night
-assert set(night["events"]) == {"breathing", "arousal", "spindle", "k_complex"}, night["events"]
-"""
+FILES |= {"sleepmami_onnx.py", "sleepmami_folder.py", "sleepmami_signals.py"}
 
 
 @pytest.fixture(scope="module")
 def written(tiny_folder, short_nights, tmp_path_factory):
-    """The folder of int8, and its report; the errors in it are those of float32."""
-    out = tmp_path_factory.mktemp("onnx") / "graphs"
-    return out, write_onnx(tiny_folder, out, "int8", short_nights)
+    """The folder of int8, and its report; the errors in it are those of float32. And of what it was made: the twin,
+    and float32's graphs."""
+    from sleepmami_jax.twin import onnx_graphs
+
+    out, made, graphs = tmp_path_factory.mktemp("onnx") / "graphs", [], onnx_graphs.graphs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_graphs, "graphs", lambda module, twin: made.extend((twin, graphs(module, twin))) or made[1])
+        report = write_onnx(tiny_folder, out, "int8", short_nights)
+    return out, report, tuple(made)
 
 
 @pytest.fixture(scope="module")
-def exact(exported):
+def exact(written):
     """The twin, and the graphs made from it, float32."""
-    from sleepmami_jax.twin.onnx_graphs import graphs
+    return written[2]
 
-    twin = twin_module().load(exported[0])
-    return twin, graphs(twin_module(), twin)
+
+@pytest.fixture(scope="module")
+def model(exact):
+    """Those graphs, running."""
+    return running(*exact)
 
 
 def running(twin, graphs):
@@ -67,8 +63,8 @@ def recorded(seconds: int) -> dict:
 
 
 def test_every_output_agrees_and_what_int8_costs_is_told(written, tiny_folder):
-    out, report = written
-    assert {path.name for path in out.iterdir()} == FILES | {"sleepmami_onnx.py", "sleepmami_signals.py"}
+    out, report, _ = written
+    assert {path.name for path in out.iterdir()} == FILES
     heads = {f"logits {task.name}" for task in tiny_folder.tasks}
     for form in ("JAX", "PyTorch"):
         for outputs in report["errors"][form].values():
@@ -85,10 +81,9 @@ def test_every_output_agrees_and_what_int8_costs_is_told(written, tiny_folder):
 
 
 @pytest.mark.parametrize("n_epochs", [1, 7, 64, 65])
-def test_a_night_may_have_any_length(exact, n_epochs, tiny):
-    twin, graphs = exact
+def test_a_night_may_have_any_length(exact, model, n_epochs, tiny):
+    twin, _ = exact
     night = parity.random_night(model_slots(tiny), n_epochs, seed=n_epochs)
-    model = running(twin, graphs)
     found = model.macro(*model.micro(night))
     expected = parity.twins(twin, night)
     for name, value in found.items():
@@ -97,11 +92,11 @@ def test_a_night_may_have_any_length(exact, n_epochs, tiny):
         np.testing.assert_allclose(value, expected[layer][0], atol=LIMIT, err_msg=name)
 
 
-def test_a_night_of_eight_hours_runs(exact):
-    twin, graphs = exact
+def test_a_night_of_eight_hours_runs(exact, model):
+    twin, _ = exact
     facts = twin.modalities
     tokens = np.zeros((960, list(facts.values())[-1]["span"].stop, 16 + twin.measured), np.float32)
-    found = running(twin, graphs).macro(tokens, np.ones(tokens.shape[:2], bool))
+    found = model.macro(tokens, np.ones(tokens.shape[:2], bool))
     assert found["stages"].shape == (960, 5) and found["seconds"].shape[0] == 28800
     assert all(np.isfinite(value).all() for value in found.values())
 
@@ -132,11 +127,7 @@ def test_the_other_mixer_and_one_direction_too(tiny, tmp_path):
     heads = tuple(task for task in TASKS if task.kind is TaskKind.STAGES)
     config = replace(tiny, macro=replace(tiny.macro, mixer="selective", bidirectional=False, levels=2))
     folder = ModelFolder(config, random_model(config, heads)[1], heads)
-    with pytest.MonkeyPatch.context() as patch:  # whether the twin is the model is tested in test_folder.py
-        patch.setattr(parity, "measure", lambda *_: {"float32": {"none": {}}})
-        patch.setattr(parity, "table", lambda *_: "")
-        write_twin(folder, tmp_path / "twin", {})
-    twin = twin_module().load(tmp_path / "twin")
+    twin = twin_module().load(twins.write_unmeasured(folder, tmp_path / "twin"))
     night = parity.random_night(model_slots(config), 5)
     model = running(twin, graphs(twin_module(), twin))
     found, expected = model.macro(*model.micro(night)), parity.twins(twin, night)
@@ -158,10 +149,7 @@ def test_graphs_that_say_something_else_are_not_written(tiny_folder, short_night
 
 
 def test_it_needs_neither_torch_nor_jax_nor_this_package(written, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", ALONE, str(written[0])], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    twins.score_alone(written[0], "sleepmami_onnx", ("torch", "jax", "flax", "scipy", "safetensors", "onnx"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "micro.onnx", "macro.onnx"])

@@ -24,15 +24,8 @@ def twin(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def auto(tmp_path_factory):
-    """`AutoModel.from_pretrained`, which copies the code of folders to a place of its own."""
-    from transformers import dynamic_module_utils
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-        patch.syspath_prepend(dynamic_module_utils.HF_MODULES_CACHE)
-        yield lambda folder, **options: transformers.AutoModel.from_pretrained(
-            folder, trust_remote_code=True, **options
-        )
+    with twins.automodel(tmp_path_factory.mktemp("modules")) as from_pretrained:
+        yield from_pretrained
 
 
 def assert_same(found, expected):
@@ -82,7 +75,7 @@ def test_weights_that_do_not_belong_there_are_refused(auto, twin, tmp_path):
     folder = shutil.copytree(twin, tmp_path / "twin")
     weights = load_file(twin / "model.safetensors")
     save_file(weights | {"heads.stages.bias": weights["heads.stages.bias"] + 1}, folder / "model.safetensors")
-    with pytest.raises(ValueError, match=r"model\.safetensors: is not the file that config\.json describes"):
+    with pytest.raises(ValueError, match=r"model\.safetensors is not the file that config\.json describes"):
         auto(folder)
     del weights["heads.stages.bias"]
     save_file(weights, folder / "model.safetensors")
