@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402
 
+import gc
 import os
 
 from tests.support.compiler import keep_compiled, quick_flags
@@ -30,6 +31,8 @@ from sleepmami_jax.config import (
 )
 
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest does not parse
+
+gc.set_threshold(50_000, 20, 100)  # tracing makes objects by the million that live: looking at them took a fifth of it
 
 
 def tiny_config() -> ModelConfig:
