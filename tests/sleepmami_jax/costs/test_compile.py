@@ -180,5 +180,5 @@ def test_the_step_compiles_for_a_tpu_that_is_not_here(tmp_path):
     assert 0 < report["arguments_bytes"] + report["temporary_bytes"] < 0.1 * report["hbm_bytes"]
     assert {"all-gather", "reduce-scatter"} <= report["collectives"].keys()
     weights = structure(few_blocks())[1].items()
-    largest = max(weight.size for name, weight in weights if not name.startswith("micro/"))  
+    largest = max(weight.size for name, weight in weights if not name.startswith("micro/"))  # frozen, in no step
     assert report["largest_gather_bytes"] == largest * 2  # in bfloat16

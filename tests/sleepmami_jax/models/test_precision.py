@@ -35,7 +35,8 @@ def deep(tiny):
     modalities = replace(tiny.modalities, **dict.fromkeys(set(SLOTS) - {Modality.EEG, Modality.RESP, Modality.SPO2}))
     capacity = tiny.micro.experts / tiny.micro.top_k
     micro = replace(tiny.micro, private_depth=0, shared_depth=2, capacity=capacity)
-    return replace(tiny, modalities=modalities, micro=micro, macro=replace(tiny.macro, levels=1, blocks_per_level=2, seconds_depth=0))
+    macro = replace(tiny.macro, levels=1, blocks_per_level=2, seconds_depth=0)
+    return replace(tiny, modalities=modalities, micro=micro, macro=macro)
 
 
 def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
