@@ -22,6 +22,7 @@ from sleepmami_jax.costs.sizes import size
 from sleepmami_jax.models.sleepmami import structure
 from sleepmami_jax.training.phases import plan
 from sleepmami_jax.training.step import lower
+from tests.conftest import shallow_config
 from tests.support.meshes import mesh_of
 
 WHOLE, SPLIT = P(), P("data")
@@ -60,15 +61,17 @@ def test_a_collective_in_a_loop_counts_as_often_as_it_runs():
     assert reduce.times == 7
 
 
-def test_more_devices_with_as_much_work_each_have_as_much_to_tell(tiny):
+def test_more_devices_with_as_much_work_each_have_as_much_to_tell():
+    model = shallow_config()
+
     def given(devices):
         objective = MacroPretraining(batch=4 * devices, night_epochs=16)
-        lowered, mesh = lower(Experiment("weak", objective, model=tiny), jax.devices()[:devices])
+        lowered, mesh = lower(Experiment("weak", objective, model=model), jax.devices()[:devices])
         program = lowered.compile().as_text()
         return sum(c.given for c in collectives(program, mesh.size))
 
     two = given(2)
-    gradients = 4 * total(night_costs(tiny, 16)).parameters
+    gradients = 4 * total(night_costs(model, 16)).parameters
     assert two > 0.5 * gradients  # heads have none
     assert given(4) == pytest.approx(two, rel=0.05)
 
@@ -115,11 +118,11 @@ def test_programs_for_tpus_combine_and_split_operations_and_name_no_trip_counts(
     ],
     ids=["micro", "macro", "macro from signals", "finetuning", "finetuning of all"],
 )
-def test_a_plan_has_the_shapes_of_the_real_thing(tiny, prepared, tmp_path, objective):
+def test_a_plan_has_the_shapes_of_the_real_thing(prepared, tmp_path, objective):
     from sleepmami_jax.training.phases import build
 
     data = replace(prepared, scored=isinstance(objective, Finetuning))
-    experiment = Experiment("plan", objective, data, tiny)
+    experiment = Experiment("plan", objective, data, shallow_config())
     planned, batch = plan(experiment)
     real = build(experiment, None, tmp_path, lambda *_: lambda: None, range(objective.batch))
     shapes = {name: (v.shape, v.dtype) for name, v in real.params.items()}
