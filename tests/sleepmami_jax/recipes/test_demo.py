@@ -17,7 +17,6 @@ from sleepmami_jax.recipes.demo import run, table
 from tests.conftest import shallow_config
 
 FIVE = {"report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf"}
-NIGHTS = 12  # so few that each split has some
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 
 
@@ -29,9 +28,9 @@ def _smaller(experiment):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    """The demonstration on a few half-hour nights with a tiny model."""
+    """The demonstration on eighteen half-hour nights with a tiny model."""
     out = tmp_path_factory.mktemp("demonstration") / "demo"
-    run(out, nights=NIGHTS, hours=(0.5, 0.6), overrides=[_smaller])
+    run(out, nights=18, hours=(0.5, 0.6), overrides=[_smaller])
     return out
 
 
@@ -110,7 +109,7 @@ def test_evaluate_and_embed_and_export(demo, tmp_path):
     assert sleepmami("evaluate", "--model", model, shards, "--split", "val", "--out", tmp_path / "m.json") == 0
     assert math.isfinite(json.loads((tmp_path / "m.json").read_text())["stages"]["accuracy"])
     assert sleepmami("embed", "--model", model, shards, "--out", tmp_path / "embedded") == 0
-    assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == NIGHTS + 1  # a night each, and their vectors
+    assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 19  # a night each, and their vectors
     assert sleepmami("export", "--run", demo / "runs" / "finetune", "--out", tmp_path / "model") == 0
     name = "model.safetensors"
     assert (tmp_path / "model" / name).read_bytes() == (model / name).read_bytes()
