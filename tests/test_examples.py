@@ -3,7 +3,7 @@
 An example is run in a folder of its own, where there are
   recordings/   a simulated cohort of one person, half an hour; its night again as `night.edf`, scored in `night.csv`
   shards/       the same, prepared
-  demo/model/   a model of random weights, as if fine-tuned on every task; the tests' shallow one
+  demo/model/   a model of random weights, as if fine-tuned on every task; the tests' tiny one
 and it knows the names of its own module.
 """
 
@@ -24,7 +24,6 @@ from data_pipeline.simulate import simulate_cohort
 from data_pipeline.tasks import TaskKind
 from sleepmami_jax.config import Finetuning
 from sleepmami_jax.export.folder import ModelFolder, save_model
-from tests.conftest import random_model, shallow_config
 from tests.test_architecture import HOUSE, sources
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -49,7 +48,7 @@ EXAMPLES = list(_examples())
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
+def studio(tmp_path_factory, tiny, model):
     """The folder described above."""
     folder = tmp_path_factory.mktemp("studio")
     (recording,) = simulate_cohort(folder / "recordings", 1, site="b", hours=(0.5, 0.5), variety=0)
@@ -58,8 +57,7 @@ def studio(tmp_path_factory):
     prepare([folder / "recordings"], folder / "shards")
     tasks = Finetuning().tasks
     thresholds = {task.name: 0.5 for task in tasks if task.kind is TaskKind.EVENTS}
-    config = shallow_config()
-    save_model(ModelFolder(config, random_model(config)[1], tasks, thresholds), folder / "demo" / "model")
+    save_model(ModelFolder(tiny, model[1], tasks, thresholds), folder / "demo" / "model")
     return folder
 
 
