@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402
 
+import gc
 import os
 import sys
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from data_pipeline.modalities import RATE_HZ, SLOTS
+from data_pipeline.modalities import RATE_HZ, SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import (
@@ -31,6 +32,42 @@ from sleepmami_jax.config import (
 )
 
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest does not parse
+
+gc.set_threshold(50_000, 20, 100)  # tracing makes objects by the million that live: looking at them took a fifth of it
+
+_BEGUN_FIRST = (  # they take longest, and the last files of a run should be short: one process waits for the other
+    "sleepmami_jax/recipes/test_demo.py",
+    "sleepmami_jax/training/test_loop.py",
+    "sleepmami_jax/training/test_phases.py",
+    "campaign/test_campaigns.py",
+    "data_pipeline/prepare/test_cluster.py",
+    "sleepmami_jax/run/test_processes.py",
+    "sleepmami_jax/twin/test_folder.py",
+    "sleepmami_jax/twin/test_onnx.py",
+    "sleepmami_jax/models/test_precision.py",
+    "sleepmami_jax/data/test_ahead.py",
+    "sleepmami_jax/costs/test_compile.py",
+    "experiments/test_people.py",
+)
+_TOGETHER = "data_pipeline/simulate/"  # files that look at the same nights, which take 25 s to make
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Whole files for each process: the longest first, those of `_TOGETHER` as if they were one."""
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    class LongestFirst(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return "tests/" + _TOGETHER if _TOGETHER in nodeid else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # which would begin with the files of the most tests
+    return LongestFirst(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"tests/{name}": at for at, name in enumerate(_BEGUN_FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
 def tiny_config() -> ModelConfig:
@@ -55,6 +92,13 @@ def shallow_config() -> ModelConfig:
     tiny = tiny_config()
     macro = replace(tiny.macro, levels=1, seconds_depth=0)
     return replace(tiny, micro=replace(tiny.micro, private_depth=0), macro=macro)
+
+
+def narrow_config() -> ModelConfig:
+    """A shallow model of three modalities, for tests that are not about sensors either: half the time again."""
+    shallow = shallow_config()
+    unseen = dict.fromkeys(set(SLOTS) - {Modality.EEG, Modality.RESP, Modality.SPO2})
+    return replace(shallow, modalities=replace(shallow.modalities, **unseen))
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +148,8 @@ def epochs_of():
         rng = np.random.default_rng(seed)
         batch = {}
         for m in SLOTS:
+            if config.modalities[m] is None:
+                continue
             channels = len(config.modalities[m].slots)
             signal = rng.standard_normal((n, channels, EPOCH_S * RATE_HZ[m])).astype(np.float32)
             batch[m.value] = {

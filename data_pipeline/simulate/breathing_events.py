@@ -5,7 +5,7 @@ import numpy as np
 from data_pipeline.night import APNEAS, EPOCH_S, EventKind
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.person import Person
-from data_pipeline.simulate.timing import TrueEvent, onsets_s, rounded, second_rate
+from data_pipeline.simulate.timing import TrueEvent, onsets_s, rounded, second_rate, within
 
 BREATHING_STAGE_RATE = {N1: 1.3, N2: 1.0, N3: 0.3}  # relative to N2; REM is a trait; assumed
 BREATHING_LOG_SD, BREATHING_RANGE_S = 0.35, (10.5, 90.0)  # within a person; the AASM rule asks for >= 10 s
@@ -156,7 +156,7 @@ def _near_misses(
 def _draw_event(rng: np.random.Generator, person: Person, stage: int, variety: float) -> tuple[EventKind, float, dict]:
     rem = stage == REM
     duration = person.breathing_event_s * np.exp(BREATHING_LOG_SD * rng.standard_normal())
-    duration = float(np.clip(duration * (BREATHING_REM_LONGER if rem else 1), *BREATHING_RANGE_S))
+    duration = within(duration * (BREATHING_REM_LONGER if rem else 1), *BREATHING_RANGE_S)
     apnea = rng.random() < person.apnea_share
     if not apnea:
         kind = EventKind.HYPOPNEA
@@ -169,7 +169,7 @@ def _draw_event(rng: np.random.Generator, person: Person, stage: int, variety: f
     depth *= (DESATURATION_APNEA if apnea else 1) * (DESATURATION_REM if rem else 1)
     # Haemoglobin's sigmoid: the same event falls 1.5–2 times deeper from 92 % than from 97 % (assumed).
     depth *= 1 + 0.12 * max(0.0, 97 - person.spo2_percent)
-    depth = float(np.clip(depth * np.exp(DESATURATION_LOG_SD * rng.standard_normal()), 0.3, 40))
+    depth = within(depth * np.exp(DESATURATION_LOG_SD * rng.standard_normal()), 0.3, 40)
     arouses = person.breathing_arousal_share
     arouses += {N3: AROUSAL_IN_N3, REM: AROUSAL_IN_REM}.get(stage, 0) + 0.006 * (duration - 22)
     hypopnea = FLOW_LEFT_HYPOPNEA_VARIED if variety > 0 else FLOW_LEFT_HYPOPNEA
@@ -202,9 +202,9 @@ def _desaturation(rng: np.random.Generator, person: Person, cause: TrueEvent, st
     """The fall in SpO2 that lags its event by the circulation time; its onset is where the fall begins."""
     lags = DESATURATION_LAG_VARIED_S if variety > 0 else DESATURATION_LAG_S
     nadirs = DESATURATION_NADIR_VARIED_S if variety > 0 else DESATURATION_NADIR_S
-    lag = float(np.clip(person.circulation_s + rng.normal(0, 1.5), *lags))
+    lag = within(person.circulation_s + rng.normal(0, 1.5), *lags)
     onset = cause.onset_s + lag
-    nadir = cause.end_s + float(np.clip(lag - 5 + rng.normal(0, 2), *nadirs))
+    nadir = cause.end_s + within(lag - 5 + rng.normal(0, 2), *nadirs)
     if variety > 0:
         nadir = max(nadir, onset + 3)
     recovery = DESATURATION_RECOVERY_S["REM" if stage == REM else "NREM"] * float(rng.uniform(0.9, 1.4))

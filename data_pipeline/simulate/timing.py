@@ -56,3 +56,8 @@ def onsets_s(rng: np.random.Generator, per_s: np.ndarray, gap_s: float, regular:
 def rounded(seconds: float) -> float:
     """Seconds to 10 ms, the digits that annotations keep."""
     return round(float(seconds), 2)
+
+
+def within(value: float, low: float, high: float) -> float:
+    """The value, or the end of this range that it lies beyond; of a number, in a tenth of the time of `np.clip`."""
+    return float(min(max(value, low), high))

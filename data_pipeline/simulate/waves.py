@@ -7,7 +7,7 @@ from data_pipeline.simulate.head import SIGMA_N2_DB
 from data_pipeline.simulate.hypnogram import N2, N3
 from data_pipeline.simulate.person import Person
 from data_pipeline.simulate.spread import between
-from data_pipeline.simulate.timing import TrueEvent, onsets_s, rounded, second_rate
+from data_pipeline.simulate.timing import TrueEvent, onsets_s, rounded, second_rate, within
 
 SPINDLE_STAGE_RATE = {N2: 1.0, N3: 0.7}  # visual scoring: fewer seen in N3; assumed
 SPINDLE_SLOW_SHARE, SPINDLE_SLOW_HZ = 0.35, -1.4  # frontal slow class (Gorgoni 2016); offset assumed
@@ -55,11 +55,11 @@ def draw_waves(
     for time, after_k_complex in sorted(spindle_times):
         if time < last_end_s + 0.3 or time + 5 > len(seconds):
             continue
-        duration = float(np.clip(rng.normal(person.spindle_s, 0.25), 0.5, 2.0))
+        duration = within(rng.normal(person.spindle_s, 0.25), 0.5, 2.0)
         slow = rng.random() < SPINDLE_SLOW_SHARE
         frequency = person.spindle_hz + (SPINDLE_SLOW_HZ if slow else 0) + rng.normal(0, 0.25)
         detail = {
-            "frequency_hz": round(float(np.clip(frequency, 11, 16)), 2),
+            "frequency_hz": round(within(frequency, 11, 16), 2),
             "chirp_hz_per_s": round(float(rng.uniform(-0.5 - 0.3 * variety, -0.2 + 0.2 * variety)), 2),
             "amplitude_uv": round(float(person.spindle_uv * rng.lognormal(0, 0.25 + WIDER_LOG_SD * variety)), 1),
             "region": "frontal" if slow else "central",

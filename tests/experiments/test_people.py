@@ -21,6 +21,7 @@ from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.score import summarise
+from tests.conftest import shallow_config
 from tests.support.nights import random_night
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
@@ -105,9 +106,10 @@ def test_the_spindles_of_a_model_are_those_of_its_scores_where_it_has_the_task(t
 
 
 @pytest.fixture
-def scorer(tiny) -> Pretrained:
+def scorer() -> Pretrained:
     """Random weights, with a head for spindles."""
-    config = replace(tiny, modalities=replace(tiny.modalities, EEG=ModalityConfig(("C3", "C4", "F4"), token_s=3)))
+    shallow = shallow_config()
+    config = replace(shallow, modalities=replace(shallow.modalities, EEG=ModalityConfig(("C3", "C4", "F4"), token_s=3)))
     tasks = (*Finetuning().tasks, SPINDLE)
     thresholds = {task.name: 0.5 for task in tasks if task.events}
     return Pretrained(ModelFolder(config, create(config, 0, tasks=tasks)[1], tasks, thresholds))

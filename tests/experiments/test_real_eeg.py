@@ -35,6 +35,7 @@ from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.micro import token_width
 from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import Pretrained
+from tests.conftest import shallow_config
 
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="SLEEPMAMI_REAL_DATA names no folder of real recordings")
@@ -141,8 +142,9 @@ def test_the_recordings_and_their_experts_are_as_described():
 
 
 @needs_real
-def test_one_eeg_channel_gives_the_same_tokens_from_shards_and_from_the_file(tiny, tmp_path):
-    config = replace(tiny, modalities=replace(tiny.modalities, EEG=ModalityConfig(("C3", "C4"), token_s=1)))
+def test_one_eeg_channel_gives_the_same_tokens_from_shards_and_from_the_file(tmp_path):
+    shallow = shallow_config()
+    config = replace(shallow, modalities=replace(shallow.modalities, EEG=ModalityConfig(("C3", "C4"), token_s=1)))
     reader = Pretrained(ModelFolder(config, create(config, 0)[1]))
     folders = prepare_real(Path(REAL), tmp_path)
     prepared = PreparedFolder.open(folders["dreams"])

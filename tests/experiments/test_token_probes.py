@@ -15,7 +15,7 @@ from experiments.night_probes import Facts, night_probe
 from experiments.token_probes import EVENTS, TokenNight, event_seconds, token_nights, token_probe
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.pretrained import Pretrained
-from tests.conftest import tiny_config
+from tests.conftest import random_model, shallow_config, tiny_config
 from tests.support.nights import load_random_night, write_recordings
 
 MODALITIES = tiny_config().modalities
@@ -171,12 +171,13 @@ def test_no_apnea_is_known_without_scored_events():
     assert set(night_probe(x, train, x_test, unknown).values()) == {None}
 
 
-def test_nights_of_a_prepared_folder(tiny, model, tmp_path):
+def test_nights_of_a_prepared_folder(tmp_path):
     write_recordings(tmp_path / "recordings", range(4))
     people = [f"n{i},n{i},{('train', 'test')[i % 2]}\n" for i in range(4)]
     (tmp_path / "recordings" / "demographics.csv").write_text("night_id,subject_id,split\n" + "".join(people))
     prepare([tmp_path / "recordings"], tmp_path / "shards", load=load_random_night)
-    scorer = Pretrained(ModelFolder(tiny, model[1]))
+    config = shallow_config()
+    scorer = Pretrained(ModelFolder(config, random_model(config)[1]))
     train, test = (
         token_nights(scorer, [tmp_path / "shards"], split=split, embeddings=tmp_path / "embeddings")
         for split in ("train", "test")

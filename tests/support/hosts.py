@@ -1,7 +1,5 @@
 """Processes of this machine as hosts of one run: real batches, and unless asked for a loss that compiles at once.
 
-    python -m tests.support.hosts '{"shards": "shards", "workdir": "run", ...}'    # one process; see `Host`
-
 Each process of a toy notes in `seen-PROCESS.jsonl` which rows it was given.
 """
 
@@ -10,19 +8,17 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 import zlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.support.compiler import quick_flags
+from tests.support.forked import Forked
 
 STEPS, BATCH = 8, 8
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -65,20 +61,14 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def start(shards, workdir, processes=1, devices=1, **options) -> list[subprocess.Popen]:
+def start(shards, workdir, processes=1, devices=1, **options) -> list[Forked]:
     """The processes of a run, each with so many devices; `options` are those of `Host`."""
     Path(workdir).mkdir(parents=True, exist_ok=True)
     environment = os.environ | quick_flags()
-    environment |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+    environment |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
     one = Host(str(shards), str(workdir), processes=processes, port=free_port(), **options)
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.support.hosts", json.dumps(asdict(replace(one, process=p)))],
-            env=environment | (_srun(processes, p) if one.slurm else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        Forked(run, replace(one, process=p), environment | (_srun(processes, p) if one.slurm else {}))
         for p in range(processes)
     ]
 
@@ -212,7 +202,3 @@ def _toy(host: Host, experiment, start, workdir, progress, rows):
     real = build(experiment, start, workdir, progress, rows)
     held_out = HeldOut(toy_loss, _Cut(real.held_out.batches)) if host.validation else None
     return replace(toy_phase(params, host.batch), batches=_Seen(real.batches, rows, host), held_out=held_out)
-
-
-if __name__ == "__main__":
-    run(Host(**json.loads(sys.argv[1])))

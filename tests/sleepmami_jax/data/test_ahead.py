@@ -37,14 +37,14 @@ def test_the_batches_are_the_same_with_any_number_of_workers_and_go_on_with_anot
     alone = take(windows(shards, 0), 8)
     places = [(b["night"].tolist(), b["epoch"].tolist()) for b in alone]
     assert len({str(place) for place in places}) > 4  # none is read in the place of another
-    for workers in (1, 2, 4):
+    for workers, others in ((1, 2), (4, 0)):
         iterator = windows(shards, workers)
         for batch, expected in zip([next(iterator) for _ in range(3)], alone, strict=False):
             assert_same(batch, expected)
         state = iterator.get_state()
         iterator.close()
         assert state == {"global_next_index": 3 * 4}
-        other = windows(shards, {1: 2, 2: 0, 4: 1}[workers], rows=[1, 3])
+        other = windows(shards, others, rows=[1, 3])
         other.set_state(state)
         for batch, expected in zip(take(other, 4), alone[3:], strict=False):
             np.testing.assert_array_equal(batch["EEG"]["signal"], expected["EEG"]["signal"][1::2])

@@ -24,6 +24,7 @@ from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.tasks import rooms_of
+from tests.conftest import random_model, shallow_config
 from tests.support.nights import load_random_night, write_recordings
 
 
@@ -108,11 +109,12 @@ def test_median_index():
 
 
 @pytest.fixture(scope="module")
-def scorer(tiny, model):
+def scorer():
     """A tiny model with thresholds that events pass."""
+    config = shallow_config()
     card = {"training": [], "thresholds": {}}
     thresholds = {"breathing": 0.1, "arousal": 0.1}
-    return Pretrained(ModelFolder(tiny, model[1], Finetuning().tasks, thresholds, card))
+    return Pretrained(ModelFolder(config, random_model(config)[1], Finetuning().tasks, thresholds, card))
 
 
 def load_some(hidden, recording, scoring=(), **facts):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from sleepmami_jax.config import ComputeConfig, Experiment, Finetuning, MacroPretraining, MicroPretraining
 from sleepmami_jax.models.initial import Linear, Rngs
@@ -20,17 +21,22 @@ from sleepmami_jax.training.phases.phase import with_objective
 from sleepmami_jax.training.sharding import lay_out, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from tests.sleepmami_jax.objectives.test_demographic import people_of
-from tests.support.meshes import M, mesh_of
+from tests.support.meshes import mesh_of
 
 N, EPOCHS = 4, 4
 
 
 @pytest.fixture(scope="module")
 def deep(tiny):
-    """A model with something to scan in every stack; its experts drop nothing, whoever a token goes to."""
+    """A model with something to scan in every stack; its experts drop nothing, whoever a token goes to.
+
+    Of three modalities: one of one channel, two of several.
+    """
+    modalities = replace(tiny.modalities, **dict.fromkeys(set(SLOTS) - {Modality.EEG, Modality.RESP, Modality.SPO2}))
     capacity = tiny.micro.experts / tiny.micro.top_k
     micro = replace(tiny.micro, private_depth=0, shared_depth=2, capacity=capacity)
-    return replace(tiny, micro=micro, macro=replace(tiny.macro, levels=1, blocks_per_level=2, seconds_depth=0))
+    macro = replace(tiny.macro, levels=1, blocks_per_level=2, seconds_depth=0)
+    return replace(tiny, modalities=modalities, micro=micro, macro=macro)
 
 
 def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
@@ -43,11 +49,12 @@ def phase_of(experiment: Experiment, epochs_of) -> tuple[Phase, dict]:
             loss, trainable = micro_loss(experiment, graph, own), ("micro/", "objective/")
             batch = epochs_of(model, N) | {"person": np.arange(N, dtype=np.int32)}
         case MacroPretraining():
+            looked_at = sum(map(bool, vars(model.modalities).values()))
             own, params = with_objective(params, Linear(model.macro.dim, model.projection_dim, rngs=Rngs(1)))
             loss, trainable = macro_loss(experiment, graph, own), ("macro/", "objective/")
             batch = {
-                "summary": rng.standard_normal((N, EPOCHS, M, summary_width(model))).astype(np.float32),
-                "present": rng.random((N, EPOCHS, M)) < 0.9,
+                "summary": rng.standard_normal((N, EPOCHS, looked_at, summary_width(model))).astype(np.float32),
+                "present": rng.random((N, EPOCHS, looked_at)) < 0.9,
                 "demographics": people_of(N),
                 "person": np.arange(N, dtype=np.int32),
             }

@@ -33,7 +33,7 @@ from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
 from sleepmami_jax.run.places import folder_at
 from sleepmami_jax.training.loop import train
 from sleepmami_jax.training.throughput import PARTS
-from tests.conftest import tiny_config
+from tests.conftest import narrow_config, tiny_config
 from tests.support.nights import load_random_night, write_recordings
 from tests.support.toy import STEPS, kill, lines
 
@@ -199,7 +199,7 @@ def test_fine_tuning_can_train_everything(experiment, tmp_path):
     whole = replace(experiment, objective=Finetuning(batch=4, epochs=4, freeze_micro=False), steps=2)
     with pytest.raises(ConfigError, match=r"set data\.scored=true"):
         train(whole, tmp_path / "unscored", quiet=True)
-    whole = replace(whole, data=replace(whole.data, scored=True))
+    whole = replace(whole, data=replace(whole.data, scored=True), model=narrow_config())
     train(whole, tmp_path, quiet=True)
     losses = [json.loads(line)["stages"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(losses) == 2 and np.isfinite(losses).all()

@@ -36,7 +36,7 @@ from sleepmami_jax.training.phases.macro import macro_loss
 from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import with_objective
 from sleepmami_jax.training.sharding import AXES, shard_gradient
-from tests.conftest import shallow_config
+from tests.conftest import narrow_config, random_model, shallow_config
 from tests.sleepmami_jax.objectives.test_demographic import people_of
 from tests.support.meshes import M, keys_of, mesh_of
 
@@ -262,14 +262,15 @@ def test_augmented_windows_train_as_recorded_ones_do_and_padding_does_not_matter
             np.testing.assert_allclose(others[name], gradients[name], atol=1e-5, err_msg=name)
 
 
-def test_augmented_epochs_are_what_is_rebuilt(tiny, epochs_of, model):
-    graph, params = model
+def test_augmented_epochs_are_what_is_rebuilt(epochs_of):
+    narrow = narrow_config()
+    graph, params = random_model(narrow)
     config = MicroPretraining(batch=4, decoder_dim=16, contrast_weight=0.0, drop_modality=0.0)
-    objective, params = with_objective(params, MicroObjective(tiny, config, rngs=Rngs(0)))
-    batch = epochs_of(tiny, 4) | {"stage": np.zeros(4, np.int32), "seconds": {}}
+    objective, params = with_objective(params, MicroObjective(narrow, config, rngs=Rngs(0)))
+    batch = epochs_of(narrow, 4) | {"stage": np.zeros(4, np.int32), "seconds": {}}
 
     def amplitude(augment):
-        experiment = Experiment("augmented", replace(config, augment=augment), model=tiny)
+        experiment = Experiment("augmented", replace(config, augment=augment), model=narrow)
         return jax.jit(sharded(micro_loss(experiment, graph, objective)))(params, batch, keys_of(4))[1]["amplitude"]
 
     assert amplitude(Augmentation(noise=1.0)) > 1.02 * amplitude(Augmentation())  # there is more to rebuild
@@ -326,14 +327,15 @@ def test_a_pretrained_model_gets_what_waves_are_told_from(shallow, weights, tmp_
 # Parts of a loss without weight
 
 
-def test_parts_of_the_micro_loss_without_weight_do_not_exist(tiny, epochs_of):
-    graph, shapes = structure(tiny)
+def test_parts_of_the_micro_loss_without_weight_do_not_exist(shallow, epochs_of):
+    graph, shapes = structure(shallow)
 
     def parts(**weights):
         config = MicroPretraining(batch=4, decoder_dim=16, **weights)
-        objective, params = with_objective(shapes, MicroObjective(tiny, config, rngs=Rngs(0)))
-        loss = micro_loss(Experiment("parts", config, model=tiny, optimizer=OptimizerConfig(ema=0.9)), graph, objective)
-        batch = epochs_of(tiny, 4) | {"person": np.arange(4, dtype=np.int32)}
+        objective, params = with_objective(shapes, MicroObjective(shallow, config, rngs=Rngs(0)))
+        experiment = Experiment("parts", config, model=shallow, optimizer=OptimizerConfig(ema=0.9))
+        loss = micro_loss(experiment, graph, objective)
+        batch = epochs_of(shallow, 4) | {"person": np.arange(4, dtype=np.int32)}
         value, metrics = jax.eval_shape(sharded(loss), params, batch, keys_of(4))
         assert value.shape == () and value.dtype == np.float32
         return set(metrics), {n.split("/")[1] for n in params if n.startswith("objective/")} | {

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from data_pipeline.modalities import SLOTS
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.costs.collectives import collectives
 from sleepmami_jax.costs.sizes import DEPTH, size
@@ -19,7 +18,7 @@ from sleepmami_jax.training.phases.micro import MicroObjective, micro_loss
 from sleepmami_jax.training.phases.phase import Phase, with_objective
 from sleepmami_jax.training.sharding import lay_out, make_mesh, own_rows, spec_of, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
-from tests.conftest import shallow_config
+from tests.conftest import narrow_config
 
 BATCH = 8
 
@@ -46,9 +45,9 @@ def mesh_of(**axes):
 
 @pytest.fixture(scope="module")
 def micro_phase():
-    """Micro pretraining of a shallow model with four experts that drop nothing."""
-    shallow = shallow_config()
-    model = replace(shallow, micro=replace(shallow.micro, experts=4, top_k=2, capacity=2.0))
+    """Micro pretraining of a narrow model with four experts that drop nothing."""
+    narrow = narrow_config()
+    model = replace(narrow, micro=replace(narrow.micro, experts=4, top_k=2, capacity=2.0))
     objective = MicroPretraining(batch=BATCH, decoder_dim=16)
     experiment = Experiment(
         "micro", objective, model=model, optimizer=OptimizerConfig(warmup_steps=1, ema=0.9), steps=10
@@ -108,7 +107,8 @@ def test_a_run_is_the_same_on_every_mesh(split_small, micro_phase, epochs_of, on
     assert ("reduce-scatter" in program) == ("fsdp" in axes)
     # Weights are gathered, and contrastive embeddings; signals and activations stay where they are.
     weights = {v.nbytes // part for v in state["params"].values() for part in (1, axes.get("expert", 1))}
-    embeddings = {BATCH * n for n in (len(SLOTS) * experiment.model.projection_dim * 4, len(SLOTS), 4)}
+    looked_at = sum(map(bool, vars(experiment.model.modalities).values()))
+    embeddings = {BATCH * n for n in (looked_at * experiment.model.projection_dim * 4, looked_at, 4)}
     gathered = {c.largest for c in collectives(program, 4) if c.kind == "all-gather"}
     assert gathered and gathered <= weights | embeddings
 

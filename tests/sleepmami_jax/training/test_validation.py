@@ -27,7 +27,7 @@ from sleepmami_jax.export.folder import load_model
 from sleepmami_jax.objectives.reduce import global_mean
 from sleepmami_jax.training import loop
 from sleepmami_jax.training.phases.held_out import held_out
-from tests.conftest import shallow_config
+from tests.conftest import narrow_config
 from tests.support.hosts import finish, start
 from tests.support.nights import load_random_night, write_recordings
 from tests.support.toy import kill, lines
@@ -166,7 +166,7 @@ def test_micro_pretraining_is_probed_for_stages(data, tmp_path):
         "probed",
         MicroPretraining(batch=8, decoder_dim=16),
         data=data,
-        model=shallow_config(),
+        model=narrow_config(),
         validation=Validation(every=1, batches=2, metric="probe_accuracy", best="highest"),
         steps=1,
     )
@@ -183,7 +183,7 @@ def test_fine_tuning_is_validated_by_stages_and_each_task(data, tmp_path):
         "tuned",
         Finetuning(batch=4, epochs=4),
         data=replace(data, scored=True),
-        model=shallow_config(),
+        model=narrow_config(),
         validation=Validation(every=1, batches=2, metric="stages_accuracy", best="highest"),
         steps=1,
     )
