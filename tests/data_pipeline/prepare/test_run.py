@@ -131,6 +131,6 @@ def test_what_preparation_makes_of_a_recording_is_what_its_number_says(tmp_path)
     prepare([tmp_path / "in"], tmp_path / "out")
     (entry,) = read_manifest(tmp_path / "out").nights
     (channel,) = entry.channels
-    assert (PREPARATION, channel.slot, channel.label) == (1, "C3", "C3 - M2")
+    assert (PREPARATION, channel.slot, channel.label) == (2, "C3", "C3 - M2")
     assert (channel.median, channel.iqr) == pytest.approx((-0.394, 37.096), abs=0.02)
     assert channel.good_share == 0.98
