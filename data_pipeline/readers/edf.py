@@ -15,8 +15,8 @@ from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import Layout, read_header
 from data_pipeline.readers.recording import LONGEST_S, Recording, Signal
 from data_pipeline.readers.tal import first_stamp_s, read_tals
-from data_pipeline.readers.transfer import changed_in_transfer, misplaced
 from data_pipeline.readers.timeline import check_gaps
+from data_pipeline.readers.transfer import changed_in_transfer, misplaced
 
 _PIECE_BYTES = 4 << 20
 """The data are read in pieces of whole records, about so large."""
