@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,20 +13,32 @@ LOCK = ".lock"
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Inside, no other process is inside for the same folder, which is made if it is not there.
+    """Inside, no other process is inside for the same folder, which is made if it is not there, and not left empty.
 
     Raises:
       ValueError: another process has it. It says so, and who asked leaves.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = open_alone(folder / LOCK)
+    is_new = not folder.exists()
+    file = _open_in(folder)
     if file is None:
         raise ValueError(f"{folder}: another run is working in this folder; wait for it, stop it, or choose another")
     try:
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)
+        if is_new:
+            with suppress(OSError):  # something was put into it
+                folder.rmdir()
         file.close()
+
+
+def _open_in(folder: Path) -> BinaryIO | None:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return open_alone(folder / LOCK)
+        except FileNotFoundError:
+            pass  # who had made the folder took it away as we came
 
 
 def open_alone(path: Path) -> BinaryIO | None:
