@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.annotations import read_scoring
-from data_pipeline.cohorts import find_nights
+from data_pipeline.cohorts import look
 from data_pipeline.load import load_night
 from data_pipeline.night import RecordingError
 from data_pipeline.readers import open_recording
@@ -147,7 +147,7 @@ def test_a_small_file_cannot_claim_a_gap_that_fills_the_memory(tmp_path):
     path = edf(tmp_path / "n.edf", seconds=20, rate_hz=1000)
     data = path.read_bytes().replace(b"EDF+C", b"EDF+D", 1)
     path.write_bytes(data.replace(b"+10\x14\x14\0\0\0", b"+99999\x14\x14", 1))
-    with pytest.raises(RecordingError, match=r"n\.edf: channel 'C4-M1': 99989 s are missing"):
+    with pytest.raises(RecordingError, match=r"n\.edf: channel 1: 99989 s are missing"):
         load_night(path)
 
 
@@ -191,12 +191,19 @@ def test_tables_of_scoring_have_bounds(tmp_path, content, message):
         read_scoring(tmp_path / "n.csv", 60)
 
 
-@pytest.mark.parametrize("content", [b"night_id,sex\nn1,\xff\n", b"night_id,sex\nn1," + b"x" * 200_000])
-def test_a_demographics_file_that_is_no_table_is_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"night_id,sex\nn1,\xff\n", "demographics.csv, line 2: column sex: expected F or M; taken as unknown"),
+        (b"night_id,sex\nn1," + b"x" * 200_000, "demographics.csv: not used: no table with a header row"),
+        (b"\x00\xff\x13" * 999, "demographics.csv: not used: not text"),
+    ],
+)
+def test_a_demographics_file_that_is_no_table_is_named_and_costs_no_night(tmp_path, content, said):
     write_recordings(tmp_path, [1])
     (tmp_path / "demographics.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=r"demographics\.csv: not a table in UTF-8"):
-        find_nights([tmp_path])
+    found = look([tmp_path])
+    assert [source.night_id for source in found.sources] == ["n1"] and found.remarks[0].startswith(said)
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"{\xff}\n"])

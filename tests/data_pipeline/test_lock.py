@@ -43,5 +43,17 @@ def test_the_second_in_a_folder_is_told_and_leaves(tmp_path):
             raise AssertionError("both are in")
         assert list((tmp_path / "run").iterdir())
     with alone_in(tmp_path / "run"):
+        (tmp_path / "run" / "result").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["result"]
+
+
+def test_a_folder_that_stays_empty_is_not_left_behind(tmp_path):
+    with alone_in(tmp_path / "new" / "run"):
         pass
-    assert not list((tmp_path / "run").iterdir())
+    assert not (tmp_path / "new" / "run").exists()
+    with alone_in(tmp_path / "kept"):
+        (tmp_path / "kept" / "result").touch()
+    (tmp_path / "empty").mkdir()
+    with alone_in(tmp_path / "empty"):
+        pass
+    assert [p.name for p in sorted((tmp_path / "kept").iterdir())] == ["result"] and (tmp_path / "empty").is_dir()
