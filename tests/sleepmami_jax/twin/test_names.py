@@ -7,7 +7,7 @@ import pytest
 
 from sleepmami_jax.models.sleepmami import structure
 from sleepmami_jax.twin.names import from_torch, to_torch, torch_name
-from tests.sleepmami_jax.twin.conftest import HEADS
+from tests.support.twins import HEADS
 
 
 def test_every_parameter_goes_there_and_back(tiny_folder):

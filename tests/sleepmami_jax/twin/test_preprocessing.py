@@ -18,7 +18,7 @@ from sleepmami_jax.models.stem import filters, looks_of
 from sleepmami_jax.tasks import counted_events, rooms_of
 from sleepmami_jax.twin.folder import FILES
 from sleepmami_jax.twin.preprocessing import preprocessing
-from tests.sleepmami_jax.twin.conftest import HEADS
+from tests.support.twins import HEADS
 
 
 @pytest.fixture(scope="module")
