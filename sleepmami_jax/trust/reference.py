@@ -15,8 +15,8 @@ from sleepmami_jax.trust.looks import Look, names
 
 FURTHEST = 8.0
 """Standard deviations beyond which a number is as far off as it can be."""
-LEAST_SD = 0.1
-"""Of the numbers of a look, which are decimal logarithms or shares: an eighth of a decade is no difference."""
+LEAST_SD = 0.2
+"""Of the numbers of a look, decimal logarithms or shares: a factor of 1.6, a heart that is heard in a leg."""
 
 
 UNKNOWN_SD = 1e6
