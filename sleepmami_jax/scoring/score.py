@@ -42,7 +42,7 @@ CONTRADICTION_PER_H, CONTRADICTION_RATIO = 10.0, 2.0
 """Between ODI and AHI: more than two severities of apnea apart, and one twice the other (assumed)."""
 MONITORED_RULE = (
     "monitored sleep: epochs of sleep, not those that the model is unsure of, in which a sensor that the task is "
-    "scored from was usable; its events are those there, and its indices are per hour of it"
+    "scored from was usable; its statistics are of the events there, and its indices are per hour of it"
 )
 
 
@@ -60,8 +60,8 @@ def summarise(
       prediction: the model's outputs for this night.
       thresholds: of the same model, by name of the task: probabilities above which a second belongs to an event.
       model_card: facts about the model for a reader: `name`, `version`, `trained_on` (words), and any others.
-      reliability: how far to believe the prediction. Epochs whose stage is more likely wrong than right are left out of
-        what is counted per hour.
+      reliability: how far to believe the prediction. Epochs whose stage is more likely wrong than right, and what
+        happens in them, are listed, and left out of what is counted per hour.
 
     Raises:
       ValueError: the prediction or the human scoring is of another length than the night.
@@ -78,24 +78,25 @@ def summarise(
         unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
     rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
     unsure = np.zeros(len(stages), bool) if reliability is None else reliability.unsure & (stages >= 0)
-    monitored = {
-        room.task.name: np.where(unsure, np.int8(-1), prediction.monitored_stages(room.task)) for room in rooms
-    }
-    counted = {
-        room.task.name: counted_events(room, rooms, prediction.probs, thresholds, monitored[room.task.name])
-        for room in rooms
-    }
-
+    heard = {room.task.name: prediction.monitored_stages(room.task) for room in rooms}
+    monitored = {name: np.where(unsure, np.int8(-1), own) for name, own in heard.items()}
+    counted, in_indices = (
+        {
+            room.task.name: counted_events(room, rooms, prediction.probs, thresholds, by[room.task.name])
+            for room in rooms
+        }
+        for by in (heard, monitored)
+    )
     statistics, rules = _times_of_sleep(night, stages)
     if reliability is not None:
         statistics["unsure_min"] = int(unsure.sum()) * EPOCH_MIN
     for room in rooms:
-        statistics |= room.statistics(counted, monitored[room.task.name])
+        statistics |= room.statistics(in_indices, monitored[room.task.name])
         rules |= room.definitions
     statistics |= {f"{name}_monitored_min": sleep_minutes(own) for name, own in monitored.items()}
     rules |= {f"{name}_monitored_min": MONITORED_RULE for name in [*monitored][:1]}  # said once
     if OXIMETRY.name not in unavailable:
-        falls, measured, own_rules = _oximetry(spo2, stages, counted, monitored)
+        falls, measured, own_rules = _oximetry(spo2, stages, in_indices, monitored)
         statistics |= measured
         rules |= own_rules
     listed = _listed(prediction, rooms, counted, falls)

@@ -31,8 +31,8 @@ DEFINITIONS = {
     "so waking after the last sleep counts, and so do epochs there that could not be scored",
     "waso_spt_min": "WASO (within sleep period): epochs of W between the first and the last epoch of sleep",
     "rem_latency_min": "REM latency: sleep onset to the first epoch of REM",
-    "unsure_min": "unsure of the stage: epochs whose stage is more likely wrong than right; they have their stage, but "
-    "no event in them is counted, and they are no part of the hours that indices are per",
+    "unsure_min": "unsure of the stage: epochs whose stage is more likely wrong than right; they have their stage, and "
+    "their events are listed, but both are left out of the statistics of events",
     "awakenings": "awakenings: runs of at least one epoch of W between the first and the last epoch of sleep",
     "cycles": "cycles after Feinberg & Floyd 1979: at least 15 min from the first NREM epoch to a REM "
     "period, which lasts at least 5 min except the first; REM closer than 15 min is one period; long NREM is "
