@@ -57,8 +57,8 @@ def read_hdf5(path: Path) -> Recording:
             raise RecordingError(path, f"{max(durations):g} s long, expected at most {LONGEST_S} s.")
         signals = tuple(_signal(index, array) for index, array in enumerate(arrays))
         annotations = _annotations(path, facts["scorings"])
-    unscaled = [s.label for s in signals if not s.unit]
-    notes = [f"No unit is known of: {', '.join(unscaled)}."] if unscaled else []
+    unscaled = [str(s.index + 1) for s in signals if not s.unit]
+    notes = [f"No unit is known of channels {', '.join(unscaled)}."] if unscaled else []
     if (short := sum(max(durations) - d > 1 for d in durations)) > 0:
         notes.append(f"{short} signal(s) end before the others.")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipeline.night import STAGES as STAGE_NAMES
 from data_pipeline.night import Night
-from data_pipeline.tasks import TaskKind
+from data_pipeline.tasks import STAGES, TaskKind
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, with_nights
@@ -20,7 +20,7 @@ from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.tasks import counted_events, rooms_of
 from sleepmami_jax.trust.fit import fit_risk, fit_temperature, tempered
-from sleepmami_jax.trust.judge import STAGES, Tokens
+from sleepmami_jax.trust.judge import Tokens
 from sleepmami_jax.trust.looks import Look, look
 from sleepmami_jax.trust.measures import KAPPA_WRONG, chosen, index_is_wrong, of_epochs, of_night
 from sleepmami_jax.trust.reference import LEAST_SD, Reference, Risk, usual
@@ -184,7 +184,7 @@ def reference_of(model: Pretrained, groups: Sequence[Sequence[Case]], never: tup
     astray = {i: kappas[i] < KAPPA_WRONG or (best[i] or 0) - kappas[i] > KAPPA_LOST for i in known}
     on_course = [i for i in known if not astray[i]] or known
     temperature = _temperature([cases[i] for i in on_course], weight[on_course])
-    reference = replace(reference, temperature={STAGES: temperature})
+    reference = replace(reference, temperature={STAGES.name: temperature})
     return _with_risks(model, reference, cases, weight, astray)
 
 
@@ -200,7 +200,7 @@ def _with_risks(
     model: Pretrained, reference: Reference, cases: Sequence[Case], weight: np.ndarray, astray: Mapping[int, bool]
 ) -> Reference:
     """`astray`: by place of a case whose kappa is known, whether its stages are wrong."""
-    probs = [tempered(case.prediction.stage_probs, reference.temperature[STAGES]) for case in cases]
+    probs = [tempered(case.prediction.stage_probs, reference.temperature[STAGES.name]) for case in cases]
     stages = [case.prediction.stages for case in cases]
     measures = [
         of_night(reference, case.looks, case.tokens, p, s) for case, p, s in zip(cases, probs, stages, strict=True)
@@ -208,8 +208,8 @@ def _with_risks(
     night: dict[str, Risk] = {}
     staging = next(task for task in model.folder.tasks if task.kind is TaskKind.STAGES)
     known, wrong = list(astray), np.array(list(astray.values()))
-    night[STAGES] = fit_risk([chosen(measures[i], staging, None) for i in known], wrong, weight[known])
-    of_stages = [float(night[STAGES](chosen(m, staging, None))) for m in measures]
+    night[STAGES.name] = fit_risk([chosen(measures[i], staging, None) for i in known], wrong, weight[known])
+    of_stages = [float(night[STAGES.name](chosen(m, staging, None))) for m in measures]
     for task in model.folder.tasks:
         told = [i for i, case in enumerate(cases) if task.name in case.indices]
         if told:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_pipeline.night import Channel
-from data_pipeline.tasks import Task
+from data_pipeline.tasks import STAGES, Task
 from sleepmami_jax.trust.fit import tempered
 from sleepmami_jax.trust.looks import Look, look
 from sleepmami_jax.trust.measures import chosen, of_epochs, of_night
@@ -17,7 +17,6 @@ from sleepmami_jax.trust.reference import Reference
 
 UNSURE = 0.5
 """Chance of being wrong from which on a result counts as unsure: more likely wrong than right."""
-STAGES = "stages"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Reliability:
 
     @property
     def unsure(self) -> np.ndarray:
-        """(E,) bool: epochs that have a stage, and whose stage is more likely wrong than right."""
+        """(E,) bool: epochs whose stage is more likely wrong than right, and those that have none."""
         return self.epoch_risk >= UNSURE
 
 
@@ -96,17 +95,17 @@ def judge_looks(
     scorable: np.ndarray,
 ) -> Reliability:
     """As `judge`, of what the channels look like."""
-    probs = tempered(stage_probs, reference.temperature.get(STAGES, 1.0))
+    probs = tempered(stage_probs, reference.temperature.get(STAGES.name, 1.0))
     stages = np.where(scorable, probs.argmax(axis=1), -1)
     measures = of_night(reference, looks, tokens, probs, stages)
     risk: dict[str, float] = {}
     for task in (t for t in tasks if t.name in reference.night):
-        own = float(reference.night[task.name](chosen(measures, task, risk.get(STAGES))))
-        risk[task.name] = max(own, risk.get(STAGES, 0.0))  # an index is of an hour of sleep
-    epochs, astray = of_epochs(reference, tokens, probs, stages), risk.get(STAGES, 0.0)
+        own = float(reference.night[task.name](chosen(measures, task, risk.get(STAGES.name))))
+        risk[task.name] = max(own, risk.get(STAGES.name, 0.0))  # an index is of an hour of sleep
+    epochs, astray = of_epochs(reference, tokens, probs, stages), risk.get(STAGES.name, 0.0)
     wrong = (1 - astray) * reference.epoch(epochs) + astray * reference.epoch_astray(epochs)
     epoch_risk = np.where(scorable, wrong, 1.0).astype(np.float32)
     reasons = channel_reasons(reference, looks) + never_reasons(reference)
-    if STAGES in reference.night:
-        reasons += measure_reasons(reference.night[STAGES], measures)
+    if STAGES.name in reference.night:
+        reasons += measure_reasons(reference.night[STAGES.name], measures)
     return Reliability(risk, epoch_risk, probs, reasons)

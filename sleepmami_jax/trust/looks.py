@@ -24,8 +24,6 @@ PULSE_EVERY = 8
 """Every so many epochs are asked for a pulse."""
 MOST_EPOCHS = 240
 """Evenly spaced, are looked at: a median of them is known to a tenth of its spread, in a quarter of the time."""
-FEWEST_EPOCHS = 1
-"""Of usable signal, without which a channel looks like nothing."""
 USABLE_SHARE = 2 / 3
 """Of the seconds of an epoch that its power is taken of."""
 FLOOR = 1e-9
@@ -61,7 +59,7 @@ def names(modality: Modality) -> tuple[str, ...]:
 
 
 def look(channel: Channel) -> Look | None:
-    """What a channel looks like; None where hardly an epoch of it is usable."""
+    """What a channel looks like; None where no epoch of it is usable."""
     n = len(channel.quality) // EPOCH_S
     if n == 0:
         return None
@@ -71,7 +69,7 @@ def look(channel: Channel) -> Look | None:
     if channel.modality.facts.is_value:
         return _value_look(channel, good, epochs)
     usable[np.setdiff1d(np.arange(n), evenly(n, MOST_EPOCHS))] = False
-    if usable.sum() < FEWEST_EPOCHS:
+    if not usable.any():
         return None
     usable_epochs = np.nan_to_num(epochs[usable])
     borders = edges(channel.modality)

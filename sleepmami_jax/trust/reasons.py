@@ -63,7 +63,7 @@ def _faults(reference: Reference, look: Look) -> Iterator[str]:
     if nearest is not None and others[nearest] < MISTAKEN * own:
         yield f"looks like {_a(nearest)}, not like {_a(look.modality)}: are leads exchanged, or labels?"
         return
-    yield f"{_shape_fault(reference, look)}"
+    yield _shape_fault(reference, look)
     known = reference.levels.get(look.modality)
     if known and look.modality.facts.unit and abs(gap := look.level - known.mean[0]) > UNIT_DECADES:
         times = 10 ** abs(gap)
@@ -125,6 +125,4 @@ def measure_reasons(risk: Risk, measures: Mapping[str, float]) -> tuple[str, ...
 
 
 def _a(kind: str) -> str:
-    return {"EEG": "an EEG", "EOG": "an EOG", "EMG": "an EMG", "ECG": "an ECG", "RESP": "breathing"}.get(
-        kind, f"a {kind}"
-    )
+    return {"EEG": "an EEG", "EOG": "an EOG", "EMG": "an EMG", "ECG": "an ECG"}.get(kind, f"a {kind}")
