@@ -83,6 +83,13 @@ def test_calibrated_probabilities_keep_the_stage_and_an_epoch_without_one_is_wro
     assert (seen.epoch_risk[~scorable] == 1).all() and (seen.epoch_risk[scorable] < 1).all()
 
 
+def test_no_index_is_surer_than_the_stages_that_it_is_by(reference, night):
+    vague = np.full((night.n_epochs, 5), 0.2, np.float32)
+    risk = judged(reference, night, vague).risk
+    own = replace(reference, night={"breathing": reference.night["breathing"]})
+    assert judged(own, night, vague).risk["breathing"] < 0.5 < risk["stages"] <= risk["breathing"]
+
+
 def test_a_stage_that_was_never_met_is_said(reference, night):
     seen = judged(replace(reference, never=("N3", "REM")), night)
     assert any("had N3 or REM" in reason for reason in seen.reasons)
