@@ -30,9 +30,9 @@ def _smaller(experiment):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    """The demonstration on eighteen half-hour nights with a tiny model."""
+    """The demonstration on thirteen half-hour nights with a tiny model."""
     out = tmp_path_factory.mktemp("demonstration") / "demo"
-    run(out, nights=18, hours=(0.5, 0.6), overrides=[_smaller])
+    run(out, nights=13, hours=(0.5, 0.6), overrides=[_smaller])
     return out
 
 
@@ -133,7 +133,7 @@ def test_evaluate_and_embed_and_export(demo, tmp_path):
     assert sleepmami("evaluate", "--model", model, shards, "--split", "val", "--out", tmp_path / "m.json") == 0
     assert math.isfinite(json.loads((tmp_path / "m.json").read_text())["stages"]["accuracy"])
     assert sleepmami("embed", "--model", model, shards, "--out", tmp_path / "embedded") == 0
-    assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 19  # a night each, and their vectors
+    assert len(list((tmp_path / "embedded").rglob("*.safetensors"))) == 14  # a night each, and their vectors
     assert sleepmami("export", "--run", demo / "runs" / "finetune", "--out", tmp_path / "model") == 0
     name = "model.safetensors"
     assert (tmp_path / "model" / name).read_bytes() == (model / name).read_bytes()
