@@ -112,7 +112,7 @@ def _moved(clean: Case, case: Case) -> bool:
     return lost > KAPPA_LOST or by > AHI_MOVED
 
 
-def _is_staged(night: Night) -> bool:
+def is_staged(night: Night) -> bool:
     """Whether somebody scored its stages, in the file itself: of simulated recordings not everybody's are."""
     return night.scoring is not None and "stages" in night.scoring.scored
 
@@ -127,7 +127,7 @@ def run(model: Pretrained, psg: Path | None, nights: int) -> str:
     groups: dict[str, list[list[Judged]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as place:
         made = simulate_cohort(Path(place), 3 * nights, seed=SEED, hours=HOURS)
-        scored = (night for night in map(load_night, made) if _is_staged(night))
+        scored = (night for night in map(load_night, made) if is_staged(night))
         for seed, night in enumerate(tqdm(islice(scored, nights), desc="simulated nights", total=nights)):
             groups["simulated"].append(judged_night(model, night, SHIFTS, seed))
     if psg is not None:

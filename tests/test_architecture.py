@@ -70,7 +70,7 @@ UPPER = {
         "whole_files modalities night tasks annotations shards montage load",
     ),
     "__init__": ("pretrained", ""),
-    "evaluation": ("config run export data tasks metrics trust scoring pretrained", "nearest night tasks shards"),
+    "evaluation": ("config models run export data tasks metrics trust scoring pretrained", "nearest night tasks shards"),
     "training": (
         "config models objectives run export data costs tasks hub pretrained evaluation",
         "nearest night tasks shards population",
@@ -79,7 +79,7 @@ UPPER = {
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
         "config run export costs twin hub pretrained __init__ evaluation training sweep recipes",
-        "whole_files night montage diagnose simulate population prepare",
+        "whole_files night montage load diagnose simulate population prepare",
     ),
     "cli": ("commands run", "night"),
 }

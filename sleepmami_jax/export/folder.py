@@ -58,7 +58,8 @@ class ModelFolder:
       tasks: those whose heads were trained, in the order of the heads; none until fine-tuned.
       thresholds: by name of the task, the probability above which an event is called.
       card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, versions);
-        `population`: the population card of the nights of the last phase; `results`: Markdown, what was measured.
+        `population`: the population card of the nights of the last phase; `results`: Markdown, what was measured;
+        `adapted`: of a model that was (see `evaluation.adapt`), `nights` and `change`.
       half: its matrices have values of float16, and are stored so; see `halved`.
       reference: what it knows of the nights that it learned from, to tell when it is wrong; None until fine-tuned on
         nights with scored stages.

@@ -64,6 +64,9 @@ def trained_on(card: dict[str, Any]) -> str:
     cohorts = sorted({cohort for phase in training for cohort in phase["cohorts"]})
     if not cohorts:
         return "nothing: its parameters are random"
+    if adapted := card.get("adapted"):
+        nights = ", ".join(cohorts) if cohorts != [SIMULATED] else "simulated nights only"
+        return f"{nights}; then adapted to {adapted['nights']} nights without labels"
     if cohorts == [SIMULATED]:
         return "simulated nights only; it has never seen a recording of a person"
     return f"up to {max(phase['nights'] or 0 for phase in training)} nights of {', '.join(cohorts)}"
@@ -135,6 +138,8 @@ def _trained(card: dict[str, Any]) -> Iterator[str]:
     for phase in card["training"]:
         told = [phase[fact] for fact in ("name", "objective", "steps", "seed", "nights", "subjects", "hours")]
         yield f"| {' | '.join('?' if fact is None else str(fact) for fact in told)} | {', '.join(phase['cohorts'])} |"
+    if adapted := card.get("adapted"):
+        yield f"\nThen adapted to {adapted['nights']} nights without labels: {adapted['change']} as in training."
     versions = card["training"][-1].get("versions", {})
     if versions:
         yield f"\nWith {', '.join(f'{name} {number}' for name, number in versions.items())}."
