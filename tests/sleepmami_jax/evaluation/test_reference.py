@@ -14,7 +14,7 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.tasks import STAGES as STAGING
 from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.evaluate import evaluate
-from sleepmami_jax.evaluation.reference import FEWEST_CASES, cases_of, fit_reference, reference_of
+from sleepmami_jax.evaluation.reference import FEWEST_CASES, NOTHING, cases_of, fit_reference, reference_of
 from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 from sleepmami_jax.pretrained import Pretrained
@@ -97,6 +97,19 @@ def test_the_share_of_wrong_epochs_is_that_of_the_cases(nights, groups):
     assert clean.mean() < 0.2 < 0.6 < shifted.mean()
     n_epochs = reference.epoch.cases + reference.epoch_astray.cases
     assert n_epochs == sum(len(case.human_stages) for group in groups for case in group)
+
+
+def test_faults_however_many_weigh_as_much_as_the_nights_in_which_all_is_well(nights, groups, monkeypatch):
+    fitted = []
+
+    def spy(measures, wrong, weight):
+        fitted.append(weight)
+        return NOTHING
+
+    monkeypatch.setattr("sleepmami_jax.evaluation.reference.fit_risk", spy)
+    reference_of(Honest(nights), groups)
+    is_well = np.array([case.shift == "" for group in groups for case in group])
+    assert fitted[0][is_well].sum() == pytest.approx(fitted[0][~is_well].sum()) and is_well.mean() == 0.2
 
 
 # The real thing on prepared nights
