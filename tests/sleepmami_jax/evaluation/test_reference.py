@@ -14,12 +14,13 @@ from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.tasks import STAGES as STAGING
 from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.evaluate import evaluate
-from sleepmami_jax.evaluation.reference import FEWEST_CASES, NOTHING, cases_of, fit_reference, reference_of
+from sleepmami_jax.evaluation.reference import FEWEST_CASES, cases_of, fit_reference, reference_of
 from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.export.folder import ModelFolder, ModelFolderError, load_model, save_model
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.prediction import Prediction
+from sleepmami_jax.trust.fit import fit_risk
 from sleepmami_jax.trust.judge import judge_looks
 from sleepmami_jax.trust.shifts import SHIFTS
 from tests.support.nights import load_random_night, random_night, write_recordings
@@ -104,7 +105,7 @@ def test_faults_however_many_weigh_as_much_as_the_nights_in_which_all_is_well(ni
 
     def spy(measures, wrong, weight):
         fitted.append(weight)
-        return NOTHING
+        return fit_risk(measures, wrong, weight)
 
     monkeypatch.setattr("sleepmami_jax.evaluation.reference.fit_risk", spy)
     reference_of(Honest(nights), groups)
