@@ -70,7 +70,10 @@ UPPER = {
         "whole_files modalities night tasks annotations shards montage load",
     ),
     "__init__": ("pretrained", ""),
-    "evaluation": ("config models run export data tasks metrics trust scoring pretrained", "nearest night tasks shards"),
+    "evaluation": (
+        "config models run export data tasks metrics trust scoring pretrained",
+        "nearest night tasks shards",
+    ),
     "training": (
         "config models objectives run export data costs tasks hub pretrained evaluation",
         "nearest night tasks shards population",
