@@ -6,14 +6,13 @@ EEGLAB states no units: its amplitudes are microvolts by convention, and other s
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.mne_raw import reading, recording_from
+from data_pipeline.readers.other_process import said_of
 from data_pipeline.readers.recording import Recording
 
 _PROGRAM = Path(__file__).with_name("eeglab_process.py")
@@ -36,7 +35,8 @@ def read_eeglab(path: Path) -> Recording:
         import pymatreader  # noqa: F401  (mne needs it)
     except ImportError as error:
         raise RecordingError(path, "to read EEGLAB files, pip install 'sleepmami[formats]'.") from error
-    header, inside = _parse(path)
+    refused = "damaged, or cut into epochs. Export it again, continuous, if need be as EDF+."
+    header, _, inside = said_of(path, _PROGRAM, _LONGEST_PARSE_S, refused).partition(b"\n")
     with reading(path, _FORM):
         facts = json.loads(header)
         n, labels, file = facts["n"], facts["labels"], Path(facts["data"])
@@ -55,21 +55,6 @@ def read_eeglab(path: Path) -> Recording:
         marks=[tuple(mark) for mark in facts["marks"]],
         load=lambda index, first, stop: data[index, first:stop],
     )
-
-
-def _parse(path: Path) -> tuple[bytes, bytes]:
-    """What the other process says of the file: a line of JSON, and the samples if they are in it."""
-    command = [sys.executable, "-P", _PROGRAM, path.absolute()]  # -P: no module of this folder is imported
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_LONGEST_PARSE_S)
-    except subprocess.TimeoutExpired:
-        problem = f"still unread after {_LONGEST_PARSE_S} s. It is damaged: export it again."
-        raise RecordingError(path, problem) from None
-    if done.returncode:
-        why = "it ended the process that read it" if done.returncode < 0 else "or cut into epochs"
-        raise RecordingError(path, f"damaged, {why}. Export it again, continuous, if need be as EDF+.")
-    header, _, inside = done.stdout.partition(b"\n")
-    return header, inside
 
 
 def _beside(path: Path, file: Path, n: int, n_channels: int) -> np.ndarray:

@@ -13,8 +13,6 @@ A damaged file may hold the library for ever or end the process, so that another
 import importlib.util
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import numpy as np
 from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.coded import BDSP, DREEM, coded_marks
 from data_pipeline.readers.mne_raw import NO_LIMIT, reading
+from data_pipeline.readers.other_process import said_of
 from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
 from data_pipeline.readers.timeline import exact_rate
 
@@ -80,17 +79,11 @@ def read_hdf5(path: Path) -> Recording:
 
 def _looked_through(path: Path) -> dict[str, Any]:
     """What the other process says of the file."""
-    command = [sys.executable, "-P", _PROGRAM, path.absolute()]  # -P: no module of this folder is imported
     longest_s = _START_S + path.stat().st_size / _BYTES_A_SECOND
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=longest_s)
-    except subprocess.TimeoutExpired:
-        problem = f"still unread after {longest_s:.0f} s. It is damaged: export it again."
-        raise RecordingError(path, problem) from None
-    if done.returncode:
-        raise RecordingError(path, f"damaged, or a kind of {_FORM} that is not read. Copy or export it again.")
+    refused = f"damaged, or a kind of {_FORM} that is not read. Copy or export it again."
+    said = said_of(path, _PROGRAM, longest_s, refused)
     with reading(path, _FORM):
-        facts = json.loads(done.stdout)
+        facts = json.loads(said)
     if "problem" in facts:
         raise RecordingError(path, facts["problem"])
     return facts
