@@ -76,6 +76,8 @@ def measured(model: Pretrained, nights: Sequence[Night]) -> tuple[float | None, 
 def row(name: str, model: Pretrained, given: Sequence[Night], nights: Sequence[Night]) -> str:
     """A line of the table."""
     before = measured(model, nights)
+    if before[0] is None:
+        return f"{name:48}{'–':>9}  no usable signal is left"
     adapted: Adapted = adapt(model, given)
     after = measured(Pretrained(adapted.folder), nights) if adapted.what else before
     cells = "".join(
