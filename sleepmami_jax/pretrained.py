@@ -198,7 +198,7 @@ class Pretrained:
         montage: Path | str | None = None,
         calibrate: Path | str | None = None,
     ) -> Scores:
-        """Stages, events and indices of one recording; written as five files to `out` if that is given.
+        """Stages, events and indices of one recording; written as six files to `out` if that is given.
 
         >>> scores = load("demo/model").score("night.edf", ["night.csv"])
         >>> sorted(scores.agreement)

@@ -52,7 +52,9 @@ def run(args: Namespace) -> int:
             kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
             agreement = f"kappa {kappa}, accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
             print(f"{recording.name}: stages against the scoring given: {agreement}")
-        print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
+        print(
+            f"{recording.name}: {out}/report.html, stages.csv, events.csv, rejected.csv, summary.json, annotations.edf"
+        )
     if refused:
         n = len(args.recordings)
         print(f"scored {n - len(refused)} of {n} recordings; not {', '.join(refused)}", file=sys.stderr)
