@@ -24,6 +24,7 @@ def arguments(parser: ArgumentParser) -> None:
     montage(parser)
     add("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
     add("--calibrate", type=Path, help="a human's scoring of some epochs, to put the stages of this night right by")
+    add("--rules", choices=("adult", "child"), help="whose breathing; by age, of an adult where that is unknown")
 
 
 def run(args: Namespace) -> int:
@@ -37,7 +38,8 @@ def run(args: Namespace) -> int:
     for recording, name in zip(args.recordings, _names(args.recordings), strict=True):
         out = args.out / name if several else args.out
         try:
-            scores = scorer.score(recording, args.scoring, out=out, montage=args.montage, calibrate=args.calibrate)
+            how = {"montage": args.montage, "calibrate": args.calibrate, "rules": args.rules}
+            scores = scorer.score(recording, args.scoring, out=out, **how)
         except RecordingError as error:
             if not several:
                 raise
