@@ -12,10 +12,10 @@ import numpy as np
 
 from data_pipeline.night import Event
 from data_pipeline.tasks import Task, TaskKind
-from sleepmami_jax.tasks import arousal, breathing, limb_movement, rera
+from sleepmami_jax.tasks import arousal, breathing, limb_movement, rera, waves
 from sleepmami_jax.tasks.room import Room, own_room
 
-ROOMS = (breathing.ROOM, arousal.ROOM, limb_movement.ROOM, rera.ROOM)
+ROOMS = (breathing.ROOM, arousal.ROOM, limb_movement.ROOM, *waves.ROOMS, rera.ROOM)
 
 
 def rooms_of(tasks: tuple[Task, ...]) -> tuple[Room, ...]:

@@ -6,9 +6,6 @@ does not exist (REM latency without REM, an index without sleep): never NaN, nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, STAGES, Event
@@ -68,6 +65,15 @@ ROWS = (
     ("unsure_min", "Unsure of the stage", "min"),
 )
 """Rows of the report: (statistic, words, unit)."""
+MOST_CYCLES = 9
+"""Cycles that a page has rows for (our choice: a night of 10 h has seven)."""
+ARCHITECTURE_ROWS = tuple(
+    (f"{part}{n}_{what}min", f"{title} {n}: {words}", "min")
+    for part, title, most in (("third", "Third", 3), ("cycle", "Cycle", MOST_CYCLES))
+    for n in range(1, most + 1)
+    for what, words in (("", "length"), ("tst_", "sleep"), ("n3_", "N3"), ("rem_", "REM"))
+)
+"""Rows of `architecture`, as `ROWS`."""
 
 
 def bed_epochs(stages: np.ndarray, lights_s: tuple[float | None, float | None]) -> tuple[int, int]:
@@ -179,14 +185,6 @@ def architecture(stages: np.ndarray) -> dict[str, float]:
         found[f"{name}_tst_min"] = sleep_minutes(part)
         found |= {f"{name}_{STAGES[code].lower()}_min": float((part == code).sum() * EPOCH_MIN) for code in (3, REM)}
     return found
-
-
-def architecture_rows(statistics: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    """Rows of the report for what `architecture` found, as `ROWS`."""
-    names = [f"third{k}" for k in (1, 2, 3)] + [f"cycle{n}" for n in range(1, 1 + statistics["cycles"])]
-    words = {"": "length", "tst_": "sleep", "n3_": "N3", "rem_": "REM"}
-    rows = [(f"{n}_{what}min", f"{n[:5].capitalize()} {n[5:]}: {said}") for n in names for what, said in words.items()]
-    return tuple((key, said, "min") for key, said in rows if key in statistics)
 
 
 def stage_of(event: Event, stages: np.ndarray) -> str:
