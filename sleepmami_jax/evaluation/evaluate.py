@@ -233,8 +233,8 @@ def measure_trust(model: Pretrained, nights: Sequence[ScoredNight]) -> dict[str,
 def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any]:
     """Metrics of nights by task, of those that have labels: `staging_metrics`, `event_metrics`.
 
-    Those of events have `index` too, `index_metrics` of what the report calls their index, and `index_mae`; of the types
-    of apneas there are `type_metrics` alone.
+    Those of events have `index` too, `index_metrics` of what the report calls their index, and `index_mae`; types of
+    apneas have `type_metrics` alone.
     """
     thresholds, result = model.thresholds, {}
     if staged := [n for n in nights if n.staged]:

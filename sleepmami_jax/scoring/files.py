@@ -29,7 +29,7 @@ RESEARCH_USE = (
 
 STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
 UNKNOWN_TEXT = "Sleep stage ?"
-EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation"}
+EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation", EventKind.RERA: "RERA"}
 """Annotation texts in the style of the EDF+ standard texts (edfplus.info); other kinds are called by their name."""
 
 _LINKED = ("breathing", "arousal", "desaturation", "limb_movement")

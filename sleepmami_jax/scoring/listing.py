@@ -15,9 +15,9 @@ from data_pipeline.modalities import Modality
 from data_pipeline.night import EPOCH_S, UNKNOWN_LIGHTS, Event, Night
 from data_pipeline.tasks import APNEA_TYPE, AROUSAL, BREATHING, LIMB_MOVEMENT, OXIMETRY, RERA
 from sleepmami_jax.scoring.found import Found
-from sleepmami_jax.scoring.prediction import Prediction
+from sleepmami_jax.scoring.prediction import NOT_LEARNT, Prediction
 from sleepmami_jax.tasks.arousal import link_arousals, link_limb_movements
-from sleepmami_jax.tasks.breathing import cheyne_stokes_like_min, link_desaturations
+from sleepmami_jax.tasks.breathing import DESATURATION_AFTER_EVENT_END_S, cheyne_stokes_like_min, link_desaturations
 from sleepmami_jax.tasks.indices import PLM, RESPIRATORY, SPONTANEOUS, Listed, Slept, count, parts_of, rules_of
 from sleepmami_jax.tasks.limb_movement import periodic_series
 from sleepmami_jax.tasks.oximetry import Desaturation
@@ -116,7 +116,11 @@ def _facts(own: Mapping[str, Sequence[Event]], order: Sequence[Place], pairs, fo
         event, fall_percent = own[name][i], None
         if found.falls is not None:
             fall = found.falls[i] if name == OXIMETRY.name else fall_of.get(place)
-            fall_percent = 0.0 if fall is None else fall.peak_percent - fall.nadir_percent
+            first, end = round(event.onset_s), round(event.end_s + DESATURATION_AFTER_EVENT_END_S)
+            if fall is not None:
+                fall_percent = fall.peak_percent - fall.nadir_percent
+            elif np.isfinite(found.spo2[first:end]).any():
+                fall_percent = 0.0
         return Listed(
             task=name,
             event=event,
@@ -161,7 +165,7 @@ def _further(facts: Sequence[Listed], known: Collection[str], prediction: Predic
     if {BREATHING.name, AROUSAL.name} <= set(known):
         statistics["breathing_with_arousal_pct"] = share(sum(bool(e.aroused) for e in breathing), len(breathing))
     if BREATHING.name in known:
-        why = APNEA_TYPE.lacks(prediction.channels) if APNEA_TYPE.name in prediction.probs else "the model has no head"
+        why = APNEA_TYPE.lacks(prediction.channels) if APNEA_TYPE.name in prediction.probs else NOT_LEARNT
         statistics["apnea_types"] = "told" if APNEA_TYPE.name in known else f"not told: {why}"
     if APNEA_TYPE.name in known:
         statistics["cheyne_stokes_like_min"] = cheyne_stokes_like_min([e.event for e in breathing])

@@ -86,7 +86,8 @@ def summarise(
         definitions |= own_rules
     listing = list_events(night, prediction, found, child=child, supine=supine)
     statistics |= {key: value for key, value in listing.statistics.items() if key not in statistics}
-    statistics["rules"] = "child" if child else "adult"
+    if BREATHING.name in monitored:
+        statistics["breathing_rules"] = "child" if child else "adult"
     definitions |= listing.definitions
     agreement = agreement_with(night, prediction, rooms, found.counted)
     return Scores(

@@ -33,7 +33,8 @@ class Listed:
       task: name of its task.
       event: the event itself.
       left_out: why it counts nowhere, such as that the stage is unsure; "" where it may count.
-      fall_percent: depth of the desaturation that goes with it, or that it is; 0 without one.
+      fall_percent: depth of the desaturation that goes with it, or that it is; 0 without one; None also where the
+        oximeter had no value beside it.
       aroused: whether an arousal goes with it.
       periodic: whether it is in a series of limb movements.
       cause: of an arousal, one of `RESPIRATORY`, `PLM`, `SPONTANEOUS`.
@@ -83,23 +84,29 @@ def _fell(listed: Listed, percent: float) -> bool:
     return listed.fall_percent is not None and listed.fall_percent >= percent - 1e-6
 
 
+def _no_fall(listed: Listed, percent: float) -> str:
+    if listed.fall_percent is None:
+        return "no valid SpO2 beside it"
+    return f"no desaturation >= {percent:g} % within the window"
+
+
 def _lacks_1a(listed: Listed) -> str:
     if listed.event.kind in APNEAS or _fell(listed, DROP_PERCENT) or listed.aroused:
         return ""
-    return "no desaturation >= 3 % and no arousal within the window"
+    return f"{_no_fall(listed, DROP_PERCENT)}, and no arousal"
 
 
 def _lacks_1a_of_child(listed: Listed) -> str:
     short = listed.event.kind == EventKind.CENTRAL_APNEA and listed.event.duration_s < CHILD_CENTRAL_S
     if short and not (_fell(listed, DROP_PERCENT) or listed.aroused):
-        return "central, shorter than 20 s, no desaturation >= 3 % and no arousal within the window"
+        return f"central, shorter than 20 s; {_no_fall(listed, DROP_PERCENT)}, and no arousal"
     return _lacks_1a(listed)
 
 
 def _lacks_1b(listed: Listed) -> str:
     if listed.event.kind in APNEAS or _fell(listed, DEEP_DROP_PERCENT):
         return ""
-    return "no desaturation >= 4 % within the window"
+    return _no_fall(listed, DEEP_DROP_PERCENT)
 
 
 def _lacks_rdi(lacks_1a: Callable[[Listed], str]) -> Callable[[Listed], str]:

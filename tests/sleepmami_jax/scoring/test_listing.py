@@ -153,7 +153,7 @@ def test_a_child_by_its_age_or_as_it_is_told():
         return summarise(night, prediction, thresholds, {}, rules=rules).statistics
 
     adult, child = score(), score("child")
-    assert (adult["rules"], child["rules"]) == ("adult", "child")
+    assert (adult["breathing_rules"], child["breathing_rules"]) == ("adult", "child")
     assert child["ahi_per_h"] > adult["ahi_per_h"] and "ahi_1b_per_h" not in child  # two breaths are 5 s
 
     def aged(years, rules=None):
