@@ -179,6 +179,8 @@ class Scoring:
       unclear: what nobody may count as scored, in whatever file: there were marks for it that were not understood.
         Never in `scored`.
       lights_s: lights off and lights on, seconds from the first sample; None where nobody marked it.
+      cpap_from_s: from when on the person breathes under positive pressure, in a split night; None where nobody marked
+        it.
     """
 
     stages: np.ndarray
@@ -186,6 +188,7 @@ class Scoring:
     scored: frozenset[str] = frozenset()
     unclear: frozenset[str] = frozenset()
     lights_s: tuple[float | None, float | None] = UNKNOWN_LIGHTS
+    cpap_from_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -197,8 +197,9 @@ class Pretrained:
         out: Path | str | None = None,
         montage: Path | str | None = None,
         calibrate: Path | str | None = None,
+        rules: Literal["adult", "child"] | None = None,
     ) -> Scores:
-        """Stages, events and indices of one recording; written as five files to `out` if that is given.
+        """Stages, events and indices of one recording; written as six files to `out` if that is given.
 
         >>> scores = load("demo/model").score("night.edf", ["night.csv"])
         >>> sorted(scores.agreement)
@@ -209,25 +210,27 @@ class Pretrained:
           scoring: files of a human scorer, to compare with.
           montage: a montage file, see `data_pipeline.montage.file`.
           calibrate: a human scoring of some epochs of this night, by which its stages are put right (`trust.repair`).
+          rules: of whom breathing is scored; by the age of the person unless given, of an adult where that is unknown.
 
         Raises:
           RecordingError: it cannot be read, or has no channel that the model knows.
           ModelFolderError: the model was never fine-tuned.
-          ValueError: the montage file is damaged.
+          ValueError: the montage file is damaged, or `rules` are of nobody.
         """
         thresholds = self.thresholds
         if out is not None:
             refuse_foreign(Path(out))  # before the work
-        rules = read_montage(Path(montage)) if montage else None
+        lab = read_montage(Path(montage)) if montage else None
         night = (
             recording
             if isinstance(recording, Night)
-            else self._opened(Path(recording), [Path(s) for s in scoring], _infer, montage=rules)
+            else self._opened(Path(recording), [Path(s) for s in scoring], _infer, montage=lab)
         )
         prediction, tokens = self.listen(night)
         if calibrate is not None:
             night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
-        scores = summarise(night, prediction, thresholds, self.card, self.judge(night, prediction, tokens))
+        how = {"rules": rules, "supine": lab.supine if lab else ()}
+        scores = summarise(night, prediction, thresholds, self.card, self.judge(night, prediction, tokens), **how)
         if out is not None:
             write_scores(scores, night, Path(out))
         return scores

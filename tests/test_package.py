@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = {"config.json", "model.safetensors", "README.md"}
 LARGEST_MODEL_MB = 4
 FIRST_WHEELS = 70  # setuptools makes wheels by itself from here on
-FIVE = {"report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf"}
+SIX = {"report.html", "stages.csv", "events.csv", "rejected.csv", "summary.json", "annotations.edf"}
 
 pytestmark = pytest.mark.skipif(
     int(version("setuptools").split(".")[0]) <= FIRST_WHEELS,
@@ -82,9 +82,9 @@ def test_an_installed_package_scores_a_night_without_being_given_a_model(install
     words = ("-P", "-m", "sleepmami_jax.cli", "score", "night.edf", "--out", "night")
     said = python(*words, cwd=tmp_path, **path).splitlines()
     assert said[0].startswith("bundled model ") and ", trained on " in said[0]
-    assert {path.name for path in (tmp_path / "night").iterdir()} == FIVE
+    assert {path.name for path in (tmp_path / "night").iterdir()} == SIX
     assert "bundled with the program" in (tmp_path / "night" / "report.html").read_text()
     code = "import sleepmami_jax as s; s.score('night.edf', out='again'); print(s.__file__)"
     assert Path(python("-P", "-c", code, cwd=tmp_path, **path).strip()).parents[1] == installed
-    for name in FIVE:
+    for name in SIX:
         assert (tmp_path / "night" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name

@@ -24,6 +24,7 @@ def arguments(parser: ArgumentParser) -> None:
     montage(parser)
     add("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
     add("--calibrate", type=Path, help="a human's scoring of some epochs, to put the stages of this night right by")
+    add("--rules", choices=("adult", "child"), help="whose breathing; by age, of an adult where that is unknown")
 
 
 def run(args: Namespace) -> int:
@@ -37,7 +38,8 @@ def run(args: Namespace) -> int:
     for recording, name in zip(args.recordings, _names(args.recordings), strict=True):
         out = args.out / name if several else args.out
         try:
-            scores = scorer.score(recording, args.scoring, out=out, montage=args.montage, calibrate=args.calibrate)
+            how = {"montage": args.montage, "calibrate": args.calibrate, "rules": args.rules}
+            scores = scorer.score(recording, args.scoring, out=out, **how)
         except RecordingError as error:
             if not several:
                 raise
@@ -52,7 +54,9 @@ def run(args: Namespace) -> int:
             kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
             agreement = f"kappa {kappa}, accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
             print(f"{recording.name}: stages against the scoring given: {agreement}")
-        print(f"{recording.name}: {out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
+        print(
+            f"{recording.name}: {out}/report.html, stages.csv, events.csv, rejected.csv, summary.json, annotations.edf"
+        )
     if refused:
         n = len(args.recordings)
         print(f"scored {n - len(refused)} of {n} recordings; not {', '.join(refused)}", file=sys.stderr)

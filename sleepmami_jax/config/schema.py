@@ -208,8 +208,8 @@ class Finetuning(Checked):
 
     @property
     def event_tasks(self) -> tuple[Task, ...]:
-        """Those of `tasks` that are events."""
-        return tuple(task for task in self.tasks if task.kind is TaskKind.EVENTS)
+        """Those of `tasks` that are events, or types of them."""
+        return tuple(task for task in self.tasks if task.kind is not TaskKind.STAGES)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import edfio
 import numpy as np
 
 from data_pipeline.flatten import flatten
-from data_pipeline.night import EPOCH_S, STAGES, EventKind, Night
-from data_pipeline.tasks import BREATHING, kind_title
+from data_pipeline.night import EPOCH_S, STAGES, Event, EventKind, Night
+from data_pipeline.tasks import BREATHING, RERA, kind_title
 from data_pipeline.whole_files import HALF
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks.stages import stage_of
 
-NAMES = ("report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf")
+NAMES = ("report.html", "stages.csv", "events.csv", "rejected.csv", "summary.json", "annotations.edf")
 FORMAT = "sleepmami-score-1"
 RESEARCH_USE = (
     "For research only. This is not a medical device; it must not be used to diagnose, treat or monitor anyone."
@@ -29,8 +29,11 @@ RESEARCH_USE = (
 
 STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
 UNKNOWN_TEXT = "Sleep stage ?"
-EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation"}
+EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation", EventKind.RERA: "RERA"}
 """Annotation texts in the style of the EDF+ standard texts (edfplus.info); other kinds are called by their name."""
+
+_LINKED = ("breathing", "arousal", "desaturation", "limb_movement")
+"""What an event may go with."""
 
 
 def stages_csv(scores: Scores) -> str:
@@ -49,26 +52,42 @@ def stages_csv(scores: Scores) -> str:
 
 
 def events_csv(scores: Scores) -> str:
-    """One row an event; the last three columns are the onsets of the events that go with it.
+    """One row an event; the columns between `reliable` and `type_probability` are onsets of the events that go with it.
 
     `probability` is the mean over the event's seconds, "" for a desaturation, which is measured; `reliable` whether the
-    events of its task are more likely right than wrong on this night, "" where nobody can say.
+    events of its task are more likely right than wrong on this night, "" where nobody can say; `type_probability` that
+    of an apnea's type where the model tells it. `counts_as` names the indices that count the event, between semicolons;
+    `why_not` says what it lacks for one that does not, or why none does.
     """
     columns = ["onset_s", "duration_s", "kind", "stage", "probability", "reliable"]
-    rows = [[*columns, "breathing_onset_s", "arousal_onset_s", "desaturation_onset_s"]]
+    rows = [[*columns, *(f"{family}_onset_s" for family in _LINKED), "type_probability", "counts_as", "why_not"]]
     known = {} if scores.reliability is None else scores.reliability.reliable
     of_kind = {kind: known[task.name] for task in scores.tasks if task.name in known for kind in task.kinds}
-    for event, confidence, links in zip(scores.events, scores.confidences, scores.links, strict=True):
-        linked = {"breathing": "", "arousal": "", "desaturation": ""}
+    for n, (event, links) in enumerate(zip(scores.events, scores.links, strict=True)):
+        linked = dict.fromkeys(_LINKED, "")
         for other in (scores.events[i] for i in links):
-            family = "breathing" if other.kind in BREATHING.kinds else str(other.kind)
+            family = "breathing" if other.kind in BREATHING.kinds | RERA.kinds else str(other.kind)
             linked[family] = f"{other.onset_s:g}"
-        probability = "" if confidence is None else f"{confidence:.4f}"
-        stage = stage_of(event, scores.stages)
+        probability, of_type = (
+            "" if p is None else f"{p:.4f}" for p in (scores.confidences[n], scores.type_probabilities[n])
+        )
         reliable = {True: "true", False: "false", None: ""}[of_kind.get(event.kind)]
-        what = [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage]
-        rows.append([*what, probability, reliable, *linked.values()])
+        what = [*_where(event, scores), probability, reliable, *linked.values()]
+        rows.append([*what, of_type, ";".join(scores.counts_as[n]), scores.why_not[n]])
     return _csv(rows)
+
+
+def rejected_csv(scores: Scores) -> str:
+    """One row a candidate that is no event: what the model marked, or the oximeter showed, and why it does not count.
+
+    No row of `events.csv` is here, and none of these is there.
+    """
+    rows = [["onset_s", "duration_s", "kind", "stage", "why"]]
+    return _csv(rows + [[*_where(event, scores), why] for event, why in scores.rejected])
+
+
+def _where(event: Event, scores: Scores) -> list[str]:
+    return [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage_of(event, scores.stages)]
 
 
 def _csv(rows: list[list[Any]]) -> str:

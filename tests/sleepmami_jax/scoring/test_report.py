@@ -1,4 +1,4 @@
-"""The report and the four files beside it, from a made-up night with a plausible prediction."""
+"""The report and the five files beside it, from a made-up night with a plausible prediction."""
 
 import csv
 import json
@@ -140,7 +140,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_five_files_and_nothing_else(folder):
+def test_six_files_and_nothing_else(folder):
     assert sorted(p.name for p in folder.iterdir()) == sorted(NAMES)
     assert [p.name for p in folder.parent.iterdir()] == ["night"]
 
