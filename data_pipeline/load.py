@@ -98,6 +98,7 @@ def open_night(
         demographics=demographics,
         notes=(*source.notes, *_notes(channels, unused), *scoring_notes),
         defects=source.notes,
+        start_clock=source.start_clock,
     )
 
 

@@ -205,6 +205,7 @@ class Night:
       demographics: what is known of the person.
       notes: one sentence each for what a reader should know: channels refused, units mended, gaps, trims.
       defects: those of them that tell of the file itself: that it was cut, that it has gaps.
+      start_clock: time of day of the first sample, "22:31:05"; None where the recording does not say.
     """
 
     night_id: str
@@ -216,6 +217,7 @@ class Night:
     demographics: Demographics = field(default_factory=Demographics)
     notes: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
+    start_clock: str | None = None
 
     @property
     def n_epochs(self) -> int:
