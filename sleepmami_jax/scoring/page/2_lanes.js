@@ -24,19 +24,16 @@ class Pen {
     context.lineTo(x2, y2);
     context.stroke();
   }
-  text(words, x, y, colour, align = "left", style = "11px") {
+  text(words, x, y, colour, align = "left", style = "11px", most = undefined) {
     const context = this.context;
     context.font = `${style} ${FONT}`;
     context.fillStyle = colour;
     context.textAlign = align;
     context.textBaseline = "middle";
-    context.fillText(words, x, y);
+    context.fillText(words, x, y, most); // squeezed where it is wider than `most`
   }
-  label(words, y, colour = colours.soft, style = "11px") {
-    let shown = words;
-    this.context.font = `${style} ${FONT}`;
-    while (shown.length > 2 && this.context.measureText(shown).width > this.left - 12) shown = `${shown.slice(0, -2)}…`;
-    this.text(shown, this.left - 6, y, colour, "right", style);
+  label(words, y, colour = colours.soft, style = this.left < 100 ? "10px" : "11px") {
+    this.text(words, this.left - 6, y, colour, "right", style, this.left - 8);
   }
   // Values of one every so many seconds: a line, or where several fall on a pixel their range.
   curve(values, every, y, colour) {
@@ -154,23 +151,22 @@ const eventLanes = () => {
     height += row.height = row.theirs.length ? 26 : 17;
   }
   return {
-    title: givenEvents.length ? "Events: ours filled, those of the scoring given below, outlined" : "Events", height, rows,
+    title: givenEvents.length ? "Events, and below them those given" : "Events", height, rows,
     draw(pen) {
       for (const row of rows) {
         const y = pen.top + row.y;
         pen.line(pen.left, y + 8, pen.right, y + 8, colours.faint);
         if (row.lane.absent) {
           pen.text(`not available: ${row.lane.absent}`, pen.left + 6, y + 8, colours.soft, "left", "italic 11px");
-          continue;
-        }
-        for (const [start, stop] of row.lane.unmonitored) pen.span(start, stop, y + 1, row.height - 2, colours.faint);
+        } else for (const [start, stop] of row.lane.unmonitored) pen.span(start, stop, y + 1, row.height - 2, colours.faint);
         for (const event of row.ours) pen.span(event.onset, event.end, y + 3, 10, colours[row.lane.kind], 1.2);
         for (const event of row.theirs) {
           if (event.end < pen.from || event.onset > pen.to) continue;
-          const x = pen.x(event.onset), width = Math.max(pen.x(event.end) - x, 1.2);
-          pen.context.strokeStyle = colours.ink;
+          const x = pen.x(event.onset), width = pen.x(event.end) - x;
+          if (width < 4) { pen.span(event.onset, event.end, y + 15, 8, colours.soft, 1); continue; }
+          pen.context.strokeStyle = colours.soft;
           pen.context.lineWidth = 1;
-          pen.context.strokeRect(x + 0.5, y + 15.5, Math.max(width - 1, 0.5), 7);
+          pen.context.strokeRect(x + 0.5, y + 15.5, width - 1, 7);
         }
         const chosen = selection && selection.event && selection.event.lane === row.lane.index ? selection.event : null;
         if (chosen) {
@@ -227,13 +223,13 @@ const qualityLane = {
     });
     if (data.missing.length) pen.text(`not in this recording: ${data.missing.join(", ")}`, pen.left + 6, pen.top + this.height - 7, colours.soft, "left", "italic 11px");
   },
-  labels(pen) { data.quality.forEach((channel, n) => pen.label(channel.slot.replace("_", " ").toLowerCase().replace(/^./, (c) => c.toUpperCase()), pen.top + 11 * n + 5.5, colours.soft, "10px")); },
+  labels(pen) { data.quality.forEach((channel, n) => pen.label(channel.slot.replace("_", " "), pen.top + 11 * n + 5.5, colours.soft, "10px")); },
 };
 
 data.lanes.forEach((lane, n) => { lane.index = n; });
 const eventLane = eventLanes();
 const lanes = [
   hypnogram(risk ? "Hypnogram, shaded where it is unsure" : "Hypnogram", stages, unsureRuns, false),
-  ...(given ? [hypnogram("Scoring given, marked below where it differs", given, [], true)] : []),
+  ...(given ? [hypnogram("Scoring given, marked where it differs", given, [], true)] : []),
   density, ...(chance ? [chance] : []), eventLane, ...tracks.map(trackLane), ...(data.quality.length ? [qualityLane] : []),
 ];

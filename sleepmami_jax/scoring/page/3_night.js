@@ -17,7 +17,7 @@ const overviewRuns = runsOf(stages);
 // A canvas as sharp as the screen, as wide as its box; on paper of a fixed width.
 const prepared = (element, height) => {
   const width = printing ? 1040 : Math.max(element.parentElement.clientWidth, 240);
-  const ratio = printing ? 3 : window.devicePixelRatio || 1;
+  const ratio = printing ? 1 : window.devicePixelRatio || 1; // on paper a canvas is drawn as lines, not pixels
   if (element.width !== Math.round(width * ratio) || element.height !== Math.round(height * ratio)) {
     element.width = Math.round(width * ratio);
     element.height = Math.round(height * ratio);
@@ -28,7 +28,7 @@ const prepared = (element, height) => {
   context.clearRect(0, 0, width, height);
   return [context, width];
 };
-const gutter = (width) => (width < 560 ? 62 : 104);
+const gutter = (width) => (width < 560 ? 78 : 104);
 
 const drawTicks = (pen, y, bottom, least) => {
   const step = TICKS.find((s) => ((pen.width * s) / (pen.to - pen.from)) >= least) ?? 28800;

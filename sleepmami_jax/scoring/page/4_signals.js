@@ -77,7 +77,7 @@ const drawSignals = () => {
   shown.forEach((channel, n) => {
     const y = SIGNAL_TOP + (n + 0.5) * LANE;
     const style = slots.includes(channel.slot) ? "600 12px" : "12px";
-    pen.label(channel.slot.replace("_", " ").toLowerCase().replace(/^./, (c) => c.toUpperCase()), y - 7, colours.ink, style);
+    pen.label(channel.slot.replace("_", " "), y - 7, colours.ink, style);
     pen.label(channel.unit === "%" ? "%" : `±${Number((channel.reach / gain).toPrecision(2))} ${channel.unit}`, y + 8, colours.soft, "10px");
   });
 };
