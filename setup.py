@@ -54,6 +54,7 @@ setup(
         "formats": ["pymatreader>=1.0"],
         "hdf5": ["h5py>=3.10"],
         "dev": [
+            "axe-core-python>=0.1",
             "etils[epath-gcs]>=1.15",
             "google-cloud-storage>=3",
             "h5py>=3.10",
