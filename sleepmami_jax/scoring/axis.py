@@ -46,7 +46,9 @@ def axis_data(scores: Scores, night: Night, signals: Signals, found: Sequence[Di
         "stages": _text(scores.stages.astype(np.int8)),
         "given": _text(night.scoring.stages.astype(np.int8)) if staged else None,
         "probs": _text(np.rint(255 * np.clip(scores.stage_probs, 0, 1)).astype(np.uint8)),
-        "risk": None if scores.reliability is None else _text(np.rint(200 * scores.reliability.epoch_risk).astype("u1")),
+        "risk": None
+        if scores.reliability is None
+        else _text(np.rint(200 * scores.reliability.epoch_risk).astype("u1")),
         "lanes": lanes,
         "events": _events(scores.events, lane_of)
         | {
@@ -83,7 +85,11 @@ def clock(second: float, start: int | None) -> str:
     """
     whole = int(second) + (start or 0)
     hours = whole // 3600
-    return f"{hours % 24:02d}:" * (start is not None) + f"{hours}:" * (start is None) + f"{whole // 60 % 60:02d}:{whole % 60:02d}"
+    return (
+        f"{hours % 24:02d}:" * (start is not None)
+        + f"{hours}:" * (start is None)
+        + f"{whole // 60 % 60:02d}:{whole % 60:02d}"
+    )
 
 
 def deciding(scores: Scores, found: Sequence[Difference]) -> dict[str, list[tuple[float, float]]]:

@@ -25,6 +25,8 @@ BEAT_WIDTH_S = 0.1
 """As long as a QRS complex."""
 BEAT_SHARE = 0.3
 """Of the usual beat's steepness that a beat has at least, as in Pan & Tompkins, IEEE Trans Biomed Eng 1985."""
+BEAT_HEIGHT = 5.0
+"""A beat is so many times as steep as what lies between beats; noise is not (our choice)."""
 BEAT_SPREAD = 0.4
 """Where the middle half of the intervals is wider than this share of their median, it is noise (our choice)."""
 
@@ -73,7 +75,8 @@ def beats_per_min(heart: np.ndarray, rate_hz: int, usable: np.ndarray) -> np.nda
     steep[~np.repeat(usable, rate_hz)] = 0
     whole = steep[: steps * STEP_S * rate_hz].reshape(steps, STEP_S // 2, 2 * rate_hz)
     usual = np.median(whole.max(axis=2), axis=1)  # two seconds hold a beat, and few of them an artefact
-    least = np.repeat(BEAT_SHARE * usual, STEP_S * rate_hz)
+    between = np.median(whole, axis=(1, 2))
+    least = np.repeat(np.where(usual > BEAT_HEIGHT * between, BEAT_SHARE * usual, np.inf), STEP_S * rate_hz)
     beats, _ = find_peaks(steep[: len(least)], height=least + 1e-12, distance=round(BEAT_S[0] * rate_hz))
     intervals, ends = np.diff(beats) / rate_hz, beats[1:] // (STEP_S * rate_hz)
     borders = np.searchsorted(ends, np.arange(steps + 1))

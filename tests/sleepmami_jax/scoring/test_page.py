@@ -137,7 +137,9 @@ def test_fingers_on_a_phone(page, file):
     page.run("document.getElementById('zoom-out').scrollIntoView({block: 'start'})")
 
     def touch(kind, *xs):
-        page.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": 300, "id": n} for n, x in enumerate(xs)])
+        page.send(
+            "Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": 300, "id": n} for n, x in enumerate(xs)]
+        )
 
     duration = drawn(file.read_text(encoding="utf-8"))["duration"]
     touch("touchStart", 150)
@@ -159,8 +161,11 @@ def test_nothing_keeps_a_screen_reader_out(page, file, dark):
     page.open(file)
     page.key("e")
     page.run("for (const part of document.querySelectorAll('details')) part.open = true")
+    page.run("new Promise((done) => setTimeout(done, 50))")
+    page.run("for (const row of document.querySelectorAll('#event-table tr:nth-child(n + 4)')) row.remove()")  # alike
     page.run((Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8") + "; null")
-    result = page.run("axe.run().then((r) => r.violations.map((v) => [v.impact, v.id, v.nodes[0].html]))")
+    asked = "{runOnly: ['color-contrast']}" if dark else "{}"  # the rest is the same
+    result = page.run(f"axe.run({asked}).then((r) => r.violations.map((v) => [v.impact, v.id, v.nodes[0].html]))")
     assert [told for told in result if told[0] in ("serious", "critical")] == []
 
 

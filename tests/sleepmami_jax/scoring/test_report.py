@@ -269,7 +269,9 @@ def test_times_are_those_of_the_clock_where_it_is_known(scored):
     page = render(scores, lit)
     assert "23:10:00 to 06:40:00, lights off 23:20:00" in page and drawn(page)["start"] == 83_400
     for unknown in (None, "00:00:00"):  # an anonymised header
-        assert "clock time not known, lights off and on not marked" in render(scores, replace(night, start_clock=unknown))
+        assert "clock time not known, lights off and on not marked" in render(
+            scores, replace(night, start_clock=unknown)
+        )
 
 
 def test_same_scores_same_bytes(scored, folder, tmp_path):
