@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its DevTools protocol over a pair of pipes: nothing to install beside the browser."""
+"""A headless Chromium, driven through its DevTools protocol over pipes: nothing to install beside the browser."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""How large a night's report is, how long it takes to write and to open, and how smoothly it pans, in headless Chromium.
+"""How large a night's report is, how long it takes to write and to open, and how smoothly it pans.
 
     python -m benchmarks.report_page [--hours 8] [--rounds 5]
 
-The night is made here: 14 channels of noise, a hypnogram, 300 events of each kind. `write` is all that a score spends on
-its page, in seconds of this process; `open` is from the beginning of loading to the picture drawn; `pan` is a frame of
-90 while the picture is dragged at a span of half an hour, and `rest` one of a page in which nothing moves. On a machine
-that is busy the clock tells of the others: `computed` is the processor time of all processes of the browser, and `fixed
-sum`, 2^24 square roots beside each round, compares machines.
+The night is made here: 14 channels of noise, a hypnogram, 300 events of each kind. `write` is all that a score spends
+on its page, in seconds of this process; `open` is from the beginning of loading to the picture drawn; `pan` is a frame
+of 90 while the picture is dragged at a span of half an hour, and `rest` one of a page in which nothing moves. On a
+machine that is busy the clock tells of the others: `computed` is the processor time of all processes of the browser,
+and `fixed sum`, 2^24 square roots beside each round, compares machines.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, TaskK
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.report import render
 from sleepmami_jax.scoring.score import summarise
+from sleepmami_jax.scoring.signals import read_signals
 
-SLOTS = "F4 C4 O2 E1 E2 CHIN LEG_L LEG_R ECG NASAL_PRESSURE THERMISTOR THORAX ABDOMEN SPO2".split()
+SLOTS = ("F4", "C4", "O2", "E1", "E2", "CHIN", "LEG_L", "LEG_R", "ECG")
+SLOTS += ("NASAL_PRESSURE", "THERMISTOR", "THORAX", "ABDOMEN", "SPO2")
 SIZE = {"EEG": 20.0, "EOG": 30.0, "EMG": 8.0, "ECG": 120.0, "RESP": 0.4}
 DRAG = """new Promise((done) => {
   const canvas = document.getElementById("night"), box = canvas.getBoundingClientRect(), times = [];
@@ -48,7 +50,8 @@ DRAG = """new Promise((done) => {
 
 REST = """new Promise((done) => {
   const times = [];
-  const frame = (now) => (times.push(now) > 30 ? done(times.slice(1).map((t, k) => t - times[k])) : requestAnimationFrame(frame));
+  const gaps = () => times.slice(1).map((t, k) => t - times[k]);
+  const frame = (now) => (times.push(now) > 30 ? done(gaps()) : requestAnimationFrame(frame));
   requestAnimationFrame(frame);
 })"""
 
@@ -97,7 +100,7 @@ def main(hours: float, rounds: int) -> None:
         write, opened, opening, frames, framing, rest, unit = [], [], [], [], [], [], []
         for _ in range(rounds):
             begun = time.process_time()
-            path.write_text(render(scores, night), encoding="utf-8")
+            path.write_text(render(scores, night, read_signals(night)), encoding="utf-8")
             write.append(time.process_time() - begun)
             before = page.computed_s()
             page.open(path)

@@ -84,12 +84,8 @@ def clock(second: float, start: int | None) -> str:
     ('00:00:00', '1:00:00')
     """
     whole = int(second) + (start or 0)
-    hours = whole // 3600
-    return (
-        f"{hours % 24:02d}:" * (start is not None)
-        + f"{hours}:" * (start is None)
-        + f"{whole // 60 % 60:02d}:{whole % 60:02d}"
-    )
+    hours = f"{whole // 3600 % 24:02d}" if start is not None else str(whole // 3600)
+    return f"{hours}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def deciding(scores: Scores, found: Sequence[Difference]) -> dict[str, list[tuple[float, float]]]:

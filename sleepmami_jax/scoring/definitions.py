@@ -21,8 +21,8 @@ OTHERS = {
     "breathing_event_mean_s": "mean duration of the apneas and hypopneas counted",
     "breathing_event_longest_s": "longest of the apneas and hypopneas counted",
     "arousals": "arousals: those that the arousal index counts",
-    "respiratory_arousal_index_per_h": "arousals that go with a breathing event, per hour of monitored sleep; an arousal "
-    "goes with one when it begins from 6 s before to 14 s after the event's end",
+    "respiratory_arousal_index_per_h": "arousals that go with a breathing event, per hour of monitored sleep; an "
+    "arousal goes with one when it begins from 6 s before to 14 s after the event's end",
     "plms": "periodic movements: the limb movements that belong to a series",
     "plm_series": "series: at least four limb movements, each beginning 5 to 90 s after the last one did",
     "limb_movements": "limb movements: those that the limb movement index counts",
@@ -34,25 +34,26 @@ OTHERS = {
 """Definitions of rows that say none of their own (`Scores.rules`)."""
 STAGES = "of each stage the minutes of recording time, and of sleep stages the share of sleep time"
 ON_THE_AXIS = {
-    "Stage probabilities": "the model's probability of each stage in each epoch of 30 s, calibrated where the model can",
-    "Chance of being wrong": "of each epoch the chance that its stage is wrong, fitted on validation nights; from one half "
-    "on the epoch is shaded as unsure, and it is left out of the statistics of events",
-    "Probability of an event": "mean over its seconds of the model's probability; of a desaturation there is none, for it "
-    "is measured",
+    "Stage probabilities": "of each epoch of 30 s the model's probability of each stage, calibrated where it can be",
+    "Chance of being wrong": "of each epoch the chance that its stage is wrong, fitted on validation nights; from one "
+    "half on the epoch is shaded as unsure, and it is left out of the statistics of events",
+    "Probability of an event": "mean over its seconds of the model's probability; of a desaturation there is none, for "
+    "it is measured",
     "SpO2": "the oximeter's value of each second, where it is usable and from 40 to 100 %",
     "Breaths": "breaths a minute: the strongest rhythm from 6 to 42 a minute in 60 s of the breathing sensor with the "
     "clearest one, every 10 s; a gap where no rhythm has 40 % of the power, as in an apnea",
-    "Heart rate": "beats a minute: 60 over the median interval between beats of the ECG (or of the pulse wave where there "
-    "is no ECG) in 10 s; a gap where fewer than three intervals agree",
-    "Usable": "of each channel the share of seconds without a fault; a fault (gap, flat, clipped, out of range, disconnected, "
-    "mains, dropped) is drawn in the second in which it is",
-    "Signals": "what the recording holds after cleaning, with fewer samples and 8 bits each: to look at, not to measure",
+    "Heart rate": "beats a minute: 60 over the median interval between beats of the ECG (or of the pulse wave where "
+    "there is no ECG) in 10 s; a gap where fewer than three intervals agree",
+    "Usable": "of each channel the share of seconds without a fault; a fault (gap, flat, clipped, out of range, "
+    "disconnected, mains, dropped) is drawn in the second in which it is",
+    "Signals": "what the recording holds after cleaning, with fewer samples and 8 bits each: to look at, not to "
+    "measure",
 }
 """Definitions of what the picture shows."""
 
 
 def definition(key: str, rows: Sequence[tuple[str, str, str]], scores: Scores) -> str:
-    """How a statistic is defined: by its own rule, or by that of the row above it, which `Room.definitions` covers too."""
+    """How a statistic is defined: by its own rule, or by that of a row above, which `Room.definitions` is of too."""
     place = [row[0] for row in rows].index(key)
     for name in (key, *(row[0] for row in rows[:place][::-1])):
         if words := scores.rules.get(name) or OTHERS.get(name):

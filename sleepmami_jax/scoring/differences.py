@@ -1,4 +1,4 @@
-"""Where a score and the scoring given differ, one place after the other, and how often what is said to be sure is wrong."""
+"""Where a score and the scoring given differ, one place after the other, and how often it is wrong where it said so."""
 
 from __future__ import annotations
 

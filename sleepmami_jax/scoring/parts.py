@@ -1,4 +1,4 @@
-"""The night in parts: sleep and events of each cycle, and of each third of the sleep period."""
+"""The night in parts: sleep and events of each third of the time in bed, and of each cycle."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, STAGES
+from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_LIGHTS, Night
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks import rooms_of
 from sleepmami_jax.tasks.breathing import STAGE_AHI_MIN
 from sleepmami_jax.tasks.rules import per_hour, sleep_minutes
-from sleepmami_jax.tasks.stages import sleep_cycles
+from sleepmami_jax.tasks.stages import in_bed, sleep_cycles
 
 RULE = (
-    "thirds are of the sleep period, from the first to the last epoch of sleep; cycles as defined under Sleep cycles, "
+    "thirds are of the time in bed, which is the recording where lights are not marked; cycles as under Sleep cycles, "
     "and what lies between them or after the last is in none; an event is of the part in which it begins, and its "
     f"index is per hour of monitored sleep there, not given below {STAGE_AHI_MIN:g} min of it"
 )
@@ -38,15 +38,17 @@ class Part:
     indices: dict[str, float | None]
 
 
-def parts(scores: Scores) -> tuple[Part, ...]:
-    """Thirds of the sleep period, then cycles; none of a night without sleep."""
-    asleep = np.flatnonzero(scores.stages > 0)
-    if not len(asleep):
+def parts(scores: Scores, night: Night) -> tuple[Part, ...]:
+    """Thirds of the time in bed, then cycles; none of a night without sleep."""
+    if not (scores.stages > 0).any():
         return ()
-    borders = np.round(np.linspace(asleep[0], asleep[-1] + 1, 4)).astype(int)
-    thirds = [(f"{word} third", *borders[k : k + 2]) for k, word in enumerate(("First", "Second", "Last"))]
-    cycles = [(f"Cycle {k}", *span) for k, span in enumerate(sleep_cycles(scores.stages), start=1)]
-    return tuple(_part(scores, words, int(first), int(stop)) for words, first, stop in (*thirds, *cycles))
+    lights_s = night.scoring.lights_s if night.scoring is not None else UNKNOWN_LIGHTS
+    bed = in_bed(np.arange(len(scores.stages)), lights_s)
+    borders = [int(bed[0]) + -(-len(bed) * k // 3) for k in range(4)]
+    spans = [(f"{word} third", *borders[k : k + 2]) for k, word in enumerate(("First", "Second", "Last"))]
+    cycles = sleep_cycles(scores.stages[bed])
+    spans += [(f"Cycle {k}", bed[0] + first, bed[0] + stop) for k, (first, stop) in enumerate(cycles, start=1)]
+    return tuple(_part(scores, words, int(first), int(stop)) for words, first, stop in spans)
 
 
 def _part(scores: Scores, words: str, first: int, stop: int) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -17,7 +18,7 @@ BREATH_WINDOW_S = 60
 BREATH_BAND_HZ = (0.1, 0.7)
 """6 to 42 breaths a minute (our choice): below lie sighs and drift, above it hearts."""
 BREATH_WIDTH_HZ, BREATH_SHARE = 0.05, 0.4
-"""A rate is given where so much of the power from 0.05 to 1 Hz lies so near its peak (our choice): an apnea has none."""
+"""A rate is given where so much of the power from 0.05 to 1 Hz lies so near its peak (our choice); not in an apnea."""
 
 BEAT_S = (0.3, 2.0)
 """Between two beats at 200 and at 30 a minute."""
@@ -80,7 +81,7 @@ def beats_per_min(heart: np.ndarray, rate_hz: int, usable: np.ndarray) -> np.nda
     beats, _ = find_peaks(steep[: len(least)], height=least + 1e-12, distance=round(BEAT_S[0] * rate_hz))
     intervals, ends = np.diff(beats) / rate_hz, beats[1:] // (STEP_S * rate_hz)
     borders = np.searchsorted(ends, np.arange(steps + 1))
-    for step, (first, stop) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+    for step, (first, stop) in enumerate(pairwise(borders)):
         of_step = intervals[first:stop]
         of_step = of_step[(of_step >= BEAT_S[0]) & (of_step <= BEAT_S[1])]
         if len(of_step) >= 3:

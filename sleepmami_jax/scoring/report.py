@@ -1,4 +1,4 @@
-"""The score of a night as one self-contained web page: numbers from `report.html.j2`, a picture by the scripts of `page/`.
+"""The score of a night as one self-contained web page: `report.html.j2`, and a picture by `page/`.
 
 The page asks no server for anything, and its policy lets no other script run than this one, by its digest.
 """
@@ -27,7 +27,7 @@ from sleepmami_jax.scoring.files import RESEARCH_USE
 from sleepmami_jax.scoring.parts import RULE as PARTS_RULE
 from sleepmami_jax.scoring.parts import parts
 from sleepmami_jax.scoring.prediction import Scores
-from sleepmami_jax.scoring.signals import SHOWN_BLOCK_S, Signals, fitted, read_signals
+from sleepmami_jax.scoring.signals import SHOWN_BLOCK_S, Signals, fitted
 from sleepmami_jax.tasks import oximetry, rooms_of
 from sleepmami_jax.tasks import stages as stage_room
 
@@ -178,7 +178,7 @@ def _definitions(scores: Scores, tables: list[Table]) -> list[str]:
     return list({rule.casefold(): rule for rule in every if rule}.values())
 
 
-def render(scores: Scores, night: Night) -> str:
+def render(scores: Scores, night: Night, signals: Signals) -> str:
     """The page as text. Everything in it is escaped: labels and notes come from files that nobody checked."""
     statistics, tables, start = scores.statistics, _tables(scores), start_s(night)
     stage_rows = [
@@ -190,7 +190,7 @@ def render(scores: Scores, night: Night) -> str:
         for key, value in scores.model_card.items()
         if key != "trained_on" and isinstance(value, str | int | float)
     }
-    signals, found = read_signals(night), differences(scores, night)
+    found = differences(scores, night)
     left_out = fitted(signals.shown, deciding(scores, found))
     digest = b64encode(hashlib.sha256(_script().encode()).digest()).decode("ascii")
     return _ENVIRONMENT.get_template("report.html.j2").render(
@@ -211,7 +211,7 @@ def render(scores: Scores, night: Night) -> str:
         on_the_axis=definitions.ON_THE_AXIS,
         stages_rule=definitions.STAGES,
         signal_rule=definitions.ON_THE_AXIS["Signals"].capitalize(),
-        parts=parts(scores),
+        parts=parts(scores, night),
         parts_rule=PARTS_RULE,
         calibration=calibration(scores, night),
         n_differences=len(found),

@@ -19,6 +19,7 @@ from sleepmami_jax.scoring.comparison import agreement_with, disagreement
 from sleepmami_jax.scoring.found import Found, find, is_child
 from sleepmami_jax.scoring.listing import list_events
 from sleepmami_jax.scoring.prediction import Prediction, Scores
+from sleepmami_jax.scoring.signals import Signals, read_signals
 from sleepmami_jax.tasks import Room
 from sleepmami_jax.tasks import stages as stage_room
 from sleepmami_jax.tasks.oximetry import ODI_RULE, hypoxic_burden, oximetry_statistics
@@ -226,10 +227,13 @@ def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[
             )
 
 
-def write_scores(scores: Scores, night: Night, out: Path) -> None:
+def write_scores(scores: Scores, night: Night, out: Path, signals: Signals | None = None) -> None:
     """Writes the files of `files.NAMES` into a folder.
 
     The folder appears complete or not at all. An earlier score in it is replaced; anything else there is not.
+
+    Args:
+      signals: what the report shows of the night's waves; read from the night unless given.
 
     Raises:
       ValueError: `out` is a file, or holds other things than an earlier score.
@@ -237,7 +241,7 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
     files.refuse_foreign(Path(out))
     with whole_folder(Path(out)) as fresh:
         texts = {
-            "report.html": report.render(scores, night),
+            "report.html": report.render(scores, night, read_signals(night) if signals is None else signals),
             "stages.csv": files.stages_csv(scores),
             "events.csv": files.events_csv(scores),
             "rejected.csv": files.rejected_csv(scores),

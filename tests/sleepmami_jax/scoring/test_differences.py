@@ -1,6 +1,7 @@
 """Where a score and the scoring given differ, and how often it is wrong where it says so."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -49,12 +50,11 @@ def test_what_is_said_to_be_unsure_is_counted_apart(pair):
     assert calibration(replace(scores, reliability=None), night) == []
 
 
-def test_thirds_hold_the_sleep_period_and_its_events(pair):
-    _, scores = pair
-    thirds = [part for part in parts(scores) if "third" in part.words]
-    asleep = np.flatnonzero(scores.stages > 0)
-    assert (thirds[0].first, thirds[-1].stop) == (asleep[0], asleep[-1] + 1)
-    assert all(a.stop == b.first for a, b in zip(thirds[:-1], thirds[1:], strict=True))
+def test_thirds_hold_the_night_and_its_events(pair):
+    night, scores = pair
+    thirds = [part for part in parts(scores, night) if "third" in part.words]
+    assert (thirds[0].first, thirds[-1].stop) == (0, 300)
+    assert all(a.stop == b.first for a, b in pairwise(thirds))
     minutes = np.array([part.minutes for part in thirds]).sum(axis=0)
     assert minutes[1:].sum() == scores.statistics["tst_min"]
     unsure = scores.reliability.unsure
@@ -62,4 +62,7 @@ def test_thirds_hold_the_sleep_period_and_its_events(pair):
     counted = sum(part.indices["AHI"] * h for part, h in zip(thirds, hours, strict=True))
     total = scores.statistics["ahi_per_h"] * scores.statistics["breathing_monitored_min"] / 60
     assert counted == pytest.approx(total, abs=2)  # an event that begins before sleep is of no third
-    assert parts(replace(scores, stages=np.zeros_like(scores.stages))) == ()
+    assert parts(replace(scores, stages=np.zeros_like(scores.stages)), night) == ()
+    lit = replace(night, scoring=replace(night.scoring, lights_s=(600.0, 3 * 2400.0)))
+    first, second, last = (part for part in parts(scores, lit) if "third" in part.words)
+    assert (first.first, first.stop, second.stop, last.stop) == (20, 94, 167, 240)

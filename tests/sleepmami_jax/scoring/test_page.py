@@ -10,13 +10,17 @@ import pytest
 from benchmarks.chromium import CHROMIUM, Chromium
 from sleepmami_jax.scoring.report import render
 from sleepmami_jax.scoring.score import summarise
+from sleepmami_jax.scoring.signals import read_signals
 from tests.sleepmami_jax.scoring.test_report import CARD, THRESHOLDS, drawn, judged, make_night
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 LEFT, RIGHT = 104, 8
 """Of the axis in the picture."""
 HEARD = """window.words = []; const write = CanvasRenderingContext2D.prototype.fillText;
-CanvasRenderingContext2D.prototype.fillText = function (...all) { words.push(all[0]); return write.apply(this, all); };"""
+CanvasRenderingContext2D.prototype.fillText = function (...all) {
+  words.push(all[0]);
+  return write.apply(this, all);
+};"""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,7 @@ def file(tmp_path_factory):
     prediction.probs["stages"][300:330] = [0.1, 0.1, 0.1, 0.1, 0.6]
     scores = summarise(night, prediction, THRESHOLDS, CARD, judged(prediction, {"stages": 0.2}, unsure=range(40, 60)))
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(scores, night), encoding="utf-8", newline="\n")
+    path.write_text(render(scores, night, read_signals(night)), encoding="utf-8", newline="\n")
     return path
 
 

@@ -18,6 +18,7 @@ from sleepmami_jax.scoring.files import NAMES, STAGE_TEXT, UNKNOWN_TEXT
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.report import render
 from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.scoring.signals import read_signals
 from sleepmami_jax.tasks.breathing import ROOM as BREATHING_ROOM
 from sleepmami_jax.trust.judge import Reliability
 
@@ -181,7 +182,7 @@ def test_a_sensor_that_fails_for_a_part_of_the_night_costs_that_part_alone(score
     assert scores.agreement["breathing"]["human_ahi_per_h"] == pytest.approx(human)
     said = [w for w in scores.warnings if "a sensor for it was usable in" in w]
     assert len(said) == 1 and said[0].startswith(f"Breathing: a sensor for it was usable in {slept_min:.0f} of ")
-    unheard = {lane["kind"]: lane["unmonitored"] for lane in drawn(render(scores, night))["lanes"]}
+    unheard = {lane["kind"]: lane["unmonitored"] for lane in drawn(render(scores, night, read_signals(night)))["lanes"]}
     assert unheard["apnea"] == [[500 * EPOCH_S, 900 * EPOCH_S]] and unheard["arousal"] == []
 
 
@@ -249,13 +250,13 @@ def test_nothing_of_a_file_is_markup_and_the_page_needs_no_network(folder, score
     night, scores = scored
     ending = "</script><script>alert(1)</script><!-- &"
     hostile = replace(night, channels=(replace(night.channels[0], slot=ending), *night.channels[1:]))
-    page = render(scores, hostile)
+    page = render(scores, hostile, read_signals(night))
     assert page.count("<script") == 3 and drawn(page)["quality"][0]["slot"] == ending
 
 
 def test_every_number_of_the_page_is_defined_on_it(scored):
     night, scores = scored
-    page = render(scores, night)
+    page = render(scores, night, read_signals(night))
     for table in re.findall(r"<table><caption>.*?</table>", page, re.S):
         assert "<summary>" in table
         for row in re.findall(r'<th scope="row">(.*?)</th>', table, re.S):
@@ -266,7 +267,7 @@ def test_every_number_of_the_page_is_defined_on_it(scored):
 def test_times_are_those_of_the_clock_where_it_is_known(scored):
     night, scores = scored
     lit = replace(night, start_clock="23:10:00", scoring=replace(night.scoring, lights_s=(600.0, None)))
-    page = render(scores, lit)
+    page = render(scores, lit, read_signals(night))
     assert "23:10:00 to 06:40:00, lights off 23:20:00" in page and drawn(page)["start"] == 83_400
     for unknown in (None, "00:00:00"):  # an anonymised header
         assert "clock time not known, lights off and on not marked" in render(
