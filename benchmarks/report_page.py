@@ -112,13 +112,15 @@ def main(hours: float, rounds: int) -> None:
             framing.append(1000 * (page.computed_s() - before) / 90)
             unit.append(fixed_sum())
         print(
-            f"{hours:g} h, {len(night.channels)} channels, {len(scores.events)} events, {path.stat().st_size / 1e6:.1f} MB"
+            f"{hours:g} h, {len(night.channels)} channels, {len(scores.events)} events, "
+            f"{path.stat().st_size / 1e6:.1f} MB"
         )
         print(f"write  {statistics.median(write):6.2f} s     (wanted: at most 1.5)")
         median = statistics.median
         print(f"open   {median(opened):6.2f} s by the clock, {median(opening):.2f} s computed (wanted: at most 1)")
         print(
-            f"pan    {median(frames):6.0f} ms a frame by the clock, {median(framing):.0f} ms computed (wanted: at most 33)"
+            f"pan    {median(frames):6.0f} ms a frame by the clock, {median(framing):.0f} ms computed "
+            "(wanted: at most 33)"
         )
         print(f"rest   {median(rest):6.0f} ms a frame by the clock")
         print(f"fixed sum {1000 * median(unit):.0f} ms; {rounds} rounds; errors of the page: {len(page.errors)}")

@@ -132,13 +132,12 @@ def as_json(value: Any) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def _signals_data(signals: Signals, night: Night) -> list[dict[str, Any]]:
+def _signals_data(signals: Signals) -> list[dict[str, Any]]:
     """What `page/4_signals.js` reads."""
-    unit = {c.slot: c.modality.facts.unit.replace("uV", "µV") for c in night.channels}
     return [
         {
             "slot": one.slot,
-            "unit": unit[one.slot],
+            "unit": one.modality.facts.unit.replace("uV", "µV"),
             "hz": one.rate_hz,
             "offset": one.offset,
             "step": one.step,
@@ -232,5 +231,5 @@ def render(scores: Scores, night: Night, signals: Signals) -> str:
         script=Markup(_script()),
         script_hash=f"sha256-{digest}",
         night_data=as_json(axis_data(scores, night, signals, found)),
-        signals_data=as_json(_signals_data(signals, night)),
+        signals_data=as_json(_signals_data(signals)),
     )

@@ -128,6 +128,11 @@ def scored():
 
 
 @pytest.fixture(scope="module")
+def waves(scored):
+    return read_signals(scored[0])
+
+
+@pytest.fixture(scope="module")
 def folder(scored, tmp_path_factory):
     night, scores = scored
     out = tmp_path_factory.mktemp("score") / "night"
@@ -161,7 +166,7 @@ def test_printed_ahi_is_that_of_the_listed_events(folder):
     assert 15 < summary["ahi_per_h"] < 30 and summary["ahi_severity"] == "moderate"
 
 
-def test_a_sensor_that_fails_for_a_part_of_the_night_costs_that_part_alone(scored):
+def test_a_sensor_that_fails_for_a_part_of_the_night_costs_that_part_alone(scored, waves):
     night, prediction = make_night()
     there = np.arange(900) < 500
     breathing = [slot for slot in BREATHING.slots if slot in prediction.usable]
@@ -182,7 +187,7 @@ def test_a_sensor_that_fails_for_a_part_of_the_night_costs_that_part_alone(score
     assert scores.agreement["breathing"]["human_ahi_per_h"] == pytest.approx(human)
     said = [w for w in scores.warnings if "a sensor for it was usable in" in w]
     assert len(said) == 1 and said[0].startswith(f"Breathing: a sensor for it was usable in {slept_min:.0f} of ")
-    unheard = {lane["kind"]: lane["unmonitored"] for lane in drawn(render(scores, night, read_signals(night)))["lanes"]}
+    unheard = {lane["kind"]: lane["unmonitored"] for lane in drawn(render(scores, night, waves))["lanes"]}
     assert unheard["apnea"] == [[500 * EPOCH_S, 900 * EPOCH_S]] and unheard["arousal"] == []
 
 
@@ -239,7 +244,7 @@ def test_annotations_open_in_mne_with_every_epoch_and_event(folder):
     np.testing.assert_allclose(sorted(found), sorted(listed), atol=1e-3)
 
 
-def test_nothing_of_a_file_is_markup_and_the_page_needs_no_network(folder, scored):
+def test_nothing_of_a_file_is_markup_and_the_page_needs_no_network(folder, scored, waves):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page and HOSTILE not in page
     assert "src=" not in page and "http" not in page.replace("http-equiv", "")
@@ -250,13 +255,13 @@ def test_nothing_of_a_file_is_markup_and_the_page_needs_no_network(folder, score
     night, scores = scored
     ending = "</script><script>alert(1)</script><!-- &"
     hostile = replace(night, channels=(replace(night.channels[0], slot=ending), *night.channels[1:]))
-    page = render(scores, hostile, read_signals(night))
+    page = render(scores, hostile, waves)
     assert page.count("<script") == 3 and drawn(page)["quality"][0]["slot"] == ending
 
 
-def test_every_number_of_the_page_is_defined_on_it(scored):
+def test_every_number_of_the_page_is_defined_on_it(scored, waves):
     night, scores = scored
-    page = render(scores, night, read_signals(night))
+    page = render(scores, night, waves)
     for table in re.findall(r"<table><caption>.*?</table>", page, re.S):
         assert "<summary>" in table
         for row in re.findall(r'<th scope="row">(.*?)</th>', table, re.S):
@@ -264,14 +269,14 @@ def test_every_number_of_the_page_is_defined_on_it(scored):
     assert all(f"<summary>{words}</summary>" in page for words in ("AHI", "Sleep efficiency", "Mean SpO2", "ODI3"))
 
 
-def test_times_are_those_of_the_clock_where_it_is_known(scored):
+def test_times_are_those_of_the_clock_where_it_is_known(scored, waves):
     night, scores = scored
     lit = replace(night, start_clock="23:10:00", scoring=replace(night.scoring, lights_s=(600.0, None)))
-    page = render(scores, lit, read_signals(night))
+    page = render(scores, lit, waves)
     assert "23:10:00 to 06:40:00, lights off 23:20:00" in page and drawn(page)["start"] == 83_400
     for unknown in (None, "00:00:00"):  # an anonymised header
         assert "clock time not known, lights off and on not marked" in render(
-            scores, replace(night, start_clock=unknown)
+            scores, replace(night, start_clock=unknown), waves
         )
 
 
