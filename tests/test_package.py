@@ -66,7 +66,8 @@ def test_the_wheel_holds_the_model_and_what_the_report_is_made_of(installed):
     assert {path.name for path in weights.iterdir()} == MODEL
     assert sum(path.stat().st_size for path in weights.iterdir()) <= LARGEST_MODEL_MB * 1e6
     assert (weights / "README.md").read_text().split("---\n")[2].strip().startswith("Trained on ")
-    assert (installed / "sleepmami_jax" / "scoring" / "report.html.j2").is_file()
+    scoring = installed / "sleepmami_jax" / "scoring"
+    assert all((scoring / name).is_file() for name in ("report.html.j2", "page/report.css", "page/1_data.js"))
     assert (installed / "sleepmami_jax" / "twin" / "files" / "sleepmami_torch.py").is_file()
     assert {path.name for path in installed.iterdir() if path.is_dir() and "." not in path.name} == {
         "data_pipeline",

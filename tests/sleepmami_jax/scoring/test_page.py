@@ -81,7 +81,8 @@ def test_a_click_on_an_event_shows_what_it_was_told_from(page, file):
     facts = text(page, "chosen-facts")
     assert "Told from" in facts and "NASAL_PRESSURE" in facts and "Probability" in facts
     page.run("new Promise((done) => setTimeout(done, 300))")  # the blocks are unpacked
-    assert any(re.fullmatch(r"\d\d–\d\d %", words) for words in page.run("window.words"))  # SpO2, out of its 8 bits
+    spo2 = [words for words in page.run("window.words") if re.fullmatch(r"\d\d–\d\d %", words)]
+    assert spo2 and all(words > "85" for words in spo2)  # out of its 8 bits
     assert "signals of the whole night are in this page" in text(page, "signal-box")
     linked = page.run("document.querySelector('#chosen-facts button')?.textContent")
     page.run("document.querySelector('#chosen-facts button').click()")
