@@ -215,6 +215,7 @@ def render(scores: Scores, night: Night, signals: Signals) -> str:
         calibration=calibration(scores, night),
         n_differences=len(found),
         left_out=left_out,
+        has_signals=any(one.slot != Modality.SPO2 for one in signals.shown),
         titles={task.name: task.plural.capitalize() for task in scores.tasks},
         indices={room.task.name: (room.index, room.index_words) for room in rooms_of(scores.tasks)},
         stage_rows=stage_rows,

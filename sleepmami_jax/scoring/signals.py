@@ -135,6 +135,8 @@ def _scaled(night: Night) -> Iterator[Shown]:
             continue
         own = [piece[place] for piece in pieces]
         good = np.concatenate([c.samples[np.repeat(c.quality == Quality.GOOD, c.rate_hz)] for c in own])
+        if np.isnan(good).any():  # a night whose waves were let go has none to show
+            continue
         reach = float(np.percentile(np.abs(good), SHOWN_PERCENTILE)) if len(good) else 1.0
         reach = float(f"{reach or 1.0:.2g}")  # a scale that reads well
         yield Shown(channel.slot, channel.modality, rate_hz, 0.0, REACHES * reach / 127, reach)
