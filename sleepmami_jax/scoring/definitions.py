@@ -47,7 +47,7 @@ ON_THE_AXIS = {
     "Usable": "of each channel the share of seconds without a fault; a fault (gap, flat, clipped, out of range, "
     "disconnected, mains, dropped) is drawn in the second in which it is",
     "Signals": "what the recording holds after cleaning, with fewer samples and 8 bits each: to look at, not to "
-    "measure",
+    "measure; an amplitude whose unit the file does not state is as stored",
 }
 """Definitions of what the picture shows."""
 

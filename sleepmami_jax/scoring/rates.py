@@ -83,9 +83,9 @@ def beats_per_min(heart: np.ndarray, rate_hz: int, usable: np.ndarray) -> np.nda
     borders = np.searchsorted(ends, np.arange(steps + 1))
     for step, (first, stop) in enumerate(pairwise(borders)):
         of_step = intervals[first:stop]
-        of_step = of_step[(of_step >= BEAT_S[0]) & (of_step <= BEAT_S[1])]
+        of_step = np.sort(of_step[(of_step >= BEAT_S[0]) & (of_step <= BEAT_S[1])])
         if len(of_step) >= 3:
-            low, middle, high = np.percentile(of_step, (25, 50, 75))
+            low, middle, high = of_step[[len(of_step) // 4, len(of_step) // 2, 3 * len(of_step) // 4]]
             if high - low < BEAT_SPREAD * middle:
                 rates[step] = 60 / middle
     return rates

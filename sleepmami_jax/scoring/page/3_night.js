@@ -96,7 +96,12 @@ const look = (from, to) => {
   view.to = view.from + span;
   redraw();
 };
-const zoom = (factor, about = (view.from + view.to) / 2) => look(about - (about - view.from) * factor, about + (view.to - about) * factor);
+// What is selected stays in view; else the middle does.
+const centre = () => {
+  const chosen = selection?.event?.onset ?? selection?.difference?.onset ?? selection?.second;
+  return chosen >= view.from && chosen <= view.to ? chosen : (view.from + view.to) / 2;
+};
+const zoom = (factor, about = centre()) => look(about - (about - view.from) * factor, about + (view.to - about) * factor);
 const pan = (share) => look(view.from + share * (view.to - view.from), view.to + share * (view.to - view.from));
 const wholeNight = () => look(0, data.duration);
 const bringIntoView = (from, to) => {
