@@ -267,6 +267,7 @@ def test_every_number_of_the_page_is_defined_on_it(scored, waves):
         for row in re.findall(r'<th scope="row">(.*?)</th>', table, re.S):
             assert re.search(r'<summary>.+</summary><div class="rule-words">.{20,}</div>', row, re.S), row
     assert all(f"<summary>{words}</summary>" in page for words in ("AHI", "Sleep efficiency", "Mean SpO2", "ODI3"))
+    assert '<div class="rule-words">Mean SpO2: ' in page  # its own, not that of the row above
 
 
 def test_times_are_those_of_the_clock_where_it_is_known(scored, waves):
