@@ -17,6 +17,7 @@ from sleepmami_jax.scoring.differences import Difference
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.scoring.rates import STEP_S
 from sleepmami_jax.scoring.signals import Signals
+from sleepmami_jax.tasks import oximetry, rooms_of
 from sleepmami_jax.tasks.oximetry import valid_spo2
 
 DISPLAY_ORDER = ("W", "REM", "N1", "N2", "N3")
@@ -37,6 +38,8 @@ def axis_data(scores: Scores, night: Night, signals: Signals, found: Sequence[Di
     given = night.scoring.events if night.scoring is not None else ()
     looked_for = night.scoring.scored if night.scoring is not None else frozenset()
     staged = "stages" in looked_for
+    rows = [*(row for room in rooms_of(scores.tasks) for row in room.rows), *oximetry.ROWS]
+    words_of = {key.removesuffix("_per_h").removesuffix("_per_min"): words for key, words, _ in rows}
     return {
         "duration": len(scores.stages) * EPOCH_S,
         "start": start_s(night),
@@ -54,7 +57,13 @@ def axis_data(scores: Scores, night: Night, signals: Signals, found: Sequence[Di
         | {
             "probability": [None if p is None else round(p, 2) for p in scores.confidences],
             "links": [list(links) for links in scores.links],
+            "countsAs": [", ".join(words_of.get(name, name) for name in names) for names in scores.counts_as],
+            "whyNot": list(scores.why_not),
         },
+        "rejected": [
+            [round(event.onset_s, 2), round(event.duration_s, 2), kind_title(event.kind), why]
+            for event, why in scores.rejected
+        ],
         "givenEvents": _events([e for e in given if e.kind in looked_for], lane_of),
         "differences": [
             [round(d.onset_s, 2), round(d.duration_s, 2), d.words, d.task, _slots(d.task, scores.tasks)] for d in found

@@ -9,14 +9,14 @@ import numpy as np
 from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_LIGHTS, Night
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks import rooms_of
-from sleepmami_jax.tasks.breathing import STAGE_AHI_MIN
+from sleepmami_jax.tasks.indices import PART_MIN
 from sleepmami_jax.tasks.rules import per_hour, sleep_minutes
 from sleepmami_jax.tasks.stages import in_bed, sleep_cycles
 
 RULE = (
     "thirds are of the time in bed, which is the recording where lights are not marked; cycles as under Sleep cycles, "
     "and what lies between them or after the last is in none; an event is of the part in which it begins, and its "
-    f"index is per hour of monitored sleep there, not given below {STAGE_AHI_MIN:g} min of it"
+    f"index is per hour of monitored sleep there, not given below {PART_MIN:g} min of it"
 )
 
 
@@ -63,5 +63,5 @@ def _part(scores: Scores, words: str, first: int, stop: int) -> Part:
         slept_min = sleep_minutes(np.where(heard[first:stop], own, -1))
         epochs = [int(e.onset_s // EPOCH_S) for e in scores.events if e.kind in room.task.kinds]
         n = sum(first <= epoch < stop and bool(heard[epoch]) for epoch in epochs)
-        indices[room.index_words] = per_hour(n, slept_min) if slept_min >= STAGE_AHI_MIN else None
+        indices[room.index_words] = per_hour(n, slept_min) if slept_min >= PART_MIN else None
     return Part(words, first, stop, minutes, indices)

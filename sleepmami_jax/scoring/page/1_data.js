@@ -25,6 +25,7 @@ const listed = (source, mine) =>
   source.onset.map((onset, k) => ({
     index: k, mine, onset, duration: source.duration[k], end: onset + source.duration[k], lane: source.lane[k],
     title: source.title[k], probability: mine ? source.probability[k] : null, links: mine ? source.links[k] : [],
+    countsAs: mine ? source.countsAs[k] : "", whyNot: mine ? source.whyNot[k] : "",
   }));
 const events = listed(data.events, true);
 const givenEvents = listed(data.givenEvents, false);

@@ -27,6 +27,8 @@ const factsOf = (chosen) => {
       if (!others.length) facts.push([event.mine ? "In the scoring given" : "By the model", "nothing here"]);
       for (const other of others) facts.push([other.mine ? "By the model" : "In the scoring given", other]);
     }
+    if (event.mine) facts.push(["Counts as", event.countsAs || "nothing"]);
+    if (event.whyNot) facts.push(["Not as", event.whyNot]);
     facts.push(["Told from", data.lanes[event.lane].slots.join(", ") || "nothing that this recording has"]);
   } else if (difference) facts.push(["Says", difference.words]);
   const at = event?.onset ?? difference?.onset ?? chosen.second;
@@ -95,6 +97,17 @@ const fillTable = () => {
   table.tBodies[0].replaceWith(body);
 };
 table.closest("details").addEventListener("toggle", fillTable);
+const rejected = document.getElementById("rejected-table");
+const fillRejected = () => {
+  const body = document.createElement("tbody");
+  for (const [onset, duration, title, why] of data.rejected) {
+    const row = make("tr", "", body);
+    make("button", clock(onset), make("td", "", row)).addEventListener("click", () => select({ second: onset }));
+    for (const words of [title, seconds(duration), stageAt(stages, onset), why]) make("td", words, row);
+  }
+  rejected.tBodies[0].replaceWith(body);
+};
+rejected?.closest("details").addEventListener("toggle", fillRejected, { once: true });
 kindSelect.addEventListener("change", () => { fillTable(); button("event-count").textContent = ""; });
 
 const actions = {
