@@ -21,8 +21,6 @@ OTHERS = {
     "breathing_event_mean_s": "mean duration of the apneas and hypopneas counted",
     "breathing_event_longest_s": "longest of the apneas and hypopneas counted",
     "arousals": "arousals: those that the arousal index counts",
-    "respiratory_arousal_index_per_h": "arousals that go with a breathing event, per hour of monitored sleep; an "
-    "arousal goes with one when it begins from 6 s before to 14 s after the event's end",
     "plms": "periodic movements: the limb movements that belong to a series",
     "plm_series": "series: at least four limb movements, each beginning 5 to 90 s after the last one did",
     "limb_movements": "limb movements: those that the limb movement index counts",

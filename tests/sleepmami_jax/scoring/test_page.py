@@ -79,7 +79,7 @@ def test_a_click_on_an_event_shows_what_it_was_told_from(page, file):
     page.click(x, y)
     assert text(page, "chosen-title").startswith(f"{title}, ")
     facts = text(page, "chosen-facts")
-    assert "Told from" in facts and "NASAL_PRESSURE" in facts and "Probability" in facts
+    assert all(words in facts for words in ("Told from", "NASAL_PRESSURE", "Probability", "Counts as", "Goes with"))
     page.run("new Promise((done) => setTimeout(done, 300))")  # the blocks are unpacked
     spo2 = [words for words in page.run("window.words") if re.fullmatch(r"\d\d–\d\d %", words)]
     assert spo2 and all(words > "85" for words in spo2)  # out of its 8 bits
