@@ -72,13 +72,13 @@ UPPER = {
     "__init__": ("pretrained", ""),
     "evaluation": (
         "config models run export data tasks metrics trust scoring pretrained",
-        "nearest night tasks shards",
+        "nearest modalities night tasks annotations cohorts population shards",
     ),
     "training": (
         "config models objectives run export data costs tasks hub pretrained evaluation",
         "nearest night tasks shards population",
     ),
-    "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
+    "sweep": ("config __init__ training", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
         "config run export costs twin hub pretrained __init__ evaluation training sweep recipes",
