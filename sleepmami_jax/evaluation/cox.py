@@ -75,9 +75,10 @@ def cox_coefficients(x: np.ndarray, time: np.ndarray, event: np.ndarray, penalty
     >>> cox_coefficients(x, np.array([4, 1, 2, 3]), np.array([True, True, True, False])).round(3)
     array([0.805])
 
+    Without a penalty, features that part those with the event from all others have coefficients as large as rounding allows.
+
     Raises:
-      ValueError: there is no event, a number is not finite, or the likelihood has no greatest value, because the features
-        part those with the event from all others.
+      ValueError: there is no event, a number is not finite, or no end comes within `STEPS`.
     """
     x, time, event = np.asarray(x, np.float64), np.asarray(time, np.float64), np.asarray(event, bool)
     if not event.any():

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from sleepmami_jax.evaluation.cox import PartialLikelihood, cox_coefficients
 from sleepmami_jax.metrics.survival import auroc
@@ -100,15 +101,16 @@ class Learnt:
     ):
         self._parts = list(before._parts) if before else []
         folds = _folds(probe, y, groups)
-        for block in blocks[len(self._parts) :]:
-            fill = SimpleImputer(add_indicator=True, keep_empty_features=True)
-            scaler = make_pipeline(fill, StandardScaler()).fit(block)
-            losses = []
-            for penalty in PENALTIES:
-                x = _joined([*self._parts, (scaler, penalty)], blocks)
-                losses.append(sum(probe.loss(probe.fit(x[~out], y[~out])(x), y, out) for out in folds))
-            self._parts.append((scaler, PENALTIES[int(np.argmin(losses))]))
-        self._predict = probe.fit(_joined(self._parts, blocks), y)
+        with threadpool_limits(1, "blas"):  # these are small, and threads wait for each other most of the time
+            for block in blocks[len(self._parts) :]:
+                fill = SimpleImputer(add_indicator=True, keep_empty_features=True)
+                scaler = make_pipeline(fill, StandardScaler()).fit(block)
+                losses = []
+                for penalty in PENALTIES:
+                    x = _joined([*self._parts, (scaler, penalty)], blocks)
+                    losses.append(sum(probe.loss(probe.fit(x[~out], y[~out])(x), y, out) for out in folds))
+                self._parts.append((scaler, PENALTIES[int(np.argmin(losses))]))
+            self._predict = probe.fit(_joined(self._parts, blocks), y)
 
     def __call__(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
         """(M,) of the same blocks of M others: a number, log odds, or a log hazard."""
