@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from data_pipeline.night import Demographics
 from sleepmami_jax.config import DataConfig, DataSource
@@ -66,7 +67,8 @@ def people_of(
             can_score = bool(model.folder.tasks)
             prediction = model.infer(tokens, ok, entry.channels) if can_score else None
             vector = prediction.night_vector if can_score else model.vector(tokens, ok)
-            bank = engineered(night_of(folder.prepared, n), prediction, model.folder.thresholds)
+            with threadpool_limits(1, "blas"):  # small matrices, for which threads wait more than they work
+                bank = engineered(night_of(folder.prepared, n), prediction, model.folder.thresholds)
             nights[entry.subject_id].append(Person(entry.subject_id, entry.demographics, vector, bank))
             tick()
     return tuple(_one(own) for own in nights.values())
