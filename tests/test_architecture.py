@@ -64,7 +64,7 @@ UPPER = {
         "whole_files modalities night tasks signals shards load simulate",
     ),
     "hub": ("export twin", ""),
-    "scoring": ("tasks metrics trust", "flatten runs whole_files modalities night tasks"),
+    "scoring": ("tasks metrics trust", "annotations flatten runs whole_files modalities night tasks"),
     "pretrained": (
         "config models run export data hub trust scoring",
         "whole_files modalities night tasks annotations shards montage load",
@@ -76,7 +76,7 @@ UPPER = {
     ),
     "training": (
         "config models objectives run export data costs tasks hub pretrained evaluation",
-        "nearest night tasks shards population",
+        "nearest night tasks annotations shards population",
     ),
     "sweep": ("config __init__ training", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import edfio
 import numpy as np
 
+from data_pipeline.annotations.table import MODEL
 from data_pipeline.flatten import flatten
 from data_pipeline.night import EPOCH_S, STAGES, EventKind, Night
 from data_pipeline.tasks import BREATHING, kind_title
@@ -34,28 +36,29 @@ EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen 
 
 
 def stages_csv(scores: Scores) -> str:
-    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, and the risk.
+    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, the risk, and the model.
 
     `risk` is the chance that the stage is wrong, "" from a model that cannot say.
     """
-    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES), "risk"]]
+    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES), "risk", MODEL]]
     risks = [""] * len(scores.stages)
     if scores.reliability is not None:
         risks = [f"{risk:.4f}" for risk in scores.reliability.epoch_risk]
     for epoch, (code, probs, risk) in enumerate(zip(scores.stages, scores.stage_probs, risks, strict=True)):
         stage = STAGES[code] if code >= 0 else ""
-        rows.append([epoch, epoch * EPOCH_S, stage, *(f"{p:.4f}" for p in probs), risk if stage else ""])
+        told = [*(f"{p:.4f}" for p in probs), risk if stage else "", _model(scores)]
+        rows.append([epoch, epoch * EPOCH_S, stage, *told])
     return _csv(rows)
 
 
 def events_csv(scores: Scores) -> str:
-    """One row an event; the last three columns are the onsets of the events that go with it.
+    """One row an event, the onsets of the events that go with it, and the model.
 
     `probability` is the mean over the event's seconds, "" for a desaturation, which is measured; `reliable` whether the
     events of its task are more likely right than wrong on this night, "" where nobody can say.
     """
     columns = ["onset_s", "duration_s", "kind", "stage", "probability", "reliable"]
-    rows = [[*columns, "breathing_onset_s", "arousal_onset_s", "desaturation_onset_s"]]
+    rows = [[*columns, "breathing_onset_s", "arousal_onset_s", "desaturation_onset_s", MODEL]]
     known = {} if scores.reliability is None else scores.reliability.reliable
     of_kind = {kind: known[task.name] for task in scores.tasks if task.name in known for kind in task.kinds}
     for event, confidence, links in zip(scores.events, scores.confidences, scores.links, strict=True):
@@ -67,8 +70,13 @@ def events_csv(scores: Scores) -> str:
         stage = stage_of(event, scores.stages)
         reliable = {True: "true", False: "false", None: ""}[of_kind.get(event.kind)]
         what = [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage]
-        rows.append([*what, probability, reliable, *linked.values()])
+        rows.append([*what, probability, reliable, *linked.values(), _model(scores)])
     return _csv(rows)
+
+
+def _model(scores: Scores) -> str:
+    """Name and digest of the model, in one word."""
+    return "@".join(re.sub(r"[^\w.+-]", "_", str(scores.model_card.get(fact, "unknown"))) for fact in ("name", "version"))
 
 
 def _csv(rows: list[list[Any]]) -> str:
