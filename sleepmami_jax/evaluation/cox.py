@@ -39,11 +39,11 @@ class PartialLikelihood:
             object.__setattr__(self, name, value)
 
     def value(self, risk: np.ndarray) -> float:
-        """Of log hazards (N,)."""
+        """Of log hazards (N,), which may be as far apart as a step too long puts them."""
         risk = risk[self._order]
-        above = risk.max(initial=0.0)
-        at_risk = self._at_risk(np.exp(risk - above)[:, None])[:, 0]
-        return float(risk[self._ended].sum() - np.log(at_risk).sum() - above * len(self._ended))
+        at_risk = np.logaddexp.accumulate(risk[::-1])[::-1][self._start]
+        tied = np.bincount(self._tied, np.exp(risk[self._ended] - at_risk))[self._tied]
+        return float((risk[self._ended] - at_risk - np.log1p(-self._share * tied)).sum())
 
     def slope(self, x: np.ndarray, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient (P,) and information (P, P) by the coefficients of features (N, P) that give the log hazards (N,)."""

@@ -51,6 +51,9 @@ def test_a_penalty_is_on_the_square_and_more_features_than_people_are_no_matter(
     np.testing.assert_allclose(gradient, 5.0 * own, atol=1e-4)
     twice = cox_coefficients(np.repeat(x, 20, 1), time, event, 5.0)
     assert twice.shape == (60,) and np.isfinite(twice).all()
+    wide = 10 * np.random.default_rng(1).standard_normal((40, 200))  # where a whole first step goes much too far
+    own = cox_coefficients(wide, time, event, 1.0)
+    np.testing.assert_allclose(PartialLikelihood(time, event).slope(wide, wide @ own)[0], own, atol=1e-3)
     same = cox_coefficients(np.repeat(x, 2, 1), time, event)  # nothing chooses between a feature and its like
     np.testing.assert_allclose(same.reshape(3, 2).sum(1), cox_coefficients(x, time, event), atol=1e-4)
 
