@@ -82,7 +82,7 @@ UPPER = {
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
         "config run export costs twin hub pretrained __init__ evaluation training sweep recipes",
-        "whole_files night montage load diagnose simulate population prepare",
+        "whole_files night shards montage load diagnose simulate population prepare",
     ),
     "cli": ("commands run", "night"),
 }

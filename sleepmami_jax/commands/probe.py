@@ -27,6 +27,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     import tempfile
 
+    from data_pipeline.shards.manifest import read_manifest
     from data_pipeline.whole_files import write_whole
     from sleepmami_jax.evaluation.outcomes import read_outcomes
     from sleepmami_jax.evaluation.people import people_of
@@ -34,14 +35,17 @@ def run(args: Namespace) -> int:
     from sleepmami_jax.run.progress import bars
 
     if args.learn == args.split:
-        raise ValueError(f"--learn and --split are both {args.split}: expected people to measure that it did not learn from")
+        raise ValueError(
+            f"--learn and --split are both {args.split}: expected people to measure that it did not learn from"
+        )
     table, scorer = read_outcomes(args.table), loaded(args)
     with tempfile.TemporaryDirectory() as scratch:
         kept, shards = args.embeddings or Path(scratch), tuple(map(str, args.shards))
         learn, measure = (people_of(scorer, shards, s, kept, bars(quiet=False)) for s in (args.learn, args.split))
     if both := {p.subject_id for p in learn} & {p.subject_id for p in measure}:
         raise ValueError(f"{len(both)} people are both in {args.learn} and in {args.split}: prepare anew")
-    targets, remarks = targets_of(table, [*learn, *measure])
+    subjects = [night.subject_id for folder in args.shards for night in read_manifest(folder).nights]
+    targets, remarks = targets_of(table, subjects, [*learn, *measure])
     results = {name: probe_people(target, learn, measure, args.at) for name, target in targets.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     told = {"learn": args.learn, "split": args.split, "remarks": remarks, "outcomes": results}

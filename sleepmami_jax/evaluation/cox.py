@@ -46,7 +46,7 @@ class PartialLikelihood:
         return float((risk[self._ended] - at_risk - np.log1p(-self._share * tied)).sum())
 
     def slope(self, x: np.ndarray, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient (P,) and information (P, P) by the coefficients of features (N, P) that give the log hazards (N,)."""
+        """Gradient (P,) and information (P, P) by the coefficients of features (N, P) with these log hazards (N,)."""
         x, hazard = x[self._order], np.exp(risk - risk.max(initial=0.0))[self._order]
         at_risk = self._at_risk(hazard[:, None])[:, 0]
         # Every event takes from all at risk their share of one; from those tied with it, what is left of theirs.
@@ -75,7 +75,8 @@ def cox_coefficients(x: np.ndarray, time: np.ndarray, event: np.ndarray, penalty
     >>> cox_coefficients(x, np.array([4, 1, 2, 3]), np.array([True, True, True, False])).round(3)
     array([0.805])
 
-    Without a penalty, features that part those with the event from all others have coefficients as large as rounding allows.
+    Without a penalty, features that part those with the event from all others have coefficients as large as rounding
+    allows.
 
     Raises:
       ValueError: there is no event, a number is not finite, or no end comes within `STEPS`.

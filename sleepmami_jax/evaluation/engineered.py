@@ -1,4 +1,4 @@
-"""What a laboratory would measure of a night without a foundation model: the bank of numbers that one must be better than.
+"""What a laboratory measures of a night: the bank of numbers that a foundation model must be better than.
 
 Statistics of sleep, indices of events, oximetry; spectra of the EEG and variability of the heart by stage. Stages and
 events are a person's where somebody scored them, and the model's own otherwise.
@@ -35,7 +35,7 @@ SLOPE_HZ = (2.0, 30.0)
 FEW_EPOCHS = 4
 """A spectrum of fewer epochs of a stage, two minutes, is not given (our choice)."""
 INTERVAL_S, INTERVAL_STEP = (0.3, 2.0), 0.2
-"""Between beats of a heart at 30 to 200 a minute; one that differs by more from the last is no normal beat's (Malik)."""
+"""Between beats of a heart at 30 to 200 a minute; one that differs by more from the last is not normal (Malik)."""
 WINDOW_S, WINDOW_BEATS = 300, 100
 """Of the short-term variability of the heart (Task Force of the ESC and NASPE 1996); how many beats it needs (ours)."""
 LF_HZ, HF_HZ = (0.04, 0.15), (0.15, 0.4)

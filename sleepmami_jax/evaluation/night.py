@@ -1,8 +1,8 @@
 """What a night's vector knows of the person: linear probes beside guessing, for a number, a yes or no, and a risk.
 
-All three are linear with an L2 penalty, and learnt alike (`learn`): features in blocks, such as age, sex and BMI, then the
-night's vector. The penalty of a block is chosen by cross-validation over people, that of the blocks before it stays: a
-block of hundreds of numbers that know nothing costs those before it nothing.
+All three are linear with an L2 penalty, and learnt alike (`learn`): features in blocks, such as age, sex and BMI, then
+the night's vector. The penalty of a block is chosen by cross-validation over people, that of the blocks before it
+stays: a block of hundreds of numbers that know nothing costs those before it nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sleepmami_jax.metrics.survival import auroc
 
 FOLDS = 5
 PENALTIES = 10.0 ** np.arange(6, -3, -1)
-"""On the square of coefficients of features of unit variance, beside the summed loss; of equals the largest is taken."""
+"""On the square of coefficients of features of unit variance, beside the summed loss; the largest of equals."""
 MIN_SUBJECTS = 4
 """Fewer people than this on the training side cannot be split for choosing the penalty."""
 
@@ -97,7 +97,12 @@ class Learnt:
     """
 
     def __init__(
-        self, probe: Probe, blocks: Sequence[np.ndarray], y: np.ndarray, groups: np.ndarray, before: Learnt | None = None
+        self,
+        probe: Probe,
+        blocks: Sequence[np.ndarray],
+        y: np.ndarray,
+        groups: np.ndarray,
+        before: Learnt | None = None,
     ):
         self._parts = list(before._parts) if before else []
         folds = _folds(probe, y, groups)
@@ -172,7 +177,9 @@ def binary_probe(
 
 def _joined(parts, blocks: Sequence[np.ndarray]) -> np.ndarray:
     """Blocks side by side, of such a scale that a penalty of 1 is each one's own."""
-    scaled = [scaler.transform(block) / np.sqrt(penalty) for (scaler, penalty), block in zip(parts, blocks, strict=False)]
+    scaled = [
+        scaler.transform(block) / np.sqrt(penalty) for (scaler, penalty), block in zip(parts, blocks, strict=False)
+    ]
     return np.concatenate(scaled, 1)
 
 
@@ -180,7 +187,9 @@ def _folds(probe: Probe, y: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
     """(N,) bool of each fold, whom it leaves out."""
     people, two = len(set(groups)), probe.split(y)
     if people < MIN_SUBJECTS or (two is not None and len(set(two)) < 2):
-        raise ValueError(f"{people} people to learn from, or all of them alike: expected {MIN_SUBJECTS}, and not all alike")
+        raise ValueError(
+            f"{people} people to learn from, or all of them alike: expected {MIN_SUBJECTS}, and not all alike"
+        )
     n = min(FOLDS, people)
     if two is None:
         chosen = GroupKFold(n).split(y, groups=groups)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +58,14 @@ class Outcomes:
                 found[subject] = person
                 whose.setdefault(person, []).append(subject)
         if twice := [person for person, own in whose.items() if len(own) > 1]:
-            raise ValueError(f"{self.path}, line {self.lines[twice[0]]}: two people of these nights have this {SUBJECT}")
+            raise ValueError(
+                f"{self.path}, line {self.lines[twice[0]]}: two people of these nights have this {SUBJECT}"
+            )
         remarks = []
         if left := [str(line) for person, line in self.lines.items() if person not in whose]:
-            remarks.append(f"{self.path.name}: {len(left)} of {len(self.lines)} rows are nobody's: line {', '.join(left)}")
+            remarks.append(
+                f"{self.path.name}: {len(left)} of {len(self.lines)} rows are nobody's: line {', '.join(left)}"
+            )
         if n := len(subjects) - len(found):
             remarks.append(f"{self.path.name}: no row of {n} of {len(subjects)} people")
         return found, remarks
@@ -94,7 +98,9 @@ def read_outcomes(path: Path) -> Outcomes:
         times, events = columns.pop(name + TIME), columns.pop(name + EVENT)
         risks[name] = _risk(path, name, lines, times, events)
     if alone := [name for name in columns if name.endswith(EVENT)]:
-        raise ValueError(f"{path}: column {alone[0]} but no column {alone[0].removesuffix(EVENT) + TIME}; expected both")
+        raise ValueError(
+            f"{path}: column {alone[0]} but no column {alone[0].removesuffix(EVENT) + TIME}; expected both"
+        )
     known = {name: {p: v for p, v in column.items() if v is not None} for name, column in columns.items()}
     is_yes = {name for name, column in known.items() if set(column.values()) <= {0.0, 1.0}}
     return Outcomes(
@@ -120,7 +126,9 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if SUBJECT not in header:
         raise ValueError(f"{path}: no column {SUBJECT} in its first line; expected one, and a column for each outcome")
     if twice := [name for k, name in enumerate(header) if not name or name in header[:k]]:
-        raise ValueError(f"{path}: a column {twice[0]!r} that is there twice, or has no name; expected names of their own")
+        raise ValueError(
+            f"{path}: a column {twice[0]!r} that is there twice, or has no name; expected names of their own"
+        )
     if ours := [name for name in header if name in OURS]:
         raise ValueError(f"{path}: column {ours[0]}: the prepared nights say it themselves; leave it out, or rename it")
     if wrong := [(line, len(row)) for line, row in rows if len(row) != len(header)]:
@@ -136,7 +144,9 @@ def _number(path: Path, line: int, column: str, cell: str) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{path}, line {line}, column {column}: expected a number, or an empty cell where it is unknown")
+        raise ValueError(
+            f"{path}, line {line}, column {column}: expected a number, or an empty cell where it is unknown"
+        )
     return number
 
 

@@ -54,7 +54,9 @@ def people_of(
     """
     data = with_nights(DataConfig(shards=tuple(DataSource(str(s)) for s in shards), split=split))
     if not data.shards:
-        raise ValueError(f"no night of split {split!r} in {', '.join(map(str, shards))}; their manifest.jsonl names them")
+        raise ValueError(
+            f"no night of split {split!r} in {', '.join(map(str, shards))}; their manifest.jsonl names them"
+        )
     nights, cohort = defaultdict(list), {}
     for folder in embed_nights(model.folder.config, model.folder.params, data, embeddings, progress):
         chosen = chosen_nights(folder.prepared.manifest, data)
@@ -62,7 +64,9 @@ def people_of(
         for n in chosen:
             entry = folder.prepared.manifest.nights[n]
             if cohort.setdefault(entry.subject_id, entry.cohort) != entry.cohort:
-                raise ValueError(f"person {entry.subject_id} is in two cohorts; probe the folders of one cohort at a time")
+                raise ValueError(
+                    f"person {entry.subject_id} is in two cohorts; probe the folders of one cohort at a time"
+                )
             tokens, ok = folder.tokens(n)
             can_score = bool(model.folder.tasks)
             prediction = model.infer(tokens, ok, entry.channels) if can_score else None

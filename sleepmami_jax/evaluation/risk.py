@@ -1,13 +1,13 @@
 """What a night tells of what becomes of a person: disease, numbers, yes or no, each beside what is known without it.
 
-Six models of each outcome are learnt from the people of one split and measured on those of another: age, sex and BMI; an
-engineered bank; the night's vector; the first with either of the others; and all. What the night adds is the gain over the
-first, and over the first with the bank, with a bootstrap over people that draws the same people for both.
+Six models of each outcome are learnt from the people of one split and measured on those of another: age, sex and BMI;
+an engineered bank; the night's vector; the first with either of the others; and all. What the night adds is the gain
+over the first, and over the first with the bank, with a bootstrap over people that draws the same people for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,19 @@ class Target:
     without: int | None = None
 
 
-def targets_of(outcomes: Outcomes, people: Sequence[Person]) -> tuple[dict[str, Target], list[str]]:
-    """The outcomes of a table, and age and BMI, by name; and remarks on who was not found. Raises as `match` does."""
-    found, remarks = outcomes.match([person.subject_id for person in people])
+def targets_of(
+    outcomes: Outcomes, subjects: Iterable[str], people: Sequence[Person]
+) -> tuple[dict[str, Target], list[str]]:
+    """The outcomes of a table, and age and BMI, by name; and remarks on which rows are nobody's, and who has none.
+
+    Args:
+      subjects: everybody of the prepared nights.
+      people: those who are learnt from or measured.
+
+    Raises:
+      ValueError: a row is two subjects'.
+    """
+    found, remarks = outcomes.match(sorted(set(subjects)))
 
     def kind(name: str, columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Target]:
         return {

@@ -1,7 +1,8 @@
 """How well a risk tells who an event comes to, and when, among people of whom some were never seen to have it.
 
 `time` (N,) is when the event came, or how long nobody saw it come; `event` (N,) bool says which. Every measure takes
-`weights` (B, N) too, how often each person counts: a row is a bootstrap sample, and all of them cost little more than one.
+`weights` (B, N) too, how often each person counts: a row is a bootstrap sample, and all of them cost little more than
+one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ def concordance(
     """Harrell's C (Harrell et al., JAMA 1982): of the pairs whose order is known, the share that `risk` (N,) orders so.
 
     Known is the order of a pair of which one had the event while the other was still without it; who was last seen at
-    the very time of the event was. Two events at one time say nothing. Equal risks count half. The whole set is compared,
-    nothing is sampled.
+    the very time of the event was. Two events at one time say nothing. Equal risks count half. The whole set is
+    compared, nothing is sampled.
 
     >>> float(concordance(np.array([1, 2, 3]), np.array([True, True, False]), np.array([3.0, 1.0, 1.0])))
     0.8333333333333334
@@ -48,8 +49,8 @@ def auroc_at(
 ) -> float | np.ndarray:
     """Cumulative/dynamic AUROC: of who had the event by `at` against who had not (Uno et al., JASA 2007).
 
-    Who was last seen before `at` is neither, and those like them who were seen longer stand for them: an event at t counts
-    1 / G(t-), where G is the Kaplan-Meier estimate of not yet being lost from sight, from these same people.
+    Who was last seen before `at` is neither, and those like them who were seen longer stand for them: an event at t
+    counts 1 / G(t-), where G is the Kaplan-Meier estimate of not yet being lost from sight, from these same people.
 
     Returns:
       as `concordance`; NaN where one of the two groups is empty.

@@ -36,7 +36,7 @@ EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen 
 
 
 def stages_csv(scores: Scores) -> str:
-    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, the risk, and the model.
+    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, risk, and model.
 
     `risk` is the chance that the stage is wrong, "" from a model that cannot say.
     """
@@ -76,7 +76,9 @@ def events_csv(scores: Scores) -> str:
 
 def _model(scores: Scores) -> str:
     """Name and digest of the model, in one word."""
-    return "@".join(re.sub(r"[^\w.+-]", "_", str(scores.model_card.get(fact, "unknown"))) for fact in ("name", "version"))
+    return "@".join(
+        re.sub(r"[^\w.+-]", "_", str(scores.model_card.get(fact, "unknown"))) for fact in ("name", "version")
+    )
 
 
 def _csv(rows: list[list[Any]]) -> str:

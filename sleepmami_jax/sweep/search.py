@@ -7,10 +7,10 @@
         space = {"learning_rate": Range(1e-4, 1e-2, log=True), "batch": Choice((4, 8))}
         return search(trial, space, n=27, budgets=(100, 300, 900), metric="stages_kappa")
 
-With one budget this is random search (Bergstra and Bengio, JMLR 2012). With several it is successive halving (Jamieson and
-Talwalkar, AISTATS 2016): each rung tries the better part of the last one again, anew, as schedules depend on the steps.
-Who gets on is read from the results of a rung when a run of the next one starts: so the runs are known beforehand, every
-launcher can do them, and a search that was stopped goes on.
+With one budget this is random search (Bergstra and Bengio, JMLR 2012). With several it is successive halving (Jamieson
+and Talwalkar, AISTATS 2016): each rung tries the better part of the last one again, anew, as schedules depend on the
+steps. Who gets on is read from the results of a rung when a run of the next one starts: so the runs are known
+beforehand, every launcher can do them, and a search that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def search(
       ConfigError: fewer draws than the rungs need, or budgets that do not grow.
     """
     if list(budgets) != sorted(set(budgets)) or not budgets or keep < 2:
-        raise ConfigError(f"budgets {tuple(budgets)}, keep {keep}: expected budgets that grow, and to keep one in 2 or more")
+        raise ConfigError(
+            f"budgets {tuple(budgets)}, keep {keep}: expected budgets that grow, and to keep one in 2 or more"
+        )
     if n < keep ** (len(budgets) - 1):
         raise ConfigError(f"n {n}: expected at least {keep ** (len(budgets) - 1)} draws for {len(budgets)} rungs")
     drawn, runs, rung = draws(space, n, seed), [], ()

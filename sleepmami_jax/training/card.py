@@ -49,7 +49,9 @@ def _nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
 
 def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]], state: dict[str, Any]) -> dict[str, Any]:
     entries = [night for _, night in nights]
-    silver = Counter(name for night in entries if experiment.tasks for name in set(_SILVER.findall(" ".join(night.notes))))
+    silver = Counter(
+        name for night in entries if experiment.tasks for name in set(_SILVER.findall(" ".join(night.notes)))
+    )
     validation = {"validation": outcome(experiment, state)} if experiment.validation else {}
     return {
         "name": experiment.name,

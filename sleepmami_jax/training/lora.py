@@ -1,7 +1,8 @@
-"""Low-rank adapters (Hu et al., ICLR 2022): few numbers beside matrices that stay, and part of these once a run is over.
+"""Low-rank adapters (Hu et al., ICLR 2022): few numbers beside matrices that stay, and part of these once a run is
+over.
 
-A matrix W (inputs, outputs) becomes W + SCALE · A B, of A (inputs, rank) and B (rank, outputs). B begins at 0, so that a
-run begins with the model as it was. They are parameters like any others, under "lora/", until the model is saved.
+A matrix W (inputs, outputs) becomes W + SCALE · A B, of A (inputs, rank) and B (rank, outputs). B begins at 0, so that
+a run begins with the model as it was. They are parameters like any others, under "lora/", until the model is saved.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ def finetuning(
 
     Args:
       counts: of labels, as `data.scored.class_counts` has them, where classes are to be weighed by them.
-      scores: whether the model it begins with has been fine-tuned. Adapters are to what it has learnt: all but the heads,
-        or the encoders, and then the rest is trained itself.
+      scores: whether the model it begins with has been fine-tuned. Adapters are to what it has learnt: all but the
+        heads, or the encoders, and then the rest is trained itself.
     """
     config: Finetuning = experiment.objective
     if not experiment.data.scored:

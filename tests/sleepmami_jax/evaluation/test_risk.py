@@ -58,9 +58,13 @@ def test_a_night_that_knows_more_gains_over_demographics_and_over_the_bank(found
 
 
 def test_nothing_is_gained_where_there_is_nothing(people):
-    old = probe_people(outcome(people, lambda p: 0.08 * p.demographics.age_years - 4), people[:100], people[100:], [1.0])
+    old = probe_people(
+        outcome(people, lambda p: 0.08 * p.demographics.age_years - 4), people[:100], people[100:], [1.0]
+    )
     assert old["arms"][DEMOGRAPHICS]["c"][0] > 0.65
-    assert old["gains"][ALL][DEMOGRAPHICS]["c"][0] == pytest.approx(0, abs=0.03)  # and the bank, and the vector, cost nothing
+    assert old["gains"][ALL][DEMOGRAPHICS]["c"][0] == pytest.approx(
+        0, abs=0.03
+    )  # and the bank, and the vector, cost nothing
     assert set(old["arms"][ALL]) == {"c", "auroc_at_1"}
 
 

@@ -57,7 +57,9 @@ def test_a_merged_matrix_does_what_it_and_its_adapter_do():
     rng = np.random.default_rng(0)
     params = {n: jnp.asarray(v) for n, v in phase.params.items()}
     assert all(np.array_equal(params[n], v) for n, v in merged(params).items())  # as it was, before a step
-    params |= {n: jnp.asarray(rng.standard_normal(v.shape), jnp.float32) for n, v in params.items() if n.startswith(LORA)}
+    params |= {
+        n: jnp.asarray(rng.standard_normal(v.shape), jnp.float32) for n, v in params.items() if n.startswith(LORA)
+    }
     whole = merged(params)
     assert not any(n.startswith(LORA) for n in whole) and merged(whole) == whole
     name = next(n for n in whole if ADAPTED.search(n))
@@ -83,7 +85,9 @@ def test_a_run_is_saved_merged_and_goes_on_exactly(saving, toy_params, tmp_path,
 
         phase = toy_phase(toy_params, BATCH, loss)
         params = phase.params | adapters(phase.params, [kernel], 2, Rngs(0))
-        phase = replace(phase, params=params, trainable=(LORA, "objective/toy/", "macro/vector/bias"), batches=Batches(BATCH))
+        phase = replace(
+            phase, params=params, trainable=(LORA, "objective/toy/", "macro/vector/bias"), batches=Batches(BATCH)
+        )
         monkeypatch.setattr(loop, "build", lambda *_: phase)
         return loop.train(saving, workdir, quiet=True)
 
@@ -94,7 +98,10 @@ def test_a_run_is_saved_merged_and_goes_on_exactly(saving, toy_params, tmp_path,
     assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
     params = load_model(whole).params
     changed = {n for n, v in params.items() if not np.array_equal(v, toy_params[n])}
-    assert changed == {kernel, "macro/vector/bias"} and np.linalg.matrix_rank(params[kernel] - toy_params[kernel], tol=1e-5) <= 2
+    assert (
+        changed == {kernel, "macro/vector/bias"}
+        and np.linalg.matrix_rank(params[kernel] - toy_params[kernel], tol=1e-5) <= 2
+    )
 
 
 def test_adapters_to_nothing_are_refused():
