@@ -60,6 +60,7 @@ setup(
             "h5py>=3.10",
             "huggingface-hub>=1",
             "hypothesis>=6.100",
+            "lifelines>=0.30",
             "pymatreader>=1.0",
             "pytest>=8",
             "pytest-xdist>=3.6",

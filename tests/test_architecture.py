@@ -64,7 +64,7 @@ UPPER = {
         "whole_files modalities night tasks signals shards load simulate",
     ),
     "hub": ("export twin", ""),
-    "scoring": ("tasks metrics trust", "flatten runs whole_files modalities night tasks"),
+    "scoring": ("tasks metrics trust", "annotations flatten runs whole_files modalities night tasks"),
     "pretrained": (
         "config models run export data hub trust scoring",
         "whole_files modalities night tasks annotations shards montage load",
@@ -72,17 +72,17 @@ UPPER = {
     "__init__": ("pretrained", ""),
     "evaluation": (
         "config models run export data tasks metrics trust scoring pretrained",
-        "nearest night tasks shards",
+        "nearest modalities night tasks annotations cohorts population shards",
     ),
     "training": (
         "config models objectives run export data costs tasks hub pretrained evaluation",
-        "nearest night tasks shards population",
+        "nearest night tasks annotations shards population",
     ),
-    "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
+    "sweep": ("config __init__ training", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
         "config run export costs twin hub pretrained __init__ evaluation training sweep recipes",
-        "whole_files night montage load diagnose simulate population prepare",
+        "whole_files night shards montage load diagnose simulate population prepare",
     ),
     "cli": ("commands run", "night"),
 }

@@ -22,7 +22,7 @@ from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import chosen_nights, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
-from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
+from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.metrics.calibration import calibration_metrics
@@ -317,10 +317,10 @@ def _night_probes(train, test) -> dict[str, Any]:
     x, x_test = (np.array([n.prediction.night_vector for n in nights]) for nights in (train, test))
     ages, test_ages = ([n.entry.demographics.age_years for n in nights] for nights in (train, test))
     men, test_men = ([is_man(n.entry.demographics.sex) for n in nights] for nights in (train, test))
-    age, sex = age_probe(x, ages, subjects, x_test, test_ages), binary_probe(x, men, subjects, x_test, test_men)
+    age, sex = number_probe(x, ages, subjects, x_test, test_ages), binary_probe(x, men, subjects, x_test, test_men)
     return {
-        "age_mae": age["mae_years"],
-        "age_mae_mean_baseline": age["mae_years_mean_baseline"],
+        "age_mae": age["mae"],
+        "age_mae_median_baseline": age["mae_median"],
         "sex_auroc": sex["auroc"],
         "n_train": age["n_train"],
         "n_test": age["n_test"],

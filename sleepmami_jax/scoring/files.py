@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import edfio
 import numpy as np
 
+from data_pipeline.annotations.table import MODEL
 from data_pipeline.flatten import flatten
 from data_pipeline.night import EPOCH_S, STAGES, Event, EventKind, Night
 from data_pipeline.tasks import BREATHING, RERA, kind_title
@@ -37,30 +39,31 @@ _LINKED = ("breathing", "arousal", "desaturation", "limb_movement")
 
 
 def stages_csv(scores: Scores) -> str:
-    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, and the risk.
+    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, risk, and model.
 
     `risk` is the chance that the stage is wrong, "" from a model that cannot say.
     """
-    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES), "risk"]]
+    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES), "risk", MODEL]]
     risks = [""] * len(scores.stages)
     if scores.reliability is not None:
         risks = [f"{risk:.4f}" for risk in scores.reliability.epoch_risk]
     for epoch, (code, probs, risk) in enumerate(zip(scores.stages, scores.stage_probs, risks, strict=True)):
         stage = STAGES[code] if code >= 0 else ""
-        rows.append([epoch, epoch * EPOCH_S, stage, *(f"{p:.4f}" for p in probs), risk if stage else ""])
+        told = [*(f"{p:.4f}" for p in probs), risk if stage else "", _model(scores)]
+        rows.append([epoch, epoch * EPOCH_S, stage, *told])
     return _csv(rows)
 
 
 def events_csv(scores: Scores) -> str:
-    """One row an event; the columns between `reliable` and `type_probability` are onsets of the events that go with it.
+    """One row an event; columns between `reliable` and `type_probability` are onsets of events that go with it.
 
     `probability` is the mean over the event's seconds, "" for a desaturation, which is measured; `reliable` whether the
     events of its task are more likely right than wrong on this night, "" where nobody can say; `type_probability` that
     of an apnea's type where the model tells it. `counts_as` names the indices that count the event, between semicolons;
-    `why_not` says what it lacks for one that does not, or why none does.
+    `why_not` says what it lacks for one that does not, or why none does. The last is the model.
     """
     columns = ["onset_s", "duration_s", "kind", "stage", "probability", "reliable"]
-    rows = [[*columns, *(f"{family}_onset_s" for family in _LINKED), "type_probability", "counts_as", "why_not"]]
+    rows = [[*columns, *(f"{family}_onset_s" for family in _LINKED), "type_probability", "counts_as", "why_not", MODEL]]
     known = {} if scores.reliability is None else scores.reliability.reliable
     of_kind = {kind: known[task.name] for task in scores.tasks if task.name in known for kind in task.kinds}
     for n, (event, links) in enumerate(zip(scores.events, scores.links, strict=True)):
@@ -73,7 +76,7 @@ def events_csv(scores: Scores) -> str:
         )
         reliable = {True: "true", False: "false", None: ""}[of_kind.get(event.kind)]
         what = [*_where(event, scores), probability, reliable, *linked.values()]
-        rows.append([*what, of_type, ";".join(scores.counts_as[n]), scores.why_not[n]])
+        rows.append([*what, of_type, ";".join(scores.counts_as[n]), scores.why_not[n], _model(scores)])
     return _csv(rows)
 
 
@@ -88,6 +91,13 @@ def rejected_csv(scores: Scores) -> str:
 
 def _where(event: Event, scores: Scores) -> list[str]:
     return [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage_of(event, scores.stages)]
+
+
+def _model(scores: Scores) -> str:
+    """Name and digest of the model, in one word."""
+    return "@".join(
+        re.sub(r"[^\w.+-]", "_", str(scores.model_card.get(fact, "unknown"))) for fact in ("name", "version")
+    )
 
 
 def _csv(rows: list[list[Any]]) -> str:

@@ -73,7 +73,7 @@ def test_metrics_have_every_number_beside_a_baseline(demo):
     assert {"accuracy", "macro_f1", "kappa", "n_epochs"} <= metrics["stages"].keys()
     assert {"f1", "precision", "recall", "index_mae"} <= metrics["breathing"].keys()
     assert {"f1", "precision", "recall"} <= metrics["arousal"].keys()
-    assert {"age_mae", "age_mae_mean_baseline"} <= metrics["night"].keys()
+    assert {"age_mae", "age_mae_median_baseline"} <= metrics["night"].keys()
     for task in ("stages", "breathing", "arousal"):
         assert "bundled" in metrics[task]["baselines"]
     assert "majority" in metrics["stages"]["baselines"]

@@ -11,6 +11,7 @@ import mne
 import numpy as np
 import pytest
 
+from data_pipeline.annotations import read_scoring
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, Channel, Event, EventKind, Night, Scoring
 from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, Task
@@ -164,6 +165,17 @@ def test_printed_ahi_is_that_of_the_listed_events(folder):
     assert summary["arousal_index_per_h"] == pytest.approx(kinds.count("arousal") / slept_h)
     assert summary["desaturations"] == kinds.count("desaturation") > 50
     assert 15 < summary["ahi_per_h"] < 30 and summary["ahi_severity"] == "moderate"
+
+
+def test_a_score_is_a_scoring_that_says_that_no_person_made_it(folder, scored):
+    night, scores = scored
+    stages, notes = read_scoring(folder / "stages.csv", night.duration_s)
+    np.testing.assert_array_equal(stages.stages, scores.stages)
+    model = f"{scores.model_card['name']}@{scores.model_card['version']}".replace(" ", "_")
+    assert notes[0] == f"stages.csv: silver labels by {model}, not by a person."
+    events, notes = read_scoring(folder / "events.csv", night.duration_s)
+    assert [e.kind for e in events.events] == [e.kind for e in scores.events]
+    assert not (events.stages >= 0).any() and "silver labels by" in notes[0]  # the stages are those of the other file
 
 
 def test_a_sensor_that_fails_for_a_part_of_the_night_costs_that_part_alone(scored, waves):
