@@ -91,7 +91,7 @@ def _pairs(own: Mapping[str, Sequence[Event]], falls: Sequence[Desaturation] | N
     arousals = own.get(AROUSAL.name, ())
     by_effort = link_arousals([own[name][i] for name, i in effort], arousals)
     pairs = [(effort[i], (AROUSAL.name, j)) for i, j in by_effort.items()]
-    left = [j for j in range(len(arousals)) if j not in set(by_effort.values())]
+    left = sorted(set(range(len(arousals))) - set(by_effort.values()))
     by_limb = link_limb_movements(own.get(LIMB_MOVEMENT.name, ()), [arousals[j] for j in left])
     pairs += [((LIMB_MOVEMENT.name, i), (AROUSAL.name, left[j])) for i, j in by_limb.items()]
     nadirs_s = [fall.nadir_s for fall in falls or ()]

@@ -86,7 +86,7 @@ class Room:
         """
         permitted = self.permitted(marks)
         alone = self._alone(permitted, others)
-        counted = set(count_in_sleep(alone, stages, self.lead_s))
+        undisturbed, counted = set(alone), set(count_in_sleep(alone, stages, self.lead_s))
         onsets_s, ends_s = (np.array([getattr(e, name) for e in permitted]) for name in ("onset_s", "end_s"))
         next_one = {mark: np.searchsorted(ends_s, mark.onset_s, "right") for mark in merge(marks, self.task)}
         lost = [
@@ -95,7 +95,7 @@ class Room:
             if place == len(permitted) or onsets_s[place] >= mark.end_s
         ]
         near = f"within {self.margin_s:g} s of a breathing event" if self.margin_s else "part of a breathing event"
-        lost += [(e, near) for e in permitted if e not in set(alone)]
+        lost += [(e, near) for e in permitted if e not in undisturbed]
         lost += [(e, asleep_or_why(e, stages)) for e in alone if e not in counted]
         return tuple(sorted(lost, key=lambda one: one[0].onset_s))
 

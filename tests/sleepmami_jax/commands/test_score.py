@@ -16,7 +16,7 @@ class Scorer:
     def __init__(self):
         self.outs = []
 
-    def score(self, recording, scoring, *, out, montage, calibrate):
+    def score(self, recording, scoring, *, out, montage, calibrate, rules):
         if recording.stem == "bad":
             raise RecordingError(recording, "the file is empty.")
         self.outs.append(out)
@@ -28,7 +28,7 @@ def run(monkeypatch, *recordings):
     monkeypatch.setattr(score, "loaded", lambda args: scorer)
     paths = list(map(Path, recordings))
     return score.run(
-        Namespace(recordings=paths, scoring=[], out=Path("out"), montage=None, calibrate=None)
+        Namespace(recordings=paths, scoring=[], out=Path("out"), montage=None, calibrate=None, rules=None)
     ), scorer.outs
 
 
