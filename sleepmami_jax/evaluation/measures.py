@@ -76,7 +76,7 @@ def _compare_events(model: Pretrained, room: Room, nights: tuple[ScoredNight, ..
         statistics_of(room, predictions, [n.prediction.monitored_stages(room.task) for n in nights]),
     )
     indices = {
-        key: tuple([night[key] for night in side] for side in sides) for key, _, unit in room.rows if unit == "/h"
+        key: tuple([night.get(key) for night in side] for side in sides) for key, _, unit in room.rows if unit == "/h"
     }
     width = whole.shape[1]
 
