@@ -93,7 +93,7 @@ def test_a_task_is_given_by_name_or_as_a_record():
     assert [task.name for task in tasks] == ["stages", "snore"]
     assert from_dict(Finetuning, json.loads(json.dumps(to_dict(Finetuning(tasks=tasks))))).tasks == tasks
     with pytest.raises(
-        ConfigError, match=r"tasks\[0\].kind: 'a' is not known; there are 'stages', 'events', 'measured'"
+        ConfigError, match=r"tasks\[0\].kind: 'a' is not known; there are 'stages', 'events', 'types', 'measured'"
     ):
         override(tuned, ['objective.tasks=[{"name": "snore", "kind": "a"}]'])
 
