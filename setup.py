@@ -15,6 +15,7 @@ setup(
     packages=find_packages(include=["sleepmami_jax", "sleepmami_jax.*", "data_pipeline", "data_pipeline.*"]),
     package_data={
         "sleepmami_jax": ["weights/config.json", "weights/model.safetensors", "weights/README.md"],
+        "sleepmami_jax.evaluation": ["*.html.j2"],
         "sleepmami_jax.scoring": ["*.html.j2", "page/*"],
         "sleepmami_jax.twin": ["files/*.py"],
     },

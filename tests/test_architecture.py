@@ -58,7 +58,7 @@ UPPER = {
     "data": ("config models run export", "whole_files modalities night tasks shards"),
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
-    "metrics": ("tasks", "night tasks"),
+    "metrics": ("tasks", "runs night tasks"),
     "twin": (
         "config export models data tasks",
         "whole_files modalities night tasks signals shards load simulate",

@@ -17,14 +17,34 @@ def calibration_error(risk: np.ndarray, wrong: np.ndarray) -> float:
     >>> round(calibration_error(np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, True])), 2)
     0.1
     """
-    place = np.minimum((risk * BINS).astype(int), BINS - 1)
-    gaps = [abs(float(risk[place == k].mean() - wrong[place == k].mean())) * (place == k).mean() for k in set(place)]
-    return float(sum(gaps))
+    return float(calibration_figures(calibration_row(risk, wrong))["ece"])
+
+
+def calibration_row(risk: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """(3 * BINS,) number of cases in each bin, the sum of their chances, and how many are wrong."""
+    place = _bin(risk)
+    return np.concatenate([np.bincount(place, weights, BINS) for weights in (None, risk, wrong)])
+
+
+def calibration_figures(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """ece, wrong (share of cases) and risk (mean chance) of sums of rows (..., 3 * BINS), each of them (...)."""
+    n, risk, wrong = np.split(np.asarray(sums, float), 3, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = n.sum(-1)
+        return {
+            "ece": np.abs(risk - wrong).sum(-1) / total,
+            "wrong": wrong.sum(-1) / total,
+            "risk": risk.sum(-1) / total,
+        }
+
+
+def _bin(risk: np.ndarray) -> np.ndarray:
+    return np.minimum((risk * BINS).astype(int), BINS - 1)
 
 
 def reliability_rows(risk: np.ndarray, wrong: np.ndarray) -> list[dict[str, float | int]]:
     """A reliability diagram as rows: of each bin the number of cases, the mean chance, and the share that is wrong."""
-    place = np.minimum((risk * BINS).astype(int), BINS - 1)
+    place = _bin(risk)
     return [
         {
             "n": int((place == k).sum()),

@@ -6,58 +6,110 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score
 
 from data_pipeline.night import STAGES
+from sleepmami_jax.metrics.people import known
 
 CODES = list(range(len(STAGES)))
+_OF_NIGHTS = ("accuracy", "macro_f1", "kappa")
 
 
-def staging_metrics(references: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Pooled over all epochs of all nights, and the median over nights.
+def confusions(references: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, 25) counts of each night: epochs by stage of the reference, then of the prediction, as `agreement_of` takes.
 
-    An epoch counts when both hypnograms know it (code >= 0). F1 is None for a stage that neither has, and
-    macro-F1 is the mean over the others. Kappa is Cohen's without weights: stages have no order. It is None
-    when both hypnograms are one and the same stage throughout, where it does not exist.
-
-    >>> staging_metrics([np.array([0, 2, 2, 3])], [np.array([0, 2, 3, 3])])["accuracy"]
-    0.75
+    An epoch counts when both hypnograms know it (code >= 0).
 
     Args:
       references: (E,) codes a night.
       predictions: (E,) codes a night, the same lengths.
 
-    Returns:
-      n_epochs, n_nights, accuracy, macro_f1, kappa, f1_per_stage and kappa_per_stage (one against the rest),
-      confusion (rows reference, columns prediction), accuracy_median, macro_f1_median, kappa_median.
-
     Raises:
-      ValueError: lengths differ, or no epoch counts.
+      ValueError: lengths differ.
     """
     nights = []
     for i, (reference, predicted) in enumerate(zip(references, predictions, strict=True)):
         if len(reference) != len(predicted):
             raise ValueError(f"night {i}: {len(reference)} reference epochs but {len(predicted)} predicted ones")
-        known = (np.asarray(reference) >= 0) & (np.asarray(predicted) >= 0)
-        if known.any():
-            nights.append((np.asarray(reference)[known], np.asarray(predicted)[known]))
-    if not nights:
+        nights.append(_confusion(np.asarray(reference, int), np.asarray(predicted, int)))
+    return np.array(nights).reshape(-1, len(CODES) ** 2)
+
+
+def _confusion(reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    both = (reference >= 0) & (predicted >= 0)
+    return np.bincount(reference[both] * len(CODES) + predicted[both], minlength=len(CODES) ** 2)
+
+
+def agreement_of(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Figures of (..., 25) counts, see `confusions`; each of them (...), NaN where it does not exist.
+
+    Accuracy; Cohen's kappa (1960) without weights, for stages have no order, which does not exist where both
+    hypnograms are one and the same stage; the F1 of each stage, which does not exist for one that neither has, and
+    their mean, macro-F1; kappa of each stage against the rest.
+    """
+    table = np.asarray(counts, float).reshape(*np.shape(counts)[:-1], len(CODES), len(CODES))
+    n, both = table.sum((-2, -1)), np.diagonal(table, axis1=-2, axis2=-1)
+    human, ours = table.sum(-1), table.sum(-2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f1 = 2 * both / (human + ours)
+        exists = np.isfinite(f1)
+        macro = np.where(exists, f1, 0).sum(-1) / exists.sum(-1)
+        n_each = n[..., None]
+        right = (n_each - human - ours + 2 * both) / n_each
+        by_chance = (human * ours + (n_each - human) * (n_each - ours)) / n_each**2
+        kappas = np.where(by_chance < 1, (right - by_chance) / (1 - by_chance), np.nan)
+    of_stage = {f"f1.{stage}": f1[..., code] for code, stage in enumerate(STAGES)}
+    of_stage |= {f"kappa.{stage}": kappas[..., code] for code, stage in enumerate(STAGES)}
+    return {"accuracy": both.sum(-1) / n, "macro_f1": macro, "kappa": kappa_of(table)} | of_stage
+
+
+def kappa_of(table: np.ndarray) -> np.ndarray:
+    """(...) Cohen's kappa of confusions (..., C, C); NaN where both sides are one and the same class throughout."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = table / table.sum((-2, -1), keepdims=True)
+        by_chance = (share.sum(-1) * share.sum(-2)).sum(-1)
+        kappa = (np.trace(share, axis1=-2, axis2=-1) - by_chance) / (1 - by_chance)
+    one_class = np.isclose(np.diagonal(share, axis1=-2, axis2=-1).max(-1), 1)
+    return np.where(one_class, np.nan, kappa)
+
+
+def staging_metrics(references: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Pooled over all epochs of all nights, and the median over nights; see `agreement_of`.
+
+    >>> staging_metrics([np.array([0, 2, 2, 3])], [np.array([0, 2, 3, 3])])["accuracy"]
+    0.75
+
+    Args:
+      references, predictions: as in `confusions`.
+
+    Returns:
+      n_epochs, n_nights, accuracy, macro_f1, kappa, f1_per_stage and kappa_per_stage (one against the rest),
+      confusion (rows reference, columns prediction), accuracy_median, macro_f1_median, kappa_median. None for what
+      does not exist.
+
+    Raises:
+      ValueError: lengths differ, or no epoch counts.
+    """
+    counts = confusions(references, predictions)
+    counts = counts[counts.any(axis=1)]
+    if not len(counts):
         raise ValueError("no epoch is scored in both hypnograms: nothing to compare")
-    reference, predicted = (np.concatenate(side) for side in zip(*nights, strict=True))
-    metrics = {"n_epochs": len(reference), "n_nights": len(nights)} | _agreement(reference, predicted)
-    metrics["f1_per_stage"] = {
-        STAGES[code]: float(f1) if (reference == code).any() or (predicted == code).any() else None
-        for code, f1 in zip(
-            CODES, f1_score(reference, predicted, labels=CODES, average=None, zero_division=0), strict=True
-        )
+    pooled = {name: known(value) for name, value in agreement_of(counts.sum(axis=0)).items()}
+    nights = agreement_of(counts)
+    kappas = {stage: pooled[f"kappa.{stage}"] for stage in STAGES}
+    return {
+        "n_epochs": int(counts.sum()),
+        "n_nights": len(counts),
+        **{name: pooled[name] for name in _OF_NIGHTS},
+        "f1_per_stage": {stage: pooled[f"f1.{stage}"] for stage in STAGES},
+        "kappa_per_stage": kappas,
+        "confusion": counts.sum(axis=0).reshape(len(CODES), -1).tolist(),
+        **{f"{name}_median": _median(nights[name]) for name in _OF_NIGHTS},
     }
-    metrics["kappa_per_stage"] = {STAGES[code]: _kappa(reference == code, predicted == code) for code in CODES}
-    metrics["confusion"] = confusion_matrix(reference, predicted, labels=CODES).tolist()
-    per_night = [_agreement(*night) for night in nights]
-    for name in ("accuracy", "macro_f1", "kappa"):
-        values = [night[name] for night in per_night if night[name] is not None]
-        metrics[f"{name}_median"] = float(np.median(values)) if values else None
-    return metrics
+
+
+def _median(values: np.ndarray) -> float | None:
+    exists = np.isfinite(values)
+    return float(np.median(values[exists])) if exists.any() else None
 
 
 def best_shift(reference: np.ndarray, predicted: np.ndarray, most_epochs: int = 120) -> tuple[int, float]:
@@ -70,27 +122,8 @@ def best_shift(reference: np.ndarray, predicted: np.ndarray, most_epochs: int = 
     most_epochs = min(most_epochs, n - 1)
     least = np.count_nonzero((reference >= 0) & (predicted >= 0)) / 2
     for shift in sorted(range(-most_epochs, most_epochs + 1), key=abs):
-        one, other = reference[max(0, -shift) : n - max(0, shift)], predicted[max(0, shift) : n + min(0, shift)]
-        known = (one >= 0) & (other >= 0)
-        if not known.any() or known.sum() < least:
-            continue
-        pairs = np.bincount(one[known] * len(CODES) + other[known], minlength=len(CODES) ** 2)
-        share = pairs.reshape(len(CODES), -1) / known.sum()
-        by_chance = float(share.sum(0) @ share.sum(1))
-        if by_chance < 1 and (kappa := float(np.trace(share) - by_chance) / (1 - by_chance)) > best[1]:
-            best = shift, kappa
+        counts = _confusion(reference[max(0, -shift) : n - max(0, shift)], predicted[max(0, shift) : n + min(0, shift)])
+        if counts.any() and counts.sum() >= least:
+            kappa = float(kappa_of(counts.reshape(len(CODES), -1)))
+            best = (shift, kappa) if kappa > best[1] else best
     return best
-
-
-def _agreement(reference: np.ndarray, predicted: np.ndarray) -> dict[str, float | None]:
-    return {
-        "accuracy": float((reference == predicted).mean()),
-        "macro_f1": float(f1_score(reference, predicted, average="macro", zero_division=0)),
-        "kappa": _kappa(reference, predicted),
-    }
-
-
-def _kappa(reference: np.ndarray, predicted: np.ndarray) -> float | None:
-    if len(np.union1d(reference, predicted)) < 2:
-        return None
-    return float(cohen_kappa_score(reference, predicted))

@@ -30,7 +30,9 @@ from data_pipeline.simulate import simulate_cohort
 from data_pipeline.whole_files import write_whole
 from sleepmami_jax import load
 from sleepmami_jax.config import DataConfig, DataSource, Experiment, MacroPretraining
-from sleepmami_jax.evaluation.evaluate import evaluate, measure_tasks, predict_nights
+from sleepmami_jax.evaluation.evaluate import evaluate
+from sleepmami_jax.evaluation.measures import measure_tasks
+from sleepmami_jax.evaluation.nights import predict_nights
 from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.export.folder import WEIGHTS, load_model, save_model
 from sleepmami_jax.recipes import finetune_tiny, macro_tiny, micro_tiny

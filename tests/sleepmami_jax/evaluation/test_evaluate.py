@@ -1,5 +1,6 @@
 """Metrics against cases worked out by hand, matching against its own laws."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import EPOCH_S, Event, EventKind
 from data_pipeline.prepare.run import prepare
+from sleepmami_jax.cli import parse, run_command
 from sleepmami_jax.config import DataConfig, DataSource, Finetuning
 from sleepmami_jax.evaluation.baselines import (
     event_baselines,
@@ -17,8 +19,10 @@ from sleepmami_jax.evaluation.baselines import (
     majority_stage,
     median_index_mae,
 )
-from sleepmami_jax.evaluation.evaluate import evaluate, measure, measure_tasks, predict_nights
+from sleepmami_jax.evaluation.evaluate import evaluate, measure
+from sleepmami_jax.evaluation.measures import measure_tasks
 from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
+from sleepmami_jax.evaluation.nights import predict_nights
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
@@ -209,3 +213,15 @@ def test_measure_is_evaluate_without_the_training_nights(scorer, shards, tmp_pat
     assert sorted(kept) == ["n1", "n3"]
     some = measure(scorer, [shards], embeddings=tmp_path / "embeddings", only=["EEG"])
     assert "breathing_f1" not in some and some["stages_accuracy"] is not None
+
+
+def test_the_command_leaves_numbers_and_a_page(scorer, shards, tmp_path, capsys):
+    save_model(scorer.folder, tmp_path / "model")
+    command = ["sleepmami", "evaluate", str(shards), "--model", str(tmp_path / "model"), "--out"]
+    assert run_command(parse([*command, str(tmp_path / "out" / "m.json")])) == 0
+    metrics, page = json.loads((tmp_path / "out" / "m.json").read_text()), (tmp_path / "out" / "m.html").read_text()
+    assert metrics["stages"]["per_night"]["kappa"] and metrics["subgroups"]
+    assert page.startswith("<!DOCTYPE html>") and "Groups of people" in page
+    assert "People on other nights" in capsys.readouterr().out
+    assert run_command(parse([*command, str(tmp_path / "m.html")])) == 1
+    assert "m.html: expected the JSON file" in capsys.readouterr().err

@@ -1,12 +1,25 @@
 """Matching of events, and what is counted from it."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.night import Event, EventKind
-from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics, iou, match, type_metrics
+from data_pipeline.tasks import BREATHING
+from sleepmami_jax.metrics.events import (
+    event_metrics,
+    fit_threshold,
+    greedy_matches,
+    iou,
+    match,
+    onset_matches,
+    second_figures,
+    second_rows,
+    type_metrics,
+)
 from sleepmami_jax.tasks import breathing
 
 
@@ -39,7 +52,7 @@ def test_one_long_prediction_finds_one_event():
     assert m["f1_iou"]["0.1"] == 0.5 and m["f1_iou"]["0.3"] == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(EVENTS, EVENTS, st.sampled_from([0.0, 0.1, 0.3, 0.5]))
 def test_matching_is_one_to_one_symmetric_and_maximal(reference, predicted, min_iou):
     pairs = match(reference, predicted, min_iou)
@@ -56,6 +69,7 @@ def test_matching_is_one_to_one_symmetric_and_maximal(reference, predicted, min_
     assert len(match(reference, predicted, 0.5)) <= len(pairs)
 
 
+@settings(max_examples=30, deadline=None)
 @given(EVENTS.filter(lambda events: all(e.duration_s for e in events)))
 def test_a_list_matches_itself(events):
     m = event_metrics([events], [events])
@@ -82,17 +96,47 @@ def test_types_agree_on_what_both_sides_found_and_typed():
     assert type_metrics([[]], [[]]) == {"n_typed": 0, "accuracy": None, "kappa": None, "confusion": None}
 
 
-def test_index_metrics_by_hand():
-    m = index_metrics([2, 10, 20, 40, None], [4, 10, 14, 40, 3], breathing.severity)
-    assert (m["n_nights"], m["n_left_out"], m["mae_per_h"], m["bias_per_h"]) == (4, 1, 2, -1)
-    sd = np.std([2, 0, -6, 0], ddof=1)
-    assert m["limits_of_agreement_per_h"] == pytest.approx([-1 - 1.96 * sd, -1 + 1.96 * sd])
-    assert m["severity_accuracy"] == 0.75 and np.trace(m["severity_confusion"]) == 3
-    assert m["severity_confusion"][2][1] == 1 and 0 < m["severity_kappa"] < 1
-    empty = index_metrics([None], [3], breathing.severity)
-    assert empty["n_nights"] == 0 and empty["mae_per_h"] is empty["severity_kappa"] is None
-    assert index_metrics([7], [8])["limits_of_agreement_per_h"] is None
-    assert "severity_kappa" not in index_metrics([7], [8])
+def test_the_greedy_rule_by_hand():
+    """Reference 0-10 takes both predictions that it overlaps, one of them is false; 20-30 finds none left."""
+    reference = [event(0, 10), event(20, 10)]
+    assert greedy_matches(reference, [event(0, 4), event(6, 18), event(40, 5)]) == 1
+    assert len(match(reference, [event(0, 4), event(6, 18), event(40, 5)])) == 2
+    m = event_metrics([reference], [[event(0, 4), event(6, 18), event(40, 5)]])
+    assert m["f1_greedy"] == pytest.approx(2 / 5) and m["f1"] == pytest.approx(4 / 5)
+    assert greedy_matches(reference, []) == greedy_matches([], reference) == 0
+
+
+def test_onsets_within_seconds():
+    reference, predicted = [event(10, 5), event(12, 5)], [event(13, 5), event(8, 1)]
+    assert [onset_matches(reference, predicted, s) for s in (0.5, 1, 2)] == [0, 1, 2]
+    m = event_metrics([reference], [predicted])
+    assert m["f1_onset"] == {"1": 0.5, "3": 1, "5": 1, "10": 1}
+    late = event_metrics([[event(10, 5)]], [[event(13, 5)]])
+    assert late["onset_late_mean_s"] == late["onset_error_mean_s"] == 3
+    assert event_metrics([[event(13, 5)]], [[event(10, 5)]])["end_late_mean_s"] == -3
+
+
+def test_pairs_are_those_of_the_best_assignment():
+    """Against every assignment of four by four."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        reference, predicted = ([event(rng.integers(40), rng.integers(1, 20)) for _ in range(4)] for _ in range(2))
+        overlap = iou(reference, predicted)
+        best = max(
+            (sum(overlap[i, j] > 0 for i, j in enumerate(order)), sum(overlap[i, j] for i, j in enumerate(order)))
+            for order in permutations(range(4))
+        )
+        pairs = match(reference, predicted)
+        assert (len(pairs), sum(overlap[i, j] for i, j in pairs)) == (best[0], pytest.approx(best[1]))
+
+
+def test_f1_a_second_by_hand():
+    reference = [Event(EventKind.HYPOPNEA, 0.0, 10.0), Event(EventKind.APNEA, 20.0, 10.0)]
+    predicted = [Event(EventKind.HYPOPNEA, 5.0, 10.0), Event(EventKind.HYPOPNEA, 20.0, 10.0)]
+    rows = second_rows([reference], [predicted], BREATHING, [60])
+    assert rows.tolist() == [[5, 0, 10, 10, 20, 0]]
+    assert second_figures(rows)["f1_second"] == pytest.approx([(2 * 5 / 30 + 0) / 2])
+    assert np.isnan(second_figures(second_rows([[]], [[]], BREATHING, [60]))["f1_second"][0])
 
 
 def test_threshold_is_the_one_that_finds_the_events():
