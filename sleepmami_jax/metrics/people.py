@@ -30,7 +30,7 @@ def intervals(rows: np.ndarray, people: Sequence[str], figures: Figures) -> dict
     Nights of one person are alike, and epochs of one night more so: drawing either would promise too much.
 
     >>> rows = np.array([[right, 10] for right in (9, 8, 9, 7, 9, 8)])
-    >>> intervals(rows, "abcdef", lambda sums: {"accuracy": sums[..., 0] / sums[..., 1]})["accuracy"]
+    >>> intervals(rows, list("abcdef"), lambda sums: {"accuracy": sums[..., 0] / sums[..., 1]})["accuracy"]
     [0.766..., 0.883...]
 
     Args:

@@ -64,12 +64,10 @@ def agreement_of(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 def kappa_of(table: np.ndarray) -> np.ndarray:
     """(...) Cohen's kappa of confusions (..., C, C); NaN where both sides are one and the same class throughout."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = table / table.sum((-2, -1), keepdims=True)
-        by_chance = (share.sum(-1) * share.sum(-2)).sum(-1)
-        kappa = (np.trace(share, axis1=-2, axis2=-1) - by_chance) / (1 - by_chance)
-    one_class = np.isclose(np.diagonal(share, axis1=-2, axis2=-1).max(-1), 1)
-    return np.where(one_class, np.nan, kappa)
+    n, right = table.sum((-2, -1)), np.trace(table, axis1=-2, axis2=-1)
+    by_chance = (table.sum(-1) * table.sum(-2)).sum(-1)  # whole numbers, so that full agreement is 1 and not nearly 1
+    with np.errstate(invalid="ignore"):
+        return (n * right - by_chance) / (n * n - by_chance)
 
 
 def staging_metrics(references: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> dict[str, Any]:
