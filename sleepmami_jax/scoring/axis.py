@@ -32,12 +32,13 @@ STAGED_BY = ("F3", "F4", "C3", "C4", "O1", "O2", "E1", "E2", "CHIN")
 
 
 def axis_data(scores: Scores, night: Night, signals: Signals, found: Sequence[Difference]) -> dict[str, Any]:
-    """What `page/data.js` reads: times in seconds, arrays in base64, words as they are: nothing in it is escaped."""
+    """What `page/1_data.js` reads: times in seconds, arrays in base64, words as they are: nothing in it is escaped."""
     lanes = _lanes(scores, night)
     lane_of = {kind: n for n, (_, kinds) in enumerate(_classes(scores.tasks)) for kind in kinds}
     given = night.scoring.events if night.scoring is not None else ()
     looked_for = night.scoring.scored if night.scoring is not None else frozenset()
     staged = "stages" in looked_for
+    risk = None if scores.reliability is None else scores.reliability.epoch_risk
     rows = [*(row for room in rooms_of(scores.tasks) for row in room.rows), *oximetry.ROWS]
     words_of = {key.removesuffix("_per_h").removesuffix("_per_min"): words for key, words, _ in rows}
     return {
@@ -49,9 +50,7 @@ def axis_data(scores: Scores, night: Night, signals: Signals, found: Sequence[Di
         "stages": _text(scores.stages.astype(np.int8)),
         "given": _text(night.scoring.stages.astype(np.int8)) if staged else None,
         "probs": _text(np.rint(255 * np.clip(scores.stage_probs, 0, 1)).astype(np.uint8)),
-        "risk": None
-        if scores.reliability is None
-        else _text(np.rint(200 * scores.reliability.epoch_risk).astype("u1")),
+        "risk": None if risk is None else _text(np.rint(200 * risk).astype(np.uint8)),
         "lanes": lanes,
         "events": _events(scores.events, lane_of)
         | {

@@ -14,9 +14,10 @@ const given = signed(data.given);
 const probs = bytes(data.probs);
 const risk = data.risk === null ? null : Float32Array.from(bytes(data.risk), (value) => value / 200);
 const tracks = data.tracks.map((track) => {
-  const values = Float32Array.from(words16(track.values), (value) => (value === 0xffff ? NaN : track.lowest + track.step * value));
+  const value = (steps) => (steps === 0xffff ? NaN : track.lowest + track.step * steps);
+  const values = Float32Array.from(words16(track.values), value);
   let highest = -Infinity;
-  for (const value of values) if (value > highest) highest = value;
+  for (const one of values) if (one > highest) highest = one;
   return { ...track, values, highest };
 });
 
@@ -29,7 +30,9 @@ const listed = (source, mine) =>
   }));
 const events = listed(data.events, true);
 const givenEvents = listed(data.givenEvents, false);
-const differences = data.differences.map(([onset, duration, words, task, slots]) => ({ onset, duration, end: onset + duration, words, task, slots }));
+const differences = data.differences.map(([onset, duration, words, task, slots]) => (
+  { onset, duration, end: onset + duration, words, task, slots }
+));
 
 const runsOf = (codes) => {
   const found = [];
@@ -41,7 +44,8 @@ const runsOf = (codes) => {
   }
   return found;
 };
-const unsureRuns = risk === null ? [] : runsOf(Int8Array.from(risk, (value, k) => (value >= 0.5 && stages[k] >= 0 ? 1 : 0))).filter((run) => run.code);
+const isUnsure = (value, k) => (value >= 0.5 && stages[k] >= 0 ? 1 : 0);
+const unsureRuns = risk === null ? [] : runsOf(Int8Array.from(risk, isUnsure)).filter((run) => run.code);
 const stageName = (code) => (code >= 0 ? data.stageNames[code] : "not scored");
 const stageAt = (codes, second) => stageName(codes[Math.min(Math.floor(second / EPOCH_S), codes.length - 1)]);
 

@@ -83,8 +83,12 @@ const hypnogram = (title, codes, shaded, marked) => ({
       }
       before = run;
     }
-    for (const run of this.runs) if (run.code >= 0) pen.span(run.start, run.stop, level(run.code) - 4, 8, colours[data.stageNames[run.code]], 1);
-    if (marked) for (const one of differences) if (one.task === "stages") pen.span(one.onset, one.end, pen.top + ROW * 5 + 1, 4, colours.differ, 1);
+    for (const run of this.runs) {
+      if (run.code >= 0) pen.span(run.start, run.stop, level(run.code) - 4, 8, colours[data.stageNames[run.code]], 1);
+    }
+    for (const one of marked ? differences : []) {
+      if (one.task === "stages") pen.span(one.onset, one.end, pen.top + ROW * 5 + 1, 4, colours.differ, 1);
+    }
   },
   labels(pen) {
     for (const code of data.stageOrder) pen.label(data.stageNames[code], pen.top + (data.stageOrder.indexOf(code) + 0.5) * ROW);
@@ -221,9 +225,14 @@ const qualityLane = {
       pen.span(0, data.duration, y + 4, 2, colours.rule);
       for (const [start, stop] of channel.runs) pen.span(start, stop, y + 1, 8, colours.bad, 1);
     });
-    if (data.missing.length) pen.text(`not in this recording: ${data.missing.join(", ")}`, pen.left + 6, pen.top + this.height - 7, colours.soft, "left", "italic 11px");
+    if (data.missing.length) {
+      const words = `not in this recording: ${data.missing.join(", ")}`;
+      pen.text(words, pen.left + 6, pen.top + this.height - 7, colours.soft, "left", "italic 11px");
+    }
   },
-  labels(pen) { data.quality.forEach((channel, n) => pen.label(channel.slot.replace("_", " "), pen.top + 11 * n + 5.5, colours.soft, "10px")); },
+  labels(pen) {
+    data.quality.forEach((channel, n) => pen.label(channel.slot.replace("_", " "), pen.top + 11 * n + 5.5, colours.soft, "10px"));
+  },
 };
 
 data.lanes.forEach((lane, n) => { lane.index = n; });

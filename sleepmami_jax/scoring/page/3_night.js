@@ -45,7 +45,9 @@ const drawNight = () => {
   const [context, width] = prepared(canvas, totalHeight);
   const left = gutter(width), inner = width - left - 8;
   const strip = new Pen(context, left, inner, 0, data.duration);
-  for (const run of overviewRuns) strip.span(run.start, run.stop, 2, STRIP - 4, run.code < 0 ? colours.faint : colours[data.stageNames[run.code]]);
+  for (const run of overviewRuns) {
+    strip.span(run.start, run.stop, 2, STRIP - 4, run.code < 0 ? colours.faint : colours[data.stageNames[run.code]]);
+  }
   strip.label("Whole night", STRIP / 2);
   context.strokeStyle = colours.ink;
   context.lineWidth = 1.5;
@@ -74,7 +76,8 @@ const drawMarks = (pen) => {
   for (const [words, second] of lights) {
     if (second === null || second < view.from || second > view.to) continue;
     pen.line(pen.x(second), STRIP + 22, pen.x(second), totalHeight, colours.accent, 1.5);
-    pen.text(words, pen.x(second) + (words.endsWith("off") ? 4 : -4), STRIP + 25, colours.accent, words.endsWith("off") ? "left" : "right");
+    const isOff = words.endsWith("off");
+    pen.text(words, pen.x(second) + (isOff ? 4 : -4), STRIP + 25, colours.accent, isOff ? "left" : "right");
   }
   const shown = signalSpan();
   if (shown && !printing) {
@@ -117,7 +120,8 @@ const place = (event, alongStrip = false) => {
   const pen = new Pen(canvas.getContext("2d"), left, width - left - 8, view.from, view.to);
   const inStrip = alongStrip || y < STRIP + 4;
   const share = Math.min(Math.max((x - left) / pen.width, 0), 1);
-  return { x, y, pen, inStrip, second: inStrip ? share * data.duration : view.from + share * (view.to - view.from), inside: x >= left - 2 };
+  const second = inStrip ? share * data.duration : view.from + share * (view.to - view.from);
+  return { x, y, pen, inStrip, second, inside: x >= left - 2 };
 };
 
 // What a place of the night says, in words.
@@ -147,9 +151,9 @@ let drag = null;
 const hover = (event) => {
   const at = place(event);
   hoverX = at.inside && !at.inStrip ? at.x : null;
-  const found = at.inside && at.y >= eventLane.top ? eventLane.hit(at.x, at.y - 0, Object.assign(at.pen, { top: eventLane.top }), 4) : null;
+  const found = at.inside ? eventLane.hit(at.x, at.y, Object.assign(at.pen, { top: eventLane.top }), 4) : null;
   canvas.style.cursor = drag ? "grabbing" : found ? "pointer" : "crosshair";
-  readout.textContent = found ? `${eventWords(found)} · ${describe(found.onset)}` : at.inside ? describe(at.second) : readout.textContent;
+  if (at.inside) readout.textContent = found ? `${eventWords(found)} · ${describe(found.onset)}` : describe(at.second);
   redraw();
 };
 canvas.addEventListener("pointerdown", (event) => {

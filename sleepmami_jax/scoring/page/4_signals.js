@@ -78,7 +78,8 @@ const drawSignals = () => {
     const y = SIGNAL_TOP + (n + 0.5) * LANE;
     const style = slots.includes(channel.slot) ? "600 12px" : "12px";
     pen.label(channel.slot.replace("_", " "), y - 7, colours.ink, style);
-    pen.label(channel.unit === "%" ? "%" : `±${Number((channel.reach / gain).toPrecision(2))} ${channel.unit}`, y + 8, colours.soft, "10px");
+    const scale = channel.unit === "%" ? "%" : `±${Number((channel.reach / gain).toPrecision(2))} ${channel.unit}`;
+    pen.label(scale, y + 8, colours.soft, "10px");
   });
 };
 
@@ -100,7 +101,8 @@ const drawChannel = (pen, channel, top) => {
   const { first, values } = valuesOf(channel, window_.from, window_.to);
   const known = values.filter((value) => value === value);
   if (!known.length) {
-    const loading = channel.blocks.slice(Math.floor(window_.from / channel.block), Math.floor(window_.to / channel.block) + 1).some(Boolean);
+    const [one, other] = [window_.from, window_.to].map((second) => Math.floor(second / channel.block));
+    const loading = channel.blocks.slice(one, other + 1).some(Boolean);
     if (!loading) pen.text("left out here, see below", pen.left + 6, top + LANE / 2, colours.soft, "left", "italic 11px");
     return;
   }
@@ -111,8 +113,9 @@ const drawChannel = (pen, channel, top) => {
     [centre, reach] = [(low + high) / 2, Math.max((high - low) / 2 + 1, 3)];
   }
   const y = (value) => top + LANE / 2 - ((value - centre) / reach) * (LANE / 2 - 4);
-  const shifted = new Pen(pen.context, pen.left, pen.width, pen.from - (first - 0.5) / channel.hz, pen.to - (first - 0.5) / channel.hz);
-  shifted.curve(values, 1 / channel.hz, y, channel.unit === "%" ? colours.desaturation ?? colours.accent : colours.ink);
+  const begun = (first - 0.5) / channel.hz; // of the values; a sample is drawn where it was taken
+  const shifted = new Pen(pen.context, pen.left, pen.width, pen.from - begun, pen.to - begun);
+  shifted.curve(values, 1 / channel.hz, y, channel.unit === "%" ? colours.accent : colours.ink);
   if (channel.unit === "%") pen.text(`${Math.min(...known)}–${Math.max(...known)} %`, pen.right - 4, top + 9, colours.soft, "right");
 };
 

@@ -12,8 +12,11 @@ const make = (name, words, parent) => {
   parent?.append(element);
   return element;
 };
-const eventWords = (event) => `${event.title}${event.mine ? "" : " of the scoring given"}, ${clock(event.onset)}, ${seconds(event.duration)}`;
-const overlapping = (event) => (event.mine ? givenEvents : events).filter((e) => e.onset < event.end && e.end > event.onset && e.lane === event.lane);
+const whose = (event) => (event.mine ? "" : " of the scoring given");
+const eventWords = (event) => `${event.title}${whose(event)}, ${clock(event.onset)}, ${seconds(event.duration)}`;
+const overlapping = (event) => (event.mine ? givenEvents : events).filter(
+  (e) => e.lane === event.lane && e.onset < event.end && e.end > event.onset,
+);
 
 const factsOf = (chosen) => {
   const facts = [];
@@ -82,7 +85,9 @@ const stepDifference = (forward) => step(differences, forward, "difference");
 const counts = data.lanes.map((lane, n) => events.filter((event) => event.lane === n).length);
 make("option", `all kinds (${events.length})`, kindSelect).value = "";
 data.lanes.forEach((lane, n) => { if (counts[n]) make("option", `${lane.title} (${counts[n]})`, kindSelect).value = n; });
-for (const group of document.querySelectorAll("[data-needs]")) group.hidden = !(group.dataset.needs === "events" ? events : differences).length;
+for (const group of document.querySelectorAll("[data-needs]")) {
+  group.hidden = !(group.dataset.needs === "events" ? events : differences).length;
+}
 
 // A table of the events, made when it is opened: a night may hold thousands.
 const table = document.getElementById("event-table");
@@ -92,7 +97,8 @@ const fillTable = () => {
   for (const event of chosenKind()) {
     const row = make("tr", "", body);
     make("button", clock(event.onset), make("td", "", row)).addEventListener("click", () => select({ event }));
-    for (const words of [event.title, seconds(event.duration), stageAt(stages, event.onset), event.probability === null ? "measured" : event.probability.toFixed(2)]) make("td", words, row);
+    const probability = event.probability === null ? "measured" : event.probability.toFixed(2);
+    for (const words of [event.title, seconds(event.duration), stageAt(stages, event.onset), probability]) make("td", words, row);
   }
   table.tBodies[0].replaceWith(body);
 };
@@ -123,7 +129,8 @@ allChannels.addEventListener("change", drawSignals);
 
 const pictureKeys = {
   ArrowLeft: () => pan(-0.125), ArrowRight: () => pan(0.125), ArrowUp: () => zoom(0.7), ArrowDown: () => zoom(1 / 0.7),
-  PageUp: () => pan(-1), PageDown: () => pan(1), Home: () => look(0, view.to - view.from), End: () => look(data.duration - view.to + view.from, data.duration),
+  PageUp: () => pan(-1), PageDown: () => pan(1),
+  Home: () => look(0, view.to - view.from), End: () => look(data.duration - view.to + view.from, data.duration),
   "+": () => zoom(0.5), "-": () => zoom(2), 0: wholeNight, Enter: () => select({ second: (view.from + view.to) / 2 }),
 };
 const signalKeys = {
@@ -134,7 +141,8 @@ const letters = { n: () => stepDifference(true), p: () => stepDifference(false),
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
   const own = event.target === canvas ? pictureKeys : event.target === signalCanvas ? signalKeys : {};
-  const action = own[event.key] ?? (letterKeys.checked ? letters[event.key] : undefined) ?? (event.key === "Escape" && selection ? clear : undefined);
+  const letter = letterKeys.checked ? letters[event.key] : undefined;
+  const action = own[event.key] ?? letter ?? (event.key === "Escape" && selection ? clear : undefined);
   if (!action) return;
   event.preventDefault();
   action();

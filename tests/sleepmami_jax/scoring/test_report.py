@@ -293,6 +293,22 @@ def test_times_are_those_of_the_clock_where_it_is_known(scored, waves):
         )
 
 
+def test_tracks_and_faults_lie_in_their_seconds(scored, waves):
+    night, scores = scored
+    codes = np.full(night.duration_s, 3, np.float32)
+    codes[9000:] = 1
+    quality = np.zeros(night.duration_s, np.uint8)
+    quality[100:160], quality[160:170] = 2, 2 | 4
+    position = channel("POSITION", Modality.POSITION, codes, quality, "Pos", "montage file")
+    data = drawn(render(scores, replace(night, channels=(*night.channels, position)), waves))
+    tracks = {track["title"]: track for track in data["tracks"]}
+    assert tracks.keys() == {"SpO2", "Position (code)"}  # flat lines breathe and beat no rate
+    told = np.frombuffer(b64decode(tracks["Position (code)"]["values"]), "<u2")
+    assert len(told) == data["duration"] and (told[100:170] == 0xFFFF).all()
+    assert tracks["Position (code)"]["lowest"] + told[[0, 8999, 9000]].astype(float) == pytest.approx([3, 3, 1])
+    assert data["quality"][-1]["runs"] == [[100, 160, 2], [160, 170, 6]] and data["faults"][1:3] == ["flat", "clipped"]
+
+
 def test_same_scores_same_bytes(scored, folder, tmp_path):
     night, scores = scored
     write_scores(scores, night, tmp_path / "again")

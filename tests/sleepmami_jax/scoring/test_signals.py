@@ -2,6 +2,7 @@
 
 import zlib
 from base64 import b64decode
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,15 @@ def test_what_decided_stays_when_the_page_would_grow_too_large(night):
     assert kept["O2"][:2] == [True, True] and not any(kept["O2"][2:])  # 30 s before it lie in the first
     assert all(kept["F3"]) and not any(kept["C3"])  # of each modality its first channel
     assert "C3: 100 % of the night" in told and not any(words.startswith("F3") for words in told)
+
+
+def test_waves_that_were_let_go_are_not_shown_as_flat_ones(night):
+    waveless = tuple(
+        replace(c, samples=c.samples if c.slot == "SPO2" else np.full_like(c.samples, np.nan)) for c in night.channels
+    )
+    signals = read_signals(replace(night, channels=waveless))
+    assert [one.slot for one in signals.shown] == ["SPO2"]
+    assert np.isnan(signals.breaths_per_min).all() and np.isnan(signals.beats_per_min).all()
 
 
 def test_a_night_without_breath_or_heart_has_no_rates():
