@@ -144,6 +144,7 @@ class DataConfig(Checked):
     skip: Natural = 0  # so many first nights of each folder's split, in an order in which sites are mixed
     nights: Count | None = None  # use only the next so many; None is all of them
     scored: bool = False  # use only nights that somebody scored
+    pack: Text | None = None  # a folder of packs (`sleepmami pack`); on a disk they also fill as a run reads
     embeddings: Text | None = None  # where a frozen Micro-Encoder's tokens are kept; None: in the workdir
     prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process of a run, workers and all
     workers: Natural = 0  # processes that each process of a run reads with; 0 reads in its threads
