@@ -143,7 +143,8 @@ class Pack:
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.folder, self.layout = folder, layout
         self._file = os.open(folder / ROWS, os.O_RDWR)
-        self._rows = np.memmap(folder / ROWS, np.uint8, "r", shape=(layout.rows, layout.row_bytes))
+        # As a plain array: each slice of a memmap costs as much as to read a row.
+        self._rows = np.asarray(np.memmap(folder / ROWS, np.uint8, "r", shape=(layout.rows, layout.row_bytes)))
         self._marks = np.memmap(folder / MARKS, "<u8", "r+", shape=(layout.rows,))
         self._sound = np.zeros(layout.rows, bool)
 

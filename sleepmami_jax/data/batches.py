@@ -123,9 +123,9 @@ class _Read(grain.transforms.Map):
             if mine.size:
                 self._fill(rows, labels, i, folder, mine, night[mine], epochs.ravel()[mine])
         labels["epoch_mask"] = there
-        for row, entry in enumerate(entries):
-            own = entry.stages[places[row, 2] :][:length]
-            labels["stage"][row * length : row * length + len(own)] = stage_codes(own)
+        spans = zip(entries, places[:, 2].tolist(), strict=True)
+        stages = "".join(entry.stages[start : start + length].ljust(length, "?") for entry, start in spans)
+        labels["stage"] = stage_codes(stages).astype(np.int32)
         arrays = {**rows.arrays(shape), **jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), labels)}
         if self.epochs is None:
             del arrays["epoch_mask"]

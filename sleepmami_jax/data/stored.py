@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from types import ModuleType
 from typing import Any
 
 import jax.numpy as jnp
@@ -51,14 +52,18 @@ class Rows:
         self._gain, self._shift, self._slots = scaling[:, 0], scaling[:, 1], slots
         self._places = {slot: place for place, slot in enumerate(chain.from_iterable(slots.values()))}
         self._stored: dict[str, np.ndarray] = {}
+        # In one piece, of large pages where the system has them; what is never touched takes no memory.
+        self._memory = np.zeros(len(scaling) * sum(_samples(slot) for slot in self._places), np.int16)
+        self._used = 0
         self._usable = np.zeros((*self._gain.shape, EPOCH_S), bool)
 
     def record(self, row: int, epoch: Epoch) -> None:
         """One row is this record; those of its channels are taken that have a gain."""
+        gain = self._gain[row].tolist()
         for signals in epoch.signals:
             for at, slot in enumerate(signals.slots):
                 place = self._places.get(slot)
-                if place is not None and self._gain[row, place]:
+                if place is not None and gain[place]:
                     self._channel(slot)[row] = signals.samples[at]
                     self._usable[row, place] = signals.quality[at] == _GOOD
 
@@ -86,7 +91,7 @@ class Rows:
         batch, first = {}, 0
         for m, names in self._slots.items():
             own = slice(first, first + len(names))
-            absent = np.zeros((0, *shape[1:], EPOCH_S * RATE_HZ[m]), np.int16)
+            absent = np.zeros((0, *shape[1:], _samples(names[0])), np.int16)
             batch[m.value] = {
                 "stored": tuple(self._stored[s].reshape(*shape, -1) if s in self._stored else absent for s in names),
                 "gain": self._gain[:, own].reshape(*shape, -1),
@@ -98,8 +103,14 @@ class Rows:
 
     def _channel(self, slot: str) -> np.ndarray:
         if slot not in self._stored:
-            self._stored[slot] = np.zeros((len(self._gain), EPOCH_S * RATE_HZ[MODALITY_OF[slot]]), np.int16)
+            size = len(self._gain) * _samples(slot)
+            self._stored[slot] = self._memory[self._used : self._used + size].reshape(len(self._gain), -1)
+            self._used += size
         return self._stored[slot]
+
+
+def _samples(slot: str) -> int:
+    return EPOCH_S * RATE_HZ[MODALITY_OF[slot]]
 
 
 def stored_bytes(slots: Slots) -> int:
@@ -107,19 +118,24 @@ def stored_bytes(slots: Slots) -> int:
     return sum(len(names) * (EPOCH_S * RATE_HZ[m] * 2 + EPOCH_S + 8) for m, names in slots.items())
 
 
-def normalised(batch: dict[str, Any]) -> dict[str, Any]:
-    """A batch as the model gets it, of one on its way; what is not a signal stays as it is. To be compiled.
+def normalised(batch: dict[str, Any], xp: ModuleType = jnp) -> dict[str, Any]:
+    """A batch as the model gets it, of one on its way; what is not a signal stays as it is.
 
     The same as `Normaliser`, but for float32 rounding, and for what is clipped: exactly at the limit, not at the last
     stored step before it.
+
+    Args:
+      xp: `jax.numpy`, to be compiled; or `numpy`, to look at a batch.
     """
-    return batch | {m.value: _normalised(m, **batch[m.value]) for m in Modality if "stored" in batch.get(m.value, ())}
+    return batch | {
+        m.value: _normalised(xp, m, **batch[m.value]) for m in Modality if "stored" in batch.get(m.value, ())
+    }
 
 
-def _normalised(modality: Modality, stored, gain, shift, usable) -> dict[str, Any]:
-    lead = usable.shape[:-2]
-    whole = [x if x.shape[0] else jnp.zeros((*lead, x.shape[-1]), jnp.int16) for x in stored]
-    signal = jnp.stack(whole, -2).astype(jnp.float32) * gain[..., None] + shift[..., None]
-    signal = jnp.clip(signal, -modality.facts.clip, modality.facts.clip).reshape(*usable.shape, -1)
-    signal = jnp.where(usable[..., None], signal, 0.0).reshape(*lead, len(stored), -1)
+def _normalised(xp: ModuleType, modality: Modality, stored, gain, shift, usable) -> dict[str, Any]:
+    lead, limit = usable.shape[:-2], modality.facts.clip
+    whole = [x if x.shape[0] else xp.zeros((*lead, x.shape[-1]), np.int16) for x in stored]
+    signal = xp.stack(whole, -2).astype(np.float32) * gain[..., None] + shift[..., None]
+    signal = xp.clip(signal, -limit, limit).reshape(*usable.shape, -1)
+    signal = xp.where(usable[..., None], signal, np.float32(0)).reshape(*lead, len(stored), -1)
     return {"signal": signal, "usable": usable, "present": usable.any(-1)}

@@ -10,7 +10,7 @@ from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.order import open_nights, people
 from sleepmami_jax.data.source import PreparedFolder
-from tests.support.batches import SMALL, assert_same, data_of, places, take
+from tests.support.batches import SMALL, assert_same, data_of, places, received, take
 
 
 def test_every_epoch_comes_once_a_pass_and_each_pass_has_its_order(shards):
@@ -41,7 +41,7 @@ def test_hosts_and_restarts_do_not_change_the_data(shards, kind):
             rows = {k: every_second(batch[k], index) for k in mine}
             assert_same(mine, rows)
     iterator = make()
-    take_three = [next(iterator) for _ in range(3)]
+    take_three = [received(next(iterator)) for _ in range(3)]
     assert_same(take_three[2], whole[2])
     state = iterator.get_state()
     iterator.close()
