@@ -160,6 +160,9 @@ class OptimizerConfig(Checked):
     weight_decay: Weight = 0.05
     b2: BelowOne = 0.98
     clip_norm: Positive = 1.0
+    skip_nonfinite: Natural = (
+        0  # so many steps in all may have a loss or gradient that is no number, and change nothing
+    )
     ema: BelowOne = 0.0  # decay of the running average of weights that is exported; 0 exports the last weights
 
 
@@ -254,6 +257,7 @@ class Experiment(Checked):
     seed: Seed = 0
     accumulate: Count = 1  # parts in which a batch that does not fit is computed one after another
     tensorboard: bool = False  # also write metrics as TensorBoard events, to `workdir/tensorboard`
+    wandb: Text | None = None  # a project of Weights & Biases that metrics go to as well
 
     def __post_init__(self) -> None:
         super().__post_init__()
