@@ -28,7 +28,6 @@ import shutil
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -41,7 +40,7 @@ from data_pipeline.load import load_night
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import Event, EventKind, Scoring
 from data_pipeline.prepare.run import PrepareConfig, prepare
-from data_pipeline.shards.pack import EVENTS, MARKS, ROWS
+from data_pipeline.shards.pack import EVENTS, MARKS, ROWS, events_line
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.ahead import BATCHES_OF_WORKER
@@ -182,11 +181,8 @@ def first_batch(root: Path, n: int) -> None:
     two = two_nights(root, LONG_H)
     folder, out = look_alikes(two, n), root / "packs"
     pack = PreparedFolder.open(folder, out).pack
-    events = [[[*vars(e).values()] for e in PreparedFolder.open(two).events(i)] for i in range(2)]
-    with (pack.folder / EVENTS).open("w") as file:
-        for i in range(n):
-            text = json.dumps([f"x{i:05d}", events[i % 2]])
-            file.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
+    events = [PreparedFolder.open(two).events(i) for i in range(2)]
+    (pack.folder / EVENTS).write_bytes(b"".join(events_line(f"x{i:05d}", events[i % 2]) for i in range(n)))
     from sleepmami_jax.data import source
 
     source._read_manifest.cache_clear()

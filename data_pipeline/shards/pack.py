@@ -7,7 +7,7 @@ whole rows only, and any number of processes may read and write the same pack, s
     pack.json     the layout, written last: a pack without it is none
     rows.bin      one row an epoch, nights in the order of the manifest; a hole in the file where none is yet
     marks.bin     one uint64, little-endian, a row: 0 while it is not there, else 2**32 + the CRC-32 of its bytes
-    events.jsonl  a line a night whose rows are all there: the CRC-32 of the rest, and its events
+    events.txt    a line a night whose rows are all there: CRC-32 of the rest, the night's id, its events as JSON
 
 A row is, little-endian: int16 samples of every slot that any night has, in the order of `Modality` (0 where this night
 has none); `Quality` flags of each slot and second (`GAP` where it has none); uint16 length of a JSON header, and the
@@ -16,6 +16,7 @@ header: what is the epoch's own, as in its record.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -44,8 +45,9 @@ HEADER_BYTES = 2048
 _ALIGNED = 512
 """A row begins at a multiple of it, as disks read."""
 _LENGTH = struct.Struct("<H")
+_ADVICE = "make space, or set data.pack=null, and the same command goes on"
 _THERE = np.uint64(2**32)
-PACK, ROWS, MARKS, EVENTS = "pack.json", "rows.bin", "marks.bin", "events.jsonl"
+PACK, ROWS, MARKS, EVENTS = "pack.json", "rows.bin", "marks.bin", "events.txt"
 
 
 @dataclass(frozen=True)
@@ -191,8 +193,14 @@ class Pack:
         if content is None:
             return False
         # Not by the map: a full disk would end the process.
-        if os.pwrite(self._file, content, row * self.layout.row_bytes) != len(content):
-            raise OSError(f"{self.folder / ROWS}: row {row} was written in part; is the disk full?")
+        try:
+            written = os.pwrite(self._file, content, row * self.layout.row_bytes)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"{self.folder / ROWS} cannot be written ({error.strerror}); {_ADVICE}"
+            ) from error
+        if written < len(content):
+            raise OSError(errno.ENOSPC, f"{self.folder / ROWS} cannot be written (disk full); {_ADVICE}")
         self._marks[row] = mark_of(content)
         return True
 
@@ -200,27 +208,36 @@ class Pack:
         """Notes the events of a night whose rows are all there, once they are on the disk."""
         os.fdatasync(self._file)
         self._marks.flush()
-        text = json.dumps([night.night_id, [[e.kind, e.onset_s, e.duration_s, e.source, e.rule] for e in events]])
-        line = f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
         with (self.folder / EVENTS).open("ab") as file:
-            file.write(line)  # in one piece
+            file.write(events_line(night.night_id, events))  # in one piece
         self.__dict__.pop("events", None)
 
     @cached_property
-    def events(self) -> dict[str, tuple[Event, ...]]:
-        """Of each night that is complete. What a killed process left of a line is passed over."""
-        return events_of((self.folder / EVENTS).read_bytes())
+    def events(self) -> dict[str, bytes]:
+        """By id of each night that is complete, for `events_in`: not read before they are asked for."""
+        return nights_in((self.folder / EVENTS).read_bytes())
 
 
-def events_of(content: bytes) -> dict[str, tuple[Event, ...]]:
-    """The nights that `events.jsonl` has, by their ids."""
+def events_line(night_id: str, events: Sequence[Event]) -> bytes:
+    """A line of `events.txt`."""
+    text = f"{night_id} {json.dumps([[e.kind, e.onset_s, e.duration_s, e.source, e.rule] for e in events])}"
+    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
+
+
+def nights_in(content: bytes) -> dict[str, bytes]:
+    """The nights of `events.txt`. What a killed process left of a line is passed over, and so is a damaged one."""
     found = {}
-    for line in content.splitlines():
+    for line in content.split(b"\n"):
         checksum, _, text = line.partition(b" ")
         if f"{zlib.crc32(text):08x}".encode() == checksum:
-            night, events = json.loads(text)
-            found[night] = read_events(events)
+            night, _, events = text.partition(b" ")
+            found[night.decode()] = events
     return found
+
+
+def events_in(text: bytes) -> tuple[Event, ...]:
+    """The events of a night, sorted by onset."""
+    return read_events(json.loads(text))
 
 
 def check_layout(path: object, text: str, layout: Layout) -> None:

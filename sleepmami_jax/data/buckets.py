@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import Event
 from data_pipeline.shards.manifest import MANIFEST, Manifest, NightEntry
-from data_pipeline.shards.pack import EVENTS, MARKS, PACK, ROWS, Layout, Pack, check_layout, events_of, mark_of
+from data_pipeline.shards.pack import EVENTS, MARKS, PACK, ROWS, Layout, Pack, check_layout, mark_of, nights_in
 
 IN_FLIGHT = 64
 """Reads that one batch has under way at once: at 20 ms each, 3,000 a second. Our choice."""
@@ -143,6 +142,6 @@ class PackInBucket:
         return False
 
     @cached_property
-    def events(self) -> dict[str, tuple[Event, ...]]:
+    def events(self) -> dict[str, bytes]:
         """As `Pack.events`."""
-        return events_of(read_object(self._place, EVENTS))
+        return nights_in(read_object(self._place, EVENTS))

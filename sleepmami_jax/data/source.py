@@ -18,7 +18,7 @@ from data_pipeline.night import Event
 from data_pipeline.shards.epochs import Epoch, night_events
 from data_pipeline.shards.files import open_shard, read_epochs, read_scoring
 from data_pipeline.shards.manifest import Manifest, NightEntry, read_manifest
-from data_pipeline.shards.pack import Pack
+from data_pipeline.shards.pack import Pack, events_in
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import (
@@ -131,7 +131,7 @@ class PreparedFolder:
         by the whole shard, without signals."""
         entry = self.manifest.nights[night]
         if self.pack is not None and (known := self.pack.events.get(entry.night_id)) is not None:
-            return known
+            return events_in(known)
         reader, path = _reader(self.folder, entry.shard, entry.n_epochs)
         return night_events(read_scoring(reader, path, entry.night_id, 0, entry.n_epochs))
 

@@ -78,6 +78,8 @@ def train(
       ValueError: the batch does not divide over devices and parts.
     """
     workdir = folder_at(workdir)
+    if profile and in_bucket(workdir):
+        raise ConfigError(f"--profile: a trace is written to a disk, and {workdir} is in a bucket; profile another run")
     check_bucket(workdir)
     with alone(workdir):
         return _train(experiment, workdir, quiet, accept_changes, profile)
@@ -85,8 +87,6 @@ def train(
 
 def _train(experiment: Experiment, workdir: epath.Path, quiet: bool, accept_changes: bool, profile: int) -> epath.Path:
     """`train`, in a workdir that is this run's alone."""
-    if profile and in_bucket(workdir):
-        raise ConfigError(f"--profile: a trace is written to a disk, and {workdir} is in a bucket; profile another run")
     start = _start_model(experiment)
     mesh = make_mesh(experiment.mesh)
     check_batch(experiment.objective.batch, mesh, experiment.accumulate)

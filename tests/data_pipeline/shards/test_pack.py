@@ -11,7 +11,18 @@ import pytest
 from data_pipeline.night import Event, EventKind, Quality
 from data_pipeline.shards.epochs import night_epochs
 from data_pipeline.shards.manifest import Manifest, NightEntry, channel_entry
-from data_pipeline.shards.pack import HEADER_BYTES, MARKS, PACK, ROWS, Layout, Pack, check_scale, row_header
+from data_pipeline.shards.pack import (
+    EVENTS,
+    HEADER_BYTES,
+    MARKS,
+    PACK,
+    ROWS,
+    Layout,
+    Pack,
+    check_scale,
+    events_in,
+    row_header,
+)
 from data_pipeline.shards.scale import channel_scale
 from tests.support.nights import random_night
 
@@ -85,9 +96,10 @@ def test_events_are_known_of_whole_nights_only(pack, two):
     entry, _ = two[0]
     events = (Event(EventKind.AROUSAL, 3.25, 4.0, "EEG arousal"), Event("own_kind", 40.0, 1.5))
     pack.complete(entry, events)
-    with (pack.folder / "events.jsonl").open("ab") as file:
-        file.write(b'0badc0de ["b", []]\nff')  # what a killed process and a bad disk leave
-    assert Pack.open(pack.folder.parent, pack.layout).events == {"a": events}
+    with (pack.folder / EVENTS).open("ab") as file:
+        file.write(b"0badc0de b []\nff")  # what a killed process and a bad disk leave
+    found = Pack.open(pack.folder.parent, pack.layout).events
+    assert {night: events_in(text) for night, text in found.items()} == {"a": events}
 
 
 def test_a_record_that_is_scaled_otherwise_is_refused(two):
