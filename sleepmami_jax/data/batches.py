@@ -89,8 +89,8 @@ def signal_batches(
             f"of {batch_bytes / 2**20:.1f} MiB each in memory; give {least} or more, or read with fewer"
         )
     # Grain counts in elements, here whole batches, and would read 500 ahead. A second thread would fight the
-    # first for the interpreter: two give a fifth less than one, for two thirds more of processor time.
-    # Rows of a pack are copied, or waited for, without it.
+    # first for the interpreter: two give a fifth less than one, for two thirds more of processor time. Rows of a pack
+    # are copied, or waited for, without the interpreter.
     threads = 1 if data.pack is None else 2
     ahead = ReadAhead(max(1, data.prefetch_bytes // max(1, batch_bytes)), threads, data.workers)
     read = _Read(tuple(folders), first_nights(folders), people(folders), slots, epochs, tuple(tasks))
