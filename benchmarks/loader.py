@@ -2,13 +2,14 @@
 
     python benchmarks/loader.py [--rounds 5] [--nights 2 200 1000 6000] [--start 10000] [--workers 2]
 
-Nights are those of `prepare_night.py` with events at random, two of them; as many as asked for are look-alikes, which
-share the two shards' bytes but have files, rows and lines in the manifest of their own. Readers take random epochs of
-all 14 channels, labels of two tasks not asked for:
+Nights are those of `prepare_night.py` with events at random, two of them of an hour; as many as asked for are
+look-alikes, which share the two shards' bytes but have files, rows and lines in the manifest of their own. Of each so
+many epochs count as usable that there are 24,000 in all, or the whole hour. Readers take random epochs of all 14
+channels, without labels of events:
 
 - shards: `signal_batches` as training uses it, int16 with gain, shift and masks, checksums verified, in a thread of
-  this process; and by so many workers, whose own processor time is not seen from here;
-- pack: the same of a pack that is whole, each row checked before; every night has rows of its own;
+  this process; and by so many workers of the two nights themselves (own processor time is not seen from here);
+- pack: the same of a pack, each row checked before; every night has rows of its own;
 - floor: `numpy.take` of rows as long in one `numpy.memmap` of as many rows: nothing less can be done.
 
 All files are in the page cache, and malloc asks for huge pages, as the `sleepmami` command has it. The readers run by
@@ -40,9 +41,11 @@ from data_pipeline.load import load_night
 from data_pipeline.modalities import SLOTS
 from data_pipeline.night import Event, EventKind, Scoring
 from data_pipeline.prepare.run import PrepareConfig, prepare
+from data_pipeline.shards.files import read_epochs
 from data_pipeline.shards.pack import EVENTS, MARKS, ROWS, events_line
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES
 from sleepmami_jax.config import DataConfig, DataSource
+from sleepmami_jax.data import source
 from sleepmami_jax.data.ahead import BATCHES_OF_WORKER
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.packing import pack_folder
@@ -50,7 +53,7 @@ from sleepmami_jax.data.scored import class_counts
 from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.data.stored import stored_bytes
 
-BATCH, SHORT_H, LONG_H = 64, 1 / 30, 8
+BATCH, SHORT_H, LONG_H, EPOCHS = 64, 1, 8, 24_000
 EVENTS_AN_HOUR = 40
 
 
@@ -75,31 +78,40 @@ def two_nights(root: Path, hours: float) -> Path:
     return root / "2"
 
 
-def look_alikes(two: Path, n: int) -> Path:
-    """A prepared folder of n nights, which are the two by turns."""
+def look_alikes(two: Path, n: int, usable: int | None = None) -> Path:
+    """A prepared folder of n nights, which are the two by turns, of so many usable epochs or of all."""
     head, *nights = map(json.loads, (two / "manifest.jsonl").read_text().splitlines())
     del head["nights_sha256"]
-    folder = two.with_name(str(n))
+    folder = two.with_name(f"look-alikes-{n}")
     folder.mkdir()
     lines = [head]
     for i in range(n):
         night = nights[i % 2]
         own = {"night_id": f"x{i:05d}", "subject_id": f"x{i:05d}", "shard": f"x{i:05d}.array_record"}
         os.link(two / night["shard"], folder / own["shard"])
-        lines.append(night | own)
+        channels = [c | {"usable_epochs": [[0, usable or night["n_epochs"]]]} for c in night["channels"]]
+        lines.append(night | own | {"channels": channels})
     (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
-def packed(two: Path, folder: Path, out: Path) -> None:
-    """A pack of look-alikes that is whole: rows of the two nights over and over, which are what packing would write."""
+def as_look_alike(reader, path: Path, night_id: str, *span: int):
+    """Records of a look-alike, which say that they are of n0 or n1."""
+    return read_epochs(reader, path, f"n{int(night_id[1:]) % 2}", *span)
+
+
+def packed(two: Path, folder: Path, out: Path, usable: int) -> np.ndarray:
+    """The rows (n,) of the usable epochs of look-alikes, once they stand in a pack as packing would write them."""
     whole, pack = pack_folder(two, out), PreparedFolder.open(folder, out).pack
-    times = pack.layout.rows // whole.layout.rows
-    for name in (ROWS, MARKS):
-        part = (whole.folder / name).read_bytes()
-        with (pack.folder / name).open("wb") as file:
-            for _ in range(times):
-                file.write(part)
+    size, nights = pack.layout.row_bytes, len(PreparedFolder.open(folder).manifest.nights)
+    epochs, marks = pack.layout.rows // nights, np.fromfile(whole.folder / MARKS, "<u8").reshape(2, -1)
+    rows = np.fromfile(whole.folder / ROWS, np.uint8).reshape(2, epochs, size)
+    with (pack.folder / ROWS).open("r+b") as file:
+        for night in range(nights):
+            file.seek(night * epochs * size)
+            file.write(rows[night % 2, :usable].tobytes())
+    np.resize(marks, (nights, epochs)).tofile(pack.folder / MARKS)
+    return (epochs * np.arange(nights)[:, None] + np.arange(usable)).ravel()
 
 
 # --- random epochs ----------------------------------------------------------------------------------------------
@@ -108,8 +120,8 @@ def packed(two: Path, folder: Path, out: Path) -> None:
 def loader(folder: Path, workers: int = 0, pack: Path | None = None) -> Callable[[int], None]:
     """Batches one after another, with as much memory to read ahead as a worker cannot do without."""
     memory = max(workers, 1) * BATCHES_OF_WORKER * BATCH * stored_bytes(SLOTS)
-    source, pack = DataSource(str(folder)), None if pack is None else str(pack)
-    data = DataConfig((source,), prefetch_bytes=memory, workers=workers, pack=pack)
+    own = None if pack is None else str(pack)
+    data = DataConfig((DataSource(str(folder)),), prefetch_bytes=memory, workers=workers, pack=own)
     batches = signal_batches(data, global_batch=BATCH, seed=0)
 
     def read(n: int) -> None:
@@ -119,13 +131,13 @@ def loader(folder: Path, workers: int = 0, pack: Path | None = None) -> Callable
     return read
 
 
-def floor(path: Path, rows: int, row_bytes: int) -> Callable[[int], None]:
-    mapped = np.asarray(np.memmap(path, np.int16, "r").reshape(rows, row_bytes // 2))
+def floor(path: Path, rows: np.ndarray, row_bytes: int) -> Callable[[int], None]:
+    mapped = np.asarray(np.memmap(path, np.int16, "r").reshape(-1, row_bytes // 2))
     out, rng = np.empty((BATCH, row_bytes // 2), np.int16), np.random.default_rng(0)
 
     def read(n: int) -> None:
         for _ in range(n // BATCH):
-            np.take(mapped, rng.integers(rows, size=BATCH), axis=0, out=out, mode="clip")
+            np.take(mapped, rng.choice(rows, BATCH), axis=0, out=out, mode="clip")
 
     return read
 
@@ -142,7 +154,8 @@ def measure(readers: dict[str, tuple[Callable[[int], None], int]], rounds: int) 
                 wall[name].append(n / (time.perf_counter() - begun))
                 cpu[name].append(n / (time.process_time() - busy))
     for name in readers:
-        print(f"  {name:<18}{spread(wall[name], '.0f')} epochs/s; of a core's own second {spread(cpu[name], '.0f')}")
+        told = f"{spread(wall[name], '.0f')} epochs/s; of a core's own second {spread(cpu[name], '.0f')}"
+        print(f"  {name:<18}{told}", flush=True)
     for name in readers:
         if name.startswith("pack"):
             ratios = [ours / theirs for ours, theirs in zip(cpu[name], cpu["floor"], strict=True)]
@@ -150,28 +163,25 @@ def measure(readers: dict[str, tuple[Callable[[int], None], int]], rounds: int) 
 
 
 def throughput(root: Path, counts: list[int], rounds: int, workers: list[int]) -> None:
-    two = two_nights(root, SHORT_H)
+    two, out = two_nights(root, SHORT_H), root / "packs"
     for n in counts:
-        folder = two if n == 2 else look_alikes(two, n)
-        out = root / "packs"
-        packed(two, folder, out)
-        pack = PreparedFolder.open(folder, out).pack
-        rows = np.arange(pack.layout.rows)
-        assert not pack.missing(rows).size
-        first = 64 * BATCH if n == 2 else 3 * n  # so that every shard has been opened
-        warm = loader(folder)
-        warm(first // BATCH * BATCH)
-        print(f"\n{n} nights, {len(rows)} rows of {pack.layout.row_bytes / 1e3:.1f} kB, {BATCH} a batch:", flush=True)
-        whole = loader(folder, pack=out)
-        whole(4 * len(rows) // BATCH * BATCH)  # each row is checked once by a process
+        usable = min(int(SHORT_H * 120), EPOCHS // n)
+        folder = look_alikes(two, n, usable)
+        rows = packed(two, folder, out, usable)
+        opened = PreparedFolder.open(folder, out)
+        for night in range(n):  # every shard is open
+            opened.epochs(night, 0, 1)
+        size, shards, pack = opened.pack.layout.row_bytes, loader(folder), loader(folder, pack=out)
+        print(f"\n{n} nights, {len(rows)} rows of {size / 1e3:.1f} kB, {BATCH} a batch:", flush=True)
         readers = {
-            "shards": (warm, 32 * BATCH),
-            **{f"shards, {w} workers": (loader(folder, w), 32 * BATCH) for w in workers},
-            "pack": (whole, 128 * BATCH),
-            "floor": (floor(pack.folder / ROWS, len(rows), pack.layout.row_bytes), 128 * BATCH),
+            "shards": (shards, 16 * BATCH),
+            **{f"two, {w} workers": (loader(two, w), 16 * BATCH) for w in workers},
+            "pack": (pack, 64 * BATCH),
+            "floor": (floor(opened.pack.folder / ROWS, rows, size), 64 * BATCH),
         }
+        pack(2 * len(rows) // BATCH * BATCH)  # each row is checked once by a process
         measure(readers, rounds)
-        shutil.rmtree(pack.folder)
+        shutil.rmtree(opened.pack.folder)
 
 
 # --- the first batch --------------------------------------------------------------------------------------------
@@ -183,8 +193,6 @@ def first_batch(root: Path, n: int) -> None:
     pack = PreparedFolder.open(folder, out).pack
     events = [PreparedFolder.open(two).events(i) for i in range(2)]
     (pack.folder / EVENTS).write_bytes(b"".join(events_line(f"x{i:05d}", events[i % 2]) for i in range(n)))
-    from sleepmami_jax.data import source
-
     source._read_manifest.cache_clear()
     data = DataConfig((DataSource(str(folder)),), scored=True, pack=str(out))
     tasks, times, busy = (STAGES, BREATHING, AROUSAL), [time.perf_counter()], time.process_time()
@@ -205,6 +213,7 @@ def first_batch(root: Path, n: int) -> None:
 
 def main(rounds: int, nights: list[int], start: int, workers: list[int]) -> None:
     print(machine())
+    source.read_epochs = as_look_alike
     with tempfile.TemporaryDirectory() as name:
         throughput(Path(name) / "short", nights, rounds, workers)
         if start:

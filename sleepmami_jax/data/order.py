@@ -112,8 +112,8 @@ class _Shuffled:
 class Order:
     """Places in random order, folder by folder as often as its share says.
 
-    The order is that of Grain's `shuffle`, `repeat` and `mix`, which find one element at a time, in a third of the time
-    that it takes to read it; here those of a batch are found at once.
+    The order is that of Grain's `shuffle`, `repeat` and `mix`. These find one element at a time, which takes longer
+    than to read it from a pack; here those of a batch are found at once.
     """
 
     folders: tuple[_Shuffled, ...]
