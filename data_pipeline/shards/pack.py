@@ -158,6 +158,8 @@ class Pack:
           ValueError: what is there is not the pack of this manifest, or damaged.
           OSError: it cannot be made.
         """
+        if not layout.rows:
+            raise ValueError(f"{folder}: the manifest has no epoch to pack")
         own = Path(folder) / layout.manifest_sha256[:16]
         if not (own / PACK).is_file():
             _make(own, layout)

@@ -106,9 +106,10 @@ class PackInBucket:
         self.layout, self._folder = layout, folder
         self._place = f"{folder.rstrip('/')}/{layout.manifest_sha256[:16]}"
         check_layout(f"{self._place}/{PACK}", read_object(self._place, PACK).decode(), layout)
-        self._marks = np.frombuffer(read_object(self._place, MARKS), "<u8")
-        if len(self._marks) != layout.rows:
-            raise ValueError(f"{self._place}/{MARKS}: {len(self._marks)} rows, expected {layout.rows}; copy it again")
+        marks = read_object(self._place, MARKS)
+        if len(marks) != 8 * layout.rows:
+            raise ValueError(f"{self._place}/{MARKS}: {len(marks)} bytes, expected {8 * layout.rows}; copy it again")
+        self._marks = np.frombuffer(marks, "<u8")
 
     def __reduce__(self):
         return PackInBucket, (self._folder, self.layout)
