@@ -29,9 +29,9 @@ def test_some_steps_after_the_first_are_traced(traced, tmp_path):
     assert len(traced) == 2
 
 
-def test_a_trace_ends_with_its_run_and_is_not_for_buckets(toy_experiment, train, traced, tmp_path):
+def test_a_trace_ends_with_its_run_and_is_not_for_buckets(toy_experiment, train, traced, tmp_path, bucket):
     with pytest.raises(KeyboardInterrupt):
         train(toy_experiment, tmp_path, at=5, then=kill, profile=90)
     assert traced == [str(tmp_path / "profile"), "end"]
     with pytest.raises(ConfigError, match="--profile: a trace is written to a disk"):
-        train(toy_experiment, "gs://nights/run", profile=2)
+        train(toy_experiment, f"gs://{bucket.name}/run", profile=2)
