@@ -51,6 +51,7 @@ setup(
         "ray": ["ray[default]>=2.40"],
         "onnx": ["torch==2.13.0", "onnx>=1.23", "onnxruntime>=1.32"],
         "tensorboard": ["tensorboardX>=2.6"],
+        "wandb": ["wandb>=0.17"],
         "gcs": ["etils[epath-gcs]>=1.15", "google-cloud-storage>=3"],
         "formats": ["pymatreader>=1.0"],
         "hdf5": ["h5py>=3.10"],

@@ -1,73 +1,127 @@
-"""How many random 30-second epochs a second the loader gives, beside raw int16 and beside compressed HDF5.
+"""How many random 30-second epochs a second the loader gives, by how many nights there are, and how soon the first.
 
-    python benchmarks/loader.py [--hours 4] [--rounds 5] [--workers 1 2]
+    python benchmarks/loader.py [--rounds 5] [--nights 2 200 1000 6000] [--start 10000] [--workers 2]
 
-The nights are those of `prepare_night.py`, prepared. Three readers take random epochs of all 14 channels:
+Nights are those of `prepare_night.py` with events at random, two of them of an hour; as many as asked for are
+look-alikes, which share the two shards' bytes but have files, rows and lines in the manifest of their own. Of each so
+many epochs count as usable that there are 24,000 in all, or the whole hour. Readers take random epochs of all 14
+channels, without labels of events:
 
-- shards: `signal_batches` as training uses it, float32, normalised, masks and labels included, checksums verified, in
-  a thread of this process; and by so many workers, whose own processor time is not seen from here;
-- raw: the same samples as plain int16 in one `numpy.memmap`, read in two threads and left as int16; and in one;
-- HDF5: every channel at 128 Hz as float16, gzip, in chunks of 5 minutes, as SleepFM stores its nights; one
-  process, since h5py holds a lock while it reads. Needs h5py (`pip install h5py`).
+- shards: `signal_batches` as training uses it, int16 with gain, shift and masks, checksums verified, in a thread of
+  this process; and by so many workers of the two nights themselves (own processor time is not seen from here);
+- pack: the same of a pack, each row checked before; every night has rows of its own;
+- floor: `numpy.take` of rows as long in one `numpy.memmap` of as many rows: nothing less can be done.
 
-All files are in the page cache, and malloc asks for huge pages, as the `sleepmami` command has it. The readers run
-by turns, round by round, and the ratios are of one round each.
+All files are in the page cache, and malloc asks for huge pages, as the `sleepmami` command has it. The readers run by
+turns, round by round; ratios are of one round each. Beside epochs a second stand those that a second of a core's own
+time is enough for, which other work on the machine disturbs less.
+
+Then how long fine-tuning of whole nights (8 h) takes to its first batch, with classes counted and windows laid about
+events, of a pack that knows all events and has no row: nights of shards that have only been hard-linked.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 from prepare_night import machine, spread, write_night
 
-from data_pipeline.modalities import RATE_HZ, SLOTS
-from data_pipeline.night import EPOCH_S
+from data_pipeline.load import load_night
+from data_pipeline.modalities import SLOTS
+from data_pipeline.night import Event, EventKind, Scoring
 from data_pipeline.prepare.run import PrepareConfig, prepare
+from data_pipeline.shards.files import read_epochs
+from data_pipeline.shards.pack import EVENTS, MARKS, ROWS, events_line
+from data_pipeline.tasks import AROUSAL, BREATHING, STAGES
 from sleepmami_jax.config import DataConfig, DataSource
+from sleepmami_jax.data import source
 from sleepmami_jax.data.ahead import BATCHES_OF_WORKER
-from sleepmami_jax.data.arrays import epoch_bytes
 from sleepmami_jax.data.batches import signal_batches
+from sleepmami_jax.data.packing import pack_folder
+from sleepmami_jax.data.scored import class_counts
 from sleepmami_jax.data.source import PreparedFolder
+from sleepmami_jax.data.stored import stored_bytes
 
-BATCH, NIGHTS, THREADS = 64, 2, 2
-CHUNK_S = 300
-
-
-def write_baselines(folder: PreparedFolder, raw: Path, hdf5: Path) -> np.ndarray:
-    """The samples of all nights as they come from the shards: one row an epoch, and 5-minute chunks a channel."""
-    rows = []
-    with h5py.File(hdf5, "w") as file:
-        for night, entry in enumerate(folder.manifest.nights):
-            epochs = folder.epochs(night, 0, entry.n_epochs)
-            rows.append(np.stack([np.concatenate([s.samples.ravel() for s in e.signals]) for e in epochs]))
-            for signals in zip(*(e.signals for e in epochs), strict=True):
-                physical = np.stack([s.physical() for s in signals])  # (epochs, channels, samples)
-                for c, slot in enumerate(signals[0].slots):
-                    x = physical[:, c].ravel().repeat(128 // RATE_HZ[signals[0].modality])
-                    file.create_dataset(
-                        f"{night}/{slot}",
-                        data=x.astype(np.float16),
-                        chunks=(CHUNK_S * 128,),
-                        compression="gzip",
-                    )
-    stored = np.concatenate(rows)
-    stored.tofile(raw)
-    return stored
+BATCH, SHORT_H, LONG_H, EPOCHS = 64, 1, 8, 24_000
+EVENTS_AN_HOUR = 40
 
 
-def shards(folder: Path, workers: int) -> Callable[[int], None]:
-    """Batches one after another; a worker has a few in memory, so that many more are to be read at once."""
-    memory = max(workers, 1) * BATCHES_OF_WORKER * BATCH * epoch_bytes(SLOTS)
-    data = DataConfig(shards=(DataSource(str(folder)),), prefetch_bytes=memory, workers=workers)
+def load_scored(recording, *args, **facts):
+    """The night with stages and events that nobody saw."""
+    night = load_night(recording, *args, **facts)
+    rng = np.random.default_rng(night.duration_s)
+    kinds = (EventKind.AROUSAL, EventKind.HYPOPNEA, EventKind.OBSTRUCTIVE_APNEA)
+    onsets = np.sort(rng.uniform(0, night.duration_s - 30, int(night.duration_s / 3600 * EVENTS_AN_HOUR)))
+    events = tuple(
+        Event(kinds[i % 3], float(on), float(rng.uniform(3, 30)), "by chance") for i, on in enumerate(onsets)
+    )
+    stages = rng.integers(0, 5, night.n_epochs).astype(np.int8)
+    return replace(night, scoring=Scoring(stages, events, frozenset({"stages", "arousal", "breathing"})))
+
+
+def two_nights(root: Path, hours: float) -> Path:
+    (root / "in").mkdir(parents=True)
+    for i in range(2):
+        write_night(root / "in" / f"n{i}.edf", hours, seed=i)
+    prepare([root / "in"], root / "2", config=PrepareConfig(0, 0), load=load_scored)
+    return root / "2"
+
+
+def look_alikes(two: Path, n: int, usable: int | None = None) -> Path:
+    """A prepared folder of n nights, which are the two by turns, of so many usable epochs or of all."""
+    head, *nights = map(json.loads, (two / "manifest.jsonl").read_text().splitlines())
+    del head["nights_sha256"]
+    folder = two.with_name(f"look-alikes-{n}")
+    folder.mkdir()
+    lines = [head]
+    for i in range(n):
+        night = nights[i % 2]
+        own = {"night_id": f"x{i:05d}", "subject_id": f"x{i:05d}", "shard": f"x{i:05d}.array_record"}
+        os.link(two / night["shard"], folder / own["shard"])
+        channels = [c | {"usable_epochs": [[0, usable or night["n_epochs"]]]} for c in night["channels"]]
+        lines.append(night | own | {"channels": channels})
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def as_look_alike(reader, path: Path, night_id: str, *span: int):
+    """Records of a look-alike, which say that they are of n0 or n1."""
+    return read_epochs(reader, path, f"n{int(night_id[1:]) % 2}", *span)
+
+
+def packed(two: Path, folder: Path, out: Path, usable: int) -> np.ndarray:
+    """The rows (n,) of the usable epochs of look-alikes, once they stand in a pack as packing would write them."""
+    whole, pack = pack_folder(two, out), PreparedFolder.open(folder, out).pack
+    size, nights = pack.layout.row_bytes, len(PreparedFolder.open(folder).manifest.nights)
+    epochs, marks = pack.layout.rows // nights, np.fromfile(whole.folder / MARKS, "<u8").reshape(2, -1)
+    rows = np.fromfile(whole.folder / ROWS, np.uint8).reshape(2, epochs, size)
+    with (pack.folder / ROWS).open("r+b") as file:
+        for night in range(nights):
+            file.seek(night * epochs * size)
+            file.write(rows[night % 2, :usable].tobytes())
+    np.resize(marks, (nights, epochs)).tofile(pack.folder / MARKS)
+    return (epochs * np.arange(nights)[:, None] + np.arange(usable)).ravel()
+
+
+# --- random epochs ----------------------------------------------------------------------------------------------
+
+
+def loader(folder: Path, workers: int = 0, pack: Path | None = None) -> Callable[[int], None]:
+    """Batches one after another, with as much memory to read ahead as a worker cannot do without."""
+    memory = max(workers, 1) * BATCHES_OF_WORKER * BATCH * stored_bytes(SLOTS)
+    own = None if pack is None else str(pack)
+    data = DataConfig((DataSource(str(folder)),), prefetch_bytes=memory, workers=workers, pack=own)
     batches = signal_batches(data, global_batch=BATCH, seed=0)
 
     def read(n: int) -> None:
@@ -77,85 +131,101 @@ def shards(folder: Path, workers: int) -> Callable[[int], None]:
     return read
 
 
-def raw_int16(path: Path, width: int, threads: int) -> Callable[[int], None]:
-    mapped = np.memmap(path, np.int16, "r").reshape(-1, width)
-    rng = np.random.default_rng(0)
-
-    def batch(rows: np.ndarray) -> np.ndarray:
-        out = np.empty((len(rows), width), np.int16)
-        for i, row in enumerate(rows):
-            out[i] = mapped[row]
-        return out
+def floor(path: Path, rows: np.ndarray, row_bytes: int) -> Callable[[int], None]:
+    mapped = np.asarray(np.memmap(path, np.int16, "r").reshape(-1, row_bytes // 2))
+    out, rng = np.empty((BATCH, row_bytes // 2), np.int16), np.random.default_rng(0)
 
     def read(n: int) -> None:
-        rows = rng.integers(len(mapped), size=(n // BATCH, BATCH))
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(batch, rows))
+        for _ in range(n // BATCH):
+            np.take(mapped, rng.choice(rows, BATCH), axis=0, out=out, mode="clip")
 
     return read
 
 
-def compressed_hdf5(path: Path) -> Callable[[int], None]:
-    file = h5py.File(path, "r", rdcc_nbytes=0)  # random epochs find nothing in the cache
-    nights = [[night[slot] for slot in night] for night in file.values()]
-    rng = np.random.default_rng(0)
+def measure(readers: dict[str, tuple[Callable[[int], None], int]], rounds: int) -> None:
+    wall: dict[str, list[float]] = {name: [] for name in readers}
+    cpu: dict[str, list[float]] = {name: [] for name in readers}
+    for turn in range(rounds + 1):
+        for name, (read, n) in readers.items():
+            read(8 * BATCH)  # what was read ahead meanwhile must not be counted
+            begun, busy = time.perf_counter(), time.process_time()
+            read(n)
+            if turn:  # the first opens files
+                wall[name].append(n / (time.perf_counter() - begun))
+                cpu[name].append(n / (time.process_time() - busy))
+    for name in readers:
+        told = f"{spread(wall[name], '.0f')} epochs/s; of a core's own second {spread(cpu[name], '.0f')}"
+        print(f"  {name:<18}{told}", flush=True)
+    for name in readers:
+        if name.startswith("pack"):
+            ratios = [ours / theirs for ours, theirs in zip(cpu[name], cpu["floor"], strict=True)]
+            print(f"  {name} / floor    {spread(ratios)} of processor time, round by round")
 
-    def read(n: int) -> None:
-        for _ in range(n):
-            channels = nights[rng.integers(len(nights))]
-            start = int(rng.integers(len(channels[0]) // (EPOCH_S * 128))) * EPOCH_S * 128
-            np.stack([c[start : start + EPOCH_S * 128] for c in channels]).astype(np.float32)
 
-    return read
-
-
-def main(hours: float, rounds: int, workers: list[int]) -> None:
-    print(machine())
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        (root / "in").mkdir()
-        for i in range(NIGHTS):
-            write_night(root / "in" / f"n{i}.edf", hours, seed=i)
-        prepare([root / "in"], root / "out", config=PrepareConfig(0, 0))
-        stored = write_baselines(PreparedFolder.open(root / "out"), root / "raw.i16", root / "nights.h5")
-        sizes = {
-            "shards": sum(p.stat().st_size for p in (root / "out").glob("*.array_record")),
-            "raw": (root / "raw.i16").stat().st_size,
-            "HDF5": (root / "nights.h5").stat().st_size,
-        }
+def throughput(root: Path, counts: list[int], rounds: int, workers: list[int]) -> None:
+    two, out = two_nights(root, SHORT_H), root / "packs"
+    for n in counts:
+        usable = min(int(SHORT_H * 120), EPOCHS // n)
+        folder = look_alikes(two, n, usable)
+        rows = packed(two, folder, out, usable)
+        opened = PreparedFolder.open(folder, out)
+        for night in range(n):  # every shard is open
+            opened.epochs(night, 0, 1)
+        size, shards, pack = opened.pack.layout.row_bytes, loader(folder), loader(folder, pack=out)
+        print(f"\n{n} nights, {len(rows)} rows of {size / 1e3:.1f} kB, {BATCH} a batch:", flush=True)
         readers = {
-            "shards": (shards(root / "out", 0), 64 * BATCH),
-            **{f"shards, {n}": (shards(root / "out", n), 64 * BATCH) for n in workers},
-            "raw": (raw_int16(root / "raw.i16", stored.shape[1], THREADS), 64 * BATCH),
-            "raw, 1": (raw_int16(root / "raw.i16", stored.shape[1], 1), 64 * BATCH),
-            "HDF5": (compressed_hdf5(root / "nights.h5"), BATCH),
+            "shards": (shards, 16 * BATCH),
+            **{f"two, {w} workers": (loader(two, w), 16 * BATCH) for w in workers},
+            "pack": (pack, 64 * BATCH),
+            "floor": (floor(opened.pack.folder / ROWS, rows, size), 64 * BATCH),
         }
-        speeds: dict[str, list[float]] = {name: [] for name in readers}
-        cpu_us: dict[str, list[float]] = {name: [] for name in readers}
-        for _ in range(rounds):
-            for name, (read, n) in readers.items():
-                if name.startswith("shards"):  # what was read ahead meanwhile must not be counted
-                    read(2 * BATCHES_OF_WORKER * max(workers, default=1) * BATCH)
-                begun, cpu = time.perf_counter(), time.process_time()
-                read(n)
-                speeds[name].append(n / (time.perf_counter() - begun))
-                cpu_us[name].append((time.process_time() - cpu) / n * 1e6)
-        print(f"\n{len(stored)} epochs of {NIGHTS} nights, {stored.shape[1] * 2 / 1e3:.1f} kB of int16 each:")
-        for name in readers:
-            print(
-                f"  {name:<10}{spread(speeds[name], '.0f')} epochs/s, {spread(cpu_us[name], '.0f')} us of CPU each, "
-                f"{sizes[name.split(',')[0]] / 1e6:.1f} MB"
-            )
-        for name in (*(f"shards, {n}" for n in workers), "raw", "raw, 1", "HDF5"):
-            ratios = [ours / theirs for ours, theirs in zip(speeds["shards"], speeds[name], strict=True)]
-            print(f"  shards / {name:<9} {spread(ratios)}, round by round")
+        pack(2 * len(rows) // BATCH * BATCH)  # each row is checked once by a process
+        measure(readers, rounds)
+        shutil.rmtree(opened.pack.folder)
+
+
+# --- the first batch --------------------------------------------------------------------------------------------
+
+
+def first_batch(root: Path, n: int) -> None:
+    two = two_nights(root, LONG_H)
+    folder, out = look_alikes(two, n), root / "packs"
+    pack = PreparedFolder.open(folder, out).pack
+    events = [PreparedFolder.open(two).events(i) for i in range(2)]
+    (pack.folder / EVENTS).write_bytes(b"".join(events_line(f"x{i:05d}", events[i % 2]) for i in range(n)))
+    source._read_manifest.cache_clear()
+    data = DataConfig((DataSource(str(folder)),), scored=True, pack=str(out))
+    tasks, times, busy = (STAGES, BREATHING, AROUSAL), [time.perf_counter()], time.process_time()
+    PreparedFolder.open(folder, out)
+    times.append(time.perf_counter())
+    class_counts(data, tasks)
+    times.append(time.perf_counter())
+    how = {"epochs": 30, "global_batch": 32, "seed": 0, "tasks": tasks[1:], "event_windows": 0.5}
+    with closing(signal_batches(data, **how)) as batches:
+        times.append(time.perf_counter())
+        next(batches)
+    times.append(time.perf_counter())
+    parts = zip(("manifest", "classes counted", "windows laid", "first batch"), np.diff(times), strict=True)
+    print(f"\nFine-tuning of {n} nights of {LONG_H} h, {len(events[0])} events each, to its first batch of 32 windows:")
+    print(f"  {times[-1] - times[0]:.1f} s, {time.process_time() - busy:.1f} s of a core: ", end="")
+    print(", ".join(f"{name} {seconds:.1f}" for name, seconds in parts))
+
+
+def main(rounds: int, nights: list[int], start: int, workers: list[int]) -> None:
+    print(machine())
+    source.read_epochs = as_look_alike
+    with tempfile.TemporaryDirectory() as name:
+        throughput(Path(name) / "short", nights, rounds, workers)
+        if start:
+            first_batch(Path(name) / "long", start)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--nights", type=int, nargs="*", default=[2, 200, 1000, 6000])
+    parser.add_argument("--start", type=int, default=10_000, help="nights; 0 is not measured")
+    parser.add_argument("--workers", type=int, nargs="*", default=[2])
     options = parser.parse_args()
     if "GLIBC_TUNABLES" not in os.environ:
         tuned = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}

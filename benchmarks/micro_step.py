@@ -288,8 +288,8 @@ def torch_micro(params):
             parts = []
             for wave, band, stride, margins in looks:
                 x = functional.pad(signal.view(b * c, 1, -1), margins, mode="reflect")
-                cosine, sine = (functional.conv1d(x, wave, stride=stride) ** 2).chunk(2, 1)
-                parts.append(((cosine + sine).transpose(1, 2) @ band).reshape(b, c, where.tokens[m], -1))
+                cosine, sine = (functional.conv1d(x, wave.to(x), stride=stride) ** 2).chunk(2, 1)
+                parts.append(((cosine + sine).transpose(1, 2) @ band.to(x)).reshape(b, c, where.tokens[m], -1))
             return 0.25 * (torch.cat(parts, -1) + POWER_FLOOR).log() + 0.5
 
         return features
@@ -305,7 +305,7 @@ def torch_micro(params):
 
         def forward(self, x, bands):
             h = torch.cat([self.amplitude(x), self.spectrum(bands)], -1)
-            return self.mix(functional.gelu(h, approximate="tanh")) + self.slot[:, None] + self.times
+            return self.mix(functional.gelu(h, approximate="tanh")) + self.slot[:, None] + self.times.to(self.slot)
 
     class ModalityEncoder(nn.Module):
         def __init__(self, m):

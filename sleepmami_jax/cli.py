@@ -18,10 +18,10 @@ from sleepmami_jax.commands import RESEARCH_USE
 from sleepmami_jax.run.interrupt import STOPPED, heed_interrupts
 
 COMMANDS = (
-    *("demo", "simulate", "diagnose", "prepare", "verify", "population", "pretrain", "embed", "finetune"),
+    *("demo", "simulate", "diagnose", "prepare", "verify", "pack", "population", "pretrain", "embed", "finetune"),
     *("compile", "evaluate", "probe", "score", "sweep", "adapt", "export", "import-torch", "push", "sizes"),
 )
-RESUMED = ("demo", "simulate", "prepare", "pretrain", "embed", "finetune", "sweep")
+RESUMED = ("demo", "simulate", "prepare", "pack", "pretrain", "embed", "finetune", "sweep")
 """Of these the same command goes on with what an interrupted one has done."""
 
 

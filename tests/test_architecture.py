@@ -55,7 +55,7 @@ UPPER = {
     "run": ("config", "flatten lock whole_files"),
     "trust": ("", "modalities night tasks population"),
     "export": ("config models run trust", "from_json whole_files modalities tasks"),
-    "data": ("config models run export", "whole_files modalities night tasks shards"),
+    "data": ("config models run export", "lock whole_files modalities night tasks shards prepare"),
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
     "metrics": ("tasks", "runs night tasks"),
@@ -81,7 +81,7 @@ UPPER = {
     "sweep": ("config __init__ training", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
-        "config run export costs twin hub pretrained __init__ evaluation training sweep recipes",
+        "config run export data costs twin hub pretrained __init__ evaluation training sweep recipes",
         "whole_files night shards montage load diagnose simulate population prepare",
     ),
     "cli": ("commands run", "night"),

@@ -20,7 +20,7 @@ import numpy as np
 
 from data_pipeline.from_json import from_json
 from data_pipeline.modalities import MODALITY_OF, RATE_HZ, SLOTS, Modality
-from data_pipeline.night import EPOCH_S, OWN_KIND, STAGES, UNKNOWN_LIGHTS, Channel, Demographics, Quality
+from data_pipeline.night import EPOCH_S, OWN_KIND, STAGES, UNKNOWN_LIGHTS, UNKNOWN_STAGE, Channel, Demographics, Quality
 from data_pipeline.runs import runs
 from data_pipeline.shards.scale import ChannelScale, second_quality
 from data_pipeline.whole_files import whole_file
@@ -124,7 +124,7 @@ class NightEntry:
     @property
     def stage_codes(self) -> np.ndarray:
         """(n_epochs,) int8 codes of `STAGES`, `UNKNOWN_STAGE` where unscored."""
-        return np.array([STAGE_SYMBOLS.find(symbol) for symbol in self.stages], np.int8)
+        return stage_codes(self.stages)
 
     @property
     def stage_counts(self) -> dict[str, int]:
@@ -175,6 +175,12 @@ def stage_string(stages: np.ndarray) -> str:
     '012?'
     """
     return "".join(STAGE_SYMBOLS[code] if code >= 0 else "?" for code in stages)
+
+
+def stage_codes(stages: str) -> np.ndarray:
+    """The inverse of `stage_string`: (n_epochs,) int8."""
+    codes = np.frombuffer(stages.encode(), np.uint8).astype(np.int8) - ord("0")
+    return np.where(codes < len(STAGE_SYMBOLS), codes, np.int8(UNKNOWN_STAGE))
 
 
 def is_safe_name(name: str) -> bool:

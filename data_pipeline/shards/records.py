@@ -42,17 +42,39 @@ def encode_epoch(epoch: Epoch) -> bytes:
         ],
         "scored": sorted(epoch.scored),
     }
-    own = {
-        "epoch": epoch.index,
-        "stage": epoch.stage,
-        "events": [[e.kind, e.onset_s, e.duration_s, e.source, e.rule] for e in epoch.events],
-    }
-    headers = [json.dumps(h, separators=(",", ":"), allow_nan=False).encode() for h in (shared, own)]
+    headers = [_text(shared), own_header(epoch)]
     samples = np.concatenate([s.samples.ravel() for s in epoch.signals]).astype("<i2", copy=False)
     low, high = samples.view(np.uint8).reshape(-1, 2).T
     parts = [*headers, zstandard.ZstdCompressor(_ZSTD_LEVEL).compress(high.tobytes())]
     body = b"".join([*parts, low.tobytes()] + [s.quality.astype(np.uint8, copy=False).tobytes() for s in epoch.signals])
     return _PREFIX.pack(MAGIC, RECORD_VERSION, *map(len, parts), zlib.crc32(body)) + body
+
+
+def own_header(epoch: Epoch) -> bytes:
+    """What is an epoch's own in its record but for the signals; `read_own` reads it."""
+    events = [[e.kind, e.onset_s, e.duration_s, e.source, e.rule] for e in epoch.events]
+    return _text({"epoch": epoch.index, "stage": epoch.stage, "events": events})
+
+
+def read_own(header: bytes) -> tuple[int, int, tuple[Event, ...]]:
+    """Index, stage and events of an epoch. Raises ValueError where the header makes no sense."""
+    try:
+        own = json.loads(header)
+        index, stage = own["epoch"], own["stage"]
+        if stage != UNKNOWN_STAGE and stage not in range(len(STAGES)):
+            raise ValueError(f"stage {stage} is not a code of {STAGES}")
+        return index, stage, read_events(own["events"])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"damaged epoch record: its header makes no sense ({error})") from error
+
+
+def read_events(rows: list[list]) -> tuple[Event, ...]:
+    """Events of (kind, onset_s, duration_s, source, rule). Raises ValueError or TypeError where they are no such."""
+    return tuple(Event(event_kind(kind), *rest) for kind, *rest in rows)
+
+
+def _text(header: dict) -> bytes:
+    return json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
 
 
 def decode_epoch(record: bytes) -> Epoch:
@@ -110,16 +132,9 @@ def _headers(record: bytes, prefix: _Prefix) -> tuple["_Shared", Epoch]:
     """What the night's records share, and the epoch without its signals."""
     try:
         shared = _shared(record[_PREFIX.size : prefix.own_start])
-        own = json.loads(record[prefix.own_start : prefix.start])
-        events = tuple(
-            Event(event_kind(kind), onset_s, duration_s, source, rule)
-            for kind, onset_s, duration_s, source, rule in own["events"]
-        )
-        index, stage = own["epoch"], own["stage"]
-        if stage != UNKNOWN_STAGE and stage not in range(len(STAGES)):
-            raise ValueError(f"stage {stage} is not a code of {STAGES}")
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(f"damaged epoch record: its header makes no sense ({error})") from error
+    index, stage, events = read_own(record[prefix.own_start : prefix.start])
     return shared, Epoch(shared.night_id, index, shared.n_epochs, stage, (), events, shared.scored)
 
 

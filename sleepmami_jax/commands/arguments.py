@@ -52,6 +52,8 @@ def training(parser: ArgumentParser) -> None:
     where = "where the run lives, a folder or gs://bucket/folder; an interrupted run goes on"
     add("--workdir", type=Path, required=True, help=where)
     add("--accept-changes", action="store_true", help="go on although the configuration or the data changed")
+    profile = "trace so many steps, from the third on, to WORKDIR/profile, for XProf, TensorBoard or Perfetto"
+    add("--profile", type=int, default=0, metavar="STEPS", help=profile)
     add = parser.add_argument_group("many processes", "see docs/scale.md").add_argument
     add("--distributed", action="store_true", help="one of the processes that Slurm, MPI, TPUs or GKE started")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, where none of these says so")

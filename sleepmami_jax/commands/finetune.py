@@ -20,5 +20,6 @@ def run(args: Namespace) -> int:
     experiment = load_experiment(args.config, args.set)
     if not isinstance(experiment.objective, Finetuning):
         raise ConfigError(f"{args.config} is a pretraining experiment; use `sleepmami pretrain`")
-    print(f"model folder: {finetune(experiment, args.workdir, accept_changes=args.accept_changes)}")
+    model = finetune(experiment, args.workdir, accept_changes=args.accept_changes, profile=args.profile)
+    print(f"model folder: {model}")
     return 0

@@ -20,5 +20,6 @@ def run(args: Namespace) -> int:
     experiment = load_experiment(args.config, args.set)
     if isinstance(experiment.objective, Finetuning):
         raise ConfigError(f"{args.config} is a fine-tuning experiment; use `sleepmami finetune`")
-    print(f"model folder: {train(experiment, args.workdir, accept_changes=args.accept_changes)}")
+    model = train(experiment, args.workdir, accept_changes=args.accept_changes, profile=args.profile)
+    print(f"model folder: {model}")
     return 0

@@ -144,6 +144,7 @@ class DataConfig(Checked):
     skip: Natural = 0  # so many first nights of each folder's split, in an order in which sites are mixed
     nights: Count | None = None  # use only the next so many; None is all of them
     scored: bool = False  # use only nights that somebody scored
+    pack: Text | None = None  # a folder of packs (`sleepmami pack`); on a disk they also fill as a run reads
     embeddings: Text | None = None  # where a frozen Micro-Encoder's tokens are kept; None: in the workdir
     prefetch_bytes: Count = 64 * 2**20  # memory that read-ahead may take in each process of a run, workers and all
     workers: Natural = 0  # processes that each process of a run reads with; 0 reads in its threads
@@ -159,6 +160,9 @@ class OptimizerConfig(Checked):
     weight_decay: Weight = 0.05
     b2: BelowOne = 0.98
     clip_norm: Positive = 1.0
+    skip_nonfinite: Natural = (
+        0  # so many steps in all may have a loss or gradient that is no number, and change nothing
+    )
     ema: BelowOne = 0.0  # decay of the running average of weights that is exported; 0 exports the last weights
 
 
@@ -253,6 +257,7 @@ class Experiment(Checked):
     seed: Seed = 0
     accumulate: Count = 1  # parts in which a batch that does not fit is computed one after another
     tensorboard: bool = False  # also write metrics as TensorBoard events, to `workdir/tensorboard`
+    wandb: Text | None = None  # a project of Weights & Biases that metrics go to as well
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -192,11 +192,16 @@ def bucket_length(n_epochs: int) -> int:
 
 def blank_arrays(n_epochs: int, slots: Slots, tasks: Sequence[Task] = ()) -> dict[str, Any]:
     """The dictionary with nothing in it: no channel present, nothing scored, all epochs padding."""
-    arrays = blank_signals(n_epochs, slots)
-    arrays["stage"] = np.full(n_epochs, UNKNOWN_STAGE, np.int32)
-    arrays["seconds"] = {t.name: np.full((n_epochs, t.per_epoch), NOT_SCORED, np.int8) for t in tasks}
-    arrays["epoch_mask"] = np.zeros(n_epochs, bool)
-    return arrays
+    return blank_signals(n_epochs, slots) | blank_labels(n_epochs, tasks)
+
+
+def blank_labels(n_epochs: int, tasks: Sequence[Task] = ()) -> dict[str, Any]:
+    """Of `blank_arrays` all but the signals."""
+    return {
+        "stage": np.full(n_epochs, UNKNOWN_STAGE, np.int32),
+        "seconds": {t.name: np.full((n_epochs, t.per_epoch), NOT_SCORED, np.int8) for t in tasks},
+        "epoch_mask": np.zeros(n_epochs, bool),
+    }
 
 
 def blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
@@ -208,11 +213,6 @@ def blank_signals(n_epochs: int, slots: Slots) -> dict[str, Any]:
         }
         for modality, names in slots.items()
     }
-
-
-def epoch_bytes(slots: Slots) -> int:
-    """Memory of one epoch's signals and masks, in bytes."""
-    return sum(len(names) * (EPOCH_S * RATE_HZ[modality] * 4 + EPOCH_S + 1) for modality, names in slots.items())
 
 
 def _wanted(

@@ -11,22 +11,18 @@ import jax
 import numpy as np
 
 from data_pipeline.modalities import SLOTS
+from data_pipeline.night import EPOCH_S, Event
+from data_pipeline.shards.manifest import NightEntry, stage_codes
+from data_pipeline.shards.pack import check_scale, row_header
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.ahead import BATCHES_OF_WORKER, ReadAhead
-from sleepmami_jax.data.arrays import (
-    Plan,
-    Slots,
-    blank_arrays,
-    demographics_arrays,
-    epoch_bytes,
-    fill_epochs,
-    plan_of,
-    with_present,
-)
+from sleepmami_jax.data.arrays import Slots, blank_labels, demographics_arrays
+from sleepmami_jax.data.labels import event_labels
 from sleepmami_jax.data.order import Batches, first_nights, in_random_order, people, window_starts
 from sleepmami_jax.data.scored import EventWindows
-from sleepmami_jax.data.source import PreparedFolder, chosen_epochs, chosen_nights
+from sleepmami_jax.data.source import PreparedFolder, chosen_epochs, chosen_nights, open_folders
+from sleepmami_jax.data.stored import Rows, scaling_of, stored_bytes
 
 
 def signal_batches(
@@ -53,16 +49,17 @@ def signal_batches(
       event_windows: share of windows placed about an event of `tasks`, as `EventWindows` draws them, instead.
 
     Returns:
-      An iterator of dictionaries with B = len(rows). Of single epochs: per modality `signal (B, C, 30 * rate)`
-      float32, `usable (B, C, 30)` bool, `present (B, C)` bool; `stage (B,)` int32; `seconds` of `(B, 30)` int8. Of
-      windows: what `sleepmami_jax.data.arrays` describes with a leading B. Of both: `night (B,)` int32, index into
-      `order.open_nights`; `person (B,)` int32, see `order.people`; `epoch (B,)` int32, a window's first.
+      An iterator of dictionaries with B = len(rows), whose signals are on their way as `data.stored` says, and are
+      made `signal`, `usable` and `present` by `stored.normalised`. Of single epochs: `stage (B,)` int32; `seconds` of
+      `(B, 30)` int8. Of windows: what `sleepmami_jax.data.arrays` describes with a leading B. Of both: `night (B,)`
+      int32, index into `order.open_nights`; `person (B,)` int32, see `order.people`; `epoch (B,)` int32, a window's
+      first.
 
     Raises:
       ValueError: a manifest is missing, nothing in a folder is left to read, or the workers need more memory than
         `data.prefetch_bytes`. While iterating: a shard is missing or damaged.
     """
-    folders, elements, events = [PreparedFolder.open(source.folder) for source in data.shards], [], []
+    folders, elements, events = open_folders(data), [], []
     for folder in folders:
         try:
             nights = chosen_nights(folder.manifest, data)
@@ -84,7 +81,7 @@ def signal_batches(
             own = np.unique(elements[-1][:, 0]).tolist()
             events.append(EventWindows.of(folder, own, tasks, epochs, event_windows))
     ordered = in_random_order(data, elements, seed, events)
-    batch_bytes = (global_batch if rows is None else len(rows)) * (epochs or 1) * epoch_bytes(slots)
+    batch_bytes = (global_batch if rows is None else len(rows)) * (epochs or 1) * stored_bytes(slots)
     least = data.workers * BATCHES_OF_WORKER * batch_bytes
     if least > data.prefetch_bytes:
         raise ValueError(
@@ -92,13 +89,12 @@ def signal_batches(
             f"of {batch_bytes / 2**20:.1f} MiB each in memory; give {least} or more, or read with fewer"
         )
     # Grain counts in elements, here whole batches, and would read 500 ahead. A second thread would fight the
-    # first for the interpreter: two give a fifth less than one, for two thirds more of processor time.
-    ahead = ReadAhead(max(1, data.prefetch_bytes // max(1, batch_bytes)), workers=data.workers)
+    # first for the interpreter: two give a fifth less than one, for two thirds more of processor time. Rows of a pack
+    # are copied, or waited for, without the interpreter.
+    threads = 1 if data.pack is None else 2
+    ahead = ReadAhead(max(1, data.prefetch_bytes // max(1, batch_bytes)), threads, data.workers)
     read = _Read(tuple(folders), first_nights(folders), people(folders), slots, epochs, tuple(tasks))
     return Batches(ordered, global_batch, rows, ahead, read)
-
-
-_PLANS = 4096  # some kB each
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,28 +107,74 @@ class _Read(grain.transforms.Map):
     slots: Slots
     epochs: int | None
     tasks: tuple[Task, ...]
-    plans: dict[tuple[int, int], Plan] = field(default_factory=dict, repr=False)  # of nights seen lately
+    scalings: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)  # of nights seen
+    checked: set[tuple[int, int]] = field(default_factory=set, repr=False)  # nights whose records fit their manifest
 
     def map(self, places: np.ndarray) -> dict[str, Any]:
-        n, length = len(places), self.epochs or 1
-        arrays = blank_arrays(n * length, self.slots, self.tasks)
-        known = []
-        for row, (number, night, start) in enumerate(places.tolist()):
-            folder = self.folders[number]
-            entry = folder.manifest.nights[night]
-            records = folder.epochs(night, start, min(start + length, entry.n_epochs))
-            plan = self.plans.get((number, night))
-            if plan is None:
-                if len(self.plans) >= _PLANS:
-                    self.plans.clear()
-                plan = self.plans[number, night] = plan_of(records[0], entry.channels, self.slots)
-            fill_epochs(arrays, records, plan, self.tasks, row * length)
-            known.append(demographics_arrays(entry.demographics))
-        with_present(arrays, self.slots)
+        length = self.epochs or 1
+        shape = (len(places),) if self.epochs is None else (len(places), length)
+        entries = [self.folders[number].manifest.nights[night] for number, night, _ in places.tolist()]
+        epochs = places[:, 2:] + np.arange(length)
+        there = (epochs < np.array([[entry.n_epochs] for entry in entries])).ravel()
+        scaling = np.stack([self._scaling(number, night) for number, night, _ in places.tolist()])
+        rows = Rows(np.repeat(scaling, length, 0) * there[:, None, None], self.slots)
+        labels = blank_labels(len(there), self.tasks)
+        number, night = np.repeat(places[:, :2], length, 0).T
+        for i, folder in enumerate(self.folders):
+            mine = np.flatnonzero(there & (number == i))
+            if mine.size:
+                self._fill(rows, labels, i, folder, mine, night[mine], epochs.ravel()[mine])
+        labels["epoch_mask"] = there
+        spans = zip(entries, places[:, 2].tolist(), strict=True)
+        stages = "".join(entry.stages[start : start + length].ljust(length, "?") for entry, start in spans)
+        labels["stage"] = stage_codes(stages).astype(np.int32)
+        arrays = {**rows.arrays(shape), **jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), labels)}
         if self.epochs is None:
             del arrays["epoch_mask"]
         else:
-            arrays = jax.tree.map(lambda x: x.reshape(n, length, *x.shape[1:]), arrays)
+            known = [demographics_arrays(entry.demographics) for entry in entries]
             arrays["demographics"] = {name: np.stack([k[name] for k in known]) for name in known[0]}
         night = self.first_nights[places[:, 0]] + places[:, 1]
         return arrays | {"night": night, "person": self.people[night], "epoch": places[:, 2]}
+
+    def _scaling(self, number: int, night: int) -> np.ndarray:
+        if (number, night) not in self.scalings:
+            channels = self.folders[number].manifest.nights[night].channels
+            self.scalings[number, night] = scaling_of(channels, self.slots)
+        return self.scalings[number, night]
+
+    def _fill(
+        self,
+        rows: Rows,
+        labels: dict[str, Any],
+        number: int,
+        folder: PreparedFolder,
+        mine: np.ndarray,
+        nights: np.ndarray,
+        epochs: np.ndarray,
+    ) -> None:
+        """Rows `mine` are these epochs of a folder."""
+        unpacked = range(len(mine))
+        if folder.pack is not None:
+            held, at = folder.packed(nights, epochs)
+            if held.any():
+                block, within = folder.pack.block(at[held])
+                rows.packed(mine[held], block, within, folder.pack.layout)
+                if self.tasks:
+                    for i, row in zip(np.flatnonzero(held).tolist(), within.tolist(), strict=True):
+                        _, _, events = row_header(folder.pack.layout, block[row])
+                        self._label(labels, int(mine[i]), events, folder.manifest.nights[nights[i]])
+            unpacked = np.flatnonzero(~held).tolist()
+        for i in unpacked:
+            night, row = int(nights[i]), int(mine[i])
+            entry = folder.manifest.nights[night]
+            (epoch,) = folder.epochs(night, int(epochs[i]), int(epochs[i]) + 1)
+            if (number, night) not in self.checked:
+                check_scale(epoch, entry)
+                self.checked.add((number, night))
+            rows.record(row, epoch)
+            self._label(labels, row, epoch.events, entry)
+
+    def _label(self, labels: dict[str, Any], row: int, events: tuple[Event, ...], entry: NightEntry) -> None:
+        for task, values in event_labels(events, entry.scored, self.tasks, 0.0, EPOCH_S).items():
+            labels["seconds"][task][row] = values

@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from sleepmami_jax.config import ConfigError, DataConfig, Experiment, ModelConfig
 from sleepmami_jax.data.arrays import Slots
 from sleepmami_jax.data.embeddings import EmbeddedFolder, Encode, embed_folder
-from sleepmami_jax.data.source import PreparedFolder, chosen_nights
+from sleepmami_jax.data.source import chosen_nights, open_folders
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.micro import layout
@@ -73,8 +73,7 @@ def embed_nights(
     slots, encode = model_slots(model), micro_encode(model, params)
     digest, summarise = frozen_digest(params), compiled_summary(model)
     folders = []
-    for i, source in enumerate(data.shards):
-        prepared = PreparedFolder.open(source.folder)
+    for i, (source, prepared) in enumerate(zip(data.shards, open_folders(data), strict=True)):
         nights = chosen_nights(prepared.manifest, data)
         nights = nights[jax.process_index() :: jax.process_count()]
         tick = progress(f"micro tokens of {Path(source.folder).name}", len(nights))

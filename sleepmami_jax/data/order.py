@@ -17,6 +17,7 @@ from typing import Any
 
 import grain
 import numpy as np
+from grain.experimental import index_shuffle
 
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig
@@ -54,7 +55,7 @@ def window_starts(night: int, n_epochs: int, epochs: int) -> np.ndarray:
 
 def in_random_order(
     data: DataConfig, elements: Sequence[np.ndarray], seed: int, events: Sequence[EventWindows | None] = ()
-) -> grain.MapDataset:
+) -> Order:
     """Places (3,) int32 without end: each element once a pass over its folder, folders mixed by their weights.
 
     Args:
@@ -73,12 +74,73 @@ def in_random_order(
         raise ValueError(
             "objective.event_windows: no event of the tasks in any night; set it to 0, or change the tasks"
         )
-    datasets = []
+    folders = []
     for folder, (rows, own) in enumerate(zip(elements, events or [None] * len(elements), strict=True)):
         numbered = np.pad(rows, ((0, 0), (1, 0)), constant_values=folder).astype(np.int32)
         dataset = grain.MapDataset.source(numbered).seed(seed + folder).shuffle().repeat()
-        datasets.append(dataset if numbered.shape[1] == 3 else dataset.random_map(_DrawStart(own)))
-    return grain.MapDataset.mix(datasets, weights=[source.weight for source in data.shards])
+        drawn = None if numbered.shape[1] == 3 else dataset.random_map(_DrawStart(own))
+        folders.append(_Shuffled(numbered, _grain_seed(seed + folder), drawn))
+    smallest = min(source.weight for source in data.shards)
+    return Order(tuple(folders), tuple(int(source.weight * (100 / smallest)) for source in data.shards))
+
+
+def _grain_seed(seed: int) -> int:
+    """What `MapDataset.seed(seed).shuffle()` shuffles by."""
+    return int(np.random.SeedSequence([seed, 1]).generate_state(1, np.uint32)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Shuffled:
+    """The elements of one folder, each pass in another order."""
+
+    elements: np.ndarray  # (n, 3), or (n, 4) to draw from
+    seed: int
+    drawn: grain.MapDataset | None  # the same shuffled and drawn
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        if self.drawn is not None:
+            return np.stack([self.drawn[index] for index in indices.tolist()])
+        n = len(self.elements)
+        places = [
+            index_shuffle(place, max_index=n - 1, seed=(self.seed + of_pass) % 2**32, rounds=4)
+            for of_pass, place in (divmod(index, n) for index in indices.tolist())
+        ]
+        return self.elements[places]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Places in random order, folder by folder as often as its share says.
+
+    The order is that of Grain's `shuffle`, `repeat` and `mix`. These find one element at a time, which takes longer
+    than to read it from a pack; here those of a batch are found at once.
+    """
+
+    folders: tuple[_Shuffled, ...]
+    shares: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.at(np.array([index]))[0]
+
+    def map(self, transform: grain.transforms.Map) -> grain.MapDataset:
+        """What is read at each place."""
+        return grain.MapDataset.source(self).map(transform)
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Places (n, 3) int32 of indices (n,)."""
+        places, waiting = np.empty((len(indices), 3), np.int32), np.arange(len(indices))
+        first, behind, left = indices.astype(np.int64), indices.astype(np.int64) + 1, sum(self.shares)
+        for folder, share in zip(self.folders, self.shares, strict=True):
+            # Of k elements (left - share) / left are for the folders after this one.
+            rest, rest_behind = first * (left - share) // left, behind * (left - share) // left
+            own = behind - rest_behind != first - rest
+            if own.any():
+                places[waiting[own]] = folder.at((first - rest)[own])
+            waiting, first, behind, left = waiting[~own], rest[~own], rest_behind[~own], left - share
+        return places
 
 
 @dataclass(frozen=True)
@@ -100,7 +162,7 @@ class Batches:
     the mesh's choice, and a whole batch may be read at once, from the places (B, 3) in the data that it holds.
 
     Args:
-      elements: endless; places, or what was read there.
+      elements: endless; an `Order`, or what was read there one by one.
       global_batch: elements in a batch of all processes together.
       rows: those of each batch that this process reads, ascending; None is all of them.
       ahead: how far to read ahead, and by whom.
@@ -109,7 +171,7 @@ class Batches:
 
     def __init__(
         self,
-        elements: grain.MapDataset,
+        elements: Order | grain.MapDataset,
         global_batch: int,
         rows: Sequence[int] | None,
         ahead: ReadAhead,
@@ -125,10 +187,11 @@ class Batches:
 
     def __next__(self) -> dict[str, Any]:
         if self._iterator is None:
-            ours = _Rows(self._elements, self._next_index, self._global_batch, self._rows)
-            batched = grain.MapDataset.source(ours).batch(len(self._rows), drop_remainder=True)
-            if self._read is not None:
-                batched = batched.map(self._read)
+            where = self._elements, self._next_index, self._global_batch, np.asarray(self._rows)
+            if self._read is None:
+                batched = grain.MapDataset.source(_Rows(*where)).batch(len(self._rows), drop_remainder=True)
+            else:
+                batched = grain.MapDataset.source(_Places(*where)).map(self._read)
             self._iterator = self._ahead.start(batched)
         batch = next(self._iterator)
         self._next_index += self._global_batch
@@ -150,14 +213,30 @@ class Batches:
         self._iterator = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Places (B, 3) of some rows of every batch of an order, from its element `first` on."""
+
+    order: Order
+    first: int
+    batch: int
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        return self.order.at(self.first + step * self.batch + self.rows)
+
+
+@dataclass(frozen=True, eq=False)
 class _Rows:
-    """Some rows of every batch of an endless dataset, from its element `first` on."""
+    """Those rows, one by one, of an endless dataset."""
 
     elements: grain.MapDataset
     first: int
     batch: int
-    rows: Sequence[int]
+    rows: np.ndarray
 
     def __len__(self) -> int:
         return sys.maxsize

@@ -11,7 +11,7 @@ from data_pipeline.night import EPOCH_S, STAGES
 from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.labels import event_labels
-from sleepmami_jax.data.source import PreparedFolder, chosen_nights
+from sleepmami_jax.data.source import PreparedFolder, chosen_nights, open_folders
 
 
 def class_counts(data: DataConfig, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
@@ -23,8 +23,7 @@ def class_counts(data: DataConfig, tasks: Sequence[Task]) -> dict[str, np.ndarra
     counts = {
         task.name: np.zeros(len(STAGES) if task.kind is TaskKind.STAGES else len(task.events) + 1) for task in tasks
     }
-    for source in data.shards:
-        folder = PreparedFolder.open(source.folder)
+    for folder in open_folders(data):
         for night in chosen_nights(folder.manifest, data):
             entry = folder.manifest.nights[night]
             events = folder.events(night) if any(_counted(task, entry.event_counts) for task in tasks) else ()

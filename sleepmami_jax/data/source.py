@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+import resource
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from data_pipeline.modalities import SLOTS
 from data_pipeline.night import Event
 from data_pipeline.shards.epochs import Epoch, night_events
 from data_pipeline.shards.files import open_shard, read_epochs, read_scoring
-from data_pipeline.shards.manifest import MANIFEST, Manifest, NightEntry, read_manifest
+from data_pipeline.shards.manifest import Manifest, NightEntry, read_manifest
+from data_pipeline.shards.pack import Pack, events_in
 from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import (
@@ -28,13 +30,40 @@ from sleepmami_jax.data.arrays import (
     usable_channels,
     with_present,
 )
+from sleepmami_jax.data.buckets import PackInBucket, in_bucket, manifest_path, open_pack
+
+SPARE_FILES = 1024
+"""Open files that are left to everything but shards. Our choice."""
 
 
-# Shared by the whole process, so that a `PreparedFolder` holds no file and can be sent to another process.
-# A reader that falls out is closed when its last user lets go.
-@lru_cache(maxsize=256)
+def _most_readers() -> int:
+    """How many shards may stay open: as many files as the system lets us have; a reader takes some 60 kB besides."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return max(soft - SPARE_FILES, soft // 2)
+
+
+@lru_cache(maxsize=1)
+def _readers() -> Callable[[Path, str, int], tuple[ArrayRecordReader, Path]]:
+    """Opens shards, and keeps them open: to open one anew takes as long as to read ten epochs.
+
+    Shared by the whole process, so that a `PreparedFolder` holds no file and can be sent to another process. A reader
+    that falls out is closed when its last user lets go.
+    """
+
+    @lru_cache(maxsize=_most_readers())
+    def opened(folder: Path, shard: str, n_epochs: int) -> tuple[ArrayRecordReader, Path]:
+        return open_shard(folder / shard, n_epochs), folder / shard
+
+    return opened
+
+
 def _reader(folder: Path, shard: str, n_epochs: int) -> tuple[ArrayRecordReader, Path]:
-    return open_shard(folder / shard, n_epochs), folder / shard
+    if in_bucket(folder):
+        raise ValueError(f"{folder}/{shard}: shards in a bucket are read whole; `sleepmami pack` them, set data.pack")
+    return _readers()(folder, shard, n_epochs)
 
 
 @dataclass(frozen=True)
@@ -44,15 +73,21 @@ class PreparedFolder:
     Attributes:
       folder: where the shards are.
       manifest: its nights; a night's index is its place there.
+      pack: the same epochs to be read without decoding; None where none is asked for.
     """
 
     folder: Path
     manifest: Manifest
+    pack: Pack | PackInBucket | None = None
 
     @classmethod
-    def open(cls, folder: Path | str) -> PreparedFolder:
-        """Reads the manifest, not the shards. Raises ValueError as `read_manifest` does."""
-        return cls(Path(folder), read_manifest(Path(folder)))
+    def open(cls, folder: Path | str, pack: Path | str | None = None) -> PreparedFolder:
+        """Reads the manifest, not the shards; of `pack`, a folder of packs, that of this manifest, made if need be.
+
+        Raises ValueError as `read_manifest` and `Pack.open` do.
+        """
+        manifest, sha256 = _manifest(folder)
+        return cls(Path(folder), manifest, None if pack is None else open_pack(pack, manifest, sha256))
 
     def with_channels(self, slots: Collection[str]) -> PreparedFolder:
         """The same nights, as if only these channels had been recorded."""
@@ -71,9 +106,32 @@ class PreparedFolder:
         entry = self.manifest.nights[night]
         return read_epochs(*_reader(self.folder, entry.shard, entry.n_epochs), entry.night_id, start, stop)
 
+    @cached_property
+    def first_rows(self) -> np.ndarray:
+        """(nights,) int64: where the first epoch of each night stands in a pack."""
+        return np.cumsum([0] + [night.n_epochs for night in self.manifest.nights], dtype=np.int64)[:-1]
+
+    def packed(self, nights: np.ndarray, epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which epochs (n,) are in the pack, once those that were not have been put there, and their rows (n,).
+
+        Raises:
+          ValueError: a shard that a row is to be made from is missing or damaged, or the pack lies in a bucket.
+        """
+        rows = self.first_rows[nights] + epochs
+        missing = np.isin(rows, self.pack.missing(rows))
+        held = ~missing
+        for i in np.flatnonzero(missing).tolist():
+            night, epoch = int(nights[i]), int(epochs[i])
+            (record,) = self.epochs(night, epoch, epoch + 1)
+            held[i] = self.pack.write(int(rows[i]), record, self.manifest.nights[night])
+        return held, rows
+
     def events(self, night: int) -> tuple[Event, ...]:
-        """All events of a night, sorted by onset from its first sample; reads the whole shard, but no signals."""
+        """All events of a night, sorted by onset from its first sample: by the pack, if the whole night is in it, else
+        by the whole shard, without signals."""
         entry = self.manifest.nights[night]
+        if self.pack is not None and (known := self.pack.events.get(entry.night_id)) is not None:
+            return events_in(known)
         reader, path = _reader(self.folder, entry.shard, entry.n_epochs)
         return night_events(read_scoring(reader, path, entry.night_id, 0, entry.n_epochs))
 
@@ -104,8 +162,24 @@ def manifest_sha256(folder: Path | str) -> str:
 
     Raises ValueError as `read_manifest` does.
     """
-    read_manifest(Path(folder))
-    return hashlib.sha256((Path(folder) / MANIFEST).read_bytes()).hexdigest()
+    return _manifest(folder)[1]
+
+
+def open_folders(data: DataConfig) -> list[PreparedFolder]:
+    """The folders of `data.shards`, read by way of `data.pack` if it is set. Raises as `PreparedFolder.open`."""
+    return [PreparedFolder.open(source.folder, data.pack) for source in data.shards]
+
+
+def _manifest(folder: Path | str) -> tuple[Manifest, str]:
+    """A folder's manifest and its digest, read once while the file is as it was: 10,000 nights take seconds."""
+    path = manifest_path(folder)
+    found = path.stat() if path.is_file() else None
+    return _read_manifest(path, found and (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _read_manifest(path: Path, state: tuple[int, ...] | None) -> tuple[Manifest, str]:
+    return read_manifest(path), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def chosen_nights(manifest: Manifest, data: DataConfig) -> list[int]:

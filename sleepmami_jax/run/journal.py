@@ -2,30 +2,34 @@
 
 `metrics.jsonl` has one line a step, and nothing in it depends on the clock: an interrupted run ends with the same
 bytes as an unbroken one. `clock.jsonl` has the times: starts, compilation, throughput, saves (see
-`training.throughput`). With TensorBoard the same numbers go there too.
+`training.throughput`). With TensorBoard or Weights & Biases the same numbers go there too.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
+import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
 from data_pipeline.whole_files import write_whole
 from sleepmami_jax.run.places import in_bucket
-from sleepmami_jax.run.tensorboard import TensorBoard
+
+if TYPE_CHECKING:
+    from sleepmami_jax.run.tensorboard import TensorBoard
+    from sleepmami_jax.run.wandb import WeightsAndBiases
 
 
 class Journal:
-    """Append-only JSON lines, and TensorBoard events of them if asked for.
+    """Append-only JSON lines; metrics and throughput also go to boards, made for the folder that the lines are in.
 
     Objects in a bucket cannot be appended to: for a folder there, all is written in a temporary one on the disk, and
     `flush` copies its files whole.
@@ -33,13 +37,13 @@ class Journal:
     Raises OSError, naming the file, where the disk is full.
     """
 
-    def __init__(self, folder: epath.Path, *, tensorboard: bool = False):
+    def __init__(self, folder: epath.Path, *boards: Callable[[Path], TensorBoard | WeightsAndBiases]):
         self._bucket = folder if in_bucket(folder) else None
         folder = self._folder = _fetched(folder) if self._bucket else Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
         self._clock = folder / "clock.jsonl"
-        self._board = TensorBoard(folder / "tensorboard") if tensorboard else None
+        self._boards = [board(folder) for board in boards]
         if self._clock.exists() and not self._clock.read_bytes().endswith(b"\n"):  # a full disk cut it
             with _writing(self._clock), self._clock.open("a") as file:
                 file.write("\n")
@@ -51,8 +55,8 @@ class Journal:
           how many whole steps were forgotten, and when the last metrics were written (seconds since 1970; None if
           never, or in a bucket, where the clock ends with them).
         """
-        if self._board is not None:
-            self._board.rewind(step)
+        for board in self._boards:
+            board.rewind(step)
         if not self._metrics.exists():
             return 0, None
         written = None if self._bucket else self._metrics.stat().st_mtime
@@ -63,17 +67,19 @@ class Journal:
         return len(lines) - len(kept), written
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
-        """One step's values."""
-        self._append(self._metrics, {"step": step, **values})
-        if self._board is not None:
-            self._board.scalars(step, values)
+        """One step's values; null in the line where one is no number."""
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._append(self._metrics, {"step": step, **finite})
+        for board in self._boards:
+            board.scalars(step, values)
 
     def clock(self, event: str, **values) -> None:
         """Something that took time; stamped with seconds since 1970."""
         self._append(self._clock, {"time": round(time.time(), 3), "event": event, **values})
-        if self._board is not None and event == "throughput":
+        if event == "throughput":
             rates = {f"throughput/{name}": v for name, v in values.items() if isinstance(v, float)}
-            self._board.scalars(values["step"], rates)
+            for board in self._boards:
+                board.scalars(values["step"], rates)
 
     def clock_events(self) -> list[dict[str, Any]]:
         """All that `clock` wrote in this folder, by this process and by those before it."""
@@ -87,8 +93,8 @@ class Journal:
 
     def close(self) -> None:
         """Everything is where it belongs."""
-        if self._board is not None:
-            self._board.close()
+        for board in self._boards:
+            board.close()
         self.flush()
 
     @staticmethod

@@ -9,7 +9,7 @@ from sleepmami_jax.config import ConfigError
 
 
 class TensorBoard:
-    """Event files of one run, a new one at each start.
+    """Event files of one run in `folder/tensorboard`, a new one at each start.
 
     Events are written in this thread: tensorboardX's own writer keeps them in a queue that `flush` does not empty,
     and what a killed process had in it would be a gap after the restart.
@@ -25,7 +25,7 @@ class TensorBoard:
                 "tensorboard=true: tensorboardX is not installed; `pip install 'sleepmami[tensorboard]'`, "
                 "or set tensorboard=false"
             ) from error
-        self._folder, self._open, self._writer = folder, EventsWriter, None
+        self._folder, self._open, self._writer = folder / "tensorboard", EventsWriter, None
         self._event, self._session, self._summary = Event, SessionLog, Summary
 
     def rewind(self, step: int) -> None:

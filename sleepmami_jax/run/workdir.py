@@ -25,8 +25,8 @@ _FOR_GOOD = ("objective.batch",)
 def claim(workdir: epath.Path, experiment: Experiment, inputs: Mapping[str, str], accept: bool) -> list[str]:
     """Make `workdir` this experiment's, by writing `config.json`.
 
-    A field that there was not when the run began had its default. The mesh is no part of the comparison: a run may go
-    on on other devices.
+    A field that there was not when the run began had its default. The mesh and the pack are no part of the comparison:
+    a run may go on on other machines.
 
     Args:
       workdir: of a run; made if it is not there.
@@ -55,7 +55,7 @@ def claim(workdir: epath.Path, experiment: Experiment, inputs: Mapping[str, str]
     theirs = flatten(_read(path))
     # A field is younger than the folder unless it lies in a group that the folder has as None.
     theirs |= {n: v for n, v in defaults.items() if not any(n == k or n.startswith(f"{k}.") for k in theirs)}
-    names = {name for name in ours.keys() | theirs.keys() if not name.startswith("mesh.")}
+    names = {name for name in ours.keys() | theirs.keys() if not name.startswith(("mesh.", "data.pack"))}
     changed = sorted(name for name in names if ours.get(name) != theirs.get(name))
     multihost_utils.sync_global_devices("compared")
     for_good = [name for name in changed if name in _FOR_GOOD and (workdir / "checkpoints").exists()]

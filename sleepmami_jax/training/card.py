@@ -15,7 +15,7 @@ from data_pipeline.annotations.table import SILVER
 from data_pipeline.population.card import population_of
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import Experiment, to_dict
-from sleepmami_jax.data.source import PreparedFolder, chosen_nights
+from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.training.validation import outcome
 
@@ -29,7 +29,7 @@ def model_card(experiment: Experiment, start: ModelFolder | None, state: dict[st
 
     Returns:
       `training`: an entry a run, oldest first, where labels were a model's with `silver`, nights by the model;
-      `population`: of the nights of this one.
+      `manifests_sha256` name the digests of all records; `population`: of the nights of this one.
     """
     nights = _nights(experiment)
     return {
@@ -59,6 +59,7 @@ def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]], sta
         "steps": int(state["step"]),
         "seed": experiment.seed,
         "config_sha256": hashlib.sha256(json.dumps(to_dict(experiment)).encode()).hexdigest(),
+        "manifests_sha256": [manifest_sha256(source.folder) for source in experiment.data.shards],
         "nights": len(entries),
         "subjects": len({n.subject_id for n in entries}),
         "hours": round(sum(n.duration_s for n in entries) / 3600, 1),

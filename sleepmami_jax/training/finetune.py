@@ -23,14 +23,19 @@ from sleepmami_jax.training.nonfinite import NonFiniteError
 
 @leaving(NonFiniteError, Preempted)
 def finetune(
-    experiment: Experiment, workdir: str | PathLike[str], *, quiet: bool = False, accept_changes: bool = False
+    experiment: Experiment,
+    workdir: str | PathLike[str],
+    *,
+    quiet: bool = False,
+    accept_changes: bool = False,
+    profile: int = 0,
 ) -> epath.Path:
     """Train, calibrate, learn when the model is wrong, and return the model folder `workdir/model`, which can score.
 
     The model's card says how each threshold came about; one without events to fit it on is 0.5, with a warning.
     """
     embeddings = embeddings_folder(experiment, folder_at(workdir))
-    path = train(experiment, workdir, quiet=quiet, accept_changes=accept_changes)
+    path = train(experiment, workdir, quiet=quiet, accept_changes=accept_changes, profile=profile)
     folder = load_model(path)
     thresholds, how = calibrate(folder, experiment.data, embeddings, bars(quiet=quiet))
     folder = replace(folder, thresholds=thresholds, card={**folder.card, "thresholds": how})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,15 +19,18 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from sleepmami_jax.config import ConfigError, Experiment
+from sleepmami_jax.config import ConfigError, DataConfig, Experiment, to_dict
 from sleepmami_jax.data.source import manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.hub import open_model
 from sleepmami_jax.run.checkpoint import CheckpointError, Checkpoints
 from sleepmami_jax.run.journal import Journal
-from sleepmami_jax.run.places import check_bucket, folder_at
+from sleepmami_jax.run.places import check_bucket, folder_at, in_bucket
 from sleepmami_jax.run.processes import Preempted, Preemption, Watchdog, leaving
 from sleepmami_jax.run.progress import bars
+from sleepmami_jax.run.tensorboard import TensorBoard
+from sleepmami_jax.run.trace import Trace
+from sleepmami_jax.run.wandb import WeightsAndBiases
 from sleepmami_jax.run.workdir import alone, claim
 from sleepmami_jax.training.card import model_card
 from sleepmami_jax.training.lora import merged
@@ -43,7 +48,12 @@ State = dict[str, Any]
 
 @leaving(NonFiniteError, Preempted)
 def train(
-    experiment: Experiment, workdir: str | PathLike[str], *, quiet: bool = False, accept_changes: bool = False
+    experiment: Experiment,
+    workdir: str | PathLike[str],
+    *,
+    quiet: bool = False,
+    accept_changes: bool = False,
+    profile: int = 0,
 ) -> epath.Path:
     """Train, or go on training, and return the model folder `workdir/model`.
 
@@ -57,6 +67,7 @@ def train(
     Args:
       workdir: a folder, or one in a bucket (`gs://…`).
       accept_changes: go on in a workdir of another configuration, or with other data; the journal says what changed.
+      profile: so many steps, from the third of this start on, are traced to `workdir/profile`.
 
     Raises:
       ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed, or
@@ -67,12 +78,14 @@ def train(
       ValueError: the batch does not divide over devices and parts.
     """
     workdir = folder_at(workdir)
+    if profile and in_bucket(workdir):
+        raise ConfigError(f"--profile: a trace is written to a disk, and {workdir} is in a bucket; profile another run")
     check_bucket(workdir)
     with alone(workdir):
-        return _train(experiment, workdir, quiet, accept_changes)
+        return _train(experiment, workdir, quiet, accept_changes, profile)
 
 
-def _train(experiment: Experiment, workdir: epath.Path, quiet: bool, accept_changes: bool) -> epath.Path:
+def _train(experiment: Experiment, workdir: epath.Path, quiet: bool, accept_changes: bool, profile: int) -> epath.Path:
     """`train`, in a workdir that is this run's alone."""
     start = _start_model(experiment)
     mesh = make_mesh(experiment.mesh)
@@ -86,8 +99,9 @@ def _train(experiment: Experiment, workdir: epath.Path, quiet: bool, accept_chan
     checkpoints = Checkpoints(workdir / "checkpoints")
     first, state = _resume(checkpoints, lay_out(initial_state(experiment, phase), mesh), phase, journal)
     bar = tqdm(total=experiment.steps, initial=first, desc=experiment.name, unit="step", disable=quiet)
-    with closing(journal), closing(phase.batches), closing(checkpoints), closing(bar):
-        run = _Run(experiment, phase, mesh, workdir, journal, checkpoints, bar)
+    trace = Trace(Path(workdir) / "profile", first + 3, profile)
+    with closing(journal), closing(phase.batches), closing(checkpoints), closing(bar), closing(trace):
+        run = _Run(experiment, phase, mesh, workdir, journal, checkpoints, bar, trace)
         state = run.steps(first, state)
     model = _export(experiment, start, state, mesh, workdir)
     journal.clock("done", steps=int(state["step"]))
@@ -119,7 +133,11 @@ def _inputs(experiment: Experiment, start: ModelFolder | None) -> dict[str, str]
 def _begin_journal(workdir: epath.Path, experiment: Experiment, changed: list[str]) -> Journal:
     """The journal of this process, with its start written down, and what has changed since the last one."""
     own = workdir / f"process-{jax.process_index()}" if jax.process_index() else workdir
-    journal = Journal(own, tensorboard=experiment.tensorboard)
+    boards = [TensorBoard] if experiment.tensorboard else []
+    if experiment.wandb and jax.process_index() == 0:
+        told = to_dict(replace(experiment, data=DataConfig(), init=None))  # no folder's name
+        boards.append(partial(WeightsAndBiases, project=experiment.wandb, name=experiment.name, config=told))
+    journal = Journal(own, *boards)
     journal.clock("start")
     if changed:
         journal.clock("changed", fields=changed)
@@ -165,6 +183,7 @@ class _Run:
     journal: Journal
     checkpoints: Checkpoints
     bar: tqdm
+    trace: Trace
     shown: dict[str, str] = field(default_factory=dict)  # beside the bar, of the last validation
 
     def steps(self, done: int, state: State) -> State:
@@ -177,8 +196,10 @@ class _Run:
         pending: _Step | None = None
         with closing(Watchdog()) as watchdog, closing(Preemption()) as preemption:
             for step in range(done + 1, self.experiment.steps + 1):
+                self.trace.reach(step, pending and pending.metrics)
                 batch = next(self.phase.batches)
                 rows = to_devices(batch, self.mesh)
+                watch.sent(batch)
                 watch.lap("data" if pending is None or pending.metrics["loss"].is_ready() else "step")
                 state, metrics = step_fn(state, rows)
                 if step == done + 1:
@@ -216,11 +237,13 @@ class _Run:
     def record(self, state: State, done: _Step) -> None:
         """Fetch and write a step's metrics. Raises NonFiniteError, which says why; `state` is what came after it."""
         values = {name: float(value) for name, value in jax.device_get(done.metrics).items()}
-        if not is_finite(values):
+        if not is_finite(values) and values.get("skipped", math.inf) > self.experiment.optimizer.skip_nonfinite:
             self.journal.clock("stopped", step=done.number)
             raise stopped(
                 self.experiment, self.phase, self.mesh, state["params"], done.number, done.batch, values, self.workdir
             )
+        if not is_finite(values):
+            self.journal.clock("skipped", step=done.number)
         values |= {f"validation/{name}": value for name, value in done.validation.items()}
         self.journal.metrics(done.number, values)
         if done.validation:

@@ -1,8 +1,8 @@
 """Which examples, metrics and parameters made a step that is not finite.
 
-A run that meets one stops. The parameters of that step are still there (see `training.step`), so the step is
-computed again, on all of its batch and then on parts of it, until the examples that cannot be computed even without
-the others are found.
+A run that meets one stops, once it has skipped as many as `optimizer.skip_nonfinite` lets it. The parameters of that
+step are still there (see `training.step`), so the step is computed again, on all of its batch and then on parts of it,
+until the examples that cannot be computed even without the others are found.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NonFiniteError(RuntimeError):
 
 
 def is_finite(values: dict[str, float]) -> bool:
-    """Whether the run can go on after a step with these metrics."""
+    """Whether a step with these metrics moved the weights."""
     return all(np.isfinite(values[name]) for name in ("loss", "gradient_norm", "update_norm", "parameter_norm"))
 
 

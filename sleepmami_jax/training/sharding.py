@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from sleepmami_jax.config import MeshConfig
+from sleepmami_jax.data.stored import normalised
 from sleepmami_jax.models.moe import EXPERT
 from sleepmami_jax.models.precision import compute_dtype
 from sleepmami_jax.models.sleepmami import Params
@@ -191,7 +193,11 @@ def own_rows(mesh: Mesh, batch: int) -> np.ndarray:
 
 
 def to_devices(batch, mesh: Mesh):
-    """This process's rows of a global batch (numpy, see `own_rows`) as arrays sharded over the mesh."""
+    """This process's rows of a global batch (numpy, see `own_rows`) as arrays sharded over the mesh.
+
+    Signals that are on their way (`data.stored`) travel as int16 and are normalised there; a channel that none of the
+    rows has does not travel.
+    """
     sharding = NamedSharding(mesh, P(AXES))
 
     def put(x):
@@ -206,7 +212,35 @@ def to_devices(batch, mesh: Mesh):
 
         return jax.make_array_from_callback((rows * mesh.size, *x.shape[1:]), sharding, own)
 
-    return jax.tree.map(put, batch)
+    def put_channels(signals):
+        rows = len(signals["gain"]) // len(sharding.addressable_devices) * mesh.size
+        return [put(x) if len(x) else _silence(mesh, (rows, *x.shape[1:])) for x in signals["stored"]]
+
+    stored = {name: put_channels(v) for name, v in batch.items() if isinstance(v, dict) and "stored" in v}
+    others = {name: {k: x for k, x in batch[name].items() if k != "stored"} for name in stored}
+    there = jax.tree.map(put, {**batch, **others})
+    if not stored:
+        return there
+    waiting = {name: {"stored": tuple(channels), **there[name]} for name, channels in stored.items()}
+    return {**there, **_normalise(mesh)(waiting)}
+
+
+@lru_cache(maxsize=64)
+def _silence(mesh: Mesh, shape: tuple[int, ...]) -> jax.Array:
+    """Zeros that stay on the devices, in place of channels that a batch has not."""
+    return jax.make_array_from_callback(
+        shape, NamedSharding(mesh, P(AXES)), lambda index: np.zeros(_extent(shape, index), np.int16)
+    )
+
+
+def _extent(shape: tuple[int, ...], index: tuple[slice, ...]) -> tuple[int, ...]:
+    return tuple(len(range(*own.indices(size))) for size, own in zip(shape, index, strict=True))
+
+
+@lru_cache(maxsize=8)
+def _normalise(mesh: Mesh) -> Callable:
+    """`data.stored.normalised`, each device its own rows."""
+    return jax.jit(normalised, out_shardings=NamedSharding(mesh, P(AXES)))
 
 
 def check_batch(batch: int, mesh: Mesh, parts: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,7 +32,8 @@ def averaged(state: dict[str, Any]) -> Params:
 
 def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     """All that a checkpoint keeps: `step`, `params`, `optimizer`; `ema` where weights are averaged; where they are
-    validated, `best`: the `step` of the best validation so far, its `value` and, if they are kept, its `params`."""
+    validated, `best`: the `step` of the best validation so far, its `value` and, if they are kept, its `params`; where
+    steps may be skipped, `skipped`: how many were."""
     trained = trained_part(phase, phase.params)
     state = {
         "step": jnp.zeros((), jnp.int32),
@@ -40,6 +42,8 @@ def initial_state(experiment: Experiment, phase: Phase) -> dict[str, Any]:
     }
     if experiment.optimizer.ema:
         state["ema"] = {name: jnp.zeros(value.shape, jnp.float32) for name, value in trained.items()}
+    if experiment.optimizer.skip_nonfinite:
+        state["skipped"] = jnp.zeros((), jnp.int32)
     if experiment.validation:
         state["best"] = {"step": jnp.zeros((), jnp.int32), "value": jnp.full((), jnp.nan)}
         if experiment.validation.keep_best:
@@ -78,7 +82,8 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
     """The compiled step `(state, batch) -> (state, metrics)`; the state is donated.
 
     Parameters that would not be finite, or whose loss is not, stay as they were, so that the step can be looked into.
-    Gradients that are not finite spoil the optimiser's moments, so that no later step moves them either.
+    Gradients that are not finite spoil the optimiser's moments, so that no later step moves them either; unless it is
+    one of the first `optimizer.skip_nonfinite` such steps, which leave moments and running average as they were too.
     """
     config = experiment.optimizer
     optimizer, rate = make_optimizer(config, experiment.steps), schedule(config, experiment.steps)
@@ -104,6 +109,13 @@ def make_step(experiment: Experiment, phase: Phase, mesh: Mesh) -> Callable:
         new = {**state, "step": state["step"] + 1, "params": {**state["params"], **trained}, "optimizer": moments}
         if config.ema:
             new["ema"] = running_average(state["ema"], trained, config.ema, new["step"])
+        if config.skip_nonfinite:
+            finite &= jnp.isfinite(metrics["gradient_norm"]) & jnp.isfinite(metrics["update_norm"])
+            metrics["skipped"] = state["skipped"] + ~finite
+            keep = ~finite & (metrics["skipped"] <= config.skip_nonfinite)
+            unmoved = {name: state[name] for name in ("params", "optimizer", "ema") if name in state}
+            new |= jax.tree.map(partial(jnp.where, keep), unmoved, {name: new[name] for name in unmoved})
+            new["skipped"] = metrics["skipped"]
         return new, metrics
 
     state = state_shapes(experiment, phase)

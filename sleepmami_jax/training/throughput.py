@@ -6,9 +6,10 @@ Events in `clock.jsonl`, each with `time`, seconds since 1970:
   resumed     step, lost_steps (recorded before, and done again now), written (the last sign of the process before)
   compiled    init_s from start to the first batch, data_s waiting for it, compile_s with the first step
   throughput  step, steps (so many, up to this one), data_s, step_s; step_median_s, data_share, examples_per_s,
-              tokens_per_s, mfu
+              tokens_per_s, mfu, sent_bytes_per_s from this host to its devices
   validated   step, validation_s
   saved       step, save_s that the loop stood still for it; the rest of a save goes on beside the steps
+  skipped     step of a loss or gradient that is no number, and changed nothing
   stopped     step of a loss that is no number
   preempted   step that was saved because the run was asked to stop
   done        steps, which are fewer than asked for where validation ended the run
@@ -52,12 +53,17 @@ class Stopwatch:
         self._last = time.perf_counter()
         self._spent: dict[str, float] = defaultdict(float)
         self._steps: list[float] = []
+        self._sent = 0
 
     def lap(self, part: str) -> None:
         """The time since the last lap went into `part`: "data", "step", "validation" or "save"."""
         now = time.perf_counter()
         self._spent[part] += now - self._last
         self._last = now
+
+    def sent(self, batch: Any) -> None:
+        """This process's rows of a batch, numpy, went to its devices."""
+        self._sent += sum(array.nbytes for array in jax.tree.leaves(batch))
 
     def compiled(self) -> None:
         """The first step is done, all of it since its batch came counts as compilation."""
@@ -68,6 +74,7 @@ class Stopwatch:
         init_s = max(0.0, time.time() - before - data_s - compile_s)
         self._journal.clock("compiled", init_s=_ms(init_s), data_s=_ms(data_s), compile_s=_ms(compile_s))
         self._spent.clear()
+        self._sent = 0
 
     def stepped(self, step: int) -> None:
         """`step` steps are done, the metrics of those before it are recorded."""
@@ -93,7 +100,9 @@ class Stopwatch:
             examples_per_s=float(f"{n * self._batch / total:.4g}"),
             tokens_per_s=float(f"{n * self._tokens / total:.4g}"),
             mfu=float(f"{self._flops_share / median:.4g}") if self._flops_share else None,
+            sent_bytes_per_s=float(f"{self._sent / total:.4g}"),
         )
+        self._sent = 0
         self._spent.clear()
         self._steps.clear()
 

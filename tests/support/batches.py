@@ -12,6 +12,7 @@ from data_pipeline.tasks import Task
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.arrays import Slots, blank_arrays, demographics_arrays, night_signals
 from sleepmami_jax.data.labels import event_labels
+from sleepmami_jax.data.stored import normalised
 
 SMALL = {Modality.EEG: ("C3", "C4"), Modality.SPO2: ("SPO2",)}
 """A few channels, for tests that are not about signals."""
@@ -27,10 +28,15 @@ def places(batch) -> list[tuple[int, int]]:
 
 
 def take(iterator, n: int) -> list[dict]:
-    """The next n batches, the last ones: the iterator is closed."""
-    batches = [next(iterator) for _ in range(n)]
+    """The next n batches as a model gets them, the last ones: the iterator is closed."""
+    batches = [received(next(iterator)) for _ in range(n)]
     iterator.close()
     return batches
+
+
+def received(batch: dict) -> dict:
+    """A batch on its way as a model gets it."""
+    return normalised(batch, np)
 
 
 def assert_same(a, b, exact=True):

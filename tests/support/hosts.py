@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.support.batches import received
 from tests.support.compiler import quick_flags
 from tests.support.forked import Forked
 
@@ -42,6 +43,7 @@ class Host:
     save_every: int = 2
     pause_s: float = 0.0
     slurm: bool = False
+    pack: str | None = None
 
 
 def prepared_nights(folder: Path) -> Path:
@@ -116,7 +118,7 @@ class _Cut:
         return {"EEG": {"signal": signal.reshape(len(signal), -1)[:, :3]}}
 
     def _read(self):
-        return next(self._batches)
+        return received(next(self._batches))
 
 
 class _Seen(_Cut):
@@ -127,7 +129,7 @@ class _Seen(_Cut):
         self._rows, self._host = rows, host
 
     def _read(self):
-        batch = next(self._batches)
+        batch = received(next(self._batches))
         time.sleep(self._host.pause_s)
         step = self.get_state()["global_next_index"] // self._host.batch
         signal = batch["EEG"]["signal"]
@@ -174,7 +176,9 @@ def run(host: Host) -> None:
             "macro": MacroPretraining(batch=host.batch, night_epochs=8),
             "finetune": Finetuning(batch=host.batch, epochs=4),
         }[host.kind],
-        data=DataConfig(shards=(DataSource(host.shards),), scored=host.kind == "finetune", prefetch_bytes=2**20),
+        data=DataConfig(
+            shards=(DataSource(host.shards),), scored=host.kind == "finetune", prefetch_bytes=2**20, pack=host.pack
+        ),
         model=shallow_config(),
         optimizer=OptimizerConfig(ema=0.9),
         mesh=MeshConfig(**host.mesh),

@@ -23,6 +23,7 @@ from sleepmami_jax.models.sleepmami import structure
 from sleepmami_jax.training.phases import plan
 from sleepmami_jax.training.step import lower
 from tests.conftest import shallow_config
+from tests.support.batches import received
 from tests.support.meshes import mesh_of
 
 WHOLE, SPLIT = P(), P("data")
@@ -128,7 +129,7 @@ def test_a_plan_has_the_shapes_of_the_real_thing(prepared, tmp_path, objective):
     shapes = {name: (v.shape, v.dtype) for name, v in real.params.items()}
     assert {name: (v.shape, v.dtype) for name, v in planned.params.items()} == shapes
     assert planned.trainable == real.trainable
-    first = next(real.batches)
+    first = received(next(real.batches))
     real.batches.close()
     jax.tree.map(lambda v, s: np.testing.assert_equal((v.shape, v.dtype), (s.shape, s.dtype)), first, batch)
 

@@ -16,14 +16,14 @@ from data_pipeline.modalities import SLOTS
 from data_pipeline.shards.manifest import read_manifest
 from data_pipeline.tasks import AROUSAL
 from sleepmami_jax.data.ahead import BATCHES_OF_WORKER, ReadAhead
-from sleepmami_jax.data.arrays import epoch_bytes
 from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.data.embeddings import embed_folder
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.data.source import PreparedFolder
+from sleepmami_jax.data.stored import stored_bytes
 from sleepmami_jax.data.token_batches import embedded_nights, embedded_windows
 from tests.sleepmami_jax.data.test_token_batches import encode, summarise
-from tests.support.batches import SMALL, assert_same, data_of, take
+from tests.support.batches import SMALL, assert_same, data_of, received, take
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,7 +39,7 @@ def test_the_batches_are_the_same_with_any_number_of_workers_and_go_on_with_anot
     assert len({str(place) for place in places}) > 4  # none is read in the place of another
     for workers, others in ((1, 2), (4, 0)):
         iterator = windows(shards, workers)
-        for batch, expected in zip([next(iterator) for _ in range(3)], alone, strict=False):
+        for batch, expected in zip([received(next(iterator)) for _ in range(3)], alone, strict=False):
             assert_same(batch, expected)
         state = iterator.get_state()
         iterator.close()
@@ -74,6 +74,11 @@ def test_what_a_worker_cannot_read_is_said_here(shards, tmp_path):
 # Memory
 
 
+class _InOrder:
+    def at(self, indices):
+        return indices
+
+
 class _Counting(grain.transforms.Map):
     """Notes in a folder what has been read."""
 
@@ -87,7 +92,7 @@ class _Counting(grain.transforms.Map):
 
 @pytest.mark.parametrize(("batches", "workers"), [(12, 2), (12, 1), (4, 2), (3, 0)])
 def test_no_more_is_in_memory_than_asked_for(tmp_path, batches, workers):
-    elements = grain.MapDataset.range(1000)
+    elements = _InOrder()
     iterator = Batches(elements, 1, None, ReadAhead(batches, workers=workers), _Counting(tmp_path))
     taken = [int(next(iterator)["place"][0]) for _ in range(5)]
     assert taken == [0, 1, 2, 3, 4]
@@ -101,7 +106,7 @@ def test_no_more_is_in_memory_than_asked_for(tmp_path, batches, workers):
 
 
 def test_workers_that_would_need_more_memory_are_refused(shards):
-    batch = 4 * 3 * epoch_bytes(SMALL)
+    batch = 4 * 3 * stored_bytes(SMALL)
     data = data_of(shards, workers=2, prefetch_bytes=2 * BATCHES_OF_WORKER * batch - 1)
     text = rf"data\.prefetch_bytes={data.prefetch_bytes}: data\.workers=2 have 4 batches .* give {8 * batch} or more"
     with pytest.raises(ValueError, match=text):

@@ -40,9 +40,9 @@ def test_waves_are_labelled_eighth_by_eighth():
 
 def test_a_wave_that_covers_no_second_has_that_of_its_middle():
     short = Event(EventKind.SPINDLE, 3.6, 0.7)
-    assert places_of(short, 0.0, 8).tolist() == [3]
-    assert places_of(short, 0.0, 8, 8).tolist() == list(range(29, 34))
-    assert places_of(short, 4.0, 8).tolist() == []
+    assert places_of([short], 0.0, 8)[1].tolist() == [3]
+    assert places_of([short], 0.0, 8, 8)[1].tolist() == list(range(29, 34))
+    assert places_of([short], 4.0, 8)[1].tolist() == []
 
 
 def test_types_are_told_within_the_events_whose_type_was_told():

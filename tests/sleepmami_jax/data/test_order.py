@@ -2,15 +2,16 @@
 
 from types import SimpleNamespace
 
+import grain
 import numpy as np
 import pytest
 
 from data_pipeline.shards.manifest import read_manifest
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.batches import signal_batches
-from sleepmami_jax.data.order import open_nights, people
+from sleepmami_jax.data.order import in_random_order, open_nights, people
 from sleepmami_jax.data.source import PreparedFolder
-from tests.support.batches import SMALL, assert_same, data_of, places, take
+from tests.support.batches import SMALL, assert_same, data_of, places, received, take
 
 
 def test_every_epoch_comes_once_a_pass_and_each_pass_has_its_order(shards):
@@ -41,7 +42,7 @@ def test_hosts_and_restarts_do_not_change_the_data(shards, kind):
             rows = {k: every_second(batch[k], index) for k in mine}
             assert_same(mine, rows)
     iterator = make()
-    take_three = [next(iterator) for _ in range(3)]
+    take_three = [received(next(iterator)) for _ in range(3)]
     assert_same(take_three[2], whole[2])
     state = iterator.get_state()
     iterator.close()
@@ -79,6 +80,21 @@ def test_a_mixture_follows_its_weights_and_counts_nights_through(shards):
     nights = [n for batch in take(signal_batches(mixture, SMALL, global_batch=8, seed=0), 5) for n in batch["night"]]
     assert sum(night < 5 for night in nights) == 30 and sum(night >= 5 for night in nights) == 10
     assert len(open_nights(mixture)) == 10
+
+
+@pytest.mark.parametrize("weights", [[1.0], [3.0, 1.0], [0.7, 0.2, 1.9]])
+def test_the_order_is_that_of_grain(weights):
+    elements = [np.stack(np.broadcast_arrays(night, np.arange(7 + night)), -1) for night in range(len(weights))]
+    datasets = [
+        grain.MapDataset.source(np.pad(rows, ((0, 0), (1, 0)), constant_values=i).astype(np.int32)).seed(2**31 - 1 + i)
+        for i, rows in enumerate(elements)
+    ]
+    theirs = grain.MapDataset.mix([dataset.shuffle().repeat() for dataset in datasets], weights=weights)
+    data = DataConfig(tuple(DataSource("folder", weight) for weight in weights))
+    ours = in_random_order(data, elements, 2**31 - 1)
+    indices = np.r_[0:60, 10**9 : 10**9 + 20]
+    np.testing.assert_array_equal(ours.at(indices), [theirs[index] for index in indices.tolist()])
+    np.testing.assert_array_equal(ours[5], theirs[5])
 
 
 def test_settings_that_make_no_sense_are_refused(shards):

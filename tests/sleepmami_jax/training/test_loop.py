@@ -161,6 +161,12 @@ def test_a_killed_run_ends_as_an_unbroken_one(experiment, unbroken, tmp_path):
     _same_run(unbroken, tmp_path)
 
 
+def test_a_run_that_reads_a_pack_is_the_same_run(experiment, unbroken, tmp_path):
+    data = replace(experiment.data, pack=str(tmp_path / "packs"))
+    train(replace(experiment, data=data), tmp_path / "run", quiet=True)
+    _same_run(unbroken, tmp_path / "run")
+
+
 def test_a_finished_run_is_left_as_it_is(experiment, unbroken):
     before = (unbroken / "metrics.jsonl").read_bytes()
     train(experiment, unbroken, quiet=True)

@@ -117,3 +117,27 @@ def test_weights_that_are_too_large_are_nobodys_fault(toy_experiment, train, tmp
     report = json.loads((tmp_path / "nonfinite.json").read_text())
     assert (report["gradients"], report["examples"]) == ([], [])
     assert "parameter_norm" in report["metrics"]
+
+
+def test_so_many_steps_may_be_skipped_and_change_nothing(toy_experiment, train, tmp_path):
+    # The last examples of steps 3 and 6 cannot be computed.
+    bad = [step * BATCH // 2 - 1 for step in (3, 6)]
+
+    def loss(params, batch, keys, axes):
+        x = batch["EEG"]["signal"]
+        for epoch in bad:
+            x = jnp.where(((batch["night"] == 1) & (batch["epoch"] == epoch))[:, None], jnp.nan, x)
+        return toy_loss(params, batch | {"EEG": {"signal": x}}, keys, axes)
+
+    def lenient(skip):
+        return replace(toy_experiment, optimizer=replace(toy_experiment.optimizer, skip_nonfinite=skip))
+
+    train(lenient(2), tmp_path / "two", loss=loss)
+    metrics = lines(tmp_path / "two" / "metrics.jsonl")
+    assert [entry["skipped"] for entry in metrics] == [0, 0, 1, 1, 1, 2, 2, 2, 2, 2]
+    assert [entry["loss"] is None for entry in metrics] == [step in (3, 6) for step in range(1, STEPS + 1)]
+    skipped = [e["step"] for e in lines(tmp_path / "two" / "clock.jsonl") if e["event"] == "skipped"]
+    assert skipped == [3, 6] and metrics[-1]["loss"] < metrics[0]["loss"]
+    with pytest.raises(NonFiniteError, match="step 6"):
+        train(lenient(1), tmp_path / "one", loss=loss)
+    assert lines(tmp_path / "one" / "metrics.jsonl") == metrics[:5]

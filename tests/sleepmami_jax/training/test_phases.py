@@ -38,6 +38,7 @@ from sleepmami_jax.training.phases.phase import with_objective
 from sleepmami_jax.training.sharding import AXES, shard_gradient
 from tests.conftest import narrow_config, random_model, shallow_config
 from tests.sleepmami_jax.objectives.test_demographic import people_of
+from tests.support.batches import received
 from tests.support.meshes import M, keys_of, mesh_of
 
 
@@ -126,7 +127,7 @@ def test_both_encoders_train_from_signals(shallow, weights, prepared, tmp_path, 
     experiment = Experiment("signals", objective, prepared, shallow)
     phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(experiment.objective.batch))
     assert phase.accumulates
-    batch = next(phase.batches)
+    batch = received(next(phase.batches))
     phase.batches.close()
     assert batch["epoch_mask"].sum(1).min() < 8  # nights are padded
     assert not list(tmp_path.iterdir())  # nothing is embedded beforehand
@@ -293,7 +294,7 @@ def test_a_run_tells_its_loss_what_its_labels_are(shallow, prepared, tmp_path, m
         objective = replace(objective, class_weight=exponent)
         experiment = Experiment("rare", objective, data, shallow)
         phase = build(experiment, None, tmp_path, lambda *_: lambda: None, range(4))
-        batch = next(phase.batches)
+        batch = received(next(phase.batches))
         phase.batches.close()
         assert ((batch["seconds"]["breathing"] > 0) | (batch["seconds"]["arousal"] > 0)).any((1, 2)).all()
         jax.eval_shape(sharded(phase.loss), phase.params, batch, keys_of(4))

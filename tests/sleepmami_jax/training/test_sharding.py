@@ -1,16 +1,19 @@
 """Parameters, optimiser state and batches on a mesh of four devices: the same run, whatever the mesh."""
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from data_pipeline.modalities import Modality
 from sleepmami_jax.config import Experiment, MeshConfig, MicroPretraining, OptimizerConfig
 from sleepmami_jax.costs.collectives import collectives
 from sleepmami_jax.costs.sizes import DEPTH, size
+from sleepmami_jax.data.batches import signal_batches
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.sleepmami import create, split, structure
 from sleepmami_jax.training import optimizer, sharding
@@ -19,6 +22,7 @@ from sleepmami_jax.training.phases.phase import Phase, with_objective
 from sleepmami_jax.training.sharding import lay_out, make_mesh, own_rows, spec_of, to_devices
 from sleepmami_jax.training.step import initial_state, make_step
 from tests.conftest import narrow_config
+from tests.support.batches import received
 
 BATCH = 8
 
@@ -141,3 +145,23 @@ def test_rows_of_a_batch_go_where_the_mesh_wants_them():
     mesh, x = mesh_of(data=2, fsdp=2), np.arange(8)[:, None] * np.ones(3)
     np.testing.assert_array_equal(own_rows(mesh, 8), np.arange(8))
     np.testing.assert_array_equal(to_devices({"x": x}, mesh)["x"], x)
+
+
+def test_signals_travel_as_they_are_stored_and_absent_channels_not_at_all(prepared, monkeypatch):
+    slots = {Modality.EEG: ("C3", "O2"), Modality.SPO2: ("SPO2",)}
+    with closing(signal_batches(prepared, slots, global_batch=8, seed=0)) as batches:
+        batch = next(batches)
+    present = [len(x) > 0 for x in batch["EEG"]["stored"]]
+    batch["EEG"]["stored"] = tuple(
+        np.zeros((0, 3840), np.int16) if i else x for i, x in enumerate(batch["EEG"]["stored"])
+    )
+    batch["EEG"]["usable"][:, 1], sent = False, []
+    real = jax.make_array_from_callback
+    monkeypatch.setattr(jax, "make_array_from_callback", lambda shape, *a: sent.append(shape) or real(shape, *a))
+    for _ in range(2):
+        sent.clear()
+        there = to_devices(batch, mesh_of(2))
+    assert sent.count((8, 3840)) == present[0] and sent.count((8, 30)) == 1
+    for name, expected in received(batch).items():
+        if name in ("EEG", "SPO2"):
+            jax.tree.map(partial(np.testing.assert_allclose, atol=2e-6), there[name], expected)
