@@ -16,6 +16,7 @@ from data_pipeline.modalities import Modality
 from data_pipeline.night import APNEAS, EPOCH_S, STAGES, EventKind, Night
 from data_pipeline.runs import runs
 from data_pipeline.tasks import BREATHING, kind_title
+from sleepmami_jax.scoring.objects import DISPLAY_ORDER
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks.oximetry import valid_spo2
 from sleepmami_jax.tasks.stages import stage_of
@@ -26,8 +27,6 @@ TOP = 8
 GAP = 30
 """Space between panels, with the next one's title in it."""
 
-DISPLAY_ORDER = ("W", "REM", "N1", "N2", "N3")
-"""Top to bottom in a hypnogram, as sleep laboratories draw it."""
 RATE_BIN_EPOCHS = 60
 
 

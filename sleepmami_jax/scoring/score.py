@@ -125,6 +125,9 @@ def summarise(
         ),
         model_card=dict(model_card),
         reliability=reliability,
+        night_id=night.night_id,
+        start_clock=night.start_clock,
+        start_day=night.start_day,
     )
 
 
