@@ -15,6 +15,7 @@ setup(
     packages=find_packages(include=["sleepmami_jax", "sleepmami_jax.*", "data_pipeline", "data_pipeline.*"]),
     package_data={
         "sleepmami_jax": ["weights/config.json", "weights/model.safetensors", "weights/README.md"],
+        "sleepmami_jax.many": ["*.html.j2", "*.js"],
         "sleepmami_jax.scoring": ["*.html.j2"],
         "sleepmami_jax.twin": ["files/*.py"],
     },
@@ -52,6 +53,9 @@ setup(
         "tensorboard": ["tensorboardX>=2.6"],
         "gcs": ["etils[epath-gcs]>=1.15", "google-cloud-storage>=3"],
         "formats": ["pymatreader>=1.0"],
+        "pandas": ["pandas>=2.2"],
+        "parquet": ["pyarrow>=16"],
+        "yasa": ["yasa>=0.7"],
         "hdf5": ["h5py>=3.10"],
         "dev": [
             "etils[epath-gcs]>=1.15",

@@ -21,7 +21,7 @@ COMMANDS = (
     *("demo", "simulate", "diagnose", "prepare", "verify", "population", "pretrain", "embed", "finetune"),
     *("compile", "evaluate", "score", "sweep", "adapt", "export", "import-torch", "push", "sizes"),
 )
-RESUMED = ("demo", "simulate", "prepare", "pretrain", "embed", "finetune", "sweep")
+RESUMED = ("demo", "simulate", "prepare", "pretrain", "embed", "finetune", "score", "sweep")
 """Of these the same command goes on with what an interrupted one has done."""
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
 from data_pipeline.annotations import read_scoring
 from data_pipeline.load import held, open_night
@@ -23,19 +22,16 @@ from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Night, RecordingError
 from data_pipeline.shards.manifest import ChannelEntry
 from data_pipeline.tasks import STAGES, Task, TaskKind
-from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import blank_signals, bucket_length, night_signals, usable_channels, with_present
-from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
-from sleepmami_jax.data.frozen import QUICKLY, compiled_summary, frozen_digest, micro_encode, model_slots
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, encode_blocks
+from sleepmami_jax.data.frozen import QUICKLY, micro_encode, model_slots
 from sleepmami_jax.data.measured import measured
-from sleepmami_jax.data.source import PreparedFolder
 from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError
 from sleepmami_jax.export.readme import model_name, trained_on
 from sleepmami_jax.hub import open_model
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
-from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.files import refuse_foreign
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
@@ -107,7 +103,10 @@ class Pretrained:
         return self._tokens(night, measured(night).channels)
 
     def _tokens(self, night: Night, channels: Sequence[ChannelEntry]) -> tuple[np.ndarray, np.ndarray]:
-        return self.encoded(night_signals(night, self.slots, BLOCK_EPOCHS, channels), night.n_epochs)
+        n = night.n_epochs
+        if n == 0:
+            raise ValueError(f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)")
+        return self.encoded(night_signals(night, self.slots, BLOCK_EPOCHS, channels), n)
 
     def encoded(self, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """As `tokens`, of the night's signals (see `data.arrays`), `BLOCK_EPOCHS` at a time, the last ones padded."""
@@ -151,15 +150,11 @@ class Pretrained:
         """`what` of a night of so many epochs, once it is compiled; another call begins no second compilation."""
         return _compiled(self.folder.config, self.folder.tasks, what, bucket_length(n_epochs))
 
-    def _open(self, recording: Given | Night, scoring: Sequence[Path], what: Callable, **options) -> Night:
-        """The night, its samples read while all that they go through is compiled. Arguments as of `open_night`."""
-        is_night = isinstance(recording, Night)
-        night = recording if is_night else open_night(recording, scoring, **options)
-        if night.n_epochs == 0:
-            problem = f"{night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)"
-            raise ValueError(f"{night.night_id}: {problem}")
-        _BESIDE.submit(self.encode, with_present(blank_signals(BLOCK_EPOCHS, self.slots), self.slots))
-        self._program(what, night.n_epochs)
+    def _begun(self, night: Night, what: Callable) -> Night:
+        """A night of `open_night`, its samples read while all that they go through is compiled."""
+        if night.n_epochs:
+            _BESIDE.submit(self.encode, with_present(blank_signals(BLOCK_EPOCHS, self.slots), self.slots))
+            self._program(what, night.n_epochs)
         return held(night, HELD_BYTES)
 
     def predict(self, night: Night) -> Prediction:
@@ -199,7 +194,7 @@ class Pretrained:
         >>> tokens.shape, ok.shape, vector.shape
         ((60, 33, 205), (60, 33), (16,))
         """
-        tokens, ok = self.tokens(self._open(recording, (), _vector))
+        tokens, ok = self.tokens(self._begun(_night(recording), _vector))
         return tokens, ok, self.vector(tokens, ok)
 
     def score(
@@ -233,11 +228,20 @@ class Pretrained:
           ValueError: the montage file is damaged, or the night is shorter than an epoch.
           TypeError: the recording is none of these.
         """
-        thresholds = self.thresholds
+        _ = self.thresholds  # before the work, as is whether it may be written
         if out is not None:
-            refuse_foreign(Path(out))  # before the work
+            refuse_foreign(Path(out))
         rules = read_montage(Path(montage)) if montage else None
-        night = self._open(recording, [Path(s) for s in scoring], _infer, montage=rules)
+        night = _night(recording, [Path(s) for s in scoring], montage=rules)
+        scores, night = self.scored(night, calibrate)
+        if out is not None:
+            write_scores(scores, night, Path(out))
+        return scores
+
+    def scored(self, night: Night, calibrate: Path | str | None = None) -> tuple[Scores, Night]:
+        """As `score`, of a night in memory or of `open_night`; and the night without its waves, for `write_scores`."""
+        thresholds = self.thresholds
+        night = self._begun(night, _infer)
         known = measured(night)
         x, ok = self._tokens(night, known.channels)
         night = known.night  # a night's samples are large, and so is what comes now
@@ -245,35 +249,16 @@ class Pretrained:
         del x, ok
         if calibrate is not None:
             night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
-        scores = summarise(night, prediction, thresholds, self.card, self.judge(known.looks, prediction, tokens))
-        if out is not None:
-            write_scores(scores, night, Path(out))
-        return scores
+        believed = self.judge(known.looks, prediction, tokens)
+        return summarise(night, prediction, thresholds, self.card, believed), night
 
     def __repr__(self) -> str:
         tasks = ", ".join(task.name for task in self.folder.tasks) or "no task: it was never fine-tuned"
         return f"<{model_name(self.folder.card)} {self.folder.digest()[:12]}: {tasks}; {trained_on(self.folder.card)}>"
 
 
-def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress) -> int:
-    """Micro tokens and vectors of all nights of a prepared folder; returns how many there are.
-
-    Leaves in `out` one `<night_id>.safetensors` a night (see `data.embeddings`) and `vectors.safetensors`, the vector
-    (Dm,) float32 of every night under its id. Nights already embedded by the same weights are kept.
-
-    Raises:
-      ValueError: `out` holds other files, or the embeddings of another model.
-    """
-    prepared = PreparedFolder.open(shards)
-    nights = list(range(len(prepared.manifest.nights)))
-    tick = progress(f"micro tokens of {shards.name}", len(nights))
-    digest = frozen_digest(model.folder.params)
-    summarise = compiled_summary(model.folder.config)
-    embedded = embed_folder(prepared, out, model.encode, digest, model.slots, summarise, nights, tick)
-    vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
-    with whole_file(out / "vectors.safetensors") as half:
-        save_file(vectors, half)
-    return len(nights)
+def _night(recording: Given | Night, scoring: Sequence[Path] = (), **options) -> Night:
+    return recording if isinstance(recording, Night) else open_night(recording, scoring, **options)
 
 
 def _put_right(night: Night, prediction: Prediction, tokens: Tokens, scored: Path) -> tuple[Night, Prediction]:

@@ -72,8 +72,7 @@ def summarise(
             f"{night.n_epochs}; expected the prediction of this night, at least 30 s long"
         )
     stages, unavailable, falls = prediction.stages, prediction.unavailable, ()
-    oximeter = next((c for c in night.channels if c.modality == Modality.SPO2), None)
-    spo2 = valid_spo2(oximeter) if oximeter is not None else np.full(night.duration_s, np.nan)
+    spo2 = _spo2(night)
     if not np.isfinite(spo2).any():
         unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
     rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
@@ -125,10 +124,14 @@ def summarise(
         ),
         model_card=dict(model_card),
         reliability=reliability,
-        night_id=night.night_id,
-        start_clock=night.start_clock,
-        start_day=night.start_day,
+        **{name: getattr(night, name) for name in ("night_id", "start_clock", "start_day")},
     )
+
+
+def _spo2(night: Night) -> np.ndarray:
+    """(duration_s,) SpO2 in %, NaN where it is not valid or not measured."""
+    oximeter = next((c for c in night.channels if c.modality == Modality.SPO2), None)
+    return valid_spo2(oximeter) if oximeter is not None else np.full(night.duration_s, np.nan)
 
 
 def _times_of_sleep(night: Night, stages: np.ndarray) -> tuple[dict[str, Any], dict[str, str]]:
