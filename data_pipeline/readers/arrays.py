@@ -1,7 +1,6 @@
 """A recording as arrays that somebody holds: {label: (samples, rate in Hz)}."""
 
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +31,14 @@ def recording_of_arrays(arrays: Arrays) -> Recording:
     for index, (label, given) in enumerate(arrays.items()):
         try:
             x, rate_hz = given
-            samples, rate = np.asarray(x), exact_rate(float(rate_hz))
-            right = samples.ndim == 1 and samples.size and samples.dtype.kind in "fiu" and rate > 0
-        except (TypeError, ValueError, OverflowError):
+            samples, right = np.asarray(x), 0 < float(rate_hz) < np.inf
+            right = right and samples.ndim == 1 and samples.size and samples.dtype.kind in "fiu"
+        except (TypeError, ValueError):
             right = False
         if not right:
             problem = f"channel '{label}': expected (samples in one dimension, rate in Hz above 0)"
             raise RecordingError(_HERE, problem)
-        signals.append(Signal(index, str(label), "uV", Fraction(rate), _NO_LIMIT, (0, 1)))
+        signals.append(Signal(index, str(label), "uV", exact_rate(float(rate_hz)), _NO_LIMIT, (0, 1)))
         values.append(samples)
     lengths_s = [float(len(x) / signal.rate_hz) for x, signal in zip(values, signals, strict=True)]
     if not lengths_s or max(lengths_s) > LONGEST_S:
