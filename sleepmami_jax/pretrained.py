@@ -180,12 +180,11 @@ class Pretrained:
         """Micro tokens of a night, see `tokens` -> the mean one of each epoch, by modality."""
         return mean_tokens(tokens, ok, layout(self.folder.config.modalities).modality_of_token(), self.slots)
 
-    def judge(self, looks: Sequence[Look], prediction: Prediction, tokens: Tokens) -> Reliability | None:
-        """How far to believe a prediction; None where the model has no `reference`.
+    def judge(self, night: Night, prediction: Prediction, tokens: Tokens) -> Reliability | None:
+        """How far to believe a prediction; arguments as from `listen`. None where the model has no `reference`."""
+        return self._judge(measured(night).looks, prediction, tokens) if self.folder.reference else None
 
-        Args:
-          looks: of the night's channels, see `data.measured`; the others as from `listen`.
-        """
+    def _judge(self, looks: Sequence[Look], prediction: Prediction, tokens: Tokens) -> Reliability | None:
         if self.folder.reference is None:
             return None
         known, probs = self.folder.reference, prediction.stage_probs
@@ -253,7 +252,7 @@ class Pretrained:
         del x, ok
         if calibrate is not None:
             night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
-        believed = self.judge(known.looks, prediction, tokens)
+        believed = self._judge(known.looks, prediction, tokens)
         return summarise(night, prediction, thresholds, self.card, believed), night
 
     def __repr__(self) -> str:

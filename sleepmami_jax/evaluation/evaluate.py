@@ -18,7 +18,6 @@ from data_pipeline.night import Event
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.frozen import embed_nights
-from sleepmami_jax.data.measured import measured
 from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import chosen_nights, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
@@ -109,8 +108,7 @@ def predict_nights(
             prediction = model.infer(tokens, ok, entry.channels)
             reliability = None
             if judged and model.folder.reference is not None:
-                looks = measured(night_of(prepared, night)).looks
-                reliability = model.judge(looks, prediction, model.heard(tokens, ok))
+                reliability = model.judge(night_of(prepared, night), prediction, model.heard(tokens, ok))
             yield ScoredNight(entry, prepared.events(night), prediction, reliability)
 
 
