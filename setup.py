@@ -16,7 +16,7 @@ setup(
     package_data={
         "sleepmami_jax": ["weights/config.json", "weights/model.safetensors", "weights/README.md"],
         "sleepmami_jax.many": ["*.html.j2", "*.js"],
-        "sleepmami_jax.scoring": ["*.html.j2"],
+        "sleepmami_jax.scoring": ["*.html.j2", "page/*"],
         "sleepmami_jax.twin": ["files/*.py"],
     },
     install_requires=[
@@ -58,11 +58,13 @@ setup(
         "yasa": ["yasa>=0.7"],
         "hdf5": ["h5py>=3.10"],
         "dev": [
+            "axe-core-python>=0.1",
             "etils[epath-gcs]>=1.15",
             "google-cloud-storage>=3",
             "h5py>=3.10",
             "huggingface-hub>=1",
             "hypothesis>=6.100",
+            "lifelines>=0.30",
             "pymatreader>=1.0",
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -210,7 +210,8 @@ def _scoring(
     if not files:
         words = own_terms(kinds) | dict(terms or {})
         scoring, notes = scoring_from(recording.annotations, recording.duration_s, scored, words)
-        if (scoring.stages >= 0).any() or scoring.events or scoring.lights_s != UNKNOWN_LIGHTS:
+        tells_when = scoring.lights_s != UNKNOWN_LIGHTS or scoring.cpap_from_s is not None
+        if (scoring.stages >= 0).any() or scoring.events or tells_when:
             return scoring, notes
         if scored:
             notes = (*notes, "Said to be scored, but no scoring was found with it: taken as not scored.")

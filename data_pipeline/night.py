@@ -111,7 +111,7 @@ class Event:
 
 STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
 UNKNOWN_TEXT = "Sleep stage ?"
-EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation"}
+EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation", EventKind.RERA: "RERA"}
 """Annotation texts in the style of the EDF+ standard texts (edfplus.info); other kinds are called by their name."""
 
 
@@ -208,6 +208,8 @@ class Scoring:
       unclear: what nobody may count as scored, in whatever file: there were marks for it that were not understood.
         Never in `scored`.
       lights_s: lights off and lights on, seconds from the first sample; None where nobody marked it.
+      cpap_from_s: from when on the person breathes under positive pressure, in a split night; None where nobody marked
+        it.
     """
 
     stages: np.ndarray
@@ -215,6 +217,7 @@ class Scoring:
     scored: frozenset[str] = frozenset()
     unclear: frozenset[str] = frozenset()
     lights_s: tuple[float | None, float | None] = UNKNOWN_LIGHTS
+    cpap_from_s: float | None = None
 
 
 _MNE_TYPES = {Modality.EEG: "eeg", Modality.EOG: "eog", Modality.EMG: "emg", Modality.ECG: "ecg", Modality.RESP: "resp"}

@@ -23,6 +23,7 @@ class TaskKind(StrEnum):
 
     STAGES = "stages"  # one class an epoch, by a head of the model
     EVENTS = "events"  # events, by a head that says a class of every second, or of every part of one
+    TYPES = "types"  # of which class an event of another task is, by a head; it has no events of its own
     MEASURED = "measured"  # events that a rule reads off a sensor; there is no head
 
 
@@ -103,9 +104,14 @@ class Task:
         return next((c for c, kinds in enumerate(self.events, start=1) if kind in kinds), 0)
 
     def was_scored(self, scored: Collection[str]) -> bool:
-        """Whether who scored looked for all that it is about: for some kind of each class (see `Scoring.scored`)."""
+        """Whether who scored looked for all that it is about: for some kind of each class (see `Scoring.scored`).
+
+        Of types, any one: it is learnt within the events whose type was told, and nothing is said of others.
+        """
         if self.kind is TaskKind.STAGES:
             return "stages" in scored
+        if self.kind is TaskKind.TYPES:
+            return not self.kinds.isdisjoint(scored)
         return all(not set(kinds).isdisjoint(scored) for kinds in self.events)
 
     @property
@@ -178,10 +184,29 @@ K_COMPLEX = Task(
     join_s=0.25,  # our choice: two looks
     rate_hz=FAST_HZ,
 )
+APNEA_TYPE = Task(
+    "apnea_type",
+    events=(EventKind.OBSTRUCTIVE_APNEA, EventKind.CENTRAL_APNEA, EventKind.MIXED_APNEA),
+    needs=("THORAX", "ABDOMEN"),  # AASM VIII: by the effort
+    plural="apnea types",
+    kind=TaskKind.TYPES,
+    loss_weight=0.5,
+)
+RERA = Task(
+    "rera",
+    events=(EventKind.RERA,),
+    needs=(Modality.RESP,),
+    title="RERA",
+    plural="RERAs",
+    shortest_s=10,  # AASM VIII
+    longest_s=180,  # as of BREATHING
+    join_s=3,  # as of BREATHING
+    loss_weight=0.5,
+)
 OXIMETRY = Task(
     "oximetry", events=(EventKind.DESATURATION,), needs=(Modality.SPO2,), plural="desaturations", kind=TaskKind.MEASURED
 )
-TASKS = (STAGES, BREATHING, AROUSAL, LIMB_MOVEMENT, SPINDLE, K_COMPLEX, OXIMETRY)
+TASKS = (STAGES, BREATHING, AROUSAL, LIMB_MOVEMENT, SPINDLE, K_COMPLEX, APNEA_TYPE, RERA, OXIMETRY)
 """The tasks that there are, in the order of their heads."""
 
 

@@ -23,15 +23,15 @@ NIGHTS, HOURS, SEED = 192, (3.4, 3.6), 2026
 SHARES = PrepareConfig(val_share=0.12, test_share=0.3)
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, nights: int = NIGHTS, hours: tuple[float, float] = HOURS, seed: int = SEED) -> Path:
     """The prepared nights, made once: `folder/shards`."""
     shards = folder / "shards"
     if (folder / "done").exists():
         return shards
     recordings, workers = folder / "recordings", os.cpu_count() or 1
-    with tqdm(total=NIGHTS, desc="simulate", unit="night") as bar:
-        simulate_cohort(recordings, NIGHTS, seed=SEED, workers=workers, hours=HOURS, progress=bar.update)
-    with tqdm(total=NIGHTS, desc="prepare", unit="night") as bar:
+    with tqdm(total=nights, desc="simulate", unit="night") as bar:
+        simulate_cohort(recordings, nights, seed=seed, workers=workers, hours=hours, progress=bar.update)
+    with tqdm(total=nights, desc="prepare", unit="night") as bar:
         prepare(
             [recordings],
             shards,

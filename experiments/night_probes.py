@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_pipeline.night import Demographics
-from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
+from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
 
 APNEA_AHI_PER_H = 15
 """Moderate sleep apnea (AASM 1999, ICSD-3): the usual yes or no."""
@@ -40,7 +40,7 @@ def night_probe(
       test: M nights.
 
     Returns:
-      age_mae, age_mae_mean (always the training mean), sex_auroc, apnea_auroc (AHI >= 15 per hour) and
+      age_mae, age_mae_median (always the training median), sex_auroc, apnea_auroc (AHI >= 15 per hour) and
       apnea_auroc_demographics (by age, sex and BMI alone); None where it cannot be measured.
     """
     subjects = [n.subject_id for n in train]
@@ -57,13 +57,13 @@ def night_probe(
     def apnea(n):
         return None if n.ahi_per_h is None else n.ahi_per_h >= APNEA_AHI_PER_H
 
-    ages = age_probe(train_vectors, labels(train, age), subjects, test_vectors, labels(test, age))
+    ages = number_probe(train_vectors, labels(train, age), subjects, test_vectors, labels(test, age))
     sexes = binary_probe(train_vectors, labels(train, sex), subjects, test_vectors, labels(test, sex))
     sick, sick_test = labels(train, apnea), labels(test, apnea)
     known, known_test = _demographic_features(train, test)
     return {
-        "age_mae": ages["mae_years"],
-        "age_mae_mean": ages["mae_years_mean_baseline"],
+        "age_mae": ages["mae"],
+        "age_mae_median": ages["mae_median"],
         "sex_auroc": sexes["auroc"],
         "apnea_auroc": binary_probe(train_vectors, sick, subjects, test_vectors, sick_test)["auroc"],
         "apnea_auroc_demographics": binary_probe(known, sick, subjects, known_test, sick_test)["auroc"],

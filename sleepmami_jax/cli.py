@@ -19,7 +19,7 @@ from sleepmami_jax.run.interrupt import STOPPED, heed_interrupts
 
 COMMANDS = (
     *("demo", "simulate", "diagnose", "prepare", "verify", "population", "pretrain", "embed", "finetune"),
-    *("compile", "evaluate", "score", "sweep", "adapt", "export", "import-torch", "push", "sizes"),
+    *("compile", "evaluate", "probe", "score", "sweep", "adapt", "export", "import-torch", "push", "sizes"),
 )
 RESUMED = ("demo", "simulate", "prepare", "pretrain", "embed", "finetune", "score", "sweep")
 """Of these the same command goes on with what an interrupted one has done."""

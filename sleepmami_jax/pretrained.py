@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -35,6 +35,7 @@ from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.scoring.files import refuse_foreign
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.scoring.signals import Signals, read_signals
 from sleepmami_jax.trust.judge import Reliability, Tokens, judge_looks, mean_tokens
 from sleepmami_jax.trust.looks import Look
 from sleepmami_jax.trust.repair import repair
@@ -208,8 +209,9 @@ class Pretrained:
         out: Path | str | None = None,
         montage: Path | str | None = None,
         calibrate: Path | str | None = None,
+        rules: Literal["adult", "child"] | None = None,
     ) -> Scores:
-        """Stages, events and indices of one recording; written as five files to `out` if that is given.
+        """Stages, events and indices of one recording; written as six files to `out` if that is given.
 
         >>> scores = load("demo/model").score("night.edf", ["night.csv"])
         >>> sorted(scores.agreement)
@@ -224,28 +226,31 @@ class Pretrained:
           scoring: files of a human scorer, to compare with.
           montage: a montage file, see `data_pipeline.montage.file`.
           calibrate: a human scoring of some epochs of this night, by which its stages are put right (`trust.repair`).
+          rules: of whom breathing is scored; by the age of the person unless given, of an adult where that is unknown.
 
         Raises:
           RecordingError: it cannot be read, or has no channel that the model knows.
           ModelFolderError: the model was never fine-tuned.
-          ValueError: the montage file is damaged, or the night is shorter than an epoch.
+          ValueError: the montage file is damaged, the night is shorter than an epoch, or `rules` are of nobody.
           TypeError: the recording is none of these.
         """
         _ = self.thresholds  # before the work, as is whether it may be written
         if out is not None:
             refuse_foreign(Path(out))
-        rules = read_montage(Path(montage)) if montage else None
-        night = _night(recording, [Path(s) for s in scoring], montage=rules)
-        scores, night = self.scored(night, calibrate)
+        lab = read_montage(Path(montage)) if montage else None
+        night = _night(recording, [Path(s) for s in scoring], montage=lab)
+        how = {"rules": rules, "supine": lab.supine if lab else ()}
+        scores, night, signals = self.scored(night, calibrate, **how)
         if out is not None:
-            write_scores(scores, night, Path(out))
+            write_scores(scores, night, Path(out), signals)
         return scores
 
-    def scored(self, night: Night, calibrate: Path | str | None = None) -> tuple[Scores, Night]:
-        """As `score`, of a night in memory or of `open_night`; and the night without its waves, for `write_scores`."""
+    def scored(self, night: Night, calibrate: Path | str | None = None, **how: Any) -> tuple[Scores, Night, Signals]:
+        """As `score`, of a night in memory or of `open_night`, with what `write_scores` wants: the night without its
+        waves, and what is shown of these. `how`: as of `summarise`."""
         thresholds = self.thresholds
         night = self._begun(night, _infer)
-        known = measured(night)
+        known, signals = measured(night), read_signals(night)
         x, ok = self._tokens(night, known.channels)
         night = known.night  # a night's samples are large, and so is what comes now
         prediction, tokens = self.infer(x, ok, known.channels), self.heard(x, ok)
@@ -253,7 +258,7 @@ class Pretrained:
         if calibrate is not None:
             night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
         believed = self._judge(known.looks, prediction, tokens)
-        return summarise(night, prediction, thresholds, self.card, believed), night
+        return summarise(night, prediction, thresholds, self.card, believed, **how), night, signals
 
     def __repr__(self) -> str:
         tasks = ", ".join(task.name for task in self.folder.tasks) or "no task: it was never fine-tuned"

@@ -58,13 +58,13 @@ UPPER = {
     "data": ("config models run export trust", "whole_files modalities night tasks shards"),
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
-    "metrics": ("tasks", "night"),
+    "metrics": ("tasks", "night tasks"),
     "twin": (
         "config export models data tasks",
         "whole_files modalities night tasks signals shards load simulate",
     ),
     "hub": ("export twin", ""),
-    "scoring": ("tasks metrics trust", "flatten runs whole_files modalities night tasks"),
+    "scoring": ("tasks metrics trust", "annotations flatten runs whole_files modalities night tasks"),
     "pretrained": (
         "config models export data hub trust scoring",
         "modalities night tasks annotations shards montage load",
@@ -76,17 +76,17 @@ UPPER = {
     ),
     "evaluation": (
         "config models run export data tasks metrics trust scoring pretrained",
-        "nearest night tasks shards",
+        "nearest modalities night tasks annotations cohorts population shards",
     ),
     "training": (
         "config models objectives run export data costs tasks hub pretrained evaluation",
-        "nearest night tasks shards population",
+        "nearest night tasks annotations shards population",
     ),
-    "sweep": ("config __init__", "__init__ flatten nearest lock whole_files prepare"),
+    "sweep": ("config __init__ training", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
         "config run export costs twin hub pretrained __init__ many evaluation training sweep recipes",
-        "whole_files night montage load diagnose simulate population prepare",
+        "whole_files night shards montage load diagnose simulate population prepare",
     ),
     "cli": ("commands run", "night"),
 }

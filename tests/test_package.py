@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = {"config.json", "model.safetensors", "README.md"}
 LARGEST_MODEL_MB = 4
 FIRST_WHEELS = 70  # setuptools makes wheels by itself from here on
-FIVE = {"report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf"}
+SIX = {"report.html", "stages.csv", "events.csv", "rejected.csv", "summary.json", "annotations.edf"}
 
 pytestmark = pytest.mark.skipif(
     int(version("setuptools").split(".")[0]) <= FIRST_WHEELS,
@@ -66,7 +66,8 @@ def test_the_wheel_holds_the_model_and_what_the_report_is_made_of(installed):
     assert {path.name for path in weights.iterdir()} == MODEL
     assert sum(path.stat().st_size for path in weights.iterdir()) <= LARGEST_MODEL_MB * 1e6
     assert (weights / "README.md").read_text().split("---\n")[2].strip().startswith("Trained on ")
-    assert (installed / "sleepmami_jax" / "scoring" / "report.html.j2").is_file()
+    scoring = installed / "sleepmami_jax" / "scoring"
+    assert all((scoring / name).is_file() for name in ("report.html.j2", "page/report.css", "page/1_data.js"))
     assert (installed / "sleepmami_jax" / "twin" / "files" / "sleepmami_torch.py").is_file()
     assert {path.name for path in installed.iterdir() if path.is_dir() and "." not in path.name} == {
         "data_pipeline",
@@ -82,9 +83,9 @@ def test_an_installed_package_scores_a_night_without_being_given_a_model(install
     words = ("-P", "-m", "sleepmami_jax.cli", "score", "night.edf", "--out", "night")
     said = python(*words, cwd=tmp_path, **path).splitlines()
     assert said[0].startswith("bundled model ") and ", trained on " in said[0]
-    assert {path.name for path in (tmp_path / "night").iterdir()} == FIVE
+    assert {path.name for path in (tmp_path / "night").iterdir()} == SIX
     assert "bundled with the program" in (tmp_path / "night" / "report.html").read_text()
     code = "import sleepmami_jax as s; s.score('night.edf', out='again'); print(s.__file__)"
     assert Path(python("-P", "-c", code, cwd=tmp_path, **path).strip()).parents[1] == installed
-    for name in FIVE:
+    for name in SIX:
         assert (tmp_path / "night" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name

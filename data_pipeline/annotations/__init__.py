@@ -22,7 +22,7 @@ from data_pipeline.annotations.remlogic import is_remlogic, read_remlogic
 from data_pipeline.annotations.safe_xml import is_xml, local_name, read_xml
 from data_pipeline.annotations.scoring import merge_scorings, named, scoring_from, without
 from data_pipeline.annotations.stage_list import is_stage_list, read_stage_list
-from data_pipeline.annotations.table import columns_of, read_table
+from data_pipeline.annotations.table import columns_of, read_table, scored_by_model
 from data_pipeline.annotations.tal import read_tal
 from data_pipeline.annotations.terms import Meaning, own_terms
 from data_pipeline.annotations.text import LARGEST_BYTES, decoded
@@ -164,7 +164,8 @@ def read_scoring(
         texts = named(Counter(a.text for a in annotations))
         problem = f"no stage and no event within the recording among {len(annotations)} annotation(s){texts}"
         raise NothingScored(path, f"{problem}. Is it the scoring of this recording?", scoring)
-    return scoring, tuple(f"{path.name}: {note}" for note in (*placed, *notes))
+    silver = scored_by_model(path) if dialect == "table" else ()
+    return scoring, tuple(f"{path.name}: {note}" for note in (*silver, *placed, *notes))
 
 
 def recognised(path: Path) -> bool:

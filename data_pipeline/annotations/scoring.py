@@ -38,6 +38,11 @@ LARGEST_UNKNOWN_SHARE = 0.02
 a twentieth of the night, a model would learn that there is none."""
 _N1, _N2, _REM = (STAGES.index(name) for name in ("N1", "N2", "REM"))
 _NOT_UNDERSTOOD = -2
+_CPAP = re.compile(
+    r"^(c|bi|bi level |auto)?pap( therapy| titration)? (on|start\w*|begin\w*|applied)\b|"
+    r"^(start|begin\w*|apply) (of )?((c|bi|auto)?pap|titration)\b|^titration (start\w*|begin\w*)\b|^split night start"
+)
+"""What technicians write where positive pressure begins (our choice of words)."""
 Lights = tuple[float | None, float | None]
 
 
@@ -62,7 +67,7 @@ def scoring_from(
     apnea in another, and nothing elsewhere.
 
     `lights_s`: lights off and on where the file says them; else the first mark "lights off" and the last "lights on"
-    after it.
+    after it. The first mark "CPAP on", "start of titration" or the like is where positive pressure begins.
 
     Returns:
       The scoring, and notes: unknown terms, unscored epochs, marks dropped or shortened, each with its count.
@@ -95,7 +100,7 @@ def scoring_from(
     # Plain strings, so that the set reads the same wherever it came from.
     kept, unclear = frozenset(map(str, scored - unclear)), frozenset(map(str, unclear))
     lights_s = _lights(annotations, lights_s, duration_s, notes)
-    return Scoring(stages, tuple(events), kept, unclear, lights_s), tuple(notes)
+    return Scoring(stages, tuple(events), kept, unclear, lights_s, _cpap_from_s(annotations, duration_s)), tuple(notes)
 
 
 @dataclass
@@ -186,6 +191,11 @@ def _lights(annotations: Sequence[Annotation], given: Lights, duration_s: float,
         notes.append("Lights on come before lights off: neither was used.")
         return UNKNOWN_LIGHTS
     return inside[0], inside[1]
+
+
+def _cpap_from_s(annotations: Sequence[Annotation], duration_s: float) -> float | None:
+    begins = (a.onset_s for a in annotations if _CPAP.search(words_of(a.text)) and 0 <= a.onset_s < duration_s)
+    return min(begins, default=None)
 
 
 def without(scoring: Scoring, unusable: Collection[str]) -> tuple[Scoring, tuple[str, ...]]:
@@ -291,5 +301,6 @@ def merge_scorings(scorings: Sequence[Scoring]) -> tuple[Scoring, tuple[str, ...
     # What one file's words leave unclear, another's cannot make sure: its apneas are perhaps in the first.
     scored = frozenset().union(*(s.scored for s in scorings)) - (unclear - {"stages"})
     off_s, on_s = (next((s.lights_s[k] for s in scorings if s.lights_s[k] is not None), None) for k in (0, 1))
+    cpap_from_s = next((s.cpap_from_s for s in scorings if s.cpap_from_s is not None), None)
     notes = (f"{differ} epoch(s) differ between scoring files; the first file was taken.",) if differ else ()
-    return Scoring(stages, tuple(events), scored, unclear - scored, (off_s, on_s)), notes
+    return Scoring(stages, tuple(events), scored, unclear - scored, (off_s, on_s), cpap_from_s), notes

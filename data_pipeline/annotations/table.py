@@ -36,6 +36,9 @@ from data_pipeline.annotations.times import (
 from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.recording import Annotation
 
+MODEL = "sleepmami_model"
+"""The column of our own scores that names the model: whoever learns from them is told that no person scored."""
+SILVER = "silver labels by"
 _FURTHEST_S = 1e9
 _SHORTEST_S = 0.5
 """No scoring has only events that are shorter."""
@@ -57,7 +60,20 @@ def read_table(path: Path, own: Collection[str] = ()) -> Marks:
         number or a time, times that cannot be put in order, or stage codes with two meanings.
     """
     header, rows = read_cells(path)
+    if MODEL in header and "kind" in header:  # of our events, which say again in what stage they begin
+        header = ["" if name == "stage" else name for name in header]
     return rows_to_marks(path, header, rows, own)
+
+
+def scored_by_model(path: Path) -> tuple[str, ...]:
+    """A note where the table is a model's score and no person's, that says which model's."""
+    header, rows = read_cells(path)
+    if MODEL not in header:
+        return ()
+    place = header.index(MODEL)
+    models = {row[place].strip() for _, row in rows if len(row) > place}
+    named = sorted(model for model in models if re.fullmatch(r"[\w.@+-]{1,80}", model, re.ASCII)) or ["unknown"]
+    return tuple(f"{SILVER} {model}, not by a person." for model in named)
 
 
 def columns_of(header: Sequence[str]) -> frozenset[str]:

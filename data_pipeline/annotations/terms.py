@@ -88,7 +88,8 @@ _CAUSE = re.compile(r"\b(with|due to|resulting from|associated|related to|and|by
 """What follows describes the event and does not name it: "Arousal (PLM)", "Hypopnea with arousal"."""
 _REMARK = re.compile(
     r"lights\b|light (change|signal)|recording (start|end|stop)|"
-    r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed)|"
+    r"(start|end|stop|begin\w*) (of )?(recording|analysis|sleep|time in bed|(c|bi)?pap|titration)|"
+    r"(c|bi)?pap\b|titration|split night|"
     r"(body )?position|supine|prone|(left|right|back|upright)$|snor|calibration|impedance"
 )
 

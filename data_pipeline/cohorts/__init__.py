@@ -16,6 +16,7 @@ from types import ModuleType
 
 from data_pipeline.annotations import DIALECTS
 from data_pipeline.annotations.terms import Meaning
+from data_pipeline.cohorts._people import alike as alike
 from data_pipeline.night import Demographics, EventKind
 from data_pipeline.shards.manifest import SPLITS
 

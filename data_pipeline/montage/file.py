@@ -6,6 +6,7 @@
       CHIN: 1-2                    # short for {terms: {1-2: 1}}
       LEG_R: [Leg/R, Leg R, ~]     # the first that the recording has; ~ leaves the slot empty
     side: [PPG, POSITION]          # side channels, which no model sees: kept where their labels are there
+    supine: [1]                    # which codes of POSITION mean supine: every recorder has its own
 
 A slot takes the sum of weight * channel. Channels are named by label, never by place, so one file serves all
 recordings of a laboratory; " #2" after a label is the second channel of that label. Slots that are not named are
@@ -59,16 +60,21 @@ class MontageRules:
       slots: (slot, alternatives) pairs; None among the alternatives leaves the slot empty.
       linked: whether other electrodes are derived against linked mastoids.
       side: side channels that are to be kept, too.
+      supine: codes of the position channel that mean supine.
     """
 
     slots: tuple[tuple[str, tuple[SlotRule | None, ...]], ...] = ()
     linked: bool = False
     side: tuple[Modality, ...] = ()
+    supine: tuple[float, ...] = ()
 
     def sha256(self) -> str:
-        """Digest of the content: comments and layout do not count, nor does a `side` that asks for nothing."""
+        """Digest of the content: comments and layout do not count, nor does what asks for nothing.
+
+        What is supine changes no channel, and does not count either.
+        """
         content = asdict(self)
-        return digest(content if self.side else {name: content[name] for name in ("slots", "linked")})
+        return digest({name: content[name] for name in ("slots", "linked", *(("side",) if self.side else ()))})
 
 
 def read_montage(path: Path) -> MontageRules:
@@ -94,7 +100,7 @@ def read_montage(path: Path) -> MontageRules:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise ValueError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'nested too deep'}") from error
-    top = _mapping(tree, ("reference", "slots", "side"), f"{path}")
+    top = _mapping(tree, ("reference", "slots", "side", "supine"), f"{path}")
     reference = top.get("reference", "opposite")
     if reference not in ("opposite", "linked"):
         raise ValueError(f"{path}: reference must be `opposite` or `linked`")
@@ -103,7 +109,16 @@ def read_montage(path: Path) -> MontageRules:
     side = top.get("side", [])
     if not isinstance(side, list) or not set(map(str, side)) <= set(_SIDE):
         raise ValueError(f"{path}: side must be a list of any of {', '.join(_SIDE)}")
-    return MontageRules(rules, reference == "linked", tuple(m for m in _SIDE if m in side))
+    kept = tuple(m for m in _SIDE if m in side)
+    return MontageRules(rules, reference == "linked", kept, _codes(top.get("supine", []), kept, path))
+
+
+def _codes(value: Any, side: Sequence[Modality], path: Path) -> tuple[float, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) and re.fullmatch(r"-?\d{1,6}", v) for v in value):
+        raise ValueError(f"{path}: supine must be a list of whole numbers, the codes of POSITION that mean it")
+    if value and Modality.POSITION not in side:
+        raise ValueError(f"{path}: supine tells of POSITION, which `side` does not keep; write side: [POSITION]")
+    return tuple(map(float, value))
 
 
 class _Loader(yaml.BaseLoader):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, EventKind
+from data_pipeline.night import APNEAS, BREATHING_EVENTS, EPOCH_S, EventKind
 from data_pipeline.simulate.airflow import nose_share, put_under_pressure, snoring
 from data_pipeline.simulate.breathing_events import BREATHING_RECOVERY_S
 from data_pipeline.simulate.breathing_sensors import sensor_noise, shift_and_drift, turns
@@ -181,14 +181,14 @@ def _event_gains(
     shift, limited, apnea_like = np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool)
     for event in events:
         start = round(event.onset_s * rate_hz)
-        if event.kind in BREATHING_EVENTS:
+        if event.kind in BREATHING_EVENTS | {EventKind.RERA}:
             length = round(event.duration_s * rate_hz)
             part = slice(start, start + length)
             t = np.arange(length, dtype=np.float32) / rate_hz
             closing_s, opening_s = event.detail.get("closing_s", CLOSING_S), event.detail.get("opening_s", CLOSING_S)
             inside = np.minimum(1, np.minimum(t / closing_s, t[::-1] / opening_s))
             left = float(event.detail["flow_left"])
-            apnea = event.kind is not EventKind.HYPOPNEA
+            apnea = event.kind in APNEAS
             obstructed = event.kind is not EventKind.CENTRAL_APNEA and event.detail.get("type") != "central"
             flow[part] = 1 - (1 - left) * inside
             if not obstructed:

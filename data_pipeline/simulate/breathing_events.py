@@ -1,5 +1,7 @@
 """Apneas, hypopneas, the desaturations that they cause, and what only looks like them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from data_pipeline.night import APNEAS, EPOCH_S, EventKind
@@ -35,6 +37,7 @@ NEAR_MISS_PER_H = {W: 15.0, N1: 15.0, N2: 8.0, N3: 3.0, REM: 12.0}  # assumed
 NEAR_MISS_LOG_SD, NEAR_MISS_GAP_S = 0.7, 6.0  # from person to person; to a breathing event; assumed
 SHALLOW_SHARE, SHALLOW_LEFT, SHALLOW_S = 0.6, (0.75, 0.9), (8.0, 40.0)  # less than a hypopnea's 30 %
 SHORT_LEFT, SHORT_S = (0.05, 0.6), (3.5, 8.5)  # less than 10 s
+RERA_S = 10.0  # AASM
 AWAKE_LEFT, AWAKE_S = (0.05, 0.8), (4.0, 20.0)  # held breath and speech: no event, however long (AASM)
 
 
@@ -218,16 +221,21 @@ def _desaturation(rng: np.random.Generator, person: Person, cause: TrueEvent, st
     )
 
 
-def score_by_rule_1a(breathing: list[TrueEvent], arousals: list[TrueEvent]) -> list[TrueEvent]:
-    """Marks hypopneas with neither a 3 % desaturation nor an arousal near their end as not scored."""
+def score_by_rule(breathing: list[TrueEvent], arousals: list[TrueEvent]) -> list[TrueEvent]:
+    """Marks hypopneas with neither a 3 % desaturation nor an arousal near their end as not scored (AASM rule 1A).
+
+    A near miss of at least 10 s against a narrowed airway that ends in an arousal is a RERA, and scored.
+    """
     onsets = np.array([event.onset_s for event in arousals])
     result = []
     for event in breathing:
-        if event.kind is EventKind.HYPOPNEA and "near_miss" not in event.detail:
+        if event.kind is EventKind.HYPOPNEA:
             aroused = len(onsets) > 0 and bool(np.any((onsets > event.end_s - 6) & (onsets < event.end_s + 14)))
-            desaturated = event.detail["desaturation_percent"] >= DESATURATION_SCORED
             detail = event.detail | {"arouses": float(aroused)}
-            scored = aroused or desaturated
-            event = TrueEvent(event.kind, event.onset_s, event.duration_s, scored, detail)
+            if "near_miss" not in event.detail:
+                scored = aroused or event.detail["desaturation_percent"] >= DESATURATION_SCORED
+                event = replace(event, scored=scored, detail=detail)
+            elif aroused and event.duration_s >= RERA_S and event.detail["type"] == "obstructive":
+                event = replace(event, kind=EventKind.RERA, scored=True, detail=detail)
         result.append(event)
     return result

@@ -8,7 +8,7 @@ interrupt.
 import numpy as np
 
 from data_pipeline.night import BREATHING_EVENTS, EPOCH_S, EventKind
-from data_pipeline.simulate.breathing_events import draw_breathing_events, score_by_rule_1a
+from data_pipeline.simulate.breathing_events import draw_breathing_events, score_by_rule
 from data_pipeline.simulate.constitution import LEG_REST_UV
 from data_pipeline.simulate.hypnogram import N1, N2, N3, REM, W
 from data_pipeline.simulate.person import Person
@@ -42,13 +42,13 @@ def draw_events(
 ) -> list[TrueEvent]:
     """Draws all events of a night, sorted by onset; `stages` is (n_epochs,) int8.
 
-    Hypopneas with neither a desaturation of 3 % nor an arousal are not `scored` (rule 1A). From `cpap_from_s` on, if
-    it is given, the person breathes under pressure.
+    Hypopneas with neither a desaturation of 3 % nor an arousal are not `scored` (rule 1A); RERAs are. From
+    `cpap_from_s` on, if it is given, the person breathes under pressure.
     """
     breathing = draw_breathing_events(rng, person, stages, cpap_from_s=cpap_from_s, variety=variety)
     limbs = _limb_movements(rng, person, stages, breathing, variety)
     arousals = _arousals(rng, person, stages, breathing, limbs)
-    breathing = score_by_rule_1a(breathing, arousals)
+    breathing = score_by_rule(breathing, arousals)
     waves = draw_waves(rng, person, stages, arousals, variety=variety)
     return sorted([*breathing, *limbs, *arousals, *waves], key=lambda event: (event.onset_s, event.kind))
 

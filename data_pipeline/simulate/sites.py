@@ -67,6 +67,7 @@ EVENT_WORDS = {
     EventKind.CENTRAL_APNEA: ("Central apnea", "central apnoea"),
     EventKind.MIXED_APNEA: ("Mixed apnea", "mixed apnoea"),
     EventKind.HYPOPNEA: ("Hypopnea", "hypopnoea"),
+    EventKind.RERA: ("RERA", "rera"),
     EventKind.AROUSAL: ("Arousal", "micro-arousal"),
     EventKind.LIMB_MOVEMENT: ("Limb movement", "PLM"),
     EventKind.DESATURATION: ("SpO2 desaturation", "desat"),

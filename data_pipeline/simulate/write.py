@@ -29,6 +29,7 @@ def scored_rows(stages: np.ndarray, events: list[TrueEvent], site: Site) -> list
     rows = [(float(i * EPOCH_S), float(EPOCH_S), site.stage_words[stage]) for i, stage in enumerate(stages)]
     rows += [(e.onset_s, e.duration_s, site.event_words[e.kind]) for e in events if e.scored]
     rows += [(second, 0.0, word) for second, word in zip(site.lights_s or (), site.lights_words, strict=False)]
+    rows += [(site.cpap_from_s, 0.0, "CPAP on")] if site.cpap_from_s is not None else []
     return sorted(rows)
 
 

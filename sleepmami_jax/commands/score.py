@@ -28,6 +28,7 @@ def arguments(parser: ArgumentParser) -> None:
     montage(parser)
     add("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
     add("--calibrate", type=Path, help="a human's scoring of some epochs, to put the stages of this night right by")
+    add("--rules", choices=("adult", "child"), help="whose breathing; by age, of an adult where that is unknown")
     add = parser.add_argument_group("many recordings", "scoring beside a recording is found by its name").add_argument
     add("--workers", type=int, default=1, help="processes (1), of about 1 GB each; the bytes do not depend on it")
     add("--cohort", default="generic", help="how recordings are found: a data set that is known, or my_lab.py")
@@ -41,7 +42,8 @@ def run(args: Namespace) -> int:
         if args.scoring or args.calibrate:
             raise ValueError("--scoring and --calibrate belong to one recording; score one at a time to use them")
         return _many(args)
-    scores = loaded(args).score(given, args.scoring, out=args.out, montage=args.montage, calibrate=args.calibrate)
+    how = {"montage": args.montage, "calibrate": args.calibrate, "rules": args.rules}
+    scores = loaded(args).score(given, args.scoring, out=args.out, **how)
     for warning in scores.warnings:
         print(f"{given.name}: {warning}", file=sys.stderr)
     if scores.missing:
@@ -50,7 +52,7 @@ def run(args: Namespace) -> int:
         kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
         agreement = f"kappa {kappa}, accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
         print(f"{given.name}: stages against the scoring given: {agreement}")
-    print(f"{given.name}: {args.out}/report.html, stages.csv, events.csv, summary.json, annotations.edf")
+    print(f"{given.name}: {args.out}/report.html, stages.csv, events.csv, rejected.csv, summary.json, annotations.edf")
     print(RESEARCH_USE)
     return 0
 
@@ -62,8 +64,8 @@ def _many(args: Namespace) -> int:
 
     if args.workers < 1:
         raise ValueError(f"--workers {args.workers}: expected at least 1")
-    rules = read_montage(args.montage) if args.montage else None
-    options = {"cohort": args.cohort, "workers": args.workers, "montage": rules}
+    lab = read_montage(args.montage) if args.montage else None
+    options = {"cohort": args.cohort, "workers": args.workers, "montage": lab, "rules": args.rules}
     with counted("scoring") as progress:
         done = score_many(args.recordings, args.out, model=args.model, progress=progress, **options)
     n = len(done.scored) + len(done.refused)

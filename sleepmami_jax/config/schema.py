@@ -169,6 +169,7 @@ class Finetuning(Checked):
     batch: Count = 4  # windows a step, over all devices
     epochs: Count = 30  # consecutive epochs in a window
     freeze_micro: bool = True
+    lora_rank: Natural = 0  # of adapters to what the model it begins with has learnt; 0 trains the weights themselves
     drop_modality: Chance = 0.0  # chance that a modality is hidden from a window, for missing sensors
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
     event_windows: Chance = 0.0  # share of windows laid about an event: of each task, and each class of it, as often
@@ -208,8 +209,8 @@ class Finetuning(Checked):
 
     @property
     def event_tasks(self) -> tuple[Task, ...]:
-        """Those of `tasks` that are events."""
-        return tuple(task for task in self.tasks if task.kind is TaskKind.EVENTS)
+        """Those of `tasks` that are events, or types of them."""
+        return tuple(task for task in self.tasks if task.kind is not TaskKind.STAGES)
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,8 @@ class Experiment(Checked):
         super().__post_init__()
         batch = self.objective.batch
         self.expect(batch % self.accumulate == 0, "accumulate", f"a divisor of objective.batch={batch}")
+        adapted = isinstance(self.objective, Finetuning) and self.objective.lora_rank > 0
+        self.expect(not adapted or self.init is not None, "init", "a model to adapt, or objective.lora_rank=0")
         taught = isinstance(self.objective, MicroPretraining) and self.objective.teacher_weight > 0
         self.expect(not taught or self.optimizer.ema > 0, "optimizer.ema", "more than 0: the teacher is that average")
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from data_pipeline.night import Event
-from data_pipeline.tasks import Task
+from data_pipeline.tasks import Task, TaskKind
 
 NOT_SCORED = -1
 _HALF = 0.5 + 1e-6  # so that half a second written with rounding errors is not more than half
@@ -38,10 +38,12 @@ def event_labels(
       tasks: tasks of events.
 
     Returns:
-      By name of the task, (n_seconds * rate_hz,) int8: a class, or -1 throughout when it was not scored.
+      By name of the task, (n_seconds * rate_hz,) int8: a class, or -1 throughout when it was not scored. Of types, -1
+      outside of the events whose type was told.
     """
     known = [task for task in tasks if task.was_scored(scored)]
-    labels = {t.name: np.full(n_seconds * t.rate_hz, 0 if t in known else NOT_SCORED, np.int8) for t in tasks}
+    none = {t.name: 0 if t in known and t.kind is not TaskKind.TYPES else NOT_SCORED for t in tasks}
+    labels = {t.name: np.full(n_seconds * t.rate_hz, none[t.name], np.int8) for t in tasks}
     for event in events:
         for task in known:
             if number := task.class_of(event.kind):

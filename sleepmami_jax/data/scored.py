@@ -28,7 +28,7 @@ def class_counts(data: DataConfig, tasks: Sequence[Task]) -> dict[str, np.ndarra
         for night in chosen_nights(folder.manifest, data):
             entry = folder.manifest.nights[night]
             events = folder.events(night) if any(_counted(task, entry.event_counts) for task in tasks) else ()
-            own = [task for task in tasks if task.kind is TaskKind.EVENTS]
+            own = [task for task in tasks if task.kind is not TaskKind.STAGES]
             labels = event_labels(events, entry.scored, own, 0.0, entry.n_epochs * EPOCH_S)
             for name, values in (labels | {"stages": entry.stage_codes}).items():
                 if name in counts:

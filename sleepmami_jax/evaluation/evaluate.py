@@ -16,21 +16,23 @@ from absl import logging
 
 from data_pipeline.night import Event
 from data_pipeline.shards.manifest import NightEntry
+from data_pipeline.tasks import APNEA_TYPE, BREATHING
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import chosen_nights, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
-from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
+from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.metrics.calibration import calibration_metrics
-from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics
+from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics, type_metrics
 from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.pretrained import Pretrained, load
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.tasks import Room, counted_events, rooms_of
+from sleepmami_jax.tasks.breathing import typed
 from sleepmami_jax.trust.judge import Reliability
 from sleepmami_jax.trust.measures import KAPPA_WRONG, index_is_wrong
 
@@ -81,6 +83,10 @@ class ScoredNight:
         return counted_events(
             room, rooms, self.prediction.probs, thresholds, self.prediction.monitored_stages(room.task)
         )
+
+    def with_types(self, breathing: Sequence[Event]) -> tuple[Event, ...]:
+        """Breathing events with the types that the model tells of the apneas among them."""
+        return tuple(event for event, _ in typed(breathing, self.prediction.probs[APNEA_TYPE.name]))
 
 
 def predict_nights(
@@ -227,7 +233,8 @@ def measure_trust(model: Pretrained, nights: Sequence[ScoredNight]) -> dict[str,
 def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any]:
     """Metrics of nights by task, of those that have labels: `staging_metrics`, `event_metrics`.
 
-    Those of events have `index` too, `index_metrics` of what the report calls their index, and `index_mae`.
+    Those of events have `index` too, `index_metrics` of what the report calls their index, and `index_mae`; types of
+    apneas have `type_metrics` alone.
     """
     thresholds, result = model.thresholds, {}
     if staged := [n for n in nights if n.staged]:
@@ -243,6 +250,10 @@ def measure_tasks(model: Pretrained, nights: list[ScoredNight]) -> dict[str, Any
         index = index_metrics(human, ours, room.severity)
         metrics = event_metrics(references, predictions)
         result[room.task.name] = metrics | {"index": index, "index_mae": index["mae_per_h"]}
+        typed_nights = [n for n in labelled if APNEA_TYPE.was_scored(n.entry.scored)]
+        if room.task.name == BREATHING.name and APNEA_TYPE in model.folder.tasks and typed_nights:
+            told = [n.with_types(n.predicted(room, thresholds)) for n in typed_nights]
+            result[APNEA_TYPE.name] = type_metrics([n.reference(room) for n in typed_nights], told)
     return result
 
 
@@ -306,10 +317,10 @@ def _night_probes(train, test) -> dict[str, Any]:
     x, x_test = (np.array([n.prediction.night_vector for n in nights]) for nights in (train, test))
     ages, test_ages = ([n.entry.demographics.age_years for n in nights] for nights in (train, test))
     men, test_men = ([is_man(n.entry.demographics.sex) for n in nights] for nights in (train, test))
-    age, sex = age_probe(x, ages, subjects, x_test, test_ages), binary_probe(x, men, subjects, x_test, test_men)
+    age, sex = number_probe(x, ages, subjects, x_test, test_ages), binary_probe(x, men, subjects, x_test, test_men)
     return {
-        "age_mae": age["mae_years"],
-        "age_mae_mean_baseline": age["mae_years_mean_baseline"],
+        "age_mae": age["mae"],
+        "age_mae_median_baseline": age["mae_median"],
         "sex_auroc": sex["auroc"],
         "n_train": age["n_train"],
         "n_test": age["n_test"],

@@ -12,7 +12,7 @@ _STAGES = (
     ("stages", "Stages, Cohen's κ", "kappa", "majority"),
     ("stages", "Stages, macro-F1", "macro_f1", "majority"),
 )
-_NIGHT = (("night", "Age from night vector, mean error in years", "age_mae", "train mean"),)
+_NIGHT = (("night", "Age from night vector, mean error in years", "age_mae", "train median"),)
 
 
 def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
@@ -61,7 +61,7 @@ def _guess(task: dict[str, Any], name: str) -> float | None:
         case "index_mae":
             return baselines.get("index_mae_train_median")
         case _:
-            return task["age_mae_mean_baseline"]
+            return task["age_mae_median_baseline"]
 
 
 def _number(value: float | None) -> str:

@@ -138,6 +138,10 @@ def _trained(card: dict[str, Any]) -> Iterator[str]:
     for phase in card["training"]:
         told = [phase[fact] for fact in ("name", "objective", "steps", "seed", "nights", "subjects", "hours")]
         yield f"| {' | '.join('?' if fact is None else str(fact) for fact in told)} | {', '.join(phase['cohorts'])} |"
+    for phase in card["training"]:
+        for model, nights in phase.get("silver", {}).items():
+            count = "1 night" if nights == 1 else f"{nights} nights"
+            yield f"\n{phase['name']}: {count} with silver labels by {model}, a model's scoring and no person's."
     if adapted := card.get("adapted"):
         yield f"\nThen adapted to {adapted['nights']} nights without labels: {adapted['change']} as in training."
     versions = card["training"][-1].get("versions", {})

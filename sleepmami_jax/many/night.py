@@ -55,6 +55,7 @@ class Job:
     model: str
     settings: str
     montage: MontageRules | None
+    rules: str | None
     known: Done | None
 
     @property
@@ -93,9 +94,10 @@ def _score(job: Job) -> Done:
     night = loaded(job.source, partial(open_night, montage=job.montage))
     if night.n_epochs == 0:
         raise RecordingError(job.source.recording, f"{night.duration_s} s long; expected at least {EPOCH_S} s")
-    scores, night = model_of(job.model).scored(night)
+    supine = job.montage.supine if job.montage else ()
+    scores, night, signals = model_of(job.model).scored(night, rules=job.rules, supine=supine)
     with writing(job.folder):
-        write_scores(scores, night, job.folder)
+        write_scores(scores, night, job.folder, signals)
         summary = json.loads((job.folder / "summary.json").read_text(encoding="utf-8"))
     stages = "".join("W123R?"[code] for code in scores.stages)  # the last for -1
     return Done(job.source.night_id, made_of, files_sha256(job.folder), seen, stages, summary)

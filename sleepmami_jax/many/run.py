@@ -56,6 +56,7 @@ def score_many(
     cohort: str = "generic",
     workers: int = 1,
     montage: MontageRules | None = None,
+    rules: str | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Scores recordings into `out`: `<night_id>/` as `Pretrained.score` writes it, `nights.csv` and `index.html`.
@@ -66,7 +67,8 @@ def score_many(
     Args:
       inputs: recordings, folders of them, lists of either (`.txt`, a path a line); see `found.find`.
       out: the folder to fill; it belongs to these inputs.
-      model: as of `load`; cohort: as of `cohorts.find_nights`; montage: for every recording.
+      model: as of `load`; cohort: as of `cohorts.find_nights`.
+      montage, rules: for every recording, as of `Pretrained.score`.
       workers: processes, of some 1 GB each; one works in this process.
       progress: called with (nights done, nights to do, night_id) after each.
 
@@ -76,10 +78,10 @@ def score_many(
       ModelFolderError: no such model, or one that was never fine-tuned.
     """
     sources, scorer = find(inputs, cohort), model_of(model)
-    settings = _settings(scorer, montage)
+    settings = _settings(scorer, montage, rules)
     with alone_in(out):
         known = _known(out, sources)
-        jobs = [Job(source, out, model, settings, montage, known.get(source.night_id)) for source in sources]
+        jobs = [Job(source, out, model, settings, montage, rules, known.get(source.night_id)) for source in sources]
         done = {job.source.night_id: job.known for job in jobs if job.is_done()}
         refused: dict[str, Rejection] = {}
         kept, todo = len(done), [job for job in jobs if job.source.night_id not in done]
@@ -105,7 +107,7 @@ def score_many(
     return Summary(tuple(sorted(done)), kept, tuple(refused.values()), tuple(written))
 
 
-def _settings(model: Pretrained, montage: MontageRules | None) -> str:
+def _settings(model: Pretrained, montage: MontageRules | None, rules: str | None) -> str:
     """Digest of all that decides what is said of a night but its files. Raises ModelFolderError: it cannot score."""
     folder = model.folder
     return digest(
@@ -116,6 +118,7 @@ def _settings(model: Pretrained, montage: MontageRules | None) -> str:
             "reference": None if folder.reference is None else asdict(folder.reference),
             "card": model.card,
             "montage": montage.sha256() if montage else "",
+            "rules": rules,
             "version": version("sleepmami"),
         }
     )

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from data_pipeline.night import Event
+from data_pipeline.tasks import APNEA_TYPE
 from sleepmami_jax.tasks.breathing import SEVERITIES
 
 IOUS = (0.1, 0.2, 0.3, 0.5)
@@ -88,6 +89,34 @@ def event_metrics(references: Sequence[Sequence[Event]], predictions: Sequence[S
         },
         "onset_error_median_s": float(np.median(onset_errors)) if onset_errors else None,
         "end_error_median_s": float(np.median(end_errors)) if end_errors else None,
+    }
+
+
+def type_metrics(references: Sequence[Sequence[Event]], predictions: Sequence[Sequence[Event]]) -> dict[str, Any]:
+    """Agreement on the types of apneas, of those events that both sides found and gave a type, pooled over nights.
+
+    >>> one, other = Event("central_apnea", 0.0, 20.0), Event("obstructive_apnea", 2.0, 20.0)
+    >>> type_metrics([[one]], [[other]])["accuracy"]
+    0.0
+
+    Returns:
+      n_typed, accuracy, kappa (Cohen's; None where both sides name one and the same type alone), confusion (rows
+      reference; obstructive, central, mixed). Accuracy is None without any.
+    """
+    kinds = [kind for (kind,) in APNEA_TYPE.events]
+    pairs = [
+        (str(reference[i].kind), str(predicted[j].kind))
+        for reference, predicted in zip(references, predictions, strict=True)
+        for i, j in match(reference, predicted)
+        if reference[i].kind in kinds and predicted[j].kind in kinds
+    ]
+    one, other = zip(*pairs, strict=True) if pairs else ((), ())
+    kappa = cohen_kappa_score(one, other) if len({*one, *other}) > 1 else None
+    return {
+        "n_typed": len(pairs),
+        "accuracy": float(np.mean(np.equal(one, other))) if pairs else None,
+        "kappa": None if kappa is None else float(kappa),
+        "confusion": confusion_matrix(one, other, labels=list(map(str, kinds))).tolist() if pairs else None,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, Event, Night, Scoring
+from data_pipeline.tasks import APNEA_TYPE, BREATHING
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.tasks import Room
 from sleepmami_jax.tasks.room import Counted
@@ -31,7 +32,7 @@ def agreement_with(
     if scoring is None:
         return {}
     # scikit-learn takes longer to import than many a night to score: only where there is something to compare.
-    from sleepmami_jax.metrics.events import event_metrics
+    from sleepmami_jax.metrics.events import event_metrics, type_metrics
     from sleepmami_jax.metrics.staging import staging_metrics
 
     agreement = {}
@@ -52,6 +53,8 @@ def agreement_with(
             human[name] = room.counted(scoring.events, monitored)
             index = {f"human_{room.index}": room.statistics(human, monitored)[room.index]}
             agreement[name] = event_metrics([human[name]], [counted[name]]) | index
+    if BREATHING.name in human and APNEA_TYPE.name in prediction.probs and APNEA_TYPE.was_scored(scoring.scored):
+        agreement[APNEA_TYPE.name] = type_metrics([human[BREATHING.name]], [counted[BREATHING.name]])
     return agreement
 
 

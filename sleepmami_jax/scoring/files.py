@@ -8,6 +8,7 @@ import errno
 import io
 import json
 import os
+import re
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ from typing import Any
 import edfio
 import numpy as np
 
+from data_pipeline.annotations.table import MODEL
 from data_pipeline.flatten import flatten
-from data_pipeline.night import EPOCH_S, STAGES, Night, marks
-from data_pipeline.tasks import BREATHING
+from data_pipeline.night import EPOCH_S, STAGES, Event, Night, marks
+from data_pipeline.tasks import BREATHING, RERA
 from data_pipeline.whole_files import HALF
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks.stages import stage_of
 
-NAMES = ("report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf")
+NAMES = ("report.html", "stages.csv", "events.csv", "rejected.csv", "summary.json", "annotations.edf")
 FORMAT = "sleepmami-score-1"
 RESEARCH_USE = (
     "For research only. This is not a medical device; it must not be used to diagnose, treat or monitor anyone."
@@ -31,18 +33,23 @@ EDF_YEARS = 1985, 2084
 """That a header of EDF can say."""
 
 
+_LINKED = ("breathing", "arousal", "desaturation", "limb_movement")
+"""What an event may go with."""
+
+
 def stages_csv(scores: Scores) -> str:
-    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, and the risk.
+    """One row an epoch: epoch, onset_s, stage ("" where unscored), the probability of each stage, risk, and model.
 
     `risk` is the chance that the stage is wrong, "" from a model that cannot say.
     """
-    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES), "risk"]]
+    rows = [["epoch", "onset_s", "stage", *(f"prob_{name}" for name in STAGES), "risk", MODEL]]
     risks = [""] * len(scores.stages)
     if scores.reliability is not None:
         risks = [f"{risk:.4f}" for risk in scores.reliability.epoch_risk]
     for epoch, (code, probs, risk) in enumerate(zip(scores.stages, scores.stage_probs, risks, strict=True)):
         stage = STAGES[code] if code >= 0 else ""
-        rows.append([epoch, epoch * EPOCH_S, stage, *_to_one(probs), risk if stage else ""])
+        told = [*_to_one(probs), risk if stage else "", _model(scores)]
+        rows.append([epoch, epoch * EPOCH_S, stage, *told])
     return _csv(rows)
 
 
@@ -55,26 +62,49 @@ def _to_one(probs: np.ndarray) -> list[str]:
 
 
 def events_csv(scores: Scores) -> str:
-    """One row an event; the last three columns are the onsets of the events that go with it.
+    """One row an event; columns between `reliable` and `type_probability` are onsets of events that go with it.
 
     `probability` is the mean over the event's seconds, "" for a desaturation, which is measured; `reliable` whether the
-    events of its task are more likely right than wrong on this night, "" where nobody can say.
+    events of its task are more likely right than wrong on this night, "" where nobody can say; `type_probability` that
+    of an apnea's type where the model tells it. `counts_as` names the indices that count the event, between semicolons;
+    `why_not` says what it lacks for one that does not, or why none does. The last is the model.
     """
     columns = ["onset_s", "duration_s", "kind", "stage", "probability", "reliable"]
-    rows = [[*columns, "breathing_onset_s", "arousal_onset_s", "desaturation_onset_s"]]
+    rows = [[*columns, *(f"{family}_onset_s" for family in _LINKED), "type_probability", "counts_as", "why_not", MODEL]]
     known = {} if scores.reliability is None else scores.reliability.reliable
     of_kind = {kind: known[task.name] for task in scores.tasks if task.name in known for kind in task.kinds}
-    for event, confidence, links in zip(scores.events, scores.confidences, scores.links, strict=True):
-        linked = {"breathing": "", "arousal": "", "desaturation": ""}
+    for n, (event, links) in enumerate(zip(scores.events, scores.links, strict=True)):
+        linked = dict.fromkeys(_LINKED, "")
         for other in (scores.events[i] for i in links):
-            family = "breathing" if other.kind in BREATHING.kinds else str(other.kind)
+            family = "breathing" if other.kind in BREATHING.kinds | RERA.kinds else str(other.kind)
             linked[family] = f"{other.onset_s:g}"
-        probability = "" if confidence is None else f"{confidence:.4f}"
-        stage = stage_of(event, scores.stages)
+        probability, of_type = (
+            "" if p is None else f"{p:.4f}" for p in (scores.confidences[n], scores.type_probabilities[n])
+        )
         reliable = {True: "true", False: "false", None: ""}[of_kind.get(event.kind)]
-        what = [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage]
-        rows.append([*what, probability, reliable, *linked.values()])
+        what = [*_where(event, scores), probability, reliable, *linked.values()]
+        rows.append([*what, of_type, ";".join(scores.counts_as[n]), scores.why_not[n], _model(scores)])
     return _csv(rows)
+
+
+def rejected_csv(scores: Scores) -> str:
+    """One row a candidate that is no event: what the model marked, or the oximeter showed, and why it does not count.
+
+    No row of `events.csv` is here, and none of these is there.
+    """
+    rows = [["onset_s", "duration_s", "kind", "stage", "why"]]
+    return _csv(rows + [[*_where(event, scores), why] for event, why in scores.rejected])
+
+
+def _where(event: Event, scores: Scores) -> list[str]:
+    return [f"{event.onset_s:g}", f"{event.duration_s:g}", str(event.kind), stage_of(event, scores.stages)]
+
+
+def _model(scores: Scores) -> str:
+    """Name and digest of the model, in one word."""
+    return "@".join(
+        re.sub(r"[^\w.+-]", "_", str(scores.model_card.get(fact, "unknown"))) for fact in ("name", "version")
+    )
 
 
 def _csv(rows: list[list[Any]]) -> str:

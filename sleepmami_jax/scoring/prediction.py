@@ -61,7 +61,7 @@ class Prediction:
                 raise ValueError(f"Prediction of {task.name} has values outside 0..1 or NaN; pass probabilities")
         if wrong := [slot for slot, epochs in self.usable.items() if epochs.shape != (n_epochs,)]:
             raise ValueError(f"Prediction.usable of {wrong[0]}: expected ({n_epochs},), an epoch each")
-        heard = {task.name: self._heard(task) for task in self.tasks if task.kind is TaskKind.EVENTS}
+        heard = {task.name: self._heard(task) for task in self.tasks if task.kind is not TaskKind.STAGES}
         object.__setattr__(self, "probs", dict(self.probs) | heard)
 
     def __repr__(self) -> str:
@@ -137,7 +137,7 @@ class Scores:
       events: events of all of them that count, sorted by onset.
       confidences: for each event its mean probability; None for what is measured.
       links: for each event the places in `events` of the events that go with it (breathing event -> arousal and
-        desaturation, and back).
+        desaturation, limb movement -> arousal, and back).
       statistics: flat, finite numbers, words or None; keys end in their units.
       rules: how the statistics are defined, sentence by sentence.
       agreement: with the human scoring, by task; empty when nobody scored this night.
@@ -147,6 +147,10 @@ class Scores:
       warnings: one sentence each.
       model_card: facts about the model that scored it.
       reliability: how far to believe it; None from a model that does not know its nights.
+      type_probabilities: of each apnea whose type the model tells, how probable this type is; None for other events.
+      counts_as: for each event the names of the indices that count it (`tasks.indices.Rule.name`).
+      why_not: for each event why it counts nowhere, or what it lacks for an index, in words.
+      rejected: what was marked or measured and is no event that counts, with the reason, sorted by onset.
       night_id, start_clock, start_day: as in `Night`.
     """
 
@@ -165,6 +169,10 @@ class Scores:
     warnings: tuple[str, ...]
     model_card: dict[str, Any] = field(default_factory=dict)
     reliability: Reliability | None = None
+    type_probabilities: tuple[float | None, ...] = ()
+    counts_as: tuple[tuple[str, ...], ...] = ()
+    why_not: tuple[str, ...] = ()
+    rejected: tuple[tuple[Event, str], ...] = ()
     night_id: str = ""
     start_clock: str | None = None
     start_day: datetime.date | None = None

@@ -1,19 +1,33 @@
-"""The score of a night as one self-contained web page (`report.html.j2`)."""
+"""The score of a night as one self-contained web page: `report.html.j2`, and a picture by `page/`.
+
+The page asks no server for anything, and its policy lets no other script run than this one, by its digest.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from base64 import b64encode
+from functools import cache, partial
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import STAGES, Night, Quality
+from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Night, Quality
 from data_pipeline.tasks import OXIMETRY
 from data_pipeline.tasks import STAGES as STAGING
-from sleepmami_jax.scoring.figures import DISPLAY_ORDER, night_svg
+from sleepmami_jax.scoring import definitions
+from sleepmami_jax.scoring.axis import DISPLAY_ORDER, axis_data, clock, deciding, start_s
+from sleepmami_jax.scoring.differences import calibration, differences
 from sleepmami_jax.scoring.files import RESEARCH_USE
+from sleepmami_jax.scoring.parts import RULE as PARTS_RULE
+from sleepmami_jax.scoring.parts import parts
 from sleepmami_jax.scoring.prediction import Scores
+from sleepmami_jax.scoring.signals import SHOWN_BLOCK_S, Signals, fitted
 from sleepmami_jax.tasks import oximetry, rooms_of
 from sleepmami_jax.tasks import stages as stage_room
 
@@ -103,45 +117,120 @@ def _trust(scores: Scores) -> list[tuple[str, float, bool]]:
     ]
 
 
-def render(scores: Scores, night: Night) -> str:
+@cache
+def _script() -> str:
+    """The page's own script: its files in their order, in a scope of their own."""
+    folder = files("sleepmami_jax.scoring") / "page"
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(".js"))
+    text = "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+    return f"(() => {{\n'use strict';\n{text}}})();"
+
+
+def as_json(value: Any) -> Markup:
+    """JSON that cannot end the element that it stands in, whatever words are in it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _signals_data(signals: Signals) -> list[dict[str, Any]]:
+    """What `page/4_signals.js` reads."""
+    return [
+        {
+            "slot": one.slot,
+            "unit": one.modality.facts.unit.replace("uV", "µV"),
+            "hz": one.rate_hz,
+            "offset": one.offset,
+            "step": one.step,
+            "reach": one.reach,
+            "block": SHOWN_BLOCK_S,
+            "blocks": one.blocks,
+        }
+        for one in signals.shown
+    ]
+
+
+def _tiles(scores: Scores, tables: list[Table]) -> list[tuple[str, Any, str, str]]:
+    """(words, number, unit, definition) of what is reliable enough to stand on top."""
+    told = [(stage_room.ROWS, key) for key in ("tst_min", "se_pct")] if scores.is_reliable(STAGING.name) else []
+    for task, (_, rows, _) in zip(scores.tasks, tables[2:], strict=True):
+        if rows and scores.is_reliable(task.name):
+            told.append((rows, rows[0][0]))
+    tiles = []
+    for rows, key in told:
+        words, unit = next((words, unit) for name, words, unit in rows if name == key)
+        unit = "h" if key == "tst_min" else unit
+        tiles.append((words, scores.statistics[key], unit, definitions.definition(key, rows, scores)))
+    return tiles
+
+
+def _lights(night: Night, start: int | None) -> str:
+    """When the lights went off and on, in words; "" where nobody marked it."""
+    marks = zip(("off", "on"), night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS, strict=True)
+    return ", ".join(f"lights {word} {clock(second, start)}" for word, second in marks if second is not None)
+
+
+def _definitions(scores: Scores, tables: list[Table]) -> list[str]:
+    """Every definition once, in the order of the page."""
+    of_rows = [definitions.definition(key, rows, scores) for _, rows, _ in tables for key, _, _ in rows]
+    axis = [f"{words}: {rule}" for words, rule in definitions.ON_THE_AXIS.items()]
+    every = [f"Stages: {definitions.STAGES}", *of_rows, *scores.rules.values(), f"Parts: {PARTS_RULE}", *axis]
+    return list({rule.casefold(): rule for rule in every if rule}.values())
+
+
+def render(scores: Scores, night: Night, signals: Signals) -> str:
     """The page as text. Everything in it is escaped: labels and notes come from files that nobody checked."""
-    statistics = scores.statistics
+    statistics, tables, start = scores.statistics, _tables(scores), start_s(night)
     stage_rows = [
         (name, statistics[f"{name.lower()}_min"], None if name == "W" else statistics[f"{name.lower()}_pct_tst"])
         for name in DISPLAY_ORDER
     ]
-    tables = _tables(scores)
-    tiles = [("Sleep time", statistics["tst_min"], "h"), ("Sleep efficiency", statistics["se_pct"], "%")]
-    tiles = tiles if scores.is_reliable(STAGING.name) else []
-    for task, (_, rows, _) in zip(scores.tasks, tables[2:], strict=True):
-        if scores.is_reliable(task.name):
-            tiles += [(words, statistics[key], unit) for key, words, unit in rows[:1]]
     facts = {
         key.replace("_", " "): value
         for key, value in scores.model_card.items()
         if key != "trained_on" and isinstance(value, str | int | float)
     }
-    template = _ENVIRONMENT.get_template("report.html.j2")
-    return template.render(
+    found = differences(scores, night)
+    left_out = fitted(signals.shown, deciding(scores, found))
+    digest = b64encode(hashlib.sha256(_script().encode()).digest()).decode("ascii")
+    return _ENVIRONMENT.get_template("report.html.j2").render(
         night=night,
         scores=scores,
         statistics=statistics,
+        start=start,
+        clock=partial(clock, start=start),
+        lights=_lights(night, start),
         research_use=RESEARCH_USE,
         trained_on=scores.model_card.get("trained_on", "not stated"),
         facts=facts,
         trust=_trust(scores),
-        picture=night_svg(scores, night),
-        tiles=tiles,
+        tiles=_tiles(scores, tables),
         columns=_stacks(tables),
+        definition=partial(definitions.definition, scores=scores),
+        definitions=_definitions(scores, tables),
+        on_the_axis=definitions.ON_THE_AXIS,
+        stages_rule=definitions.STAGES,
+        signal_rule=definitions.ON_THE_AXIS["Signals"].capitalize(),
+        parts=parts(scores, night),
+        parts_rule=PARTS_RULE,
+        calibration=calibration(scores, night),
+        n_differences=len(found),
+        left_out=left_out,
+        has_signals=any(one.slot != Modality.SPO2 for one in signals.shown),
         titles={task.name: task.plural.capitalize() for task in scores.tasks},
         indices={room.task.name: (room.index, room.index_words) for room in rooms_of(scores.tasks)},
         stage_rows=stage_rows,
         longest_stage_min=max(minutes for _, minutes, _ in stage_rows) or 1,
         consequences=_consequences(scores),
         stage_names=STAGES,
+        display_order=DISPLAY_ORDER,
         number=number,
         agreement=agreement,
         version=version("sleepmami"),
         hours_and_minutes=hours_and_minutes,
         good_percent=good_percent,
+        style=Markup((files("sleepmami_jax.scoring") / "page" / "report.css").read_text(encoding="utf-8")),
+        script=Markup(_script()),
+        script_hash=f"sha256-{digest}",
+        night_data=as_json(axis_data(scores, night, signals, found)),
+        signals_data=as_json(_signals_data(signals)),
     )

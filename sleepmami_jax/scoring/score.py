@@ -1,37 +1,31 @@
-"""One night and one prediction -> scores, and the folder of five files that says them."""
+"""One night and one prediction -> scores, and the folder of six files that says them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Event, Night
+from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Night
 from data_pipeline.runs import runs
-from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY
+from data_pipeline.tasks import BREATHING
 from data_pipeline.tasks import STAGES as STAGING
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.scoring import files, report
 from sleepmami_jax.scoring.comparison import agreement_with, disagreement
+from sleepmami_jax.scoring.found import Found, find, is_child
+from sleepmami_jax.scoring.listing import list_events
 from sleepmami_jax.scoring.prediction import Prediction, Scores
-from sleepmami_jax.tasks import Room, counted_events, rooms_of
+from sleepmami_jax.scoring.signals import Signals, read_signals
+from sleepmami_jax.tasks import Room
 from sleepmami_jax.tasks import stages as stage_room
-from sleepmami_jax.tasks.arousal import link_arousals
-from sleepmami_jax.tasks.breathing import link_desaturations
-from sleepmami_jax.tasks.oximetry import (
-    ODI_RULE,
-    counted_desaturations,
-    desaturations,
-    hypoxic_burden,
-    oximetry_statistics,
-    valid_spo2,
-)
-from sleepmami_jax.tasks.room import event_probability, mean_probability
+from sleepmami_jax.tasks.oximetry import ODI_RULE, hypoxic_burden, oximetry_statistics
+from sleepmami_jax.tasks.room import event_probability
 from sleepmami_jax.tasks.rules import sleep_minutes
-from sleepmami_jax.tasks.stages import EPOCH_MIN, INDEX_SLEEP_MIN, sleep_statistics
+from sleepmami_jax.tasks.stages import EPOCH_MIN, INDEX_SLEEP_MIN, architecture, sleep_statistics
 from sleepmami_jax.trust.judge import Reliability
 
 ONE_STAGE_SHARE = 0.85
@@ -52,6 +46,9 @@ def summarise(
     thresholds: Mapping[str, float],
     model_card: Mapping[str, Any],
     reliability: Reliability | None = None,
+    *,
+    rules: Literal["adult", "child"] | None = None,
+    supine: Collection[float] = (),
 ) -> Scores:
     """Scores a night: stages, events that count, statistics, agreement with a human scoring, warnings.
 
@@ -62,61 +59,55 @@ def summarise(
       model_card: facts about the model for a reader: `name`, `version`, `trained_on` (words), and any others.
       reliability: how far to believe the prediction. Epochs whose stage is more likely wrong than right, and what
         happens in them, are listed, and left out of what is counted per hour.
+      rules: of whom breathing is scored; by the age of the person unless given, of an adult where that is unknown.
+      supine: codes of the position channel that mean supine.
 
     Raises:
-      ValueError: the prediction or the human scoring is of another length than the night.
+      ValueError: the prediction or the human scoring is of another length than the night, or `rules` are of nobody.
     """
     if len(prediction.scorable) != night.n_epochs or not night.n_epochs:
         raise ValueError(
             f"night {night.night_id}: the prediction has {len(prediction.scorable)} epochs, the night "
             f"{night.n_epochs}; expected the prediction of this night, at least 30 s long"
         )
-    stages, unavailable, falls = prediction.stages, prediction.unavailable, ()
-    spo2 = _spo2(night)
-    if not np.isfinite(spo2).any():
-        unavailable.setdefault(OXIMETRY.name, "no valid SpO2 value")
-    rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in unavailable]
-    unsure = np.zeros(len(stages), bool) if reliability is None else reliability.unsure & (stages >= 0)
-    heard = {room.task.name: prediction.monitored_stages(room.task) for room in rooms}
-    monitored = {name: np.where(unsure, np.int8(-1), own) for name, own in heard.items()}
-    counted, in_indices = (
-        {
-            room.task.name: counted_events(room, rooms, prediction.probs, thresholds, by[room.task.name])
-            for room in rooms
-        }
-        for by in (heard, monitored)
-    )
-    statistics, rules = _times_of_sleep(night, stages)
+    child = is_child(night, rules)
+    found = find(night, prediction, thresholds, reliability, child=child)
+    stages, rooms, monitored = prediction.stages, found.rooms, found.monitored
+    statistics, definitions = _times_of_sleep(night, stages)
     if reliability is not None:
-        statistics["unsure_min"] = int(unsure.sum()) * EPOCH_MIN
+        statistics["unsure_min"] = int(found.unsure.sum()) * EPOCH_MIN
     for room in rooms:
-        statistics |= room.statistics(in_indices, monitored[room.task.name])
-        rules |= room.definitions
+        statistics |= room.statistics(found.sure, monitored[room.task.name])
+        definitions |= room.definitions
     statistics |= {f"{name}_monitored_min": sleep_minutes(own) for name, own in monitored.items()}
-    rules |= {f"{name}_monitored_min": MONITORED_RULE for name in [*monitored][:1]}  # said once
-    if OXIMETRY.name not in unavailable:
-        falls, measured, own_rules = _oximetry(spo2, stages, in_indices, monitored)
+    definitions |= {f"{name}_monitored_min": MONITORED_RULE for name in [*monitored][:1]}  # said once
+    if found.falls is not None:
+        measured, own_rules = _oximetry(found, stages)
         statistics |= measured
-        rules |= own_rules
-    listed = _listed(prediction, rooms, counted, falls)
-    agreement = agreement_with(night, prediction, rooms, counted)
+        definitions |= own_rules
+    listing = list_events(night, prediction, found, child=child, supine=supine)
+    statistics |= {key: value for key, value in listing.statistics.items() if key not in statistics}
+    if BREATHING.name in monitored:
+        statistics["breathing_rules"] = "child" if child else "adult"
+    definitions |= listing.definitions
+    agreement = agreement_with(night, prediction, rooms, found.counted)
     return Scores(
         stages=stages,
         stage_probs=prediction.stage_probs if reliability is None else reliability.stage_probs,
         tasks=prediction.event_tasks,
-        events=tuple(event for _, event, _ in listed),
-        confidences=tuple(confidence for _, _, confidence in listed),
-        links=_links([place for place, _, _ in listed], counted, falls),
+        events=listing.events,
+        confidences=listing.confidences,
+        links=listing.links,
         statistics=statistics,
-        rules={key: rule for key, rule in rules.items() if key in statistics},
+        rules={key: rule for key, rule in definitions.items() if key in statistics},
         agreement=agreement,
         monitored={room.task.name: prediction.monitored(room.task) for room in rooms},
-        unavailable=unavailable,
+        unavailable=found.unavailable,
         missing=prediction.missing,
         warnings=(
             *night.defects,
             *(_unreliable(reliability, rooms) if reliability is not None else ()),
-            *_warnings(prediction, statistics, unavailable),
+            *_warnings(prediction, statistics, found.unavailable),
             *_contradictions(statistics),
             *_unmonitored(rooms, prediction),
             *_endless(prediction, rooms, thresholds),
@@ -124,64 +115,29 @@ def summarise(
         ),
         model_card=dict(model_card),
         reliability=reliability,
+        **{name: getattr(listing, name) for name in ("type_probabilities", "counts_as", "why_not")},
+        rejected=found.rejected,
         **{name: getattr(night, name) for name in ("night_id", "start_clock", "start_day")},
     )
-
-
-def _spo2(night: Night) -> np.ndarray:
-    """(duration_s,) SpO2 in %, NaN where it is not valid or not measured."""
-    oximeter = next((c for c in night.channels if c.modality == Modality.SPO2), None)
-    return valid_spo2(oximeter) if oximeter is not None else np.full(night.duration_s, np.nan)
 
 
 def _times_of_sleep(night: Night, stages: np.ndarray) -> tuple[dict[str, Any], dict[str, str]]:
     """Times and shares of sleep, between lights off and on where they are marked, and their definitions."""
     lights_s = night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS
     rules = stage_room.DEFINITIONS | (stage_room.LIGHTS if lights_s != UNKNOWN_LIGHTS else {})
-    return dict(sleep_statistics(stage_room.in_bed(stages, lights_s))), rules
+    in_bed = stage_room.in_bed(stages, lights_s)
+    return dict(sleep_statistics(in_bed)) | architecture(in_bed), rules
 
 
-def _listed(prediction: Prediction, rooms, counted, falls) -> list[tuple[tuple[str, int], Event, float | None]]:
-    """All events by onset: task and place among its events, the event, and how probable it is."""
-    listed: list[tuple[tuple[str, int], Event, float | None]] = [
-        ((room.task.name, i), event, mean_probability(prediction.probs[room.task.name], event, room.task))
-        for room in rooms
-        for i, event in enumerate(counted[room.task.name])
-    ]
-    listed += [((OXIMETRY.name, i), fall.event, None) for i, fall in enumerate(falls)]
-    return sorted(listed, key=lambda entry: entry[1].onset_s)
-
-
-def _oximetry(spo2: np.ndarray, stages: np.ndarray, counted, monitored):
-    """The desaturations that count, the statistics of the oximeter, and how they are defined."""
-    falls = counted_desaturations(desaturations(spo2), stages)
-    statistics = {"desaturations": len(falls)} | oximetry_statistics(spo2, falls, stages)
+def _oximetry(found: Found, stages: np.ndarray) -> tuple[dict[str, Any], dict[str, str]]:
+    """The statistics of the oximeter, and how they are defined."""
+    statistics = {"desaturations": len(found.falls)} | oximetry_statistics(found.spo2, found.falls, stages)
     rules = {"odi3_per_h": f"ODI3: {ODI_RULE}, per hour of sleep with a valid SpO2"}
-    if BREATHING.name in counted:
-        slept_min = sleep_minutes(monitored[BREATHING.name])
-        burden, rule = hypoxic_burden(spo2, counted[BREATHING.name], slept_min)
+    if BREATHING.name in found.sure:
+        slept_min = sleep_minutes(found.monitored[BREATHING.name])
+        burden, rule = hypoxic_burden(found.spo2, found.sure[BREATHING.name], slept_min)
         statistics["hypoxic_burden_pct_min_per_h"], rules["hypoxic_burden_pct_min_per_h"] = burden, rule
-    return falls, statistics, rules
-
-
-def _links(order: Sequence[tuple[str, int]], counted, falls) -> tuple[tuple[int, ...], ...]:
-    """For each event the places of those that go with it: of a breathing event its arousal, then its desaturation.
-
-    Args:
-      order: of each event listed, its task and its place among the events of it.
-    """
-    place = {of_task: n for n, of_task in enumerate(order)}
-    links: list[list[int]] = [[] for _ in order]
-    breathing = counted.get(BREATHING.name, ())
-    for name, linked in (
-        (AROUSAL.name, link_arousals(breathing, counted.get(AROUSAL.name, ()))),
-        (OXIMETRY.name, link_desaturations(breathing, [fall.nadir_s for fall in falls])),
-    ):
-        for i, j in linked.items():
-            one, other = place[BREATHING.name, i], place[name, j]
-            links[one].append(other)
-            links[other].append(one)
-    return tuple(map(tuple, links))
+    return statistics, rules
 
 
 def _unreliable(reliability: Reliability, rooms: Sequence[Room]):
@@ -270,10 +226,13 @@ def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[
             )
 
 
-def write_scores(scores: Scores, night: Night, out: Path) -> None:
-    """Writes `report.html`, `stages.csv`, `events.csv`, `summary.json` and `annotations.edf` into a folder.
+def write_scores(scores: Scores, night: Night, out: Path, signals: Signals | None = None) -> None:
+    """Writes the files of `files.NAMES` into a folder.
 
     The folder appears complete or not at all. An earlier score in it is replaced; anything else there is not.
+
+    Args:
+      signals: what the report shows of the night's waves; read from the night unless given.
 
     Raises:
       ValueError: `out` is a file, or holds other things than an earlier score.
@@ -281,9 +240,10 @@ def write_scores(scores: Scores, night: Night, out: Path) -> None:
     files.refuse_foreign(Path(out))
     with whole_folder(Path(out)) as fresh:
         texts = {
-            "report.html": report.render(scores, night),
+            "report.html": report.render(scores, night, read_signals(night) if signals is None else signals),
             "stages.csv": files.stages_csv(scores),
             "events.csv": files.events_csv(scores),
+            "rejected.csv": files.rejected_csv(scores),
             "summary.json": files.summary_json(scores, night),
         }
         for name, text in texts.items():

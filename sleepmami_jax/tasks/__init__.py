@@ -12,10 +12,10 @@ import numpy as np
 
 from data_pipeline.night import Event
 from data_pipeline.tasks import Task, TaskKind
-from sleepmami_jax.tasks import arousal, breathing, limb_movement
+from sleepmami_jax.tasks import arousal, breathing, limb_movement, rera, waves
 from sleepmami_jax.tasks.room import Room, own_room
 
-ROOMS = (breathing.ROOM, arousal.ROOM, limb_movement.ROOM)
+ROOMS = (breathing.ROOM, arousal.ROOM, limb_movement.ROOM, *waves.ROOMS, rera.ROOM)
 
 
 def rooms_of(tasks: tuple[Task, ...]) -> tuple[Room, ...]:
@@ -37,13 +37,29 @@ def counted_events(
         may have kinds of event in common with this one.
       probs, thresholds: by name of the task, as in `Room.decode`.
     """
-    events = [
+    own = room.decode(probs[room.task.name], thresholds[room.task.name])
+    return room.counted([*own, *_disturbing(room, rooms, probs, thresholds)], stages)
+
+
+def rejected_events(
+    room: Room,
+    rooms: Sequence[Room],
+    probs: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, float],
+    stages: np.ndarray,
+) -> tuple[tuple[Event, str], ...]:
+    """What the model marks of a task and `counted_events` leaves out, each with the reason. Arguments as there."""
+    own = room.marks(probs[room.task.name], thresholds[room.task.name])
+    return room.rejected(own, _disturbing(room, rooms, probs, thresholds), stages)
+
+
+def _disturbing(room: Room, rooms: Sequence[Room], probs, thresholds) -> list[Event]:
+    return [
         event
         for other in rooms
-        if other.task.name == room.task.name or other.task.kinds & room.disturbed_by
+        if other.task.name != room.task.name and other.task.kinds & room.disturbed_by
         for event in other.decode(probs[other.task.name], thresholds[other.task.name])
     ]
-    return room.counted(events, stages)
 
 
 def _room(task: Task) -> Room:

@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.night import Event
-from data_pipeline.tasks import AROUSAL, BREATHING
+from data_pipeline.tasks import AROUSAL
 from sleepmami_jax.tasks.room import Counted, Room
-from sleepmami_jax.tasks.rules import keep_by_duration, keep_separated, merge, per_hour, share, sleep_minutes
+from sleepmami_jax.tasks.rules import (
+    TOLERANCE_S,
+    keep_by_duration,
+    keep_separated,
+    merge,
+    per_hour,
+    sleep_minutes,
+)
 
 SEPARATION_S = 10.0
 """An arousal follows at least 10 s of stable sleep (AASM V), so none follows another one sooner; and one that wakes the
@@ -21,6 +28,8 @@ AWAKENING_S = 60.0
 BEFORE_EVENT_END_S, AFTER_EVENT_END_S = 6.0, 14.0
 """A breathing event's arousal begins from 6 s before to 14 s after the event's end. The manual gives no window; this
 one holds 90 % of hypopnea-linked arousals in 11 400 recordings (Zitting et al., J Clin Sleep Med 2023)."""
+LIMB_ASSOCIATION_S = 0.5
+"""Less lies between a limb movement and its arousal (AASM VII)."""
 
 
 def arousal_rules(marks: Sequence[Event]) -> tuple[Event, ...]:
@@ -52,17 +61,26 @@ def link_arousals(breathing: Sequence[Event], arousals: Sequence[Event]) -> dict
     return linked
 
 
+def link_limb_movements(movements: Sequence[Event], arousals: Sequence[Event]) -> dict[int, int]:
+    """Which arousal goes with which limb movement: {index in `movements`: index in `arousals`}.
+
+    They overlap, or less than 0.5 s lie between the end of the one and the onset of the other, whichever is first
+    (AASM VII). An arousal is used once, and a movement has one at most; in order of time.
+    """
+    onsets_s, ends_s = (np.array([getattr(a, name) for a in arousals]) for name in ("onset_s", "end_s"))
+    linked: dict[int, int] = {}
+    for i, movement in enumerate(movements):
+        gaps_s = np.maximum(onsets_s, movement.onset_s) - np.minimum(ends_s, movement.end_s)
+        near = np.flatnonzero(gaps_s < LIMB_ASSOCIATION_S - TOLERANCE_S)
+        if free := [int(j) for j in near if j not in linked.values()]:
+            linked[i] = free[0]
+    return linked
+
+
 def arousal_statistics(counted: Counted, stages: np.ndarray) -> dict[str, Any]:
-    """Count and index of counted arousals, and how many go with breathing events (None when those are unknown)."""
-    arousals, breathing = counted[AROUSAL.name], counted.get(BREATHING.name)
-    tst_min = sleep_minutes(stages)
-    linked = None if breathing is None else len(link_arousals(breathing, arousals))
-    return {
-        "arousals": len(arousals),
-        "arousal_index_per_h": per_hour(len(arousals), tst_min),
-        "respiratory_arousal_index_per_h": None if linked is None else per_hour(linked, tst_min),
-        "breathing_with_arousal_pct": None if linked is None else share(linked, len(breathing)),
-    }
+    """Count and index of counted arousals over a hypnogram (E,)."""
+    arousals = counted[AROUSAL.name]
+    return {"arousals": len(arousals), "arousal_index_per_h": per_hour(len(arousals), sleep_minutes(stages))}
 
 
 ROOM = Room(
@@ -80,9 +98,12 @@ ROOM = Room(
         ("arousal_index_per_h", "Arousal index", "/h"),
         ("arousals", "Arousals", ""),
         ("respiratory_arousal_index_per_h", "Of these, with breathing events", "/h"),
+        ("plm_arousal_index_per_h", "With periodic limb movements", "/h"),
+        ("spontaneous_arousal_index_per_h", "Spontaneous", "/h"),
         ("breathing_with_arousal_pct", "Breathing events with arousal", "%"),
     ),
     index="arousal_index_per_h",
     lead_s=SEPARATION_S,
+    crowded=f"less than {SEPARATION_S:g} s after another",
     endless=(AWAKENING_S, f"count as one of {AROUSAL.longest_s:.0f} s each: they may be wakefulness, or noise"),
 )

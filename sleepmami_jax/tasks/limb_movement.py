@@ -62,7 +62,6 @@ def limb_movement_statistics(counted: Counted, stages: np.ndarray) -> dict[str, 
     series = periodic_series(movements)
     periodic = sum(map(len, series))
     return {
-        "plm_index_per_h": per_hour(periodic, tst_min),
         "plms": periodic,
         "plm_series": len(series),
         "limb_movements": len(movements),
@@ -91,5 +90,6 @@ ROOM = Room(
     index="limb_movement_index_per_h",
     disturbed_by=BREATHING_EVENTS | {EventKind.RERA},
     margin_s=BREATHING_MARGIN_S,
+    crowded=f"less than {BILATERAL_S:g} s after the onset of another",
     endless=(LIMB_MOVEMENT.longest_s, "are not counted"),
 )

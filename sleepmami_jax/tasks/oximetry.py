@@ -234,6 +234,9 @@ def hypoxic_burden(spo2: np.ndarray, breathing: Sequence[Event], monitored_min: 
 
 ROWS = (
     ("odi3_per_h", "ODI3", "/h"),
+    ("odi4_per_h", "ODI4", "/h"),
+    ("odi3_rem_per_h", "ODI3 in REM", "/h"),
+    ("odi3_nrem_per_h", "ODI3 in NREM", "/h"),
     ("desaturations", "Desaturations", ""),
     ("spo2_mean_pct", "Mean SpO2", "%"),
     ("spo2_min_pct", "Lowest SpO2 (3 s)", "%"),

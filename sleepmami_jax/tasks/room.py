@@ -13,10 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.night import Event
+from data_pipeline.night import EPOCH_S, Event
 from data_pipeline.runs import runs
 from data_pipeline.tasks import Task
-from sleepmami_jax.tasks.rules import count_in_sleep, keep_apart, keep_by_duration, merge, per_hour, sleep_minutes
+from sleepmami_jax.tasks.rules import (
+    TOLERANCE_S,
+    count_in_sleep,
+    keep_apart,
+    keep_by_duration,
+    merge,
+    per_hour,
+    sleep_minutes,
+)
 
 Counted = Mapping[str, Sequence[Event]]
 """Name of a task -> its events that count, for the tasks that this night's sensors allow."""
@@ -36,6 +44,7 @@ class Room:
       lead_s: seconds before an event that count as part of it when it is asked whether it touches sleep.
       disturbed_by: kinds of event of other tasks; an event within `margin_s` seconds of one of them does not count.
       severity: index -> its class, where there are classes.
+      crowded: why the rules leave out an event of a permitted length, where they do: it is too near another.
       endless: seconds after which a stretch of marks is no such event but something else, and what becomes of it.
     """
 
@@ -49,6 +58,7 @@ class Room:
     disturbed_by: frozenset[str] = frozenset()
     margin_s: float = 0.0
     severity: Callable[[float], str] | None = None
+    crowded: str = ""
     endless: tuple[float, str] | None = None
 
     @property
@@ -59,27 +69,77 @@ class Room:
     def counted(self, events: Sequence[Event], stages: np.ndarray) -> tuple[Event, ...]:
         """Of events of all tasks those of this one that count, by a hypnogram (E,): permitted, apart, in sleep."""
         own = self.permitted([e for e in events if e.kind in self.task.kinds])
-        alone = keep_apart(own, [e for e in events if e.kind in self.disturbed_by], self.margin_s)
-        return count_in_sleep(alone, stages, self.lead_s)
+        return count_in_sleep(self._alone(own, events), stages, self.lead_s)
 
-    def decode(self, probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
-        """The events of a night: runs of seconds where some class is more probable than `threshold`, by `permitted`.
+    def _alone(self, events: Sequence[Event], others: Sequence[Event]) -> tuple[Event, ...]:
+        return keep_apart(events, [e for e in others if e.kind in self.disturbed_by], self.margin_s)
 
-        An event is of the class whose mean probability over its seconds is largest.
+    def rejected(
+        self, marks: Sequence[Event], others: Sequence[Event], stages: np.ndarray
+    ) -> tuple[tuple[Event, str], ...]:
+        """Of the marks of this task those that `counted` leaves out, each with the reason, sorted by onset.
+
+        Args:
+          marks: of this task, as a head or a person made them.
+          others: events of all tasks, of which some may disturb.
+          stages: (E,) codes.
+        """
+        permitted = self.permitted(marks)
+        alone = self._alone(permitted, others)
+        counted = set(count_in_sleep(alone, stages, self.lead_s))
+        onsets_s, ends_s = (np.array([getattr(e, name) for e in permitted]) for name in ("onset_s", "end_s"))
+        next_one = {mark: np.searchsorted(ends_s, mark.onset_s, "right") for mark in merge(marks, self.task)}
+        lost = [
+            (mark, self._forbids(mark))
+            for mark, place in next_one.items()
+            if place == len(permitted) or onsets_s[place] >= mark.end_s
+        ]
+        near = f"within {self.margin_s:g} s of a breathing event" if self.margin_s else "part of a breathing event"
+        lost += [(e, near) for e in permitted if e not in set(alone)]
+        lost += [(e, asleep_or_why(e, stages)) for e in alone if e not in counted]
+        return tuple(sorted(lost, key=lambda one: one[0].onset_s))
+
+    def _forbids(self, mark: Event) -> str:
+        if mark.duration_s < self.task.shortest_s - TOLERANCE_S:
+            return f"shorter than {self.task.shortest_s:g} s"
+        if self.task.longest_s is not None and mark.duration_s > self.task.longest_s + TOLERANCE_S:
+            return f"longer than {self.task.longest_s:g} s"
+        return self.crowded
+
+    def marks(self, probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
+        """Runs of seconds where some class is more probable than `threshold`, each of its most probable class.
 
         Args:
           probs: (S * rate_hz, 1 + classes), the first column is none.
           threshold: a probability.
         """
-        marks = [
-            Event(self.task.events[0][0], start / self.task.rate_hz, (stop - start) / self.task.rate_hz)
-            for start, stop in runs(event_probability(probs) > threshold)
-        ]
-        events = self.permitted(marks)
+        return self._classed(_marks(probs, threshold, self.task), probs)
+
+    def decode(self, probs: np.ndarray, threshold: float) -> tuple[Event, ...]:
+        """The events of a night: runs of seconds where some class is more probable than `threshold`, by `permitted`.
+
+        An event is of the class whose mean probability over its seconds is largest. Arguments as of `marks`.
+        """
+        return self._classed(self.permitted(_marks(probs, threshold, self.task)), probs)
+
+    def _classed(self, events: Sequence[Event], probs: np.ndarray) -> tuple[Event, ...]:
         if len(self.task.events) == 1:
-            return events
-        classes = [int(_mean_over(probs, event, self.task)[1:].argmax()) for event in events]
+            return tuple(events)
+        classes = [int(mean_over(probs, event, self.task)[1:].argmax()) for event in events]
         return tuple(replace(event, kind=self.task.events[c][0]) for event, c in zip(events, classes, strict=True))
+
+
+def _marks(probs: np.ndarray, threshold: float, task: Task) -> list[Event]:
+    return [
+        Event(task.events[0][0], start / task.rate_hz, (stop - start) / task.rate_hz)
+        for start, stop in runs(event_probability(probs) > threshold)
+    ]
+
+
+def asleep_or_why(event: Event, stages: np.ndarray) -> str:
+    """Why an event that touches no sleep of a hypnogram (E,) does not count."""
+    code = int(stages[min(int(event.onset_s // EPOCH_S), len(stages) - 1)])
+    return "in wake" if code == 0 else "where nothing was scored or its sensor was off"
 
 
 def event_probability(probs: np.ndarray) -> np.ndarray:
@@ -89,10 +149,11 @@ def event_probability(probs: np.ndarray) -> np.ndarray:
 
 def mean_probability(probs: np.ndarray, event: Event, task: Task) -> float:
     """Mean over the seconds of an event of `task`, or their parts, of `event_probability`."""
-    return float(_mean_over(event_probability(probs), event, task))
+    return float(mean_over(event_probability(probs), event, task))
 
 
-def _mean_over(probs: np.ndarray, event: Event, task: Task) -> np.ndarray:
+def mean_over(probs: np.ndarray, event: Event, task: Task) -> np.ndarray:
+    """Mean of probabilities over the seconds of an event of `task`, or their parts."""
     first, stop = round(event.onset_s * task.rate_hz), round(event.end_s * task.rate_hz)
     return probs[first : max(stop, first + 1)].mean(axis=0, dtype=np.float64)
 

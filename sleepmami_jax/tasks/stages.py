@@ -37,6 +37,7 @@ DEFINITIONS = {
     "cycles": "cycles after Feinberg & Floyd 1979: at least 15 min from the first NREM epoch to a REM "
     "period, which lasts at least 5 min except the first; REM closer than 15 min is one period; long NREM is "
     "not split",
+    "third1_tst_min": "thirds: of the time in bed; sleep, N3 and REM in each, and in each cycle",
 }
 """Definitions, by the first statistic that each is about."""
 LIGHTS = {
@@ -64,15 +65,30 @@ ROWS = (
     ("unsure_min", "Unsure of the stage", "min"),
 )
 """Rows of the report: (statistic, words, unit)."""
+MOST_CYCLES = 9
+"""Cycles that a page has rows for (our choice: a night of 10 h has seven)."""
+ARCHITECTURE_ROWS = tuple(
+    (f"{part}{n}_{what}min", f"{title} {n}: {words}", "min")
+    for part, title, most in (("third", "Third", 3), ("cycle", "Cycle", MOST_CYCLES))
+    for n in range(1, most + 1)
+    for what, words in (("", "length"), ("tst_", "sleep"), ("n3_", "N3"), ("rem_", "REM"))
+)
+"""Rows of `architecture`, as `ROWS`."""
+
+
+def bed_epochs(stages: np.ndarray, lights_s: tuple[float | None, float | None]) -> tuple[int, int]:
+    """Of stages (E,) the half-open range of epochs from lights off to lights on (seconds, None where unknown); all
+    where that is none."""
+    off_s, on_s = lights_s
+    first = 0 if off_s is None else round(off_s / EPOCH_S)
+    end = len(stages) if on_s is None else min(round(on_s / EPOCH_S), len(stages))
+    return (first, end) if first < end else (0, len(stages))
 
 
 def in_bed(stages: np.ndarray, lights_s: tuple[float | None, float | None]) -> np.ndarray:
-    """Of stages (E,) the epochs from lights off to lights on (seconds, None where unknown); all where that is none."""
-    off_s, on_s = lights_s
-    first = 0 if off_s is None else round(off_s / EPOCH_S)
-    end = len(stages) if on_s is None else round(on_s / EPOCH_S)
-    between = stages[first:end]
-    return between if len(between) else stages
+    """Of stages (E,) the epochs of `bed_epochs`."""
+    first, end = bed_epochs(stages, lights_s)
+    return stages[first:end]
 
 
 def sleep_statistics(stages: np.ndarray) -> dict[str, float | int | None]:
@@ -148,6 +164,27 @@ def sleep_cycles(stages: np.ndarray) -> list[tuple[int, int]]:
             cycles.append((begin + int(nrem[0]), stop))
         begin = stop
     return cycles
+
+
+def architecture(stages: np.ndarray) -> dict[str, float]:
+    """Minutes of sleep, of N3 and of REM in each third of the night (E,) and in each sleep cycle.
+
+    A third is of the time in bed; an epoch belongs to the third in which it begins. What of a cycle is awake is in its
+    length, not in its sleep.
+
+    >>> architecture(np.array([3] * 40 + [4] * 20 + [2] * 30))["third2_rem_min"]
+    10.0
+    """
+    edges = [-(-len(stages) * k // 3) for k in range(4)]
+    spans = {f"third{k}": (edges[k - 1], edges[k]) for k in (1, 2, 3)}
+    cycles = {f"cycle{n}": cycle for n, cycle in enumerate(sleep_cycles(stages), start=1)}
+    found: dict[str, float] = {}
+    for name, (first, end) in (spans | cycles).items():
+        part = stages[first:end]
+        found |= {f"{name}_min": len(part) * EPOCH_MIN} if name in cycles else {}
+        found[f"{name}_tst_min"] = sleep_minutes(part)
+        found |= {f"{name}_{STAGES[code].lower()}_min": float((part == code).sum() * EPOCH_MIN) for code in (3, REM)}
+    return found
 
 
 def stage_of(event: Event, stages: np.ndarray) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.annotations.table import SILVER
 from data_pipeline.population.card import population_of
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import Experiment, to_dict
@@ -16,6 +19,7 @@ from sleepmami_jax.data.source import PreparedFolder, chosen_nights
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.training.validation import outcome
 
+_SILVER = re.compile(rf"{SILVER} (\S+),")
 PROGRAMS = ("sleepmami", "jax", "flax", "optax")
 """Whose versions a card gives: what decides what a step computes."""
 
@@ -24,7 +28,8 @@ def model_card(experiment: Experiment, start: ModelFolder | None, state: dict[st
     """`ModelFolder.card` after a run that began with `start` and ended with `state`.
 
     Returns:
-      `training`: an entry a run, oldest first; `population`: of the nights of this one.
+      `training`: an entry a run, oldest first, where labels were a model's with `silver`, nights by the model;
+      `population`: of the nights of this one.
     """
     nights = _nights(experiment)
     return {
@@ -44,6 +49,9 @@ def _nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
 
 def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]], state: dict[str, Any]) -> dict[str, Any]:
     entries = [night for _, night in nights]
+    silver = Counter(
+        name for night in entries if experiment.tasks for name in set(_SILVER.findall(" ".join(night.notes)))
+    )
     validation = {"validation": outcome(experiment, state)} if experiment.validation else {}
     return {
         "name": experiment.name,
@@ -57,5 +65,6 @@ def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]], sta
         "cohorts": sorted({n.cohort for n in entries}),
         "sites": sorted({n.site for n in entries if n.site}),
         "versions": {name: version(name) for name in PROGRAMS},
+        **({"silver": dict(sorted(silver.items()))} if silver else {}),
         **validation,
     }

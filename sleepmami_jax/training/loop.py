@@ -28,6 +28,7 @@ from sleepmami_jax.run.processes import Preempted, Preemption, Watchdog, leaving
 from sleepmami_jax.run.progress import bars
 from sleepmami_jax.run.workdir import alone, claim
 from sleepmami_jax.training.card import model_card
+from sleepmami_jax.training.lora import merged
 from sleepmami_jax.training.nonfinite import NonFiniteError, is_finite, stopped
 from sleepmami_jax.training.phases import Phase, build
 from sleepmami_jax.training.phases.held_out import held_out
@@ -242,7 +243,7 @@ def _export(
 ) -> epath.Path:
     """The model without what only the loss needs, as a folder in `workdir`."""
     weights = everywhere(kept(experiment, state), mesh)
-    params = {n: np.asarray(v) for n, v in weights.items() if not n.startswith("objective/")}
+    params = {n: np.asarray(v) for n, v in merged(weights).items() if not n.startswith("objective/")}
     folder = ModelFolder(experiment.model, params, experiment.tasks, card=model_card(experiment, start, state))
     if jax.process_index() == 0:
         save_model(folder, workdir / "model")

@@ -17,6 +17,7 @@ from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.objectives.masked import places_there, recorded, sample_hidden
 from sleepmami_jax.tasks.losses import class_weights, task_losses
+from sleepmami_jax.training.lora import LORA, adapters, merged
 from sleepmami_jax.training.phases.phase import (
     Phase,
     frozen_tokens,
@@ -32,10 +33,19 @@ Counts = Mapping[str, np.ndarray]
 """Of each task, how many labels of each of its classes."""
 
 
-def finetuning(experiment: Experiment, graph, params, rngs: Rngs, counts: Counts | None = None) -> Phase:
-    """The phase without its data; the model's structure and parameters. The loss has none of its own.
+ENCODER = ("micro/", "macro/enter", "macro/levels", "macro/down")
+"""What pretraining has learnt; the way back to epochs and seconds, and the heads, learn from labels alone."""
 
-    `counts` of labels, as `data.scored.class_counts` has them, where classes are to be weighed by them.
+
+def finetuning(
+    experiment: Experiment, graph, params, rngs: Rngs, counts: Counts | None = None, scores: bool = True
+) -> Phase:
+    """The phase without its data; the model's structure and parameters, and adapters. The loss has none of its own.
+
+    Args:
+      counts: of labels, as `data.scored.class_counts` has them, where classes are to be weighed by them.
+      scores: whether the model it begins with has been fine-tuned. Adapters are to what it has learnt: all but the
+        heads, or the encoders, and then the rest is trained itself.
     """
     config: Finetuning = experiment.objective
     if not experiment.data.scored:
@@ -43,6 +53,12 @@ def finetuning(experiment: Experiment, graph, params, rngs: Rngs, counts: Counts
     # Labels of epochs say nothing of the night's vector, which stays what pretraining made it.
     macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
     trainable = (*macro, "seconds/", "fast/", "heads/", *(() if config.freeze_micro else ("micro/",)))
+    if config.lora_rank:
+        learnt = [name for name in params if name.startswith(trainable) and not name.startswith("heads/")]
+        learnt = learnt if scores else [name for name in learnt if name.startswith(ENCODER)]
+        own = tuple(name for name in params if name.startswith(trainable) and name not in learnt)
+        trainable = (LORA, *own)
+        params = params | adapters(params, learnt, config.lora_rank, rngs)
     return Phase(params, trainable, finetune_loss(experiment, graph, counts), config.batch)
 
 
@@ -86,7 +102,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef, counts: Counts | 
         return sample_hidden(keys, present, config.drop_modality)
 
     def loss(params, batch, keys, axes):
-        model, _ = modules(graph, None, params)
+        model, _ = modules(graph, None, merged(params))
         batch = augmented(batch, keys, config.augment)
         n, e = batch["stage"].shape
         balance, metrics = 0.0, {}

@@ -112,6 +112,28 @@ def test_lights_off_and_on_are_read_from_marks(marks, lights_s):
     assert any("lights off or on" in note for note in notes) == (marks in ([(9000, "Lights on")], [(10, "Lights on")]))
 
 
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("CPAP on", True),
+        ("Start CPAP", True),
+        ("BiPAP started", True),
+        ("start of titration", True),
+        ("Split night start", True),
+        ("CPAP 8 cmH2O", False),
+        ("CPAP off", False),
+        ("CPAP mask fitted, patient awake", False),
+    ],
+)
+def test_where_positive_pressure_begins(text, begins):
+    marks = [Annotation(0, 30, "Sleep stage N2"), *(Annotation(s, None, text) for s in (600, 900, 9000))]
+    scoring, notes = scoring_from(marks, 3600)
+    assert scoring.cpap_from_s == (600 if begins else None)
+    assert not any("unknown terms" in note for note in notes)
+    merged, _ = merge_scorings([scoring_from([], 3600)[0], scoring])
+    assert merged.cpap_from_s == scoring.cpap_from_s
+
+
 def test_lights_that_a_file_says_go_first():
     marks = [Annotation(600.0, None, "Lights off")]
     assert scoring_from(marks, 3600, lights_s=(300.0, None))[0].lights_s == (300.0, None)

@@ -58,6 +58,16 @@ def test_neither_order_nor_place_in_a_sum_changes_what_is_left_for_others(tmp_pa
     assert set(slots) == {"LEG_L"}
 
 
+def test_which_codes_mean_supine_is_told_and_changes_no_channel(tmp_path):
+    lying = rules(tmp_path, "side: [POSITION]\nsupine: [1, 4]")
+    assert lying.supine == (1, 4) and lying.sha256() == rules(tmp_path, "side: [POSITION]").sha256()
+    for text in ("side: [POSITION]\nsupine: [back]", "side: [POSITION]\nsupine: 1"):
+        with pytest.raises(ValueError, match="supine must be a list of whole numbers"):
+            rules(tmp_path, text)
+    with pytest.raises(ValueError, match=r"write side: \[POSITION\]"):
+        rules(tmp_path, "supine: [1]")
+
+
 def test_unit_and_polarity_are_the_files(tmp_path):
     text = "slots: {C3: {terms: {X: 1}, unit: mV, polarity: inverted}}"
     source, slots, _ = chosen(tmp_path, text, "X", "C4", unit="n/a")

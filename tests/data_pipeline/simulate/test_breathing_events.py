@@ -51,6 +51,18 @@ def test_near_misses_break_a_rule_and_are_not_scored(varied_people):
     assert min(seen.values()) > 100, seen
 
 
+def test_a_rera_is_ten_seconds_of_effort_that_end_in_an_arousal(varied_people):
+    found = 0
+    for *_, events in varied_people:
+        arousals_s = np.array([e.onset_s for e in events if e.kind is EventKind.AROUSAL])
+        for event in (e for e in events if e.kind is EventKind.RERA):
+            after_s = arousals_s - event.end_s
+            assert event.scored and event.duration_s >= 10 and event.detail["type"] == "obstructive"
+            assert ((after_s > -6) & (after_s < 14)).any()
+            found += 1
+    assert found > 10
+
+
 def test_few_events_are_left_under_pressure():
     person = draw_person(np.random.default_rng(0), "x", variety=0)
     person = type(person)(**(vars(person) | {"ahi_per_h": 50.0}))

@@ -17,7 +17,7 @@ def asked(monkeypatch):
     """What the command asked for: `(out,)` of one recording, `(inputs, out, workers)` of many."""
     asked = []
 
-    def one(recording, scoring, *, out, montage, calibrate):
+    def one(recording, scoring, *, out, montage, calibrate, rules):
         asked.append((out,))
         return SimpleNamespace(warnings=(), missing=(), agreement={})
 
@@ -35,7 +35,7 @@ def asked(monkeypatch):
 
 def command(*recordings, **options):
     given = {"scoring": [], "out": Path("out"), "montage": None, "calibrate": None, "model": "bundled"}
-    given |= {"workers": 2, "cohort": "generic"}
+    given |= {"workers": 2, "rules": None, "cohort": "generic"}
     return score.run(Namespace(recordings=list(map(Path, recordings)), **{**given, **options}))
 
 

@@ -155,6 +155,7 @@ WRONG = [
     (TUNED, "objective.focal", -1.0, "at least 0"),
     (TUNED, "objective.label_smoothing", 1.0, "at least 0 and less than 1"),
     (TUNED, "objective.judged", -1, "at least 0"),
+    (TUNED, "objective.lora_rank", -1, "at least 0"),
     (TUNED, "objective.class_weight", 1.1, "from 0 to 1"),
     (TUNED, "objective.drop_modality", 1.1, "from 0 to 1"),
     (TUNED, "objective.balance_weight", -1.0, "at least 0"),

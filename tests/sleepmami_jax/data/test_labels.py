@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_pipeline.night import Event, EventKind
-from data_pipeline.tasks import AROUSAL, BREATHING, SPINDLE
+from data_pipeline.tasks import APNEA_TYPE, AROUSAL, BREATHING, SPINDLE
 from sleepmami_jax.data.labels import event_labels, places_of
 
 TASKS = (BREATHING, AROUSAL)
@@ -43,3 +43,14 @@ def test_a_wave_that_covers_no_second_has_that_of_its_middle():
     assert places_of(short, 0.0, 8).tolist() == [3]
     assert places_of(short, 0.0, 8, 8).tolist() == list(range(29, 34))
     assert places_of(short, 4.0, 8).tolist() == []
+
+
+def test_types_are_told_within_the_events_whose_type_was_told():
+    events = [
+        Event(EventKind.CENTRAL_APNEA, 2.0, 3.0),
+        Event(EventKind.APNEA, 6.0, 2.0),
+        Event(EventKind.HYPOPNEA, 8.0, 1.0),
+    ]
+    labels = event_labels(events, {"central_apnea", "apnea", "hypopnea"}, (APNEA_TYPE,), 0.0, 10)["apnea_type"]
+    assert labels.tolist() == [-1, -1, 2, 2, 2, -1, -1, -1, -1, -1]
+    assert (event_labels(events, {"apnea", "hypopnea"}, (APNEA_TYPE,), 0.0, 10)["apnea_type"] == -1).all()

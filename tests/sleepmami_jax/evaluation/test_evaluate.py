@@ -18,7 +18,7 @@ from sleepmami_jax.evaluation.baselines import (
     median_index_mae,
 )
 from sleepmami_jax.evaluation.evaluate import evaluate, measure, measure_tasks, predict_nights
-from sleepmami_jax.evaluation.night import age_probe, binary_probe, is_man
+from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder, save_model
 from sleepmami_jax.pretrained import Pretrained
@@ -48,33 +48,33 @@ def people(n, seed=0):
 def test_probes_beat_guessing_when_there_is_something_to_know():
     vectors, ages, sexes, subjects = people(80)
     ages[3] = sexes[4] = None
-    found = age_probe(vectors[:60], ages[:60], subjects[:60], vectors[60:], ages[60:])
+    found = number_probe(vectors[:60], ages[:60], subjects[:60], vectors[60:], ages[60:])
     assert (found["n_train"], found["n_test"]) == (59, 20)
-    assert found["mae_years"] < 0.6 * found["mae_years_mean_baseline"]
+    assert found["mae"] < 0.6 * found["mae_median"]
     men = [is_man(sex) for sex in sexes]
     assert binary_probe(vectors[:60], men[:60], subjects[:60], vectors[60:], men[60:])["auroc"] > 0.8
 
 
-def test_probes_fall_back_to_the_mean_on_noise():
+def test_probes_fall_back_to_guessing_on_noise():
     _, ages, _, subjects = people(80)
     noise = np.random.default_rng(1).normal(size=(80, 200))
-    found = age_probe(noise[:60], ages[:60], subjects[:60], noise[60:], ages[60:])
-    assert found["mae_years"] == pytest.approx(found["mae_years_mean_baseline"], rel=0.15)
+    found = number_probe(noise[:60], ages[:60], subjects[:60], noise[60:], ages[60:])
+    assert found["mae"] == pytest.approx(found["mae_median"], rel=0.15)
 
 
-def test_mean_baseline_by_hand():
+def test_median_baseline_by_hand():
     vectors = np.eye(5)
-    found = age_probe(vectors[:4], [10, 20, 30, 40], list("abcd"), vectors[4:], [35])
-    assert found["mae_years_mean_baseline"] == 10
+    found = number_probe(vectors[:4], [10, 20, 30, 60], list("abcd"), vectors[4:], [35])
+    assert found["mae_median"] == 10
 
 
 def test_probes_say_none_when_they_cannot_be_fitted():
     vectors, ages, _, subjects = people(8)
-    assert age_probe(vectors[:4], ages[:4], ["a", "a", "b", "b"], vectors[4:], ages[4:])["mae_years"] is None
+    assert number_probe(vectors[:4], ages[:4], ["a", "a", "b", "b"], vectors[4:], ages[4:])["mae"] is None
     assert binary_probe(vectors[:4], [False] * 4, list("abcd"), vectors[4:], [False, True] * 2)["auroc"] is None
     assert binary_probe(vectors[:4], [False, True] * 2, list("abcd"), vectors[4:], [False] * 4)["auroc"] is None
     with pytest.raises(ValueError, match="one of each a night"):
-        age_probe(vectors, ages[:4], subjects, vectors, ages)
+        number_probe(vectors, ages[:4], subjects, vectors, ages)
 
 
 # Baselines

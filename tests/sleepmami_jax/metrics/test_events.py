@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.night import Event, EventKind
-from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics, iou, match
+from sleepmami_jax.metrics.events import event_metrics, fit_threshold, index_metrics, iou, match, type_metrics
 from sleepmami_jax.tasks import breathing
 
 
@@ -69,6 +69,17 @@ def test_event_metrics_pool_nights_and_give_errors():
     assert m["f1"] == pytest.approx(2 / 5) and m["f1_median"] == 0
     assert m["onset_error_median_s"] == 2 and m["end_error_median_s"] == 2
     assert event_metrics([[]], [[]])["f1"] is None
+
+
+def test_types_agree_on_what_both_sides_found_and_typed():
+    def apneas(*kinds):
+        return [Event(f"{kind}apnea", 100.0 * n, 20.0) for n, kind in enumerate(kinds)]
+
+    human = apneas("central_", "obstructive_", "mixed_", "")
+    m = type_metrics([human, human[:1]], [apneas("central_", "central_", "mixed_", "central_"), []])
+    assert (m["n_typed"], m["accuracy"], m["confusion"]) == (3, pytest.approx(2 / 3), [[0, 1, 0], [0, 1, 0], [0, 0, 1]])
+    assert m["kappa"] == pytest.approx(0.5)
+    assert type_metrics([[]], [[]]) == {"n_typed": 0, "accuracy": None, "kappa": None, "confusion": None}
 
 
 def test_index_metrics_by_hand():

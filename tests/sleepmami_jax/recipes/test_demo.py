@@ -18,7 +18,7 @@ from sleepmami_jax.recipes import demo as demo_recipe
 from sleepmami_jax.recipes.demo import run, table
 from tests.conftest import shallow_config
 
-FIVE = {"report.html", "stages.csv", "events.csv", "summary.json", "annotations.edf"}
+SIX = {"report.html", "stages.csv", "events.csv", "rejected.csv", "summary.json", "annotations.edf"}
 REAL = os.environ.get("SLEEPMAMI_REAL_DATA")
 
 
@@ -65,7 +65,7 @@ def sleepmami(*words) -> int:
 def test_demo_leaves_what_it_says(demo):
     assert {"metrics.json", "model", "score"} <= {p.name for p in demo.iterdir()}
     assert {p.name for p in (demo / "model").iterdir()} == {"README.md", "config.json", "model.safetensors"}
-    assert {p.name for p in (demo / "score").iterdir()} == FIVE
+    assert {p.name for p in (demo / "score").iterdir()} == SIX
 
 
 def test_metrics_have_every_number_beside_a_baseline(demo):
@@ -73,7 +73,7 @@ def test_metrics_have_every_number_beside_a_baseline(demo):
     assert {"accuracy", "macro_f1", "kappa", "n_epochs"} <= metrics["stages"].keys()
     assert {"f1", "precision", "recall", "index_mae"} <= metrics["breathing"].keys()
     assert {"f1", "precision", "recall"} <= metrics["arousal"].keys()
-    assert {"age_mae", "age_mae_mean_baseline"} <= metrics["night"].keys()
+    assert {"age_mae", "age_mae_median_baseline"} <= metrics["night"].keys()
     for task in ("stages", "breathing", "arousal"):
         assert "bundled" in metrics[task]["baselines"]
     assert "majority" in metrics["stages"]["baselines"]
@@ -100,7 +100,7 @@ def test_scoring_from_the_command_line_and_from_python_agree(demo, tmp_path):
     night = next((demo / "recordings").glob("*.edf"))
     assert sleepmami("score", night, "--model", demo / "model", "--out", tmp_path / "a") == 0
     sleepmami_jax.score(night, demo / "model", out=tmp_path / "b")
-    for name in FIVE:
+    for name in SIX:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
@@ -165,7 +165,7 @@ def test_real_recordings_are_scored(demo, tmp_path, recording, scoring, missing)
         *files,
     ]
     assert sleepmami(*words) == 0
-    assert {p.name for p in (tmp_path / "out").iterdir()} == FIVE
+    assert {p.name for p in (tmp_path / "out").iterdir()} == SIX
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert missing <= set(summary["missing_modalities"])
     assert "simulated nights only" in (tmp_path / "out" / "report.html").read_text()

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sleepmami_jax.tasks.arousal import ROOM, arousal_rules, link_arousals
-from tests.support.events import N2, W, arousal, hypopnea, spans
+from sleepmami_jax.tasks.arousal import ROOM, arousal_rules, link_arousals, link_limb_movements
+from tests.support.events import N2, W, arousal, hypopnea, limb_movement, spans
 
 
 def test_arousals_need_ten_seconds_between_them():
@@ -30,6 +30,13 @@ def test_arousal_window_and_one_arousal_for_one_event():
     two = [hypopnea(0, 20), hypopnea(22, 10)]
     assert link_arousals(two, [arousal(31)]) == {1: 0}  # the nearer event takes it
     assert link_arousals(two, [arousal(31), arousal(33)]) == {1: 0, 0: 1}
+
+
+def test_a_limb_movement_and_its_arousal_lie_less_than_half_a_second_apart():
+    movement = [limb_movement(100, 2)]
+    for onset_s, linked in ((94.5, False), (94.6, True), (101, True), (102.4, True), (102.5, False)):
+        assert bool(link_limb_movements(movement, [arousal(onset_s, 5)])) == linked, onset_s
+    assert link_limb_movements([limb_movement(100, 2), limb_movement(102, 2)], [arousal(102, 5)]) == {0: 0}
 
 
 def test_arousals_by_hand():

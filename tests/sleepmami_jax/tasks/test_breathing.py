@@ -7,17 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_pipeline.modalities import Modality
+from data_pipeline.night import Channel
 from sleepmami_jax.tasks.arousal import arousal_statistics
 from sleepmami_jax.tasks.breathing import (
     ROOM,
+    breath_s,
     breathing_rules,
     breathing_statistics,
+    cheyne_stokes_like_min,
     link_desaturations,
+    room_of_child,
+    runs_of,
     severity,
+    typed,
 )
 from sleepmami_jax.tasks.stages import sleep_statistics
 from tests.support.events import (
     APNEA,
+    CENTRAL,
     HYPOPNEA,
     N1,
     N2,
@@ -77,19 +85,44 @@ def test_breathing_statistics_by_hand():
     ]
     s = breathing_statistics({"breathing": breathing}, stages)
     assert (s["apneas"], s["hypopneas"], s["ahi_per_h"]) == (2, 2, 2)
-    assert (s["ahi_nrem_per_h"], s["ahi_rem_per_h"]) == (1, 2)
     assert (s["breathing_event_mean_s"], s["breathing_event_longest_s"]) == (20, 30)
     assert s["ahi_severity"] == "none"
-    a = arousal_statistics({"arousal": [arousal(1028), arousal(2000)], "breathing": breathing}, stages)
-    assert (a["arousal_index_per_h"], a["respiratory_arousal_index_per_h"]) == (1, 0.5)
-    assert a["breathing_with_arousal_pct"] == 25
-    assert arousal_statistics({"arousal": [arousal(1028)]}, stages)["breathing_with_arousal_pct"] is None
+    a = arousal_statistics({"arousal": [arousal(1028), arousal(2000)]}, stages)
+    assert (a["arousals"], a["arousal_index_per_h"]) == (2, 1)
 
 
-def test_stage_ahi_needs_fifteen_minutes():
-    event = [hypopnea(100, 20)]
-    assert breathing_statistics({"breathing": event}, hypnogram((N2, 29)))["ahi_nrem_per_h"] is None
-    assert breathing_statistics({"breathing": event}, hypnogram((N2, 30)))["ahi_nrem_per_h"] == 4
+def test_the_pace_of_events_is_that_of_runs():
+    chain = [hypopnea(60 * n, 20) for n in range(4)]
+    series, cycles_s = runs_of([*chain, hypopnea(1000, 20), hypopnea(1100, 20)])  # two are no run
+    assert [len(members) for members in series] == [4] and cycles_s == [60, 60, 60]
+    s = breathing_statistics({"breathing": [*chain, hypopnea(1000, 20)]}, hypnogram((N2, 60)))
+    assert (s["breathing_cycle_median_s"], s["breathing_in_runs_pct"]) == (60, 80)
+    central = [Event(CENTRAL, 45.0 * n, 20.0) for n in range(3)]
+    assert cheyne_stokes_like_min(central) == pytest.approx(110 / 60)
+    assert cheyne_stokes_like_min([*central[:2], Event(OBSTRUCTIVE, 90.0, 20.0)]) == 0
+    assert cheyne_stokes_like_min([Event(CENTRAL, 39.0 * n, 20.0) for n in range(5)]) == 0  # too quick
+    assert cheyne_stokes_like_min([hypopnea(45 * n, 20) for n in range(5)]) == 0  # not one is an apnea
+
+
+def test_an_apnea_gets_the_type_that_its_seconds_show():
+    probs = np.tile([0.7, 0.0, 0.3, 0.0], (100, 1))
+    probs[40:60] = [0.1, 0.5, 0.3, 0.1]
+    probs[60:] = [1.0, 0.0, 0.0, 0.0]  # no belt
+    marks = [Event(APNEA, 10.0, 20.0), hypopnea(20, 10), Event(APNEA, 40.0, 20.0), Event(APNEA, 70.0, 20.0)]
+    told = typed(marks, probs)
+    assert [e.kind for e, _ in told] == [CENTRAL, HYPOPNEA, OBSTRUCTIVE, APNEA]
+    assert [p for _, p in told] == [1, None, pytest.approx(5 / 9), None]
+
+
+def test_events_of_a_child_last_two_of_its_breaths():
+    t = np.arange(32 * 600) / 32
+    belt = Channel("THORAX", Modality.RESP, np.sin(2 * np.pi * t / 2.5), np.zeros(600, np.uint8), "", "", 32.0)
+    assert breath_s(belt, np.full(20, N2)) == pytest.approx(2.5)
+    assert breath_s(belt, np.zeros(20, int)) == breath_s(None, np.full(20, N2)) == 3
+    room = room_of_child(ROOM, 2.5)
+    assert spans(room.permitted([hypopnea(0, 4.9), hypopnea(30, 5)])) == [(30, 35)]
+    assert "two breaths (5.0 s)" in room.definitions["ahi_per_h"]
+    assert room.statistics({"breathing": [hypopnea(30, 5)] * 6}, hypnogram((N2, 120)))["ahi_severity"] == "moderate"
 
 
 def test_severity_cuts_belong_to_the_worse_class():
@@ -113,4 +146,3 @@ def test_a_real_night_has_the_minutes_and_events_that_its_scorer_counted():
     counted = ROOM.counted(events, stages)
     assert len(counted) == 9
     assert breathing_statistics({"breathing": counted}, stages)["ahi_per_h"] == pytest.approx(9 / (247 / 60))
-    assert breathing_statistics({"breathing": counted}, stages)["ahi_rem_per_h"] is None  # 9.5 min of REM

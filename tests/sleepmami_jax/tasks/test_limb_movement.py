@@ -54,9 +54,9 @@ def test_statistics_by_hand():
     movements = [limb_movement(s) for s in (0, 30, 60, 90, 1000, 2000)]
     s = limb_movement_statistics({"limb_movement": movements}, stages)
     assert (s["limb_movements"], s["limb_movement_index_per_h"]) == (6, 6)
-    assert (s["plms"], s["plm_index_per_h"], s["plm_series"]) == (4, 4, 1)
+    assert (s["plms"], s["plm_series"]) == (4, 1)
     awake = limb_movement_statistics({"limb_movement": []}, hypnogram((W, 10)))
-    assert awake["plm_index_per_h"] is awake["limb_movement_index_per_h"] is None
+    assert awake["limb_movement_index_per_h"] is None
 
 
 def test_movements_from_probabilities():

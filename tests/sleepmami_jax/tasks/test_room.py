@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.tasks import BREATHING, SPINDLE, STAGES, Task, find_task
-from sleepmami_jax.tasks import ROOMS, counted_events, rooms_of
+from sleepmami_jax.tasks import ROOMS, counted_events, rejected_events, rooms_of
 from sleepmami_jax.tasks.room import event_probability, mean_probability
 from tests.support.events import N2, Event, W, hypnogram, spans
 
@@ -67,6 +67,35 @@ def test_tasks_with_a_kind_in_common_do_not_count_each_others_events():
     assert [spans(events) for events in counted] == [[(10, 30)], [(50, 70)]]
 
 
+def test_what_is_rejected_has_its_reason():
+    rooms = rooms_of((BREATHING, find_task("arousal"), find_task("limb_movement"), find_task("rera")))
+    stages = hypnogram((N2, 10), (W, 10))
+    breathing, arousal, legs, rera = (np.tile([1.0, *[0.0] * n], (600, 1)) for n in (2, 1, 1, 1))
+    breathing[10:30] = breathing[100:108] = [0, 0, 1]  # counts; too short
+    breathing[400:420] = [0, 1, 0]
+    arousal[35:40] = arousal[45:50] = arousal[60:62] = [0, 1]  # counts; 5 s later; too short
+    legs[30:32] = legs[80:82] = legs[83:85] = legs[120:135] = [0, 1]  # by the apnea; counts; 3 s later; too long
+    rera[12:24] = [0, 1]
+    probs = {"breathing": breathing, "arousal": arousal, "limb_movement": legs, "rera": rera}
+    thresholds = dict.fromkeys(probs, 0.5)
+    told = {
+        room.task.name: [(e.kind, e.onset_s, why) for e, why in rejected_events(room, rooms, probs, thresholds, stages)]
+        for room in rooms
+    }
+    assert told == {
+        "breathing": [("apnea", 100, "shorter than 10 s"), ("hypopnea", 400, "in wake")],
+        "arousal": [("arousal", 45, "less than 10 s after another"), ("arousal", 60, "shorter than 3 s")],
+        "limb_movement": [
+            ("limb_movement", 30, "within 0.5 s of a breathing event"),
+            ("limb_movement", 83, "less than 5 s after the onset of another"),
+            ("limb_movement", 120, "longer than 10 s"),
+        ],
+        "rera": [("rera", 12, "part of a breathing event")],
+    }
+    counted = [counted_events(room, rooms, probs, thresholds, stages) for room in rooms]
+    assert [spans(events) for events in counted] == [[(10, 30)], [(35, 40)], [(80, 82)], []]
+
+
 def test_rooms_keep_the_order_and_the_record_of_the_model():
     assert [room.task.name for room in rooms_of((SNORE, STAGES, BREATHING))] == ["snore", "breathing"]
     assert all(find_task(room.task.name) == room.task for room in ROOMS)
@@ -100,6 +129,8 @@ def test_a_record_that_makes_no_sense_is_refused(change, message):
 
 def test_when_a_task_counts_as_scored_and_what_it_lacks():
     assert BREATHING.was_scored({"hypopnea", "central_apnea"}) and not BREATHING.was_scored({"hypopnea"})
+    types = find_task("apnea_type")
+    assert types.was_scored({"central_apnea"}) and not types.was_scored({"apnea", "hypopnea"})
     assert not BREATHING.was_scored({"apnea", "central_apnea", "stages"}) and STAGES.was_scored({"stages"})
     assert BREATHING.lacks({"SPO2"}) == "" and find_task("limb_movement").lacks({"LEG_R"}) == ""
     assert BREATHING.lacks({"C4"}) == "no breathing sensor (RESP) and no oximeter (SPO2)"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sleepmami_jax.tasks.arousal import arousal_statistics
 from sleepmami_jax.tasks.breathing import breathing_statistics
-from sleepmami_jax.tasks.stages import in_bed, sleep_cycles, sleep_statistics
+from sleepmami_jax.tasks.stages import ARCHITECTURE_ROWS, architecture, in_bed, sleep_cycles, sleep_statistics
 from tests.support.events import N1, N2, N3, R, W, hypnogram
 
 
@@ -84,3 +84,13 @@ def test_an_hour_that_could_not_be_scored_is_no_latency_and_no_waking(lost):
     awake = lost.count(0) / 2
     s = sleep_statistics(np.array([*lost, *[0] * 20, *[2] * 40, 0, 0]))
     assert (s["sol_min"], s["lps_min"], s["waso_aasm_min"], s["unscored_min"]) == (10 + awake, 10 + awake, 1, 60)
+
+
+def test_sleep_by_third_of_the_night_and_by_cycle():
+    stages = np.array([W] * 10 + [N2] * 40 + [R] * 10 + [N3] * 40 + [W] * 10 + [R] * 20 + [W] * 20)
+    found = architecture(stages)
+    assert [found[f"third{n}_tst_min"] for n in (1, 2, 3)] == [20, 25, 10]
+    assert [found[f"third{n}_n3_min"] for n in (1, 2, 3)] == [0, 20, 0]
+    assert [found[f"cycle{n}_{what}min"] for n in (1, 2) for what in ("", "tst_", "rem_")] == [25, 25, 5, 35, 30, 10]
+    assert found.keys() <= {key for key, *_ in ARCHITECTURE_ROWS} and "cycle3_min" not in found
+    assert sum(found[f"third{n}_tst_min"] for n in (1, 2, 3)) == sleep_statistics(stages)["tst_min"]
