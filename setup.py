@@ -16,6 +16,7 @@ setup(
     package_data={
         "sleepmami_jax": ["weights/config.json", "weights/model.safetensors", "weights/README.md"],
         "sleepmami_jax.evaluation": ["*.html.j2"],
+        "sleepmami_jax.many": ["*.html.j2", "*.js"],
         "sleepmami_jax.scoring": ["*.html.j2", "page/*"],
         "sleepmami_jax.twin": ["files/*.py"],
     },
@@ -54,6 +55,9 @@ setup(
         "wandb": ["wandb>=0.17"],
         "gcs": ["etils[epath-gcs]>=1.15", "google-cloud-storage>=3"],
         "formats": ["pymatreader>=1.0"],
+        "pandas": ["pandas>=2.2"],
+        "parquet": ["pyarrow>=16"],
+        "yasa": ["yasa>=0.7"],
         "hdf5": ["h5py>=3.10"],
         "dev": [
             "axe-core-python>=0.1",

@@ -5,9 +5,12 @@ once (`signals.survey`), join the scoring (`annotations`); then read it, a stret
 night in memory is all of its stretches.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning, own_terms
@@ -17,12 +20,20 @@ from data_pipeline.montage.labels import named
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
 from data_pipeline.night import UNKNOWN_LIGHTS, Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
+from data_pipeline.readers.arrays import Arrays, recording_of_arrays
 from data_pipeline.readers.joined import joined
+from data_pipeline.readers.mne_raw import recording_of_raw
 from data_pipeline.signals.channel import RecordedChannel, whole
 from data_pipeline.signals.survey import survey_channel
 
+if TYPE_CHECKING:
+    from mne.io import BaseRaw
 
-def load_night(recording: Path, scoring: Sequence[Path] = (), **options) -> Night:
+    Given = Path | str | BaseRaw | Arrays
+    """What a night is read from."""
+
+
+def load_night(recording: Given, scoring: Sequence[Path] = (), **options) -> Night:
     """Makes a recording ready, whole and in memory. Arguments and errors as in `open_night`.
 
     >>> night = load_night(Path("night.edf"), [Path("night.csv")])
@@ -37,8 +48,16 @@ def in_memory(night: Night) -> Night:
     return replace(night, channels=whole(night.channels))
 
 
+def held(night: Night, most_bytes: int) -> Night:
+    """A night of `open_night` as `in_memory`, unless its samples take more than that: it is then read from its file
+    each time it is passed through. A night that is in memory stays there."""
+    in_file = any(isinstance(channel, RecordedChannel) for channel in night.channels)
+    n_bytes = 4 * night.duration_s * sum(channel.modality.facts.rate_hz for channel in night.channels)
+    return in_memory(night) if in_file and n_bytes <= most_bytes else night
+
+
 def open_night(
-    recording: Path,
+    recording: Given,
     scoring: Sequence[Path] = (),
     *,
     night_id: str | None = None,
@@ -59,7 +78,8 @@ def open_night(
     (3840,)
 
     Args:
-      recording: any format that `open_recording` reads.
+      recording: a file of any format that `open_recording` reads; an `mne.io.Raw`, whose bad channels are left out; or
+        arrays as `recording_of_arrays` takes them.
       scoring: files of the scorer(s), merged, the first has the word. Without any, annotations inside the
         recording are taken if they name a stage or an event; otherwise `Night.scoring` is None.
       night_id: the file's name without suffix unless given. subject_id: the night_id unless given.
@@ -99,10 +119,15 @@ def open_night(
         notes=(*source.notes, *_notes(channels, unused), *scoring_notes),
         defects=source.notes,
         start_clock=source.start_clock,
+        start_day=source.start_day,
     )
 
 
-def _opened(recording: Path, parts: Sequence[Path]) -> Recording:
+def _opened(recording: Given, parts: Sequence[Path]) -> Recording:
+    if isinstance(recording, Mapping):
+        return recording_of_arrays(recording)
+    if not isinstance(recording, str | Path):
+        return recording_of_raw(recording)
     opened = [open_recording(path) for path in (recording, *parts)]
     return joined(opened) if parts else opened[0]
 

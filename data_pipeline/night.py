@@ -6,16 +6,23 @@ recording. An *epoch* is a 30-second scoring epoch (AASM manual, chapter II), ne
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntFlag, StrEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data_pipeline.modalities import Modality
+from data_pipeline.runs import runs
+
+if TYPE_CHECKING:
+    from mne.io import RawArray
 
 EPOCH_S = 30
 
@@ -100,6 +107,28 @@ class Event:
     @property
     def end_s(self) -> float:
         return self.onset_s + self.duration_s
+
+
+STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
+UNKNOWN_TEXT = "Sleep stage ?"
+EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation", EventKind.RERA: "RERA"}
+"""Annotation texts in the style of the EDF+ standard texts (edfplus.info); other kinds are called by their name."""
+
+
+def marks(stages: np.ndarray, events: Sequence[Event]) -> list[tuple[float, float, str]]:
+    """Stages (E,) and events as annotations: (onset_s, duration_s, text), each epoch's and then each event's.
+
+    >>> marks(np.array([2]), [Event(EventKind.LIMB_MOVEMENT, 4.0, 0.5)])
+    [(0, 30, 'Sleep stage N2'), (4.0, 0.5, 'Limb movement')]
+    """
+    texts = [STAGE_TEXT[code] if code >= 0 else UNKNOWN_TEXT for code in stages]
+    staged = [(epoch * EPOCH_S, EPOCH_S, text) for epoch, text in enumerate(texts)]
+    return staged + [(e.onset_s, e.duration_s, EVENT_TEXT.get(e.kind) or kind_title(e.kind)) for e in events]
+
+
+def kind_title(kind: str) -> str:
+    """A kind of event in words: "Limb movement"."""
+    return kind.replace("_", " ").capitalize()
 
 
 AGE_YEARS = (0, 130)
@@ -191,6 +220,9 @@ class Scoring:
     cpap_from_s: float | None = None
 
 
+_MNE_TYPES = {Modality.EEG: "eeg", Modality.EOG: "eog", Modality.EMG: "emg", Modality.ECG: "ecg", Modality.RESP: "resp"}
+
+
 @dataclass(frozen=True)
 class Night:
     """A recording made ready: canonical channels, in memory or still in the file, and what is known about them.
@@ -205,7 +237,9 @@ class Night:
       demographics: what is known of the person.
       notes: one sentence each for what a reader should know: channels refused, units mended, gaps, trims.
       defects: those of them that tell of the file itself: that it was cut, that it has gaps.
-      start_clock: time of day of the first sample, "22:31:05"; None where the recording does not say.
+      start_clock: time of day of the first sample, "22:31:05"; start_day: its calendar day. None where the recording
+        does not say. What is made of a night for others (shards, reports) has neither; `annotations.edf`, which is
+        laid over the recording, has both.
     """
 
     night_id: str
@@ -218,6 +252,13 @@ class Night:
     notes: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
     start_clock: str | None = None
+    start_day: datetime.date | None = None
+
+    def __repr__(self) -> str:
+        kinds = Counter(str(channel.modality) for channel in self.channels)
+        has = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "no channel"
+        scored = ", ".join(sorted(self.scoring.scored)) if self.scoring else ""
+        return f"<Night {self.night_id}: {self.duration_s / 3600:.1f} h, {has}; scored: {scored or 'nothing'}>"
 
     @property
     def n_epochs(self) -> int:
@@ -227,6 +268,43 @@ class Night:
     def read(self, start_s: int, stop_s: int) -> tuple[Channel, ...]:
         """The channels from second `start_s` to `stop_s`."""
         return tuple(channel.read(start_s, stop_s) for channel in self.channels)
+
+    def to_mne(self) -> RawArray:
+        """A copy as an `mne.io.RawArray`, its stages and events as annotations ("Sleep stage N2", "Hypopnea").
+
+        mne knows one rate: all channels have that of the fastest, waves resampled (`scipy.signal.resample_poly`),
+        values held. Voltages are in V, others in their modality's unit. What no channel recorded is "BAD_ACQ_SKIP".
+
+        >>> from data_pipeline.load import load_night
+        >>> raw = load_night(Path("night.edf"), [Path("night.csv")]).to_mne()
+        >>> raw.info["sfreq"], raw.annotations.description[0]
+        (128.0, 'Sleep stage W')
+        """
+        import mne
+        from scipy.signal import resample_poly
+
+        pieces = zip(*(self.read(*span) for span in blocks(self.duration_s)), strict=True)
+        channels = [(of[0], np.concatenate([c.samples for c in of]), [c.quality for c in of]) for of in pieces]
+        rate_hz = max(channel.rate_hz for channel, _, _ in channels)
+        data = np.empty((len(channels), self.duration_s * rate_hz))
+        for row, (channel, samples, _) in zip(data, channels, strict=True):
+            facts = channel.modality.facts
+            if facts.is_value or facts.is_code:
+                row[:] = np.repeat(samples, rate_hz // channel.rate_hz)
+            else:
+                row[:] = resample_poly(samples, rate_hz // channel.rate_hz, 1)
+            row *= 1e-6 if facts.voltage else 1.0
+        kinds = [_MNE_TYPES.get(channel.modality, "misc") for channel, _, _ in channels]
+        info = mne.create_info([channel.slot for channel, _, _ in channels], rate_hz, kinds)
+        if self.start_day and self.start_clock:
+            clock = datetime.time.fromisoformat(self.start_clock)
+            info.set_meas_date(datetime.datetime.combine(self.start_day, clock, datetime.UTC))
+        raw = mne.io.RawArray(data, info, verbose="ERROR")
+        told = [] if self.scoring is None else marks(self.scoring.stages, self.scoring.events)
+        lost = np.logical_and.reduce([np.concatenate(quality) & Quality.GAP > 0 for _, _, quality in channels])
+        told += [(start_s, stop_s - start_s, "BAD_ACQ_SKIP") for start_s, stop_s in runs(lost)]
+        onsets, durations, texts = zip(*told, strict=True) if told else ((), (), ())
+        return raw.set_annotations(mne.Annotations(onsets, durations, texts), verbose="ERROR")
 
 
 def blocks(duration_s: int) -> Iterator[tuple[int, int]]:

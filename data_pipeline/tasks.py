@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from data_pipeline.modalities import MODALITIES, MODALITY_OF, Modality
-from data_pipeline.night import APNEAS, EPOCH_S, OWN_KIND, EventKind
+from data_pipeline.night import APNEAS, EPOCH_S, OWN_KIND, EventKind, kind_title
 
 FAST_HZ = 8
 """Looks a second at what is over within one or two: a spindle lasts 0.5 to 2 s, and its limits are worth knowing."""
@@ -125,11 +125,6 @@ class Task:
         if not set(self.slots).isdisjoint(slots):
             return ""
         return " and ".join(f"no {SENSOR.get(need, need)}" for need in self.needs)
-
-
-def kind_title(kind: str) -> str:
-    """A kind of event in words: "Limb movement"."""
-    return kind.replace("_", " ").capitalize()
 
 
 SENSOR = {

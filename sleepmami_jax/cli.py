@@ -21,7 +21,7 @@ COMMANDS = (
     *("demo", "simulate", "diagnose", "prepare", "verify", "pack", "population", "pretrain", "embed", "finetune"),
     *("compile", "evaluate", "probe", "score", "sweep", "adapt", "export", "import-torch", "push", "sizes"),
 )
-RESUMED = ("demo", "simulate", "prepare", "pack", "pretrain", "embed", "finetune", "sweep")
+RESUMED = ("demo", "simulate", "prepare", "pack", "pretrain", "embed", "finetune", "score", "sweep")
 """Of these the same command goes on with what an interrupted one has done."""
 
 

@@ -10,38 +10,46 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
 from data_pipeline.annotations import read_scoring
-from data_pipeline.load import in_memory, open_night
+from data_pipeline.load import held, open_night
 from data_pipeline.modalities import Modality
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Night, RecordingError
-from data_pipeline.shards.manifest import ChannelEntry, channel_entry
-from data_pipeline.shards.scale import channel_scale
+from data_pipeline.shards.manifest import ChannelEntry
 from data_pipeline.tasks import STAGES, Task, TaskKind
-from data_pipeline.whole_files import whole_file
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import blank_signals, bucket_length, night_signals, usable_channels, with_present
-from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, embed_folder, encode_blocks
-from sleepmami_jax.data.frozen import QUICKLY, compiled_summary, frozen_digest, micro_encode, model_slots
-from sleepmami_jax.data.source import PreparedFolder
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, encode_blocks
+from sleepmami_jax.data.frozen import QUICKLY, micro_encode, model_slots
+from sleepmami_jax.data.measured import measured
 from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError
 from sleepmami_jax.export.readme import model_name, trained_on
 from sleepmami_jax.hub import open_model
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
-from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.files import refuse_foreign
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import summarise, write_scores
-from sleepmami_jax.trust.judge import Reliability, Tokens, judge, mean_tokens
+from sleepmami_jax.scoring.signals import Signals, read_signals
+from sleepmami_jax.trust.judge import Reliability, Tokens, judge_looks, mean_tokens
+from sleepmami_jax.trust.looks import Look
 from sleepmami_jax.trust.repair import repair
 
+if TYPE_CHECKING:
+    from data_pipeline.load import Given
+
+HELD_BYTES = 512 << 20
+"""Samples of a night that are kept in memory, some 26 hours of fourteen channels: of a longer one they are read twice
+(our choice: half of what the model takes for a night of 8 hours)."""
+LONG_EPOCHS = 2880
+SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+"""How a CPU compiles what reads more than a day: what can be done side by side is done in the order that takes least
+room. By XLA's own account 72 hours then take 1.5 GB on the way instead of 2.7 (bundled model, jax 0.10.2)."""
 _BESIDE = ThreadPoolExecutor(2, "compile")
 """Compiles while a recording is read: most of what a first score takes is these two programs."""
 
@@ -97,10 +105,13 @@ class Pretrained:
         >>> len(tokens) == len(ok) == 60
         True
         """
+        return self._tokens(night, measured(night).channels)
+
+    def _tokens(self, night: Night, channels: Sequence[ChannelEntry]) -> tuple[np.ndarray, np.ndarray]:
         n = night.n_epochs
         if n == 0:
             raise ValueError(f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)")
-        return self.encoded(night_signals(night, self.slots, BLOCK_EPOCHS), n)
+        return self.encoded(night_signals(night, self.slots, BLOCK_EPOCHS, channels), n)
 
     def encoded(self, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """As `tokens`, of the night's signals (see `data.arrays`), `BLOCK_EPOCHS` at a time, the last ones padded."""
@@ -144,13 +155,12 @@ class Pretrained:
         """`what` of a night of so many epochs, once it is compiled; another call begins no second compilation."""
         return _compiled(self.folder.config, self.folder.tasks, what, bucket_length(n_epochs))
 
-    def _opened(self, recording: Path, scoring: Sequence[Path], what: Callable, **options) -> Night:
-        """The recording in memory, read while all that it goes through is compiled. Arguments as of `open_night`."""
-        night = open_night(recording, scoring, **options)
+    def _begun(self, night: Night, what: Callable) -> Night:
+        """A night of `open_night`, its samples read while all that they go through is compiled."""
         if night.n_epochs:
             _BESIDE.submit(self.encode, with_present(blank_signals(BLOCK_EPOCHS, self.slots), self.slots))
             self._program(what, night.n_epochs)
-        return in_memory(night)
+        return held(night, HELD_BYTES)
 
     def predict(self, night: Night) -> Prediction:
         """What the model says of a night.
@@ -163,9 +173,9 @@ class Pretrained:
 
     def listen(self, night: Night) -> tuple[Prediction, Tokens]:
         """As `predict`, and what the Micro-Encoder heard: the mean token of each epoch, by modality."""
-        tokens, ok = self.tokens(night)
-        prediction = self.infer(tokens, ok, [channel_entry(c, channel_scale(c)) for c in night.channels])
-        return prediction, self.heard(tokens, ok)
+        channels = measured(night).channels
+        tokens, ok = self._tokens(night, channels)
+        return self.infer(tokens, ok, channels), self.heard(tokens, ok)
 
     def heard(self, tokens: np.ndarray, ok: np.ndarray) -> Tokens:
         """Micro tokens of a night, see `tokens` -> the mean one of each epoch, by modality."""
@@ -173,25 +183,27 @@ class Pretrained:
 
     def judge(self, night: Night, prediction: Prediction, tokens: Tokens) -> Reliability | None:
         """How far to believe a prediction; arguments as from `listen`. None where the model has no `reference`."""
+        return self._judge(measured(night).looks, prediction, tokens) if self.folder.reference else None
+
+    def _judge(self, looks: Sequence[Look], prediction: Prediction, tokens: Tokens) -> Reliability | None:
         if self.folder.reference is None:
             return None
         known, probs = self.folder.reference, prediction.stage_probs
-        return judge(known, self.folder.tasks, night.channels, tokens, probs, prediction.scorable)
+        return judge_looks(known, self.folder.tasks, looks, tokens, probs, prediction.scorable)
 
-    def embed(self, recording: Path | str | Night) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def embed(self, recording: Given | Night) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Micro tokens (E, L, D), their mask (E, L) and the night's vector (Dm,), all of one recording.
 
         >>> tokens, ok, vector = load("demo/model").embed("night.edf")
         >>> tokens.shape, ok.shape, vector.shape
         ((60, 33, 205), (60, 33), (16,))
         """
-        night = recording if isinstance(recording, Night) else self._opened(Path(recording), (), _vector)
-        tokens, ok = self.tokens(night)
+        tokens, ok = self.tokens(self._begun(_night(recording), _vector))
         return tokens, ok, self.vector(tokens, ok)
 
     def score(
         self,
-        recording: Path | str | Night,
+        recording: Given | Night,
         scoring: Sequence[Path | str] = (),
         *,
         out: Path | str | None = None,
@@ -204,9 +216,13 @@ class Pretrained:
         >>> scores = load("demo/model").score("night.edf", ["night.csv"])
         >>> sorted(scores.agreement)
         ['arousal', 'breathing', 'stages']
+        >>> x_uv = np.random.default_rng(0).normal(0, 20, 60 * 200)
+        >>> load("demo/model").score({"C4-M1": (x_uv, 200.0)}).stages.shape
+        (2,)
 
         Args:
-          recording: a file of any format that `open_recording` reads, or a `Night`.
+          recording: a file of any format that `open_recording` reads; an `mne.io.Raw`; arrays {label: (samples in uV,
+            rate in Hz)}; or a `Night`.
           scoring: files of a human scorer, to compare with.
           montage: a montage file, see `data_pipeline.montage.file`.
           calibrate: a human scoring of some epochs of this night, by which its stages are put right (`trust.repair`).
@@ -215,46 +231,42 @@ class Pretrained:
         Raises:
           RecordingError: it cannot be read, or has no channel that the model knows.
           ModelFolderError: the model was never fine-tuned.
-          ValueError: the montage file is damaged, or `rules` are of nobody.
+          ValueError: the montage file is damaged, the night is shorter than an epoch, or `rules` are of nobody.
+          TypeError: the recording is none of these.
         """
-        thresholds = self.thresholds
+        _ = self.thresholds  # before the work, as is whether it may be written
         if out is not None:
-            refuse_foreign(Path(out))  # before the work
+            refuse_foreign(Path(out))
         lab = read_montage(Path(montage)) if montage else None
-        night = (
-            recording
-            if isinstance(recording, Night)
-            else self._opened(Path(recording), [Path(s) for s in scoring], _infer, montage=lab)
-        )
-        prediction, tokens = self.listen(night)
-        if calibrate is not None:
-            night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
+        night = _night(recording, [Path(s) for s in scoring], montage=lab)
         how = {"rules": rules, "supine": lab.supine if lab else ()}
-        scores = summarise(night, prediction, thresholds, self.card, self.judge(night, prediction, tokens), **how)
+        scores, night, signals = self.scored(night, calibrate, **how)
         if out is not None:
-            write_scores(scores, night, Path(out))
+            write_scores(scores, night, Path(out), signals)
         return scores
 
+    def scored(self, night: Night, calibrate: Path | str | None = None, **how: Any) -> tuple[Scores, Night, Signals]:
+        """As `score`, of a night in memory or of `open_night`, with what `write_scores` wants: the night without its
+        waves, and what is shown of these. `how`: as of `summarise`."""
+        thresholds = self.thresholds
+        night = self._begun(night, _infer)
+        known, signals = measured(night), read_signals(night)
+        x, ok = self._tokens(night, known.channels)
+        night = known.night  # a night's samples are large, and so is what comes now
+        prediction, tokens = self.infer(x, ok, known.channels), self.heard(x, ok)
+        del x, ok
+        if calibrate is not None:
+            night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
+        believed = self._judge(known.looks, prediction, tokens)
+        return summarise(night, prediction, thresholds, self.card, believed, **how), night, signals
 
-def embed_shards(model: Pretrained, shards: Path, out: Path, progress: Progress) -> int:
-    """Micro tokens and vectors of all nights of a prepared folder; returns how many there are.
+    def __repr__(self) -> str:
+        tasks = ", ".join(task.name for task in self.folder.tasks) or "no task: it was never fine-tuned"
+        return f"<{model_name(self.folder.card)} {self.folder.digest()[:12]}: {tasks}; {trained_on(self.folder.card)}>"
 
-    Leaves in `out` one `<night_id>.safetensors` a night (see `data.embeddings`) and `vectors.safetensors`, the vector
-    (Dm,) float32 of every night under its id. Nights already embedded by the same weights are kept.
 
-    Raises:
-      ValueError: `out` holds other files, or the embeddings of another model.
-    """
-    prepared = PreparedFolder.open(shards)
-    nights = list(range(len(prepared.manifest.nights)))
-    tick = progress(f"micro tokens of {shards.name}", len(nights))
-    digest = frozen_digest(model.folder.params)
-    summarise = compiled_summary(model.folder.config)
-    embedded = embed_folder(prepared, out, model.encode, digest, model.slots, summarise, nights, tick)
-    vectors = {prepared.manifest.nights[n].night_id: model.vector(*embedded.tokens(n)) for n in nights}
-    with whole_file(out / "vectors.safetensors") as half:
-        save_file(vectors, half)
-    return len(nights)
+def _night(recording: Given | Night, scoring: Sequence[Path] = (), **options) -> Night:
+    return recording if isinstance(recording, Night) else open_night(recording, scoring, **options)
 
 
 def _put_right(night: Night, prediction: Prediction, tokens: Tokens, scored: Path) -> tuple[Night, Prediction]:
@@ -316,7 +328,8 @@ def _compile(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, lengt
     tokens = jax.ShapeDtypeStruct((1, length, n, token_width(config)), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)
     lowered = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok)
-    compiled = lowered.compile(QUICKLY if jax.default_backend() == "cpu" else None)
+    sparing = SPARING if length > LONG_EPOCHS else {}
+    compiled = lowered.compile(QUICKLY | sparing if jax.default_backend() == "cpu" else None)
     _return_heap()
     return compiled
 

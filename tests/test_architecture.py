@@ -31,7 +31,7 @@ GROUND = {
     "runs": "",
     "whole_files": "",
     "modalities": "",
-    "night": "modalities",
+    "night": "runs modalities",
     "tasks": "modalities night",
     "readers": "night",
     "annotations": "night readers",
@@ -55,7 +55,7 @@ UPPER = {
     "run": ("config", "flatten lock whole_files"),
     "trust": ("", "modalities night tasks population"),
     "export": ("config models run trust", "from_json whole_files modalities tasks"),
-    "data": ("config models run export", "lock whole_files modalities night tasks shards prepare"),
+    "data": ("config models run export trust", "lock whole_files modalities night tasks shards prepare"),
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
     "metrics": ("tasks", "runs night tasks"),
@@ -66,10 +66,14 @@ UPPER = {
     "hub": ("export twin", ""),
     "scoring": ("tasks metrics trust", "annotations flatten runs whole_files modalities night tasks"),
     "pretrained": (
-        "config models run export data hub trust scoring",
-        "whole_files modalities night tasks annotations shards montage load",
+        "config models export data hub trust scoring",
+        "modalities night tasks annotations shards montage load",
     ),
     "__init__": ("pretrained", ""),
+    "many": (
+        "run data tasks pretrained scoring",
+        "flatten from_json lock whole_files night tasks readers shards montage load cohorts prepare",
+    ),
     "evaluation": (
         "config models run export data tasks metrics trust scoring pretrained",
         "nearest modalities night tasks annotations cohorts population shards",
@@ -81,7 +85,7 @@ UPPER = {
     "sweep": ("config __init__ training", "__init__ flatten nearest lock whole_files prepare"),
     "recipes": ("config run export __init__ evaluation training", "lock night shards simulate prepare whole_files"),
     "commands": (
-        "config run export data costs twin hub pretrained __init__ evaluation training sweep recipes",
+        "config run export data costs twin hub pretrained __init__ many evaluation training sweep recipes",
         "whole_files night shards montage load diagnose simulate population prepare",
     ),
     "cli": ("commands run", "night"),

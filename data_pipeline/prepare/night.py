@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -22,6 +24,7 @@ from data_pipeline.shards.manifest import SHARD_SUFFIX, ChannelEntry, NightEntry
 from data_pipeline.shards.records import encode_epoch
 from data_pipeline.shards.scale import Meter, storage_ranges
 
+Made = TypeVar("Made")
 SCORING_NOT_READ = "Scoring that is not used,"
 """How the note of a night begins whose scoring cannot be read."""
 
@@ -60,16 +63,21 @@ def run_job(job: Job) -> Prepared | Rejection:
     """
     # One thread of linear algebra each: workers do not fight for cores, and sums have one order everywhere.
     with threadpool_limits(1):
-        try:
-            return _prepare_night(job)
-        except (OutputError, FileNotFoundError):
-            raise
-        except RecordingError as error:
-            kind = Refusal.SCORING if error.path in job.source.scoring else Refusal.RECORDING
-            return _refused(job.source, kind, error.path, error.problem)
-        except OSError as error:
-            culprit = error.filename or job.source.recording
-            return _refused(job.source, Refusal.RECORDING, culprit, error.strerror or str(error))
+        return refused_by(job.source, partial(_prepare_night, job))
+
+
+def refused_by(source: Source, work: Callable[[], Made]) -> Made | Rejection:
+    """What `work` makes of a night, or why its files refuse to be read. Errors as of `run_job`."""
+    try:
+        return work()
+    except (OutputError, FileNotFoundError):
+        raise
+    except RecordingError as error:
+        kind = Refusal.SCORING if error.path in source.scoring else Refusal.RECORDING
+        return _refused(source, kind, error.path, error.problem)
+    except OSError as error:
+        culprit = error.filename or source.recording
+        return _refused(source, Refusal.RECORDING, culprit, error.strerror or str(error))
 
 
 def rejection_of(source: Source, error: Exception) -> Rejection:
@@ -92,11 +100,11 @@ def _refused(source: Source, kind: Refusal, culprit: Path | str, problem: str) -
 
 def _prepare_night(job: Job) -> Prepared | Rejection:
     source, shard = job.source, shard_path(job.out, job.source.night_id)
-    seen = tuple(FileSeen.read(path) for path in _files(source))
-    source_sha256 = _source_sha256(job, seen)
-    if job.known is not None and _matches(job, source_sha256):
+    seen = seen_now(source)
+    sha256 = _made_of(job, seen)
+    if job.known is not None and _matches(job, sha256):
         return Prepared(job.known, seen, kept=True)
-    night = _loaded(job)
+    night = loaded(source, job.load, strict=job.strict)
     if night.n_epochs == 0:
         raise RecordingError(source.recording, f"{night.duration_s} s long; expected at least {EPOCH_S} s")
     with _reading(source):
@@ -106,7 +114,7 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
         shard_bytes = shard.stat().st_size
     if not any(channel.normalisable() for channel in channels):
         raise RecordingError(source.recording, f"no channel has a good second in {len(channels)} channels")
-    if not _look_the_same(source, seen):
+    if not look_the_same(source, seen):
         problem = "changed while it was read; run again when it is complete"
         return _refused(source, Refusal.CHANGED, source.recording, problem)
     scoring = night.scoring
@@ -120,7 +128,7 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
         shard=shard.name,
         shard_bytes=shard_bytes,
         records_sha256=records_sha256,
-        source_sha256=source_sha256,
+        source_sha256=sha256,
         n_epochs=night.n_epochs,
         duration_s=night.duration_s,
         channels=channels,
@@ -134,16 +142,20 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
     return Prepared(entry, seen)
 
 
-def _loaded(job: Job) -> Night:
-    """The night with every scoring that can be read; of one that cannot it says so, and serves pretraining still."""
-    source, scoring, lost = job.source, list(job.source.scoring), []
+def loaded(source: Source, load: Callable[..., Night], *, strict: bool = False) -> Night:
+    """The night with every scoring that can be read; of one that cannot it says so, and serves without it.
+
+    Args:
+      load: as `open_night`; strict: a scoring that cannot be read refuses the night instead.
+    """
+    scoring, lost = list(source.scoring), []
     told = ("night_id", "subject_id", "site", "demographics", "scored", "dialect", "terms", "unusable")
     how = {name: getattr(source, name) for name in told} | ({"parts": source.parts} if source.parts else {})
     while True:
         try:
-            night = job.load(source.recording, tuple(scoring), **how)
+            night = load(source.recording, tuple(scoring), **how)
         except RecordingError as error:
-            if job.strict or error.path not in scoring:
+            if strict or error.path not in scoring:
                 raise
             scoring.remove(error.path)
             lost.append(f"{SCORING_NOT_READ} {error.path.name}: {error.problem}")
@@ -174,10 +186,10 @@ def _write(job: Job, night: Night, ranges: dict[str, tuple[float, float]]) -> tu
 def is_kept(job: Job, seen: Seen) -> bool:
     """Whether a finished night is still good, by the size and times of its sources."""
     try:
-        unchanged = _look_the_same(job.source, seen)
+        unchanged = look_the_same(job.source, seen)
     except (RecordingError, OSError):
         return False  # preparing it will say what is wrong
-    return unchanged and _matches(job, _source_sha256(job, seen))
+    return unchanged and _matches(job, _made_of(job, seen))
 
 
 def _matches(job: Job, source_sha256: str) -> bool:
@@ -185,7 +197,13 @@ def _matches(job: Job, source_sha256: str) -> bool:
     return job.known.source_sha256 == source_sha256 and job.known.shard_bytes == size
 
 
-def _look_the_same(source: Source, seen: Seen) -> bool:
+def seen_now(source: Source) -> Seen:
+    """All files of a night, read through."""
+    return tuple(FileSeen.read(path) for path in _files(source))
+
+
+def look_the_same(source: Source, seen: Seen) -> bool:
+    """Whether the files of a night are those, by their size and times. Raises as `files_of`."""
     files = _files(source)
     return len(files) == len(seen) and all(map(FileSeen.is_still, seen, files))
 
@@ -219,10 +237,9 @@ def _files(source: Source) -> tuple[Path, ...]:
     return (*recording, *source.scoring)
 
 
-def _source_sha256(job: Job, seen: Seen) -> str:
+def source_sha256(source: Source, seen: Seen, *facts: str) -> str:
     """Digest of everything a night is made from: the bytes of its files, and what the cohort says of it."""
-    source = job.source
-    facts = [
+    told = [
         source.night_id,
         source.subject_id,
         source.site,
@@ -231,10 +248,14 @@ def _source_sha256(job: Job, seen: Seen) -> str:
         source.dialect,
         sorted((word, *astuple(meaning)) for word, meaning in source.terms.items()),
         sorted(source.unusable),
-        job.split,
+        *facts,
         asdict(source.demographics),
     ]
-    return digest([[file.sha256 for file in seen], facts])
+    return digest([[file.sha256 for file in seen], told])
+
+
+def _made_of(job: Job, seen: Seen) -> str:
+    return source_sha256(job.source, seen, job.split)
 
 
 def shard_path(out: Path, night_id: str) -> Path:

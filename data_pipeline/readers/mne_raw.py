@@ -3,15 +3,18 @@
 mne gives volts where it knows the unit, and marks where it joined pieces; here they are taken apart again.
 """
 
+import datetime
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data_pipeline.night import RecordingError
+from data_pipeline.readers.edf_header import told_day
 from data_pipeline.readers.recording import LONGEST_S, MOST_ANNOTATIONS, Annotation, Recording, Signal
 from data_pipeline.readers.timeline import Break, Timeline, check_gaps, exact_rate, joint
 
@@ -48,21 +51,25 @@ def recording_of(
     units: Sequence[str] | None = None,
     limits: Sequence[tuple[float, float]] | None = None,
     joints: Sequence[str] = JOINTS,
+    picks: Sequence[int] | None = None,
 ) -> Recording:
     """The recording in a file that mne has opened without loading it.
 
     Args:
       form: what the format is called.
       units: of the channels; None: V where mne says so, else none.
+      picks: the channels that there are, all when None: for a recording that is in no file.
       limits, joints: as in `recording_from`.
     Raises:
       RecordingError: as `recording_from`, or the last sample cannot be read.
     """
     from mne.io.constants import FIFF
 
+    places = range(len(raw.ch_names)) if picks is None else picks
+
     def load(index: int, first: int, stop: int) -> np.ndarray:
         with reading(path, form):
-            return raw[index, first:stop][0][0]
+            return raw[places[index], first:stop][0][0]
 
     with reading(path, form):
         start_s = raw.first_samp / raw.info["sfreq"]
@@ -73,17 +80,37 @@ def recording_of(
         form,
         rate_hz=raw.info["sfreq"],
         n=raw.n_times,
-        labels=raw.ch_names,
-        units=units or ["V" if c["unit"] == FIFF.FIFF_UNIT_V else "" for c in raw.info["chs"]],
+        labels=[raw.ch_names[place] for place in places],
+        units=units or ["V" if raw.info["chs"][place]["unit"] == FIFF.FIFF_UNIT_V else "" for place in places],
         limits=limits,
         marks=marks,
         joints=joints,
         start_clock=f"{date:%H:%M:%S}" if date else None,
+        start_day=told_day(date.date()) if date else None,
         load=load,
-        most=path.stat().st_size,
+        most=path.stat().st_size if picks is None else None,
     )
     load(0, raw.n_times - 1, raw.n_times)  # a file that ends too early is refused now
     return recording
+
+
+def recording_of_raw(raw: "BaseRaw") -> Recording:
+    """A recording that somebody has open in mne; its samples stay there. What it calls bad is left out, and named.
+
+    Raises:
+      TypeError: it is no `mne.io.BaseRaw`. RecordingError: as `recording_from`.
+    """
+    import mne
+
+    if not isinstance(raw, mne.io.BaseRaw):
+        expected = "a path, an mne.io.Raw, a Night, or arrays {label: (samples in uV, rate in Hz)}"
+        raise TypeError(f"a recording is {expected}; found {type(raw).__name__}")
+    name = next((Path(file).name for file in raw.filenames if file), "raw")
+    bad = [label for label in raw.ch_names if label in raw.info["bads"]]
+    picks = [place for place, label in enumerate(raw.ch_names) if label not in bad]
+    recording = recording_of(Path(name), raw, "mne Raw", picks=picks)
+    notes = (*recording.notes, f"{len(bad)} channel(s) marked as bad in mne are not used.") if bad else recording.notes
+    return replace(recording, notes=notes)
 
 
 def recording_from(
@@ -99,6 +126,7 @@ def recording_from(
     limits: Sequence[tuple[float, float]] | None = None,
     joints: Sequence[str] = JOINTS,
     start_clock: str | None = None,
+    start_day: datetime.date | None = None,
     most: int | None = None,
 ) -> Recording:
     """The recording in a file of one rate.
@@ -141,7 +169,7 @@ def recording_from(
     notes = (*timeline.notes, f"No unit is known of channels {', '.join(unscaled)}.") if unscaled else timeline.notes
     in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
     read_span = timeline.read_span(load)
-    return Recording(path, duration_s, signals, in_order, gaps, start_clock, notes, read_span)
+    return Recording(path, duration_s, signals, in_order, gaps, start_clock, notes, read_span, start_day)
 
 
 def _break(onset_s: float, length_s: float, text: str, rate_hz: float, joints: Sequence[str]) -> Break | None:

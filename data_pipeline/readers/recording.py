@@ -80,8 +80,8 @@ class Recording:
       gaps: (start_s, stop_s) of stretches in which nothing was recorded, in order.
       start_clock: time of day of the first sample, "22:31:05", or None.
       notes: a sentence each for what a reader should know of the file.
-      start_day: calendar day of the first sample where the file says it. It places scorings that have one too, and is
-        neither shown nor kept.
+      start_day: calendar day of the first sample where the file says it. It places scorings that have one too, and the
+        annotations that are laid over the recording; it is neither shown nor kept in what is made of many nights.
       read_span: `(index, start_s, stop_s) -> samples`, given by the format's reader.
     """
 

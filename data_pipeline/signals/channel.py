@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data_pipeline.modalities import Modality
 from data_pipeline.montage.labels import shown
 from data_pipeline.montage.mapping import Derivation
 from data_pipeline.night import EPOCH_S, Channel, Quality, blocks
@@ -55,6 +56,10 @@ class RecordedChannel:
     mains: tuple[float, ...] = ()
     typical: float | None = None
     remarks: tuple[str, ...] = ()
+
+    @property
+    def modality(self) -> Modality:
+        return self.derivation.modality
 
     @property
     def signal(self) -> Signal:

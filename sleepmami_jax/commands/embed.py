@@ -16,7 +16,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from sleepmami_jax.pretrained import embed_shards
+    from sleepmami_jax.many.embed import embed_shards
     from sleepmami_jax.run.progress import bars
 
     nights = embed_shards(loaded(args), args.shards, args.out, bars(quiet=False))

@@ -1,76 +1,79 @@
-"""Stages, events, indices and a report of a recording.
+"""Stages, events, indices and a report of a recording, or of many.
 
 sleepmami score night.edf --out night
 sleepmami score night.edf --model demo/model --out night
+sleepmami score recordings --out scores --workers 2
 
-Of several recordings one that cannot be scored is named, the others are scored, and the exit status is 1.
+Several recordings, a folder, or a list of them (a .txt, a path a line) have a folder each below --out, one table
+(nights.csv) and one page (index.html). A recording that cannot be scored is named, the others are scored, and the
+exit status is 1. The same command goes on where it was stopped; docs/many.md tells more.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
-from itertools import chain, count
 from pathlib import Path
 
 from sleepmami_jax.commands import RESEARCH_USE
 from sleepmami_jax.commands.arguments import loaded, model, montage
 
+_SHOWN = 20
+"""Refused recordings that are named at the end; the table has all."""
+
 
 def arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("recordings", type=Path, nargs="+", metavar="NIGHT.edf", help="recordings")
+    add("recordings", type=Path, nargs="+", metavar="NIGHT", help="recordings, folders of them, or lists (.txt)")
     model(parser)
     add("--out", type=Path, required=True, help="a folder; one below it for each of several recordings")
     montage(parser)
     add("--scoring", type=Path, nargs="*", default=[], help="a human's scoring, to compare with")
     add("--calibrate", type=Path, help="a human's scoring of some epochs, to put the stages of this night right by")
     add("--rules", choices=("adult", "child"), help="whose breathing; by age, of an adult where that is unknown")
+    add = parser.add_argument_group("many recordings", "scoring beside a recording is found by its name").add_argument
+    add("--workers", type=int, default=1, help="processes (1), of about 1 GB each; the bytes do not depend on it")
+    add("--cohort", default="generic", help="how recordings are found: a data set that is known, or my_lab.py")
 
 
 def run(args: Namespace) -> int:
-    from data_pipeline.night import RecordingError
+    from sleepmami_jax.many.found import LIST
 
-    several = len(args.recordings) > 1
-    if several and (args.scoring or args.calibrate):
-        raise ValueError("--scoring and --calibrate belong to one recording; score one at a time to use them")
-    scorer = loaded(args)
-    refused = []
-    for recording, name in zip(args.recordings, _names(args.recordings), strict=True):
-        out = args.out / name if several else args.out
-        try:
-            how = {"montage": args.montage, "calibrate": args.calibrate, "rules": args.rules}
-            scores = scorer.score(recording, args.scoring, out=out, **how)
-        except RecordingError as error:
-            if not several:
-                raise
-            print(f"sleepmami: {error}", file=sys.stderr)
-            refused.append(recording.name)
-            continue
-        for warning in scores.warnings:
-            print(f"{recording.name}: {warning}", file=sys.stderr)
-        if scores.missing:
-            print(f"{recording.name}: not in this recording: {', '.join(scores.missing)}")
-        if a := scores.agreement.get("stages"):
-            kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
-            agreement = f"kappa {kappa}, accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
-            print(f"{recording.name}: stages against the scoring given: {agreement}")
-        print(
-            f"{recording.name}: {out}/report.html, stages.csv, events.csv, rejected.csv, summary.json, annotations.edf"
-        )
-    if refused:
-        n = len(args.recordings)
-        print(f"scored {n - len(refused)} of {n} recordings; not {', '.join(refused)}", file=sys.stderr)
+    given = args.recordings[0]
+    if len(args.recordings) > 1 or given.is_dir() or given.suffix.lower() == LIST:
+        if args.scoring or args.calibrate:
+            raise ValueError("--scoring and --calibrate belong to one recording; score one at a time to use them")
+        return _many(args)
+    how = {"montage": args.montage, "calibrate": args.calibrate, "rules": args.rules}
+    scores = loaded(args).score(given, args.scoring, out=args.out, **how)
+    for warning in scores.warnings:
+        print(f"{given.name}: {warning}", file=sys.stderr)
+    if scores.missing:
+        print(f"{given.name}: not in this recording: {', '.join(scores.missing)}")
+    if a := scores.agreement.get("stages"):
+        kappa = "not defined" if a["kappa"] is None else f"{a['kappa']:z.2f}"
+        agreement = f"kappa {kappa}, accuracy {a['accuracy']:.2f}, {a['n_epochs']} epochs"
+        print(f"{given.name}: stages against the scoring given: {agreement}")
+    print(f"{given.name}: {args.out}/report.html, stages.csv, events.csv, rejected.csv, summary.json, annotations.edf")
     print(RESEARCH_USE)
-    return 1 if refused else 0
+    return 0
 
 
-def _names(recordings: Sequence[Path]) -> list[str]:
-    """A folder's name for each: its file's, with a number after it where another has it too."""
-    taken: set[str] = set()
-    names = []
-    for recording in recordings:
-        numbered = (f"{recording.stem}-{number}" for number in count(2))
-        name = next(name for name in chain([recording.stem], numbered) if name.casefold() not in taken)
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+def _many(args: Namespace) -> int:
+    from data_pipeline.montage.file import read_montage
+    from sleepmami_jax.many.run import score_many
+    from sleepmami_jax.run.progress import counted
+
+    if args.workers < 1:
+        raise ValueError(f"--workers {args.workers}: expected at least 1")
+    lab = read_montage(args.montage) if args.montage else None
+    options = {"cohort": args.cohort, "workers": args.workers, "montage": lab, "rules": args.rules}
+    with counted("scoring") as progress:
+        done = score_many(args.recordings, args.out, model=args.model, progress=progress, **options)
+    n = len(done.scored) + len(done.refused)
+    print(f"scored {len(done.scored)} of {n} recordings, {done.kept} of them before")
+    print(f"{args.out}/{', '.join(done.written)}")
+    for rejection in done.refused[:_SHOWN]:
+        print(f"sleepmami: not scored: {rejection.file}: {rejection.reason}", file=sys.stderr)
+    if len(done.refused) > _SHOWN:
+        print(f"sleepmami: and {len(done.refused) - _SHOWN} more, in {args.out}/nights.csv", file=sys.stderr)
+    print(RESEARCH_USE)
+    return 1 if done.refused else 0

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.modalities import RATE_HZ, Modality
-from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Demographics, Night, Quality
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Demographics, Night, Quality, blocks
 from data_pipeline.shards.epochs import Epoch
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
 from data_pipeline.shards.scale import channel_scale, second_quality
@@ -156,25 +156,45 @@ def fill_epochs(
         arrays["epoch_mask"][row] = True
 
 
-def night_signals(night: Night, slots: Slots, length: int) -> Iterator[dict[str, Any]]:
-    """The signals of a night in memory, as its shard would give them but for the rounding to int16.
+def night_signals(
+    night: Night, slots: Slots, length: int, channels: Sequence[ChannelEntry] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The signals of a night, as its shard would give them but for the rounding to int16.
 
     `length` epochs at a time, the last ones padded: never all of them at once. A tail shorter than an epoch is left
     out.
+
+    Args:
+      night: in memory, or what `read`s as it would (`load.open_night`).
+      channels: what is known of its channels; measured when None, which takes a night in memory.
     """
-    n_epochs = night.n_epochs
-    entries = {c.slot: (c, channel_entry(c, channel_scale(c))) for c in night.channels}
-    channels = []
-    for slot, place in usable_channels([entry for _, entry in entries.values()], slots).items():
-        channel = entries[slot][0]
-        samples = channel.samples[: n_epochs * EPOCH_S * channel.rate_hz].reshape(n_epochs, 1, -1)
-        quality = second_quality(channel)[: n_epochs * EPOCH_S].reshape(n_epochs, 1, EPOCH_S)
-        channels.append((_wanted(channel.modality, [0], [place]), samples, quality))
-    for start in range(0, n_epochs, length):
-        arrays = blank_signals(length, slots)
-        for wanted, samples, quality in channels:
-            _fill(arrays, 0, wanted, samples[start : start + length], quality[start : start + length])
+    if channels is None:
+        channels = [channel_entry(c, channel_scale(c)) for c in night.channels]
+    wanted = [
+        _wanted(entry.modality, [0], [(place, entry)]) if entry else None
+        for place, entry in ((usable_channels(channels, slots)).get(c.slot, (0, None)) for c in channels)
+    ]
+    arrays, filled = blank_signals(length, slots), 0
+    for span in blocks(night.duration_s):
+        pieces = [(w, *_by_epoch(c)) for w, c in zip(wanted, night.read(*span), strict=True) if w is not None]
+        start, n = 0, (span[1] - span[0]) // EPOCH_S
+        while start < n:
+            stop = min(start + length - filled, n)
+            for taken, samples, quality in pieces:
+                _fill(arrays, filled, taken, samples[start:stop], quality[start:stop])
+            start, filled = stop, filled + stop - start
+            if filled == length:
+                yield with_present(arrays, slots)
+                arrays, filled = blank_signals(length, slots), 0
+    if filled:
         yield with_present(arrays, slots)
+
+
+def _by_epoch(channel: Channel) -> tuple[np.ndarray, np.ndarray]:
+    """Its whole epochs: samples (n, 1, 30 * rate) and quality (n, 1, 30)."""
+    n = len(channel.quality) // EPOCH_S
+    samples, quality = channel.samples[: n * EPOCH_S * channel.rate_hz], second_quality(channel)[: n * EPOCH_S]
+    return samples.reshape(n, 1, EPOCH_S * channel.rate_hz), quality.reshape(n, 1, EPOCH_S)
 
 
 def demographics_arrays(person: Demographics) -> dict[str, np.ndarray]:

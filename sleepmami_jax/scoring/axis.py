@@ -14,14 +14,13 @@ from data_pipeline.runs import runs
 from data_pipeline.tasks import STAGES as STAGING
 from data_pipeline.tasks import Task, kind_title
 from sleepmami_jax.scoring.differences import Difference
+from sleepmami_jax.scoring.objects import DISPLAY_ORDER
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.scoring.rates import STEP_S
 from sleepmami_jax.scoring.signals import Signals
 from sleepmami_jax.tasks import oximetry, rooms_of
 from sleepmami_jax.tasks.oximetry import valid_spo2
 
-DISPLAY_ORDER = ("W", "REM", "N1", "N2", "N3")
-"""Top to bottom in a hypnogram, as sleep laboratories draw it."""
 NO_VALUE = 0xFFFF
 UNKNOWN_CLOCK = "00:00:00"
 """What a header says whose times were taken away; a recording that does begin then is shown by its seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import errno
 import io
 import json
@@ -17,8 +18,8 @@ import numpy as np
 
 from data_pipeline.annotations.table import MODEL
 from data_pipeline.flatten import flatten
-from data_pipeline.night import EPOCH_S, STAGES, Event, EventKind, Night
-from data_pipeline.tasks import BREATHING, RERA, kind_title
+from data_pipeline.night import EPOCH_S, STAGES, Event, Night, marks
+from data_pipeline.tasks import BREATHING, RERA
 from data_pipeline.whole_files import HALF
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks.stages import stage_of
@@ -28,11 +29,9 @@ FORMAT = "sleepmami-score-1"
 RESEARCH_USE = (
     "For research only. This is not a medical device; it must not be used to diagnose, treat or monitor anyone."
 )
+EDF_YEARS = 1985, 2084
+"""That a header of EDF can say."""
 
-STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
-UNKNOWN_TEXT = "Sleep stage ?"
-EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation", EventKind.RERA: "RERA"}
-"""Annotation texts in the style of the EDF+ standard texts (edfplus.info); other kinds are called by their name."""
 
 _LINKED = ("breathing", "arousal", "desaturation", "limb_movement")
 """What an event may go with."""
@@ -49,9 +48,17 @@ def stages_csv(scores: Scores) -> str:
         risks = [f"{risk:.4f}" for risk in scores.reliability.epoch_risk]
     for epoch, (code, probs, risk) in enumerate(zip(scores.stages, scores.stage_probs, risks, strict=True)):
         stage = STAGES[code] if code >= 0 else ""
-        told = [*(f"{p:.4f}" for p in probs), risk if stage else "", _model(scores)]
+        told = [*_to_one(probs), risk if stage else "", _model(scores)]
         rows.append([epoch, epoch * EPOCH_S, stage, *told])
     return _csv(rows)
+
+
+def _to_one(probs: np.ndarray) -> list[str]:
+    """Probabilities with four decimals and the sum of those given: what rounding takes goes to the largest rests."""
+    parts = np.floor(probs.astype(float) * 1e4)
+    short = round(float(probs.sum(dtype=float)) * 1e4 - parts.sum())
+    parts[np.argsort(parts - probs * 1e4, kind="stable")[: max(short, 0)]] += 1
+    return [f"{part / 1e4:.4f}" for part in parts]
 
 
 def events_csv(scores: Scores) -> str:
@@ -161,18 +168,21 @@ def _plain(value: Any) -> Any:
 
 
 def annotations_edf(scores: Scores) -> edfio.Edf:
-    """An EDF+ file of annotations only: each epoch's stage, and the events, on the recording's own clock.
+    """An EDF+ file of annotations only: each epoch's stage, and the events, to be laid over the recording.
 
-    It holds no date and no person: seconds count from the first sample.
+    It begins on the recording's own day and clock, and holds nobody's name. Where the recording has no day it is 1985,
+    as EDF+ has it ("Startdate X", 01.01.85), and the header says `day_unknown`; so it does of a clock.
     """
-    annotations = [
-        edfio.EdfAnnotation(epoch * EPOCH_S, EPOCH_S, STAGE_TEXT[code] if code >= 0 else UNKNOWN_TEXT)
-        for epoch, code in enumerate(scores.stages)
-    ]
-    annotations += [
-        edfio.EdfAnnotation(e.onset_s, e.duration_s, EVENT_TEXT.get(e.kind, kind_title(e.kind))) for e in scores.events
-    ]
-    return edfio.Edf(signals=[], annotations=annotations)
+    day, clock = scores.start_day, scores.start_clock
+    if day is not None and not EDF_YEARS[0] <= day.year <= EDF_YEARS[1]:
+        day = None
+    unknown = [f"{what}_unknown" for what, told in (("day", day), ("clock", clock)) if told is None]
+    return edfio.Edf(
+        signals=[],
+        annotations=[edfio.EdfAnnotation(*mark) for mark in marks(scores.stages, scores.events)],
+        recording=edfio.Recording(startdate=day, equipment_code="sleepmami", additional=unknown),
+        starttime=datetime.time.fromisoformat(clock) if clock else datetime.time(),
+    )
 
 
 def refuse_foreign(out: Path) -> None:

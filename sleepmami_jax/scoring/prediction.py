@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import STAGES, Event
 from data_pipeline.tasks import AROUSAL, BREATHING, OXIMETRY, Task, TaskKind
+from sleepmami_jax.scoring import objects
 from sleepmami_jax.trust.judge import Reliability
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from mne import Annotations
+    from pandas import DataFrame
+    from yasa import Hypnogram
 
 HEAD = (Modality.EEG, Modality.EOG)
 NOT_LEARNT = "the model was not trained for it"
@@ -55,6 +63,10 @@ class Prediction:
             raise ValueError(f"Prediction.usable of {wrong[0]}: expected ({n_epochs},), an epoch each")
         heard = {task.name: self._heard(task) for task in self.tasks if task.kind is not TaskKind.STAGES}
         object.__setattr__(self, "probs", dict(self.probs) | heard)
+
+    def __repr__(self) -> str:
+        tasks = ", ".join(task.name for task in self.tasks)
+        return f"<Prediction of {len(self.scorable)} epochs: {tasks}; from {', '.join(self.usable) or 'no channel'}>"
 
     def _heard(self, task: Task) -> np.ndarray:
         probs, monitored = self.probs[task.name], np.repeat(self.monitored(task), task.per_epoch)
@@ -139,6 +151,7 @@ class Scores:
       counts_as: for each event the names of the indices that count it (`tasks.indices.Rule.name`).
       why_not: for each event why it counts nowhere, or what it lacks for an index, in words.
       rejected: what was marked or measured and is no event that counts, with the reason, sorted by onset.
+      night_id, start_clock, start_day: as in `Night`.
     """
 
     stages: np.ndarray
@@ -160,7 +173,32 @@ class Scores:
     counts_as: tuple[tuple[str, ...], ...] = ()
     why_not: tuple[str, ...] = ()
     rejected: tuple[tuple[Event, str], ...] = ()
+    night_id: str = ""
+    start_clock: str | None = None
+    start_day: datetime.date | None = None
 
     def is_reliable(self, task: str) -> bool:
         """Whether a task may have a headline; so it may where nobody can say."""
         return self.reliability is None or self.reliability.reliable.get(task, True)
+
+    def to_dataframe(self) -> DataFrame:
+        """A row an epoch: onset_s, stage (None where not scored), prob_W to prob_REM, risk. Needs pandas."""
+        return objects.dataframe(self)
+
+    def to_yasa(self) -> Hypnogram:
+        """The stages and their probabilities as a `yasa.Hypnogram`; what is not scored is "UNS". Needs YASA."""
+        return objects.yasa_hypnogram(self)
+
+    def to_mne(self) -> Annotations:
+        """Stages and events as `mne.Annotations` from the first sample on, for `raw.set_annotations`."""
+        return objects.mne_annotations(self)
+
+    def plot_hypnogram(self, ax: Axes | None = None) -> Axes:
+        """Draws the hypnogram with matplotlib, REM marked, unsure epochs shaded; returns the axes."""
+        return objects.plot_hypnogram(self, ax)
+
+    def __repr__(self) -> str:
+        return objects.short(self)
+
+    def _repr_html_(self) -> str:
+        return objects.html(self)

@@ -115,10 +115,9 @@ def summarise(
         ),
         model_card=dict(model_card),
         reliability=reliability,
-        type_probabilities=listing.type_probabilities,
-        counts_as=listing.counts_as,
-        why_not=listing.why_not,
+        **{name: getattr(listing, name) for name in ("type_probabilities", "counts_as", "why_not")},
         rejected=found.rejected,
+        **{name: getattr(night, name) for name in ("night_id", "start_clock", "start_day")},
     )
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from data_pipeline.lock import alone_in
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.plan import Sweep
 from sleepmami_jax.sweep.plots import write_plots
@@ -120,6 +121,7 @@ def run_sweep(
 
     Raises:
       ConfigError: `only` matches no run, `parallel` is none, or a run was started with another description.
+      ValueError: another sweep works in `workdir`.
     """
     if parallel is not None and parallel < 1:
         raise ConfigError(f"--parallel {parallel}: expected at least 1")
@@ -139,12 +141,12 @@ def run_sweep(
         if ready and (text := launcher.preview(_jobs(sweep, workdir, ready[:parallel]))):
             print(f"\n{text}")
         return 0
-    workdir.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # under nohup a hang-up means nothing
             signal.signal(number, signal.default_int_handler)
     try:
-        failed, blocked = launch(sweep, workdir, names, launcher, parallel=parallel)
+        with alone_in(workdir):
+            failed, blocked = launch(sweep, workdir, names, launcher, parallel=parallel)
     except KeyboardInterrupt:
         print("stopped: finished runs are kept, the same command goes on from here", file=sys.stderr)
         return 130

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipeline.night import Channel
 from data_pipeline.tasks import STAGES, Task
 from sleepmami_jax.trust.fit import tempered
-from sleepmami_jax.trust.looks import Look, look
+from sleepmami_jax.trust.looks import Look
 from sleepmami_jax.trust.measures import chosen, of_epochs, of_night
 from sleepmami_jax.trust.reasons import channel_reasons, measure_reasons, never_reasons
 from sleepmami_jax.trust.reference import Reference
@@ -67,25 +66,6 @@ def mean_tokens(x: np.ndarray, ok: np.ndarray, modality_of_token: np.ndarray, mo
     return means
 
 
-def judge(
-    reference: Reference,
-    tasks: Sequence[Task],
-    channels: Sequence[Channel],
-    tokens: Tokens,
-    stage_probs: np.ndarray,
-    scorable: np.ndarray,
-) -> Reliability:
-    """Holds a night against what a model knows.
-
-    Args:
-      tasks: what the model was trained for.
-      channels: of the night, with their samples.
-      stage_probs: (E, 5), as the model says them; scorable: (E,) bool.
-    """
-    looks = [seen for channel in channels if not channel.modality.facts.is_side and (seen := look(channel))]
-    return judge_looks(reference, tasks, looks, tokens, stage_probs, scorable)
-
-
 def judge_looks(
     reference: Reference,
     tasks: Sequence[Task],
@@ -94,7 +74,13 @@ def judge_looks(
     stage_probs: np.ndarray,
     scorable: np.ndarray,
 ) -> Reliability:
-    """As `judge`, of what the channels look like."""
+    """Holds a night against what a model knows.
+
+    Args:
+      tasks: what the model was trained for.
+      looks: of the night's channels, see `looks.look`; those of side channels are not asked for.
+      stage_probs: (E, 5), as the model says them; scorable: (E,) bool.
+    """
     probs = tempered(stage_probs, reference.temperature.get(STAGES.name, 1.0))
     stages = np.where(scorable, probs.argmax(axis=1), -1)
     measures = of_night(reference, looks, tokens, probs, stages)

@@ -60,27 +60,57 @@ def names(modality: Modality) -> tuple[str, ...]:
 
 def look(channel: Channel) -> Look | None:
     """What a channel looks like; None where no epoch of it is usable."""
-    n = len(channel.quality) // EPOCH_S
-    if n == 0:
-        return None
-    good = (channel.quality[: n * EPOCH_S] == Quality.GOOD).reshape(n, EPOCH_S)
-    usable = good.mean(axis=1) >= USABLE_SHARE
-    epochs = channel.samples[: n * EPOCH_S * channel.rate_hz].reshape(n, -1)
-    if channel.modality.facts.is_value:
-        return _value_look(channel, good, epochs)
-    usable[np.setdiff1d(np.arange(n), evenly(n, MOST_EPOCHS))] = False
-    if not usable.any():
-        return None
-    usable_epochs = np.nan_to_num(epochs[usable])
+    watch = Watch(len(channel.quality))
+    watch.add(channel)
+    return watch.look()
+
+
+class Watch:
+    """Looks at a channel that passes by in pieces of whole epochs; a rest shorter than one is not looked at."""
+
+    def __init__(self, n_seconds: int) -> None:
+        self._n = n_seconds // EPOCH_S
+        self._chosen = np.array(evenly(self._n, MOST_EPOCHS) if self._n else [], int)
+        self._epochs: list[np.ndarray] = []
+        self._quality: list[np.ndarray] = []
+        self._seen = 0
+
+    def add(self, piece: Channel) -> None:
+        """The next piece. Of a wave the epochs that are looked at are copied, of a value all."""
+        n = min(len(piece.quality) // EPOCH_S, self._n - self._seen)
+        epochs = piece.samples[: n * EPOCH_S * piece.rate_hz].reshape(n, EPOCH_S * piece.rate_hz)
+        if not piece.modality.facts.is_value:
+            inside = (self._chosen >= self._seen) & (self._chosen < self._seen + n)
+            epochs = epochs[self._chosen[inside] - self._seen]
+        self._epochs.append(epochs)
+        self._quality.append(piece.quality[: n * EPOCH_S])
+        self._seen += n
+        self._last = piece
+
+    def look(self) -> Look | None:
+        """What all of it looks like; None where no epoch is usable."""
+        if self._n == 0:
+            return None
+        good = (np.concatenate(self._quality) == Quality.GOOD).reshape(self._n, EPOCH_S)
+        epochs = np.concatenate(self._epochs)
+        if self._last.modality.facts.is_value:
+            return _value_look(self._last, good, epochs)
+        is_usable = good[self._chosen].mean(axis=1) >= USABLE_SHARE
+        usable = self._chosen[is_usable]
+        return _wave_look(self._last, self._n, usable, np.nan_to_num(epochs[is_usable])) if len(usable) else None
+
+
+def _wave_look(channel: Channel, n: int, usable: np.ndarray, epochs: np.ndarray) -> Look:
+    """Of a channel of n epochs, by those at the places `usable`: (len(usable), samples)."""
     borders = edges(channel.modality)
-    sd = np.maximum(usable_epochs.std(axis=1), FLOOR)
+    sd = np.maximum(epochs.std(axis=1), FLOOR)
     powers = np.full((n, len(borders) - 1), np.nan, np.float32)
-    powers[usable] = np.log(_band_powers(usable_epochs, channel.rate_hz, borders) + FLOOR * sd[:, None] ** 2 + FLOOR**2)
+    powers[usable] = np.log(_band_powers(epochs, channel.rate_hz, borders) + FLOOR * sd[:, None] ** 2 + FLOOR**2)
     whole = np.exp(powers[usable].astype(np.float64))
     shares = np.log10(np.median(whole / whole.sum(axis=1, keepdims=True), axis=0) + SMALLEST_SHARE)
     shares[np.array(borders[1:]) > channel.source_rate_hz / 2] = np.nan
-    crest = np.log10(np.median(np.abs(usable_epochs).max(axis=1) / sd))
-    shape = np.array([*shares, crest, _pulse(usable_epochs[::PULSE_EVERY], channel.rate_hz)])
+    crest = np.log10(np.median(np.abs(epochs).max(axis=1) / sd))
+    shape = np.array([*shares, crest, _pulse(epochs[::PULSE_EVERY], channel.rate_hz)])
     return Look(channel.slot, channel.modality, float(np.log10(np.median(sd))), shape, powers)
 
 

@@ -1,4 +1,4 @@
-"""Of several recordings each costs itself only."""
+"""One recording is scored into the folder that is named, several below it; a bad one of several ends in status 1."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -6,43 +6,48 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_pipeline.night import RecordingError
+from data_pipeline.prepare.summary import Refusal, Rejection
 from sleepmami_jax.commands import score
+from sleepmami_jax.many import run
+from sleepmami_jax.many.run import Summary
 
 
-class Scorer:
-    """Stands for a model: refuses what is called bad."""
+@pytest.fixture
+def asked(monkeypatch):
+    """What the command asked for: `(out,)` of one recording, `(inputs, out, workers)` of many."""
+    asked = []
 
-    def __init__(self):
-        self.outs = []
-
-    def score(self, recording, scoring, *, out, montage, calibrate, rules):
-        if recording.stem == "bad":
-            raise RecordingError(recording, "the file is empty.")
-        self.outs.append(out)
+    def one(recording, scoring, *, out, montage, calibrate, rules):
+        asked.append((out,))
         return SimpleNamespace(warnings=(), missing=(), agreement={})
 
+    def many(inputs, out, *, workers, **options):
+        asked.append((tuple(inputs), out, workers))
+        bad = [
+            Rejection("bad", path.name, Refusal.RECORDING, "", "it is empty") for path in inputs if path.stem == "bad"
+        ]
+        return Summary(("good",), 1, tuple(bad), ("index.html", "nights.csv"))
 
-def run(monkeypatch, *recordings):
-    scorer = Scorer()
-    monkeypatch.setattr(score, "loaded", lambda args: scorer)
-    paths = list(map(Path, recordings))
-    return score.run(
-        Namespace(recordings=paths, scoring=[], out=Path("out"), montage=None, calibrate=None, rules=None)
-    ), scorer.outs
-
-
-def test_a_bad_recording_is_named_and_the_others_are_scored(monkeypatch, capsys):
-    assert run(monkeypatch, "bad.edf", "good.edf", "fine.edf") == (1, [Path("out/good"), Path("out/fine")])
-    said = capsys.readouterr().err
-    assert "bad.edf: the file is empty." in said and "scored 2 of 3 recordings; not bad.edf" in said
-    with pytest.raises(RecordingError):
-        run(monkeypatch, "bad.edf")
-    assert run(monkeypatch, "good.edf") == (0, [Path("out")])
+    monkeypatch.setattr(score, "loaded", lambda args: SimpleNamespace(score=one))
+    monkeypatch.setattr(run, "score_many", many)
+    return asked
 
 
-def test_recordings_of_one_name_have_each_a_folder(monkeypatch):
-    assert run(monkeypatch, "a/n.edf", "b/N.edf", "n-2.edf", "c/n.edf") == (
-        0,
-        [Path("out/n"), Path("out/N-2"), Path("out/n-2-2"), Path("out/n-3")],
-    )
+def command(*recordings, **options):
+    given = {"scoring": [], "out": Path("out"), "montage": None, "calibrate": None, "model": "bundled"}
+    given |= {"workers": 2, "rules": None, "cohort": "generic"}
+    return score.run(Namespace(recordings=list(map(Path, recordings)), **{**given, **options}))
+
+
+def test_one_recording_goes_into_the_folder_and_several_or_a_folder_below_it(asked, tmp_path):
+    assert command("good.edf") == 0 and asked.pop() == (Path("out"),)
+    for inputs in (("a.edf", "b.edf"), (str(tmp_path),), ("list.txt",)):
+        assert command(*inputs) == 0 and asked.pop() == (tuple(map(Path, inputs)), Path("out"), 2)
+    with pytest.raises(ValueError, match="belong to one recording"):
+        command("a.edf", "b.edf", scoring=[Path("a.csv")])
+
+
+def test_a_bad_recording_of_several_is_named_and_ends_in_status_1(asked, capsys):
+    assert command("bad.edf", "good.edf") == 1
+    said = capsys.readouterr()
+    assert "not scored: bad.edf: it is empty" in said.err and "scored 1 of 2 recordings, 1 of them before" in said.out

@@ -13,9 +13,9 @@ import pytest
 
 from data_pipeline.annotations import read_scoring
 from data_pipeline.modalities import RATE_HZ, Modality
-from data_pipeline.night import EPOCH_S, Channel, Event, EventKind, Night, Scoring
+from data_pipeline.night import EPOCH_S, STAGE_TEXT, UNKNOWN_TEXT, Channel, Event, EventKind, Night, Scoring
 from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, Task
-from sleepmami_jax.scoring.files import NAMES, STAGE_TEXT, UNKNOWN_TEXT
+from sleepmami_jax.scoring.files import NAMES
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.report import render
 from sleepmami_jax.scoring.score import summarise, write_scores

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from data_pipeline.lock import alone_in
 from sleepmami_jax.cli import parse
 from sleepmami_jax.sweep.plan import load_sweep
 from sleepmami_jax.sweep.result import do_run
@@ -93,6 +94,13 @@ def test_a_run_that_left_no_log_is_reported_all_the_same(file, workdir, capsys):
 
     launch_all(file, workdir, Silent(fails=["pond"]))
     assert "pond failed (no luck), before it wrote anything" in capsys.readouterr().err
+
+
+def test_one_sweep_at_a_time_in_a_folder(file, workdir, capsys):
+    with alone_in(workdir):
+        assert sleepmami(file, workdir, "--only", "pond") == 1
+        assert "another run is working in this folder" in capsys.readouterr().err
+        assert sleepmami(file, workdir, "--dry-run") == 0
 
 
 def test_commands_that_match_nothing(file, workdir, capsys):

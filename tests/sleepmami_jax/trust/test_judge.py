@@ -8,7 +8,8 @@ import pytest
 
 from data_pipeline.from_json import from_json
 from data_pipeline.tasks import BREATHING, STAGES
-from sleepmami_jax.trust.judge import UNSURE, judge, mean_tokens
+from sleepmami_jax.trust.judge import UNSURE, judge_looks, mean_tokens
+from sleepmami_jax.trust.looks import look
 from sleepmami_jax.trust.reference import Reference, Risk
 from sleepmami_jax.trust.shifts import SHIFTS
 from tests.sleepmami_jax.trust.conftest import sure_probs, tokens_of
@@ -17,10 +18,16 @@ from tests.support.signals import night_of_noise
 TASKS = (STAGES, BREATHING)
 
 
+def looks_of(night):
+    return [seen for channel in night.channels if (seen := look(channel))]
+
+
 def judged(reference, night, probs=None, tokens=None):
     probs = sure_probs(night.scoring.stages) if probs is None else probs
     scorable = np.ones(night.n_epochs, bool)
-    return judge(reference, TASKS, night.channels, tokens_of(night, 99) if tokens is None else tokens, probs, scorable)
+    return judge_looks(
+        reference, TASKS, looks_of(night), tokens_of(night, 99) if tokens is None else tokens, probs, scorable
+    )
 
 
 def shifted(night, name):
@@ -77,7 +84,7 @@ def test_a_model_that_doubts_everything_is_not_believed(reference, night):
 def test_calibrated_probabilities_keep_the_stage_and_an_epoch_without_one_is_wrong(reference, night):
     probs = sure_probs(night.scoring.stages)
     scorable = np.arange(night.n_epochs) % 2 == 0
-    seen = judge(reference, TASKS, night.channels, tokens_of(night), probs, scorable)
+    seen = judge_looks(reference, TASKS, looks_of(night), tokens_of(night), probs, scorable)
     assert (seen.stage_probs.argmax(axis=1) == probs.argmax(axis=1)).all()
     assert seen.stage_probs.max() < probs.max()  # temperature 1.25
     assert (seen.epoch_risk[~scorable] == 1).all() and (seen.epoch_risk[scorable] < 1).all()
