@@ -1,8 +1,8 @@
 """Prepared nights once more, in rows of one size: nothing has to be decoded, and a bucket or 10,000 nights read fast.
 
 sleepmami pack shards --out /disk/packs
-sleepmami pretrain --config micro_tiny --workdir runs/micro --set 'data.shards=[{"folder":"shards"}]' \\
-    data.pack=/disk/packs
+
+A run reads them with `--set data.pack=/disk/packs`.
 """
 
 from argparse import ArgumentParser, Namespace
