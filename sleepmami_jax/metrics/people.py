@@ -89,7 +89,7 @@ def known(value: float) -> float | None:
 def _by_person(rows: np.ndarray, people: Sequence[str]) -> np.ndarray:
     if len(rows) != len(people):
         raise ValueError(f"{len(rows)} rows but {len(people)} names; expected the person of every night")
-    names, person = np.unique(np.asarray(people, str), return_inverse=True)
+    names, person = np.unique(list(people), return_inverse=True)
     sums = np.zeros((len(names), rows.shape[1]))
     np.add.at(sums, person, rows)
     return sums
