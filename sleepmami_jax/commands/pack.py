@@ -25,5 +25,5 @@ def run(args: Namespace) -> int:
     with counted("pack") as progress:
         pack = pack_folder(args.shards, args.out, args.workers, progress)
     size = pack.layout.rows * pack.layout.row_bytes / 1e9
-    print(f"{pack.layout.rows} epochs, {size:.1f} GB, in {pack.folder}; runs read them with data.pack={args.out}")
+    print(f"{pack.layout.rows} epochs, {size:.3g} GB, in {pack.folder}; runs read them with data.pack={args.out}")
     return 0
