@@ -313,7 +313,7 @@ def blocks(duration_s: int) -> Iterator[tuple[int, int]]:
     >>> list(blocks(1800))
     [(0, 600), (600, 1200), (1200, 1800)]
     """
-    starts = range(0, max(duration_s - BLOCK_S // 2, 0) + 1, BLOCK_S) if duration_s else ()
+    starts: Sequence[int] = range(0, max(duration_s - BLOCK_S // 2, 0) + 1, BLOCK_S) if duration_s else ()
     for start_s in starts:
         is_last = start_s == starts[-1]
         yield start_s, duration_s if is_last else start_s + BLOCK_S
