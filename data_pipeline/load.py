@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning, own_terms
@@ -29,7 +29,7 @@ from data_pipeline.signals.survey import survey_channel
 if TYPE_CHECKING:
     from mne.io import BaseRaw
 
-    Given = Path | str | BaseRaw | Arrays
+    Given: TypeAlias = Path | str | BaseRaw | Arrays
     """What a night is read from."""
 
 
@@ -128,7 +128,7 @@ def _opened(recording: Given, parts: Sequence[Path]) -> Recording:
         return recording_of_arrays(recording)
     if not isinstance(recording, str | Path):
         return recording_of_raw(recording)
-    opened = [open_recording(path) for path in (recording, *parts)]
+    opened = [open_recording(Path(path)) for path in (recording, *parts)]
     return joined(opened) if parts else opened[0]
 
 
