@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test suite campaign lint clean
+.PHONY: demo test suite campaign lint picture clean
 
 $(BIN)/sleepmami: setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sleepmami needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
@@ -37,6 +37,14 @@ campaign: $(BIN)/sleepmami
 lint: $(BIN)/sleepmami
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The picture of README.md and of the documentation: the report of a simulated night, in chromium.
+picture: $(BIN)/sleepmami
+	$(BIN)/sleepmami simulate --out build/picture --nights 1 --site a
+	$(BIN)/sleepmami score build/picture/sim-a-0000.edf --out build/picture/night
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1000,1150 --screenshot=docs/report.png \
+	    file://$(CURDIR)/build/picture/night/report.html
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

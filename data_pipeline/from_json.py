@@ -102,12 +102,12 @@ def _dataclass_reader(kind: Any) -> _Reader:
 
 
 def _union_reader(parts: tuple[Any, ...]) -> _Reader:
-    """Of `x | None`, of `Record | str`, or of several records."""
+    """Of `x | None`, of `Record | str` or `tuple | str`, or of several records."""
     read_first = _reader(parts[0])
     if parts[1:] == (type(None),):
         return lambda value: None if value is None else read_first(value)
     if parts[1:] == (str,):
-        return lambda value: read_first(value) if value.__class__ is dict else value
+        return lambda value: read_first(value) if value.__class__ in (dict, list) else value
 
     def read(value: Any) -> Any:
         if not isinstance(value, parts):

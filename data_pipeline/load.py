@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from data_pipeline.annotations import NothingScored, merge_scorings, read_scoring, scoring_from, without
 from data_pipeline.annotations.terms import Meaning, own_terms
@@ -18,7 +18,7 @@ from data_pipeline.modalities import MODALITY_OF
 from data_pipeline.montage.file import MontageRules, choose_channels
 from data_pipeline.montage.labels import named
 from data_pipeline.montage.mapping import Montage, Unused, by_reason
-from data_pipeline.night import UNKNOWN_LIGHTS, Demographics, EventKind, Night, RecordingError, Scoring
+from data_pipeline.night import UNKNOWN_LIGHTS, Channel, Demographics, EventKind, Night, RecordingError, Scoring
 from data_pipeline.readers import Recording, open_recording
 from data_pipeline.readers.arrays import Arrays, recording_of_arrays
 from data_pipeline.readers.joined import joined
@@ -29,11 +29,11 @@ from data_pipeline.signals.survey import survey_channel
 if TYPE_CHECKING:
     from mne.io import BaseRaw
 
-    Given = Path | str | BaseRaw | Arrays
+    Given: TypeAlias = Path | str | BaseRaw | Arrays
     """What a night is read from."""
 
 
-def load_night(recording: Given, scoring: Sequence[Path] = (), **options) -> Night:
+def load_night(recording: Given, scoring: Sequence[Path] = (), **options: Any) -> Night:
     """Makes a recording ready, whole and in memory. Arguments and errors as in `open_night`.
 
     >>> night = load_night(Path("night.edf"), [Path("night.csv")])
@@ -45,7 +45,7 @@ def load_night(recording: Given, scoring: Sequence[Path] = (), **options) -> Nig
 
 def in_memory(night: Night) -> Night:
     """A night of `open_night` with all samples of its channels."""
-    return replace(night, channels=whole(night.channels))
+    return replace(night, channels=whole(cast("tuple[RecordedChannel, ...]", night.channels)))
 
 
 def held(night: Night, most_bytes: int) -> Night:
@@ -113,7 +113,7 @@ def open_night(
         subject_id=subject_id if subject_id is not None else night_id,
         site=site,
         duration_s=int(source.duration_s),
-        channels=channels,
+        channels=cast("tuple[Channel, ...]", channels),  # what reads as one, see `Night`
         scoring=truth,
         demographics=demographics,
         notes=(*source.notes, *_notes(channels, unused), *scoring_notes),
@@ -128,7 +128,7 @@ def _opened(recording: Given, parts: Sequence[Path]) -> Recording:
         return recording_of_arrays(recording)
     if not isinstance(recording, str | Path):
         return recording_of_raw(recording)
-    opened = [open_recording(path) for path in (recording, *parts)]
+    opened = [open_recording(Path(path)) for path in (recording, *parts)]
     return joined(opened) if parts else opened[0]
 
 
@@ -219,7 +219,7 @@ def _scoring(
     read, empty = [], []
     for path in files:
         try:
-            options = {"dialect": dialect, "terms": terms, "kinds": kinds}
+            options: dict[str, Any] = {"dialect": dialect, "terms": terms, "kinds": kinds}
             options |= {"start_clock": recording.start_clock, "start_day": recording.start_day}
             read.append(read_scoring(path, recording.duration_s, scored, **options))
         except NothingScored as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import Any
 
 
 class Modality(StrEnum):
@@ -109,7 +110,7 @@ class Facts:
         return self.token_s is None
 
 
-_SKIN = {"rate_hz": 128, "unit": "uV", "least_hz": 50}
+_SKIN: dict[str, Any] = {"rate_hz": 128, "unit": "uV", "least_hz": 50}
 """What all electrodes have in common."""
 _HEAD = _SKIN | {"on_head": True, "high_pass_hz": 0.3, "margin_s": 8, "flat_s": 1}
 MODALITIES = {

@@ -111,7 +111,11 @@ class Event:
 
 STAGE_TEXT = ("Sleep stage W", "Sleep stage N1", "Sleep stage N2", "Sleep stage N3", "Sleep stage R")
 UNKNOWN_TEXT = "Sleep stage ?"
-EVENT_TEXT = {EventKind.AROUSAL: "EEG arousal", EventKind.DESATURATION: "Oxygen desaturation", EventKind.RERA: "RERA"}
+EVENT_TEXT: dict[str, str] = {
+    EventKind.AROUSAL: "EEG arousal",
+    EventKind.DESATURATION: "Oxygen desaturation",
+    EventKind.RERA: "RERA",
+}
 """Annotation texts in the style of the EDF+ standard texts (edfplus.info); other kinds are called by their name."""
 
 
@@ -122,7 +126,7 @@ def marks(stages: np.ndarray, events: Sequence[Event]) -> list[tuple[float, floa
     [(0, 30, 'Sleep stage N2'), (4.0, 0.5, 'Limb movement')]
     """
     texts = [STAGE_TEXT[code] if code >= 0 else UNKNOWN_TEXT for code in stages]
-    staged = [(epoch * EPOCH_S, EPOCH_S, text) for epoch, text in enumerate(texts)]
+    staged: list[tuple[float, float, str]] = [(epoch * EPOCH_S, EPOCH_S, text) for epoch, text in enumerate(texts)]
     return staged + [(e.onset_s, e.duration_s, EVENT_TEXT.get(e.kind) or kind_title(e.kind)) for e in events]
 
 
@@ -313,7 +317,7 @@ def blocks(duration_s: int) -> Iterator[tuple[int, int]]:
     >>> list(blocks(1800))
     [(0, 600), (600, 1200), (1200, 1800)]
     """
-    starts = range(0, max(duration_s - BLOCK_S // 2, 0) + 1, BLOCK_S) if duration_s else ()
+    starts: Sequence[int] = range(0, max(duration_s - BLOCK_S // 2, 0) + 1, BLOCK_S) if duration_s else ()
     for start_s in starts:
         is_last = start_s == starts[-1]
         yield start_s, duration_s if is_last else start_s + BLOCK_S

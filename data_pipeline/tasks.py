@@ -49,7 +49,7 @@ class Task:
     """
 
     name: str
-    events: tuple[tuple[str, ...], ...] = ()
+    events: tuple[tuple[str, ...] | str, ...] = ()
     needs: tuple[str, ...] = ()
     title: str = ""
     plural: str = ""

@@ -115,7 +115,8 @@ class Pretrained:
 
     def encoded(self, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """As `tokens`, of the night's signals (see `data.arrays`), `BLOCK_EPOCHS` at a time, the last ones padded."""
-        x = ok = None
+        x: Any = None
+        ok: Any = None
         starts, encoded = range(0, n_epochs, BLOCK_EPOCHS), encode_blocks(self.encode, blocks)
         for start, (tokens, there) in zip(starts, encoded, strict=True):
             if x is None:  # a night's tokens are large; parts beside the whole would be twice that
@@ -142,7 +143,7 @@ class Pretrained:
             tasks=tasks,
             probs={task.name: np.asarray(heads[task.name])[: length[task.name]] for task in tasks},
             night_vector=np.asarray(vector),
-            scorable=ok.any(-1),
+            scorable=np.asarray(ok.any(-1)),
             usable={slot: entry.usable(n) for slot, (_, entry) in reached.items() if slot in present},
         )
 
@@ -265,7 +266,7 @@ class Pretrained:
         return f"<{model_name(self.folder.card)} {self.folder.digest()[:12]}: {tasks}; {trained_on(self.folder.card)}>"
 
 
-def _night(recording: Given | Night, scoring: Sequence[Path] = (), **options) -> Night:
+def _night(recording: Given | Night, scoring: Sequence[Path] = (), **options: Any) -> Night:
     return recording if isinstance(recording, Night) else open_night(recording, scoring, **options)
 
 

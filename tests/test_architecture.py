@@ -69,7 +69,7 @@ UPPER = {
         "config models export data hub trust scoring",
         "modalities night tasks annotations shards montage load",
     ),
-    "__init__": ("pretrained", ""),
+    "__init__": ("pretrained scoring", "night load"),
     "many": (
         "run data tasks pretrained scoring",
         "flatten from_json lock whole_files night tasks readers shards montage load cohorts prepare",

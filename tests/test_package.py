@@ -18,7 +18,7 @@ from sleepmami_jax.export.folder import WEIGHTS, ModelFolder, save_model
 
 ROOT = Path(__file__).parents[1]
 MODEL = {"config.json", "model.safetensors", "README.md"}
-LARGEST_MODEL_MB = 4
+LARGEST_MODEL_MB, LARGEST_WHEEL_MB = 4, 6
 FIRST_WHEELS = 70  # setuptools makes wheels by itself from here on
 SIX = {"report.html", "stages.csv", "events.csv", "rejected.csv", "summary.json", "annotations.edf"}
 
@@ -56,6 +56,7 @@ def installed(tmp_path_factory, tiny, model) -> Path:
     offline = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet")
     python("-m", "pip", "wheel", archive, *offline, "--wheel-dir", built, cwd=built, **keep)
     (wheel,) = built.glob("*.whl")
+    assert wheel.stat().st_size <= LARGEST_WHEEL_MB * 1e6
     with ZipFile(wheel) as packed:
         packed.extractall(site)
     return site
@@ -66,6 +67,7 @@ def test_the_wheel_holds_the_model_and_what_the_report_is_made_of(installed):
     assert {path.name for path in weights.iterdir()} == MODEL
     assert sum(path.stat().st_size for path in weights.iterdir()) <= LARGEST_MODEL_MB * 1e6
     assert (weights / "README.md").read_text().split("---\n")[2].strip().startswith("Trained on ")
+    assert all((installed / package / "py.typed").is_file() for package in ("data_pipeline", "sleepmami_jax"))
     scoring = installed / "sleepmami_jax" / "scoring"
     assert all((scoring / name).is_file() for name in ("report.html.j2", "page/report.css", "page/1_data.js"))
     assert (installed / "sleepmami_jax" / "twin" / "files" / "sleepmami_torch.py").is_file()

@@ -12,6 +12,9 @@ from sleepmami_jax.commands.arguments import workers
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a new folder, or one that an earlier call began")
     parser.add_argument("--nights", type=int, required=True, help="how many; some 130 MB each")
+    add = parser.add_argument
+    of_bed = "shortest and longest time in bed, from half an hour on (6 to 9 hours)"
+    add("--hours", type=float, nargs=2, default=(6.0, 9.0), metavar=("SHORTEST", "LONGEST"), help=of_bed)
     site = "one of the two simulated laboratories; both by turns if absent"
     parser.add_argument("--site", choices=("a", "b"), help=site)
     parser.add_argument("--seed", type=int, default=0, help="another seed, other people and nights")
@@ -32,6 +35,7 @@ def run(args: Namespace) -> int:
             site=args.site,
             seed=args.seed,
             workers=args.workers,
+            hours=tuple(args.hours),
             variety=args.variety,
             progress=bar.update,
         )

@@ -54,6 +54,10 @@ def load_file(path: str | Path) -> types.ModuleType:
         spec.loader.exec_module(module)
     except ImportError as error:
         if (error.name or "").partition(".")[0] != package.__name__:
+            if (path.parent / f"{error.name}.py").is_file():
+                raise ConfigError(
+                    f"{path}: {error.name}.py lies beside it; write `from .{error.name} import …`"
+                ) from error
             raise
         missing = error.name.rpartition(".")[2] if "." in error.name else "a file"
         raise ConfigError(

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from data_pipeline.modalities import SLOTS, Modality
+from data_pipeline.modalities import MODALITIES, Modality
 from data_pipeline.shards.manifest import SPLITS
 from data_pipeline.tasks import AROUSAL, BREATHING, STAGES, TASKS, Task, TaskKind, find_task
 from sleepmami_jax.config.pretraining import Augmentation, MacroPretraining, MicroPretraining
@@ -41,16 +41,20 @@ class ModalityConfig(Checked):
     token_s: TokenSeconds  # of one token: slow signals need fewer
 
 
+_USUAL = {m: ModalityConfig(facts.slots, facts.token_s) for m, facts in MODALITIES.items() if facts.token_s is not None}
+"""All channels of a modality, in tokens of their usual length, which a side channel has not."""
+
+
 @dataclass(frozen=True)
 class ModalitiesConfig(Checked):
     """The modalities that a model looks at, in the order of their tokens; None is not looked at."""
 
-    EEG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EEG], Modality.EEG.facts.token_s)
-    EOG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EOG], Modality.EOG.facts.token_s)
-    EMG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.EMG], Modality.EMG.facts.token_s)
-    ECG: ModalityConfig | None = ModalityConfig(SLOTS[Modality.ECG], Modality.ECG.facts.token_s)
-    RESP: ModalityConfig | None = ModalityConfig(SLOTS[Modality.RESP], Modality.RESP.facts.token_s)
-    SPO2: ModalityConfig | None = ModalityConfig(SLOTS[Modality.SPO2], Modality.SPO2.facts.token_s)
+    EEG: ModalityConfig | None = _USUAL[Modality.EEG]
+    EOG: ModalityConfig | None = _USUAL[Modality.EOG]
+    EMG: ModalityConfig | None = _USUAL[Modality.EMG]
+    ECG: ModalityConfig | None = _USUAL[Modality.ECG]
+    RESP: ModalityConfig | None = _USUAL[Modality.RESP]
+    SPO2: ModalityConfig | None = _USUAL[Modality.SPO2]
     PPG: ModalityConfig | None = None  # side channels, looked at where a token's length is given
     SNORE: ModalityConfig | None = None
     POSITION: ModalityConfig | None = None
@@ -140,7 +144,7 @@ class DataConfig(Checked):
     """What a run reads."""
 
     shards: tuple[DataSource, ...] = ()  # mixed by weight
-    split: Literal[SPLITS] = "train"
+    split: Literal[SPLITS] = "train"  # type: ignore[valid-type]
     skip: Natural = 0  # so many first nights of each folder's split, in an order in which sites are mixed
     nights: Count | None = None  # use only the next so many; None is all of them
     scored: bool = False  # use only nights that somebody scored
@@ -214,7 +218,7 @@ class Finetuning(Checked):
     @property
     def event_tasks(self) -> tuple[Task, ...]:
         """Those of `tasks` that are events, or types of them."""
-        return tuple(task for task in self.tasks if task.kind is not TaskKind.STAGES)
+        return tuple(task for task in self.tasks if isinstance(task, Task) and task.kind is not TaskKind.STAGES)
 
 
 @dataclass(frozen=True)
@@ -271,4 +275,5 @@ class Experiment(Checked):
     @property
     def tasks(self) -> tuple[Task, ...]:
         """What this run trains heads for; nothing in pretraining."""
-        return self.objective.tasks if isinstance(self.objective, Finetuning) else ()
+        given = self.objective.tasks if isinstance(self.objective, Finetuning) else ()
+        return tuple(task for task in given if isinstance(task, Task))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, merge, structure
 from sleepmami_jax.run.places import in_bucket
 
-QUICKLY = {"xla_backend_optimization_level": 1}
+QUICKLY: dict[str, Any] = {"xla_backend_optimization_level": 1}
 """How a CPU compiles what only reads nights: an eighth faster than XLA's own level, and the program is as fast (CPU
 seconds of tiny and small models, jax 0.10.2)."""
 

@@ -48,7 +48,7 @@ class Prediction:
     scorable: np.ndarray
     usable: Mapping[str, np.ndarray]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n_epochs = len(self.scorable)
         if self.probs.keys() != {task.name for task in self.tasks}:
             raise ValueError(f"Prediction.probs of {sorted(self.probs)}; expected one of each task")

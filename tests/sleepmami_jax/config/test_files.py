@@ -144,6 +144,13 @@ def test_a_neighbour_that_was_not_copied_is_named(tmp_path, line, says):
     assert says in str(caught.value) and "foundation" in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
+def test_a_neighbour_is_imported_with_a_dot(tmp_path):
+    (tmp_path / "shared_by_two.py").touch()
+    (tmp_path / "mine.py").write_text("from shared_by_two import base")
+    with pytest.raises(ConfigError, match=r"write `from \.shared_by_two import"):
+        load_file(tmp_path / "mine.py")
+
+
 def test_a_package_that_is_not_installed_is_no_neighbour(tmp_path):
     (tmp_path / "mine.py").write_text("import no_such_package")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
