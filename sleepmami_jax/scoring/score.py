@@ -221,8 +221,8 @@ def _endless(prediction: Prediction, rooms: Sequence[Room], thresholds: Mapping[
         too_long = [length_s for length_s in lengths_s if length_s > longest_s]
         if too_long:
             yield (
-                f"{len(too_long)} stretches that look like {room.task.plural} last longer than {longest_s:.0f} s "
-                f"(the longest {max(too_long):.0f} s) and {fate}."
+                f"Stretches that look like {room.task.plural} but last longer than {longest_s:.0f} s "
+                f"({len(too_long)} in all, the longest {max(too_long):.0f} s) {fate}."
             )
 
 

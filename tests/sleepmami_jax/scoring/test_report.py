@@ -380,7 +380,7 @@ def test_what_casts_doubt_on_the_numbers_is_a_warning():
     assert cut in warnings_of(replace(night, defects=(cut,)), prediction)
     long = prediction.probs["arousal"].copy()
     long[1000:1061] = [0.1, 0.9]
-    assert "1 stretches that look like arousals last longer than 60 s (the longest 61 s)" in warnings_of(
+    assert "that look like arousals but last longer than 60 s (1 in all, the longest 61 s) count as" in warnings_of(
         night, with_probs(prediction, arousal=long)
     )
 
