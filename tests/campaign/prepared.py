@@ -57,7 +57,7 @@ def read_shards(folder: Path, *, sealed: bool) -> None:
       AssertionError: what came is not what was prepared, or no numbers.
       ValueError: refused.
     """
-    source._reader.cache_clear()
+    source._readers().cache_clear()
     if not PreparedFolder.open(folder).manifest.nights:
         assert sealed, "read, and its night is gone"
         return
@@ -69,7 +69,7 @@ def read_shards(folder: Path, *, sealed: bool) -> None:
 
 def read_embeddings(folder: Path) -> None:
     """Embeds the night where it is not embedded already. Raises AssertionError and ValueError as `read_shards`."""
-    source._reader.cache_clear()
+    source._readers().cache_clear()
     tokens, ok = _embedded(folder).tokens(0)
     assert (tokens == 1).all() and ok.all() and tokens.shape == (5, 2, 3), "kept, and they are others"
 
