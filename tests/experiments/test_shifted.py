@@ -1,9 +1,14 @@
 """A slice of the campaign: two nights, three faults, and the tables that it prints."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from experiments.shifted import Judged, judged_night, table
+from data_pipeline.night import Quality
+from experiments import adapted
+from experiments.real_nights import EegNight
+from experiments.shifted import Judged, judged_night, table, with_stages
 from sleepmami_jax import load
 from sleepmami_jax.trust.shifts import SHIFTS
 from tests.support.signals import night_of_noise
@@ -44,3 +49,19 @@ def test_risk_of_epochs_is_beside_whether_they_are_wrong(groups):
     risk, wrong = nights[0][0].wrong_epochs
     assert risk.shape == wrong.shape == (120,) and ((risk >= 0) & (risk <= 1)).all() and wrong.dtype == bool
     assert np.isfinite(risk).all()
+
+
+def test_a_row_of_adapted_laboratories_and_one_that_has_no_signal_left():
+    model = load()
+    nights = [
+        with_stages(EegNight("", night_of_noise(120, seed, ("C3",)), np.arange(120) % 5, {})) for seed in range(2)
+    ]
+    found = {shift.name: shift for shift in adapted.faults(nights) if shift is not None}
+    assert "EEG below 5 Hz only" in found and "SpO2 600 s late" not in found
+    moved = adapted.done_to(found["EEG below 5 Hz only"], nights)
+    assert (moved[0].channels[0].samples != nights[0].channels[0].samples).any()
+    name, *cells = adapted.row("low", model, moved[:1], moved[1:]).split()
+    assert name == "low" and len(list(map(float, cells[:6]))) == 6
+    quiet = [replace(c, quality=np.full_like(c.quality, Quality.FLAT)) for c in nights[0].channels]
+    flat = [replace(nights[0], channels=tuple(quiet))]
+    assert "no usable signal is left" in adapted.row("flat", model, flat, flat)
