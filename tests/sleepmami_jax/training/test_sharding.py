@@ -160,7 +160,7 @@ def test_signals_travel_as_they_are_stored_and_absent_channels_not_at_all(prepar
     monkeypatch.setattr(jax, "make_array_from_callback", lambda shape, *a: sent.append(shape) or real(shape, *a))
     for _ in range(2):
         sent.clear()
-        there = to_devices(batch, mesh_of(2))
+        there = to_devices(batch, mesh_of(data=2))
     assert sent.count((8, 3840)) == present[0] and sent.count((8, 30)) == 1
     for name, expected in received(batch).items():
         if name in ("EEG", "SPO2"):
