@@ -2,35 +2,21 @@
 
     sleepmami pretrain --config experiments/micro_gpu_node.py --workdir runs/micro
 
-8 x NVIDIA H100 80GB HBM3: 1.59 of 80 GB a chip are state, 0.04 h.
-
-Hours are those of 10,000 steps at the rate of the data sheet; a step takes longer, by memory and narrow layers (the
-compiled programs of `experiments/pods.py` say by how much on TPUs): divide by the MFU that `clock.jsonl` has after the
-first fifty steps. Nobody has run it. `sleepmami pack` the shards first: docs/scale.md.
+8 x NVIDIA H100 80GB HBM3: 1.59 of 80 GB a chip are state, 0.04 h. What hours mean, and all that is not said
+here, is as in `micro_one_gpu`. Nobody has run it.
 """
 
-from sleepmami_jax.config import (
-    ComputeConfig,
-    DataConfig,
-    DataSource,
-    Experiment,
-    MicroPretraining,
-    OptimizerConfig,
-)
+from dataclasses import replace
+
+from sleepmami_jax.config import Experiment
 from sleepmami_jax.costs.sizes import size
+
+from . import micro_one_gpu
 
 CHIPS = ("NVIDIA H100 80GB HBM3", 8)
 
 
 def get_config() -> Experiment:
-    return Experiment(
-        name="micro_gpu_node",
-        objective=MicroPretraining(batch=8 * 1024, contrast_keys=1024, decoder_dim=96),
-        data=DataConfig(shards=(DataSource("shards"),), pack="packs", prefetch_bytes=2**32),
-        model=size("large"),
-        optimizer=OptimizerConfig(learning_rate=1e-3, schedule="wsd", warmup_steps=500, skip_nonfinite=10, ema=0.999),
-        compute=ComputeConfig(dtype="bfloat16", remat="names", scan=True),
-        accumulate=1,
-        steps=10_000,
-        save_every=500,
-    )
+    one = micro_one_gpu.get_config()
+    objective = replace(one.objective, batch=8 * 1024)
+    return replace(one, name="micro_gpu_node", objective=objective, model=size("large"))
