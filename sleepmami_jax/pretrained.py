@@ -20,6 +20,7 @@ from data_pipeline.load import held, open_night
 from data_pipeline.modalities import Modality
 from data_pipeline.montage.file import read_montage
 from data_pipeline.night import EPOCH_S, Night, RecordingError
+from data_pipeline.population.norms import norm_for
 from data_pipeline.shards.manifest import ChannelEntry
 from data_pipeline.tasks import STAGES, Task, TaskKind
 from sleepmami_jax.config import ModelConfig
@@ -34,7 +35,7 @@ from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
 from sleepmami_jax.scoring.files import refuse_foreign
 from sleepmami_jax.scoring.prediction import Prediction, Scores
-from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.scoring.score import beside, summarise, write_scores
 from sleepmami_jax.scoring.signals import Signals, read_signals
 from sleepmami_jax.trust.judge import Reliability, Tokens, judge_looks, mean_tokens
 from sleepmami_jax.trust.looks import Look
@@ -259,7 +260,8 @@ class Pretrained:
         if calibrate is not None:
             night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
         believed = self._judge(known.looks, prediction, tokens)
-        return summarise(night, prediction, thresholds, self.card, believed, **how), night, signals
+        scores = summarise(night, prediction, thresholds, self.card, believed, **how)
+        return beside(scores, norm_for(self.folder.norms, night.demographics)), night, signals
 
     def __repr__(self) -> str:
         tasks = ", ".join(task.name for task in self.folder.tasks) or "no task: it was never fine-tuned"

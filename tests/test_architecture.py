@@ -54,7 +54,7 @@ UPPER = {
     "objectives": ("config models", "modalities"),
     "run": ("config", "flatten lock whole_files"),
     "trust": ("", "modalities night tasks population"),
-    "export": ("config models run trust", "from_json whole_files modalities tasks"),
+    "export": ("config models run trust", "from_json whole_files modalities tasks population"),
     "data": ("config models run export trust", "lock whole_files modalities night tasks shards prepare"),
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
@@ -64,10 +64,10 @@ UPPER = {
         "whole_files modalities night tasks signals shards load simulate",
     ),
     "hub": ("export twin", ""),
-    "scoring": ("tasks metrics trust", "annotations flatten runs whole_files modalities night tasks"),
+    "scoring": ("tasks metrics trust", "annotations flatten runs whole_files modalities night tasks population"),
     "pretrained": (
         "config models export data hub trust scoring",
-        "modalities night tasks annotations shards montage load",
+        "modalities night tasks annotations shards montage load population",
     ),
     "__init__": ("pretrained scoring", "night load"),
     "many": (

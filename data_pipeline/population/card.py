@@ -135,21 +135,21 @@ def population_of(nights: Iterable[tuple[Path, NightEntry]]) -> Population:
     for night in entries:
         for channel in night.channels:
             if channel.normalisable():
-                channels[channel.slot].append((_person(night), channel))
+                channels[channel.slot].append((person_of(night), channel))
     spectra = defaultdict(list)
     for place in evenly(len(placed), SPECTRUM_NIGHTS):
         for slot, power in band_powers(*placed[place]).items():
-            spectra[slot].append((_person(entries[place]), power))
+            spectra[slot].append((person_of(entries[place]), power))
     slots = [slot for names in SLOTS.values() for slot in names if slot in channels]
     return Population(
         nights=len(entries),
-        people=len({_person(night) for night in entries}),
+        people=len({person_of(night) for night in entries}),
         hours=round(sum(night.duration_s for night in entries) / 3600, 1),
         cohorts=_counts(night.cohort for night in entries),
         sites=_counts(night.site for night in entries),
         sex=_sexes(entries),
-        age_years=_spread([(_person(n), n.demographics.age_years) for n in entries]),
-        bmi=_spread([(_person(n), n.demographics.bmi) for n in entries]),
+        age_years=spread_of([(person_of(n), n.demographics.age_years) for n in entries]),
+        bmi=spread_of([(person_of(n), n.demographics.bmi) for n in entries]),
         scored=_counts(kind for night in entries for kind in night.scored),
         stages=_stages(entries),
         events_per_hour=_events(entries),
@@ -158,12 +158,17 @@ def population_of(nights: Iterable[tuple[Path, NightEntry]]) -> Population:
     )
 
 
-def _person(night: NightEntry) -> tuple[str, str]:
+def person_of(night: NightEntry) -> tuple[str, str]:
+    """Who was recorded: cohort and id, for two cohorts may have one id."""
     return night.cohort, night.subject_id
 
 
-def _spread(values: Sequence[tuple[tuple[str, str], float | None]]) -> Spread:
-    """Of (person, number) pairs; None is unknown."""
+def spread_of(values: Sequence[tuple[tuple[str, str], float | None]]) -> Spread:
+    """The spread of (person, number) pairs; None is unknown.
+
+    >>> spread_of([(("lab", str(n)), float(n)) for n in range(21)]).quantiles
+    (2.0, 5.0, 10.0, 15.0, 18.0)
+    """
     of_person = defaultdict(list)
     for person, number in values:
         if number is not None:
@@ -188,7 +193,7 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 
 def _sexes(nights: Sequence[NightEntry]) -> dict[str, int | None]:
-    people = Counter(sex for _, sex in {(_person(n), n.demographics.sex) for n in nights})
+    people = Counter(sex for _, sex in {(person_of(n), n.demographics.sex) for n in nights})
     # Both are withheld if one is small: it would follow from the other and the number of nights.
     small = any(0 < people[sex] < SMALLEST_CELL for sex in ("F", "M"))
     count = Counter(night.demographics.sex for night in nights)
@@ -198,10 +203,10 @@ def _sexes(nights: Sequence[NightEntry]) -> dict[str, int | None]:
 def _stages(nights: Sequence[NightEntry]) -> dict[str, Spread]:
     staged = [n for n in nights if "stages" in n.scored and n.stage_counts["?"] < n.n_epochs]
     shares = {
-        stage: [(_person(n), n.stage_counts[stage] / (n.n_epochs - n.stage_counts["?"])) for n in staged]
+        stage: [(person_of(n), n.stage_counts[stage] / (n.n_epochs - n.stage_counts["?"])) for n in staged]
         for stage in STAGES
     }
-    return {stage: _spread(values) for stage, values in shares.items() if values}
+    return {stage: spread_of(values) for stage, values in shares.items() if values}
 
 
 def _events(nights: Sequence[NightEntry]) -> dict[str, Spread]:
@@ -215,8 +220,8 @@ def _events(nights: Sequence[NightEntry]) -> dict[str, Spread]:
             kinds[APNEA_HYPOPNEA] = BREATHING.kinds
         for name, members in kinds.items():
             events = sum(night.event_counts.get(kind, 0) for kind in members)
-            rates[name].append((_person(night), events * 3600 / (asleep * EPOCH_S)))
-    return {name: _spread(rates[name]) for name in sorted(rates)}
+            rates[name].append((person_of(night), events * 3600 / (asleep * EPOCH_S)))
+    return {name: spread_of(rates[name]) for name in sorted(rates)}
 
 
 def _channel(
@@ -229,9 +234,9 @@ def _channel(
     return ChannelPopulation(
         nights=len(channels),
         source_rates_hz=_counts(f"{channel.source_rate_hz:g}" for _, channel in channels),
-        good_share=_spread([(person, channel.good_share) for person, channel in channels]),
-        amplitude=_spread([(person, channel.iqr / _IQR_PER_SD) for person, channel in channels]),
-        level=_spread([(person, channel.median) for person, channel in channels]) if is_level else None,
+        good_share=spread_of([(person, channel.good_share) for person, channel in channels]),
+        amplitude=spread_of([(person, channel.iqr / _IQR_PER_SD) for person, channel in channels]),
+        level=spread_of([(person, channel.median) for person, channel in channels]) if is_level else None,
         band_power=_medians(powers),
         band_share=_medians(shares),
     )

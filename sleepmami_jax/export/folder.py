@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from data_pipeline.from_json import from_json
+from data_pipeline.population.norms import Norm
 from data_pipeline.tasks import Task, TaskKind
 from data_pipeline.whole_files import whole_folder
 from sleepmami_jax.config import ModelConfig, from_dict, to_dict
@@ -58,7 +59,8 @@ class ModelFolder:
       tasks: those whose heads were trained, in the order of the heads; none until fine-tuned.
       thresholds: by name of the task, the probability above which an event is called.
       card: `training`: one entry a phase, oldest first (name, objective, steps, nights, cohorts, sites, versions);
-        `population`: the population card of the nights of the last phase; `results`: Markdown, what was measured;
+        `population`: the population card of the nights of the last phase; `norms`: of those that people scored, see
+        `norms`; `results`: Markdown, what was measured;
         `adapted`: of a model that was (see `evaluation.adapt`), `nights` and `change`.
       half: its matrices have values of float16, and are stored so; see `halved`.
       reference: what it knows of the nights that it learned from, to tell when it is wrong; None until fine-tuned on
@@ -72,6 +74,11 @@ class ModelFolder:
     card: dict[str, Any] = field(default_factory=lambda: {"training": []})
     half: bool = False
     reference: Reference | None = None
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """How the statistics of a night are spread over those whom it learned from, by age and sex."""
+        return from_json(tuple[Norm, ...], self.card.get("norms", []))
 
     def digest(self) -> str:
         """SHA-256 of the weights as they are stored: names the embeddings made with them."""
@@ -234,6 +241,7 @@ def read_description(path: epath.Path, kind: str, version: int) -> tuple[dict[st
         if thresholds.keys() - events or not all(0 <= t < 1 for t in thresholds.values()):
             raise ValueError(f"thresholds {thresholds}; expected 0..1 for {sorted(events)}")
         readme(config, tasks, thresholds, described["card"], "")  # that whoever tells of the card, can
+        from_json(tuple[Norm, ...], described["card"].get("norms", []))
         described["weights_sha256"]
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFolderError(f"{path}/config.json is damaged or incomplete: {one_line(error)}") from error

@@ -130,8 +130,16 @@ def summary(scores: Scores, night: Night) -> dict[str, Any]:
         "warnings": list(scores.warnings),
         "notes": list(night.notes),
     }
+    if scores.norm:
+        flat["percentiles_among"] = among(scores.norm)
+        flat |= {f"percentile_{key}": words for key, words in scores.percentiles.items()}
     facts = scores.statistics | flatten({"agreement": scores.agreement, "model": scores.model_card}, "_")
     return flat | {key: _plain(value) for key, value in facts.items() if value != {}}
+
+
+def among(norm: str) -> str:
+    """Whom percentiles are of, as a reader must know it; `norm` as of `Scores`."""
+    return f"{norm} whom the model learned from, as scorers scored them: no reference values of healthy people"
 
 
 def _reliability(scores: Scores) -> dict[str, Any]:

@@ -151,6 +151,8 @@ class Scores:
       counts_as: for each event the names of the indices that count it (`tasks.indices.Rule.name`).
       why_not: for each event why it counts nowhere, or what it lacks for an index, in words.
       rejected: what was marked or measured and is no event that counts, with the reason, sorted by onset.
+      percentiles: of statistics, where they lie among people like this one whom the model learned from, in words.
+      norm: who these people are; "" where there are too few, or the age or sex is unknown.
       night_id, start_clock, start_day: as in `Night`.
     """
 
@@ -173,6 +175,8 @@ class Scores:
     counts_as: tuple[tuple[str, ...], ...] = ()
     why_not: tuple[str, ...] = ()
     rejected: tuple[tuple[Event, str], ...] = ()
+    percentiles: dict[str, str] = field(default_factory=dict)
+    norm: str = ""
     night_id: str = ""
     start_clock: str | None = None
     start_day: datetime.date | None = None

@@ -23,7 +23,7 @@ from data_pipeline.tasks import STAGES as STAGING
 from sleepmami_jax.scoring import definitions
 from sleepmami_jax.scoring.axis import DISPLAY_ORDER, axis_data, clock, deciding, start_s
 from sleepmami_jax.scoring.differences import calibration, differences
-from sleepmami_jax.scoring.files import RESEARCH_USE
+from sleepmami_jax.scoring.files import RESEARCH_USE, among
 from sleepmami_jax.scoring.parts import RULE as PARTS_RULE
 from sleepmami_jax.scoring.parts import parts
 from sleepmami_jax.scoring.prediction import Scores
@@ -225,6 +225,7 @@ def render(scores: Scores, night: Night, signals: Signals) -> str:
         display_order=DISPLAY_ORDER,
         number=number,
         agreement=agreement,
+        among=among,
         version=version("sleepmami"),
         hours_and_minutes=hours_and_minutes,
         good_percent=good_percent,

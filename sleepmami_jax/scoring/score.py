@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from data_pipeline.modalities import Modality
 from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Night
+from data_pipeline.population.norms import Norm, percentile
 from data_pipeline.runs import runs
 from data_pipeline.tasks import BREATHING
 from data_pipeline.tasks import STAGES as STAGING
@@ -119,6 +121,15 @@ def summarise(
         rejected=found.rejected,
         **{name: getattr(night, name) for name in ("night_id", "start_clock", "start_day")},
     )
+
+
+def beside(scores: Scores, norm: Norm | None) -> Scores:
+    """The same with its percentiles among people like this one whom the model learned from; None is nobody known."""
+    if norm is None:
+        return scores
+    told = {key: value for key, value in scores.statistics.items() if key in norm.spreads and value is not None}
+    percentiles = {key: percentile(norm.spreads[key], value) for key, value in told.items()}
+    return replace(scores, norm=str(norm), percentiles=percentiles)
 
 
 def _times_of_sleep(night: Night, stages: np.ndarray) -> tuple[dict[str, Any], dict[str, str]]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +14,14 @@ from typing import Any
 
 from data_pipeline.annotations.table import SILVER
 from data_pipeline.population.card import population_of
+from data_pipeline.population.norms import norms_of
 from data_pipeline.shards.manifest import NightEntry
 from sleepmami_jax.config import Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder
+from sleepmami_jax.export.readme import SIMULATED
+from sleepmami_jax.tasks import rooms_of
+from sleepmami_jax.tasks.stages import sleep_statistics
 from sleepmami_jax.training.validation import outcome
 
 _SILVER = re.compile(rf"{SILVER} (\S+),")
@@ -29,12 +34,14 @@ def model_card(experiment: Experiment, start: ModelFolder | None, state: dict[st
 
     Returns:
       `training`: an entry a run, oldest first, where labels were a model's with `silver`, nights by the model;
-      `manifests_sha256` name the digests of all records; `population`: of the nights of this one.
+      `manifests_sha256` name the digests of all records; `population`: of the nights of this one; `norms`: of those
+      that people scored, where there are enough.
     """
     nights = _nights(experiment)
     return {
         "training": [*(start.card["training"] if start else []), _training(experiment, nights, state)],
         "population": asdict(population_of(nights)),
+        "norms": [asdict(norm) for norm in norms_of(_scored(experiment))],
     }
 
 
@@ -45,6 +52,23 @@ def _nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
         manifest = PreparedFolder.open(source.folder).manifest
         nights += [(Path(source.folder), manifest.nights[n]) for n in chosen_nights(manifest, experiment.data)]
     return nights
+
+
+def _scored(experiment: Experiment) -> Iterator[tuple[NightEntry, dict[str, float | None]]]:
+    """Nights of people that people scored, with what the scoring makes of them; silver labels are a model's."""
+    rooms = rooms_of(experiment.tasks)
+    for source in experiment.data.shards if experiment.tasks else ():
+        prepared = PreparedFolder.open(source.folder)
+        for place in chosen_nights(prepared.manifest, experiment.data):
+            night = prepared.manifest.nights[place]
+            if night.cohort != SIMULATED and "stages" in night.scored and not _SILVER.search(" ".join(night.notes)):
+                stages, events = night.stage_codes, prepared.events(place)
+                statistics = dict(sleep_statistics(stages))
+                for room in rooms:
+                    if room.task.was_scored(night.scored):
+                        counted = {room.task.name: room.counted(events, stages)}
+                        statistics[room.index] = room.statistics(counted, stages)[room.index]
+                yield night, statistics
 
 
 def _training(experiment: Experiment, nights: list[tuple[Path, NightEntry]], state: dict[str, Any]) -> dict[str, Any]:

@@ -14,11 +14,13 @@ import pytest
 from data_pipeline.annotations import read_scoring
 from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, STAGE_TEXT, UNKNOWN_TEXT, Channel, Event, EventKind, Night, Scoring
+from data_pipeline.population.card import Spread
+from data_pipeline.population.norms import Norm
 from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, Task
-from sleepmami_jax.scoring.files import NAMES
+from sleepmami_jax.scoring.files import NAMES, summary
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.report import render
-from sleepmami_jax.scoring.score import summarise, write_scores
+from sleepmami_jax.scoring.score import beside, summarise, write_scores
 from sleepmami_jax.scoring.signals import read_signals
 from sleepmami_jax.tasks.breathing import ROOM as BREATHING_ROOM
 from sleepmami_jax.trust.judge import Reliability
@@ -165,6 +167,26 @@ def test_printed_ahi_is_that_of_the_listed_events(folder):
     assert summary["arousal_index_per_h"] == pytest.approx(kinds.count("arousal") / slept_h)
     assert summary["desaturations"] == kinds.count("desaturation") > 50
     assert 15 < summary["ahi_per_h"] < 30 and summary["ahi_severity"] == "moderate"
+
+
+def test_numbers_are_beside_people_like_this_one_where_there_are_enough(scored, waves):
+    night, scores = scored
+    page = render(scores, night, waves)
+    assert not scores.percentiles and "percentile" not in page.lower()
+    assert not any("percentile" in key for key in summary(scores, night))
+    spread = Spread(30, 400.0, 60.0, (10.0, 20.0, 30.0, 40.0, 50.0))
+    norm = Norm(
+        "F", 40, 50, 30, {"tst_min": spread, "n2_pct_tst": spread, "ahi_per_h": spread, "plm_index_per_h": spread}
+    )
+    told = beside(scores, norm)
+    assert told.percentiles.keys() == {"tst_min", "n2_pct_tst", "ahi_per_h"}  # the legs were not recorded
+    assert told.percentiles["tst_min"] == "above P90"
+    page = render(told, night, waves)
+    assert page.count(told.percentiles["ahi_per_h"]) and page.count(told.percentiles["n2_pct_tst"])
+    among = "30 women of 40 to 49 years whom the model learned from, as scorers scored them: no reference"
+    assert among in page and among in summary(told, night)["percentiles_among"]
+    assert summary(told, night)["percentile_tst_min"] == "above P90"
+    assert beside(scores, None) is scores
 
 
 def test_a_score_is_a_scoring_that_says_that_no_person_made_it(folder, scored):

@@ -1,10 +1,17 @@
 """What a model says of whose labels it learned from."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
-from sleepmami_jax.config import DataConfig, Experiment, Finetuning, MicroPretraining
+import pytest
+
+from data_pipeline.night import Demographics
+from data_pipeline.population.norms import FEWEST_PEOPLE
+from data_pipeline.tasks import AROUSAL, BREATHING, STAGES
+from sleepmami_jax.config import DataConfig, DataSource, Experiment, Finetuning, MicroPretraining
 from sleepmami_jax.export.readme import _trained
-from sleepmami_jax.training.card import _training
+from sleepmami_jax.training.card import _training, model_card
+from tests.support.populations import prepared
 
 NOTE = "n_stages.csv: silver labels by small@0123456789ab, not by a person."
 
@@ -20,3 +27,26 @@ def test_labels_of_a_model_are_told_of_and_only_where_labels_were_used():
     assert "silver" not in _training(Experiment("site", MicroPretraining()), nights, {"step": 1})
     words = "\n".join(_trained({"training": [tuned]}))
     assert "site: 2 nights with silver labels by small@0123456789ab, a model's scoring and no person's." in words
+
+
+@pytest.fixture(scope="module")
+def women(tmp_path_factory):
+    """Prepared nights of three epochs of as many women of 45 as a norm needs: N2, W or N1, and one not staged."""
+    same = Demographics(45.0, "F")
+    folder = tmp_path_factory.mktemp("women")
+    return prepared(folder, range(FEWEST_PEOPLE), change=lambda night: replace(night, demographics=same))
+
+
+@pytest.mark.parametrize("objective", [Finetuning(tasks=(STAGES, BREATHING, AROUSAL)), MicroPretraining()])
+def test_norms_are_of_nights_that_people_scored_for_a_run_that_learns_from_it(women, objective, monkeypatch):
+    tuned = isinstance(objective, Finetuning)
+    data = DataConfig((DataSource(str(women)),), scored=tuned)
+    monkeypatch.setattr("sleepmami_jax.training.card.chosen_nights", lambda manifest, data: range(len(manifest.nights)))
+    card = model_card(Experiment("site", objective, data), None, {"step": 1})
+    assert [norm["people"] for norm in card["norms"]] == [FEWEST_PEOPLE] * tuned
+    if tuned:
+        known = card["norms"][0]["spreads"]
+        assert known["tst_min"]["mean"] == 0.75  # one epoch of sleep, or two
+        assert {"se_pct", "ahi_per_h", "arousal_index_per_h"} <= known.keys()
+        monkeypatch.setattr("sleepmami_jax.training.card.SIMULATED", card["training"][0]["cohorts"][0])
+        assert model_card(Experiment("site", objective, data), None, {"step": 1})["norms"] == []
