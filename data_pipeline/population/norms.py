@@ -47,7 +47,8 @@ class Norm:
             )
 
     def __str__(self) -> str:
-        return f"{self.people} {PEOPLE[self.sex][self.from_years >= ADULT_YEARS]} of {self.from_years} to {self.to_years - 1} years"
+        who = PEOPLE[self.sex][self.from_years >= ADULT_YEARS]
+        return f"{self.people} {who} of {self.from_years} to {self.to_years - 1} years"
 
 
 def norms_of(nights: Iterable[tuple[NightEntry, Mapping[str, float | None]]]) -> tuple[Norm, ...]:
