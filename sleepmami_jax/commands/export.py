@@ -74,14 +74,12 @@ def run(args: Namespace) -> int:
 
 def _results(file: Path, folder: ModelFolder) -> str:
     """The file as Markdown. Raises ValueError if it is neither of what `--results` takes."""
-    from sleepmami_jax.evaluation.table import metrics_table
+    from sleepmami_jax.evaluation.table import card_results
 
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".md":
         return text
     try:
-        metrics = json.loads(text)
-        nights = f"{metrics['n_nights']} nights of {metrics['n_subjects']} people, split {metrics['split']}"
-        return f"{nights}, cohorts {', '.join(metrics['cohorts'])}:\n\n```\n{metrics_table(metrics, folder.tasks)}\n```"
+        return card_results(json.loads(text), folder.tasks)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: expected the JSON of `sleepmami evaluate`, or a .md file ({error!r})") from error

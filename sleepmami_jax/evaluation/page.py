@@ -9,7 +9,7 @@ import jinja2
 
 from data_pipeline.tasks import Task
 from sleepmami_jax.evaluation.plots import figures
-from sleepmami_jax.evaluation.table import limits, metrics_table, number
+from sleepmami_jax.evaluation.table import group_columns, limits, metrics_table, number
 from sleepmami_jax.export.readme import RESEARCH_USE
 from sleepmami_jax.metrics.people import FEWEST_PEOPLE, RESAMPLES
 from sleepmami_jax.tasks import rooms_of
@@ -31,19 +31,13 @@ def metrics_page(metrics: dict[str, Any], tasks: Sequence[Task], *, model: str, 
       tasks: of the model.
       model, trained_on: what its card says.
     """
-    rooms = rooms_of(tuple(tasks))
-    columns = {"stages_kappa": "Stages, κ"}
-    for room in rooms:
-        words = room.task.plural[0].upper() + room.task.plural[1:]
-        columns |= {f"{room.task.name}_f1": f"{words}, F1", f"{room.task.name}_index_mae": f"{room.index_words}, error"}
-    told = {key for row in metrics["subgroups"] for key in row["figures"]}
     return _ENVIRONMENT.get_template("page.html.j2").render(
         metrics=metrics,
         model=model,
         trained_on=trained_on,
         table=metrics_table(metrics, tasks),
-        figures=list(figures(metrics, rooms)),
-        columns={key: words for key, words in columns.items() if key in told},
+        figures=list(figures(metrics, rooms_of(tuple(tasks)))),
+        columns=group_columns(metrics, tasks),
         number=number,
         limits=limits,
         fewest=FEWEST_PEOPLE,

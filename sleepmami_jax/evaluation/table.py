@@ -7,6 +7,7 @@ from typing import Any
 
 from data_pipeline.tasks import Task
 from sleepmami_jax.export.readme import SIMULATED
+from sleepmami_jax.metrics.people import FEWEST_PEOPLE
 from sleepmami_jax.tasks import rooms_of
 
 _STAGES = (
@@ -55,6 +56,32 @@ def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
         surest = {"this model": epochs["wrong_at_coverage"]["0.8"], "guessing": epochs["wrong"]}
         lines.append(_line("Stages wrong, in the surest 80 % of epochs", surest, columns, "any 80 %"))
     return "\n".join([*lines, *_blocks(metrics)])
+
+
+def group_columns(metrics: dict[str, Any], tasks: Sequence[Task]) -> dict[str, str]:
+    """The figures that are told of groups of people, with their words."""
+    columns = {"stages_kappa": "Stages, κ"}
+    for room in rooms_of(tuple(tasks)):
+        words = room.task.plural[0].upper() + room.task.plural[1:]
+        columns |= {f"{room.task.name}_f1": f"{words}, F1", f"{room.task.name}_index_mae": f"{room.index_words}, error"}
+    told = {key for row in metrics["subgroups"] for key in row["figures"]}
+    return {key: words for key, words in columns.items() if key in told}
+
+
+def card_results(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
+    """What a model's card says of the metrics, in Markdown: the table, and below it groups of people; arguments as of
+    `metrics_table`."""
+    nights = f"{metrics['n_nights']} nights of {metrics['n_subjects']} people, split {metrics['split']}"
+    lines = [f"{nights}, cohorts {', '.join(metrics['cohorts'])}:", "", "```", metrics_table(metrics, tasks), "```"]
+    if columns := group_columns(metrics, tasks):
+        heads = ["", "people", "nights", *columns.values()]
+        lines += ["", f"Groups of people; none of fewer than {FEWEST_PEOPLE}:", ""]
+        lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        for row in (row for row in metrics["subgroups"] if row["figures"]):
+            figures = [number(row["figures"].get(key, [None])[0]) for key in columns]
+            cells = [f"{row['factor']} {row['group']}", str(row["n_people"]), str(row["n_nights"]), *figures]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _blocks(metrics: dict[str, Any]) -> Iterator[str]:

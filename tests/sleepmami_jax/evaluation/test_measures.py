@@ -9,7 +9,7 @@ import pytest
 from sleepmami_jax.evaluation.measures import compare, measure_compared, measure_trust
 from sleepmami_jax.evaluation.page import metrics_page
 from sleepmami_jax.evaluation.subgroups import subgroups
-from sleepmami_jax.evaluation.table import metrics_table
+from sleepmami_jax.evaluation.table import card_results, metrics_table
 from tests.support.scored import MODEL, TASKS, scored_night
 
 
@@ -65,6 +65,18 @@ def test_groups_of_few_people_have_no_figure(metrics):
     assert everyone["figures"]["breathing_index_mae"][0] == pytest.approx(metrics["breathing"]["index_mae"])
     assert rows["site", "b"]["n_people"] == 1 and rows["site", "b"]["figures"] == {}
     assert rows["sex", "women"]["figures"] == {} and rows["site", "a"]["figures"]
+
+
+def test_a_card_tells_of_groups_of_enough_people(metrics):
+    told = metrics | {"n_nights": 13, "n_subjects": 7, "split": "test", "cohorts": ["lab"]}
+    lines = card_results(told, TASKS).splitlines()
+    assert lines[0] == "13 nights of 7 people, split test, cohorts lab:"
+    (head,) = (line for line in lines if line.startswith("|  | people"))
+    groups = {line.split(" | ")[0].removeprefix("| "): line.split(" | ") for line in lines[lines.index(head) + 2 :]}
+    assert "site a" in groups and not {"site b", "sex women"} & groups.keys()  # of one person, and of a few
+    everyone = dict(zip(head.split(" | "), groups["BMI 18.5 to 25"], strict=True))
+    assert (everyone["people"], everyone["nights"]) == ("6", "12")
+    assert everyone["Stages, κ"] == f"{metrics['stages']['kappa']:.2f}"
 
 
 def test_the_table_says_how_sure_it_is_and_what_people_reach(metrics):
