@@ -177,6 +177,7 @@ class Finetuning(Checked):
     batch: Count = 4  # windows a step, over all devices
     epochs: Count = 30  # consecutive epochs in a window
     freeze_micro: bool = True
+    only_new: bool = False  # train heads that the model it begins with lacks, and leave it all that it says
     lora_rank: Natural = 0  # of adapters to what the model it begins with has learnt; 0 trains the weights themselves
     drop_modality: Chance = 0.0  # chance that a modality is hidden from a window, for missing sensors
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
@@ -191,6 +192,8 @@ class Finetuning(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        still = self.freeze_micro and not self.lora_rank
+        self.expect(still or not self.only_new, "only_new", "false, or freeze_micro=true and lora_rank=0")
         possible = not self.freeze_micro or self.augment == Augmentation()
         self.expect(possible, "augment", "nothing, or freeze_micro=false: frozen tokens stay as they are")
         try:
@@ -269,6 +272,8 @@ class Experiment(Checked):
         self.expect(batch % self.accumulate == 0, "accumulate", f"a divisor of objective.batch={batch}")
         adapted = isinstance(self.objective, Finetuning) and self.objective.lora_rank > 0
         self.expect(not adapted or self.init is not None, "init", "a model to adapt, or objective.lora_rank=0")
+        added = isinstance(self.objective, Finetuning) and self.objective.only_new
+        self.expect(not added or self.init is not None, "init", "a model to add heads to, or objective.only_new=false")
         taught = isinstance(self.objective, MicroPretraining) and self.objective.teacher_weight > 0
         self.expect(not taught or self.optimizer.ema > 0, "optimizer.ema", "more than 0: the teacher is that average")
 

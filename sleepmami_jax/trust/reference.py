@@ -6,7 +6,7 @@ It travels with the model (`config.json`), so that one recording can be held aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -133,6 +133,11 @@ class Reference:
                 )
         if wrong := [name for name, t in self.temperature.items() if not 0.05 <= t <= 20]:
             raise ValueError(f"temperature of {wrong[0]} {self.temperature[wrong[0]]}; expected 0.05 to 20")
+
+    def joined_by(self, later: Reference) -> Reference:
+        """The same, and of tasks that it knows nothing of what a later one knows."""
+        more = {name: getattr(later, name) | getattr(self, name) for name in ("temperature", "night")}
+        return replace(self, **more)
 
     def distance(self, look: Look, as_a: Modality | None = None) -> float | None:
         """How far a channel looks from those of a kind, its own unless `as_a` is given; None for an unknown kind."""

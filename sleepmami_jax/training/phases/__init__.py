@@ -52,7 +52,7 @@ def build(
     weighed = isinstance(experiment.objective, Finetuning) and experiment.objective.class_weight > 0
     counts = {"counts": class_counts(experiment.data, experiment.tasks)} if weighed else {}
     if isinstance(experiment.objective, Finetuning):
-        counts["scores"] = start is not None and bool(start.tasks)
+        counts["learnt"] = [task.name for task in start.tasks] if start else []
     phase = make(experiment, graph, params, Rngs(experiment.seed + 1), **counts)
     if experiment.validation:
         clean = held_out(experiment)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from data_pipeline.tasks import Task
 from sleepmami_jax.config import ConfigError, Experiment, Finetuning
 from sleepmami_jax.data.augment import augmented
 from sleepmami_jax.data.order import Batches
@@ -38,14 +39,22 @@ ENCODER = ("micro/", "macro/enter", "macro/levels", "macro/down")
 
 
 def finetuning(
-    experiment: Experiment, graph, params, rngs: Rngs, counts: Counts | None = None, scores: bool = True
+    experiment: Experiment,
+    graph,
+    params,
+    rngs: Rngs,
+    counts: Counts | None = None,
+    learnt: Collection[str] | None = None,
 ) -> Phase:
     """The phase without its data; the model's structure and parameters, and adapters. The loss has none of its own.
 
     Args:
       counts: of labels, as `data.scored.class_counts` has them, where classes are to be weighed by them.
-      scores: whether the model it begins with has been fine-tuned. Adapters are to what it has learnt: all but the
-        heads, or the encoders, and then the rest is trained itself.
+      learnt: names of the tasks whose heads the model that it begins with has; None is all. Adapters are to what it has
+        learnt: all but the heads, or without any head the encoders, and then the rest is trained itself.
+
+    Raises:
+      ConfigError: the nights' labels are not asked for, or there is no head to add.
     """
     config: Finetuning = experiment.objective
     if not experiment.data.scored:
@@ -54,12 +63,18 @@ def finetuning(
     macro = tuple(f"macro/{part}" for part in ("enter", "levels", "down", "up", "norm"))
     trainable = (*macro, "seconds/", "fast/", "heads/", *(() if config.freeze_micro else ("micro/",)))
     if config.lora_rank:
-        learnt = [name for name in params if name.startswith(trainable) and not name.startswith("heads/")]
-        learnt = learnt if scores else [name for name in learnt if name.startswith(ENCODER)]
-        own = tuple(name for name in params if name.startswith(trainable) and name not in learnt)
+        known = [name for name in params if name.startswith(trainable) and not name.startswith("heads/")]
+        known = known if learnt is None or learnt else [name for name in known if name.startswith(ENCODER)]
+        own = tuple(name for name in params if name.startswith(trainable) and name not in known)
         trainable = (LORA, *own)
-        params = params | adapters(params, learnt, config.lora_rank, rngs)
-    return Phase(params, trainable, finetune_loss(experiment, graph, counts), config.batch)
+        params = params | adapters(params, known, config.lora_rank, rngs)
+    tasks = config.tasks
+    if config.only_new:
+        tasks = tuple(task for task in tasks if task.name not in (learnt or ()))
+        if not tasks:
+            raise ConfigError("objective.only_new: the model that it begins with has all these tasks; name a new one")
+        trainable = tuple(f"heads/{task.name}/" for task in tasks)
+    return Phase(params, trainable, finetune_loss(experiment, graph, counts, tasks), config.batch)
 
 
 def finetuning_batches(experiment: Experiment, params, workdir, progress, rows) -> Batches:
@@ -89,8 +104,11 @@ def finetuning_shapes(experiment: Experiment):
     return shapes_of(window, config.batch)
 
 
-def finetune_loss(experiment: Experiment, graph: nnx.GraphDef, counts: Counts | None = None) -> Callable:
-    """`Phase.loss` over batches of `embedded_windows`, or of signals where the Micro-Encoder is trained too."""
+def finetune_loss(
+    experiment: Experiment, graph: nnx.GraphDef, counts: Counts | None = None, tasks: Sequence[Task] | None = None
+) -> Callable:
+    """`Phase.loss` over batches of `embedded_windows`, or of signals where the Micro-Encoder is trained too; of some of
+    the experiment's tasks where they are given."""
     config: Finetuning = experiment.objective
     weights = None if counts is None else class_weights(counts, config.class_weight)
     how = {"focal": config.focal, "smoothing": config.label_smoothing, "weights": weights}
@@ -123,7 +141,7 @@ def finetune_loss(experiment: Experiment, graph: nnx.GraphDef, counts: Counts | 
             balance, metrics = router_loss(micro.router, config)
         labels = {"stages": batch["stage"]}
         labels |= {task: v.reshape(n, -1).astype(jnp.int32) for task, v in batch["seconds"].items()}
-        total, parts = task_losses(model(tokens, ok).heads, labels, config.tasks, axes, **how)
+        total, parts = task_losses(model(tokens, ok).heads, labels, tasks or config.tasks, axes, **how)
         return total + balance, parts | metrics
 
     return loss

@@ -159,6 +159,13 @@ WRONG = [
     (TUNED, "objective.label_smoothing", 1.0, "at least 0 and less than 1"),
     (TUNED, "objective.judged", -1, "at least 0"),
     (TUNED, "objective.lora_rank", -1, "at least 0"),
+    (TUNED, "objective.only_new", 1, "true or false"),
+    (
+        replace(MICRO, objective=Finetuning(freeze_micro=False)),
+        "objective.only_new",
+        True,
+        "false, or freeze_micro=true and",
+    ),
     (TUNED, "objective.class_weight", 1.1, "from 0 to 1"),
     (TUNED, "objective.drop_modality", 1.1, "from 0 to 1"),
     (TUNED, "objective.balance_weight", -1.0, "at least 0"),

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from data_pipeline.shards.manifest import read_manifest
+from data_pipeline.tasks import BREATHING, STAGES
 from sleepmami_jax.cli import parse, run_command
+from sleepmami_jax.export.folder import ModelFolder, load_model, save_model
+from tests.conftest import random_model, shallow_config
 
 EXPERIMENT = """
 from data_pipeline.tasks import Task
@@ -86,6 +89,38 @@ def test_from_a_column_to_the_report(folder, monkeypatch, capsys):
     summary = json.loads((folder / "score" / "summary.json").read_text())
     assert "snore_index_per_h" in summary and "ahi_per_h" not in summary
     assert "Snore" in (folder / "score" / "report.html").read_text()
+
+
+ADDED = (
+    EXPERIMENT
+    + """
+
+from dataclasses import replace
+
+adds = get_config
+get_config = lambda: replace(adds(), init="known", objective=replace(
+    adds().objective, tasks=("stages", "breathing", SNORE), only_new=True, judged=0))
+"""
+)
+
+
+def test_it_joins_a_model_that_goes_on_saying_the_same_of_the_rest(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    params = {n: v for n, v in random_model(shallow_config())[1].items() if not n.startswith("heads/arousal")}
+    known = ModelFolder(shallow_config(), params, (STAGES, BREATHING), {"breathing": 0.37})
+    save_model(known, "known")
+    (folder / "added.py").write_text(ADDED)
+    command = ("prepare", "recordings", "--out", "shards", "--workers", "1", "--config", "snore.py")
+    assert (folder / "shards").exists() or sleepmami(*command) == 0
+    assert sleepmami("finetune", "--config", "added.py", "--workdir", "added") == 0
+    model = load_model("added/model")
+    assert {n for n in model.params if not np.array_equal(model.params[n], known.params.get(n))} == {
+        "heads/snore/bias", "heads/snore/kernel",
+    }  # fmt: skip
+    assert model.thresholds["breathing"] == 0.37 and model.thresholds.keys() == {"breathing", "snore"}
+    (folder / "added.py").write_text(ADDED.replace('"breathing", SNORE', '"breathing"'))
+    assert sleepmami("finetune", "--config", "added.py", "--workdir", "nothing") == 1
+    assert "has all these tasks; name a new one" in capsys.readouterr().err
 
 
 def test_without_the_experiment_its_words_are_not_kept(folder, monkeypatch):

@@ -40,7 +40,7 @@ def test_only_adapters_and_heads_train():
 
 
 def test_what_no_label_has_taught_yet_trains_itself():
-    _, phase = adapted(tiny_config(), scores=False)
+    _, phase = adapted(tiny_config(), learnt=())
     trained = trained_part(phase, phase.params)
     assert all(n.removeprefix(LORA).startswith(ENCODER) for n in trained if n.startswith(LORA))
     whole = {name.partition("/")[0] for name in trained if not name.startswith(LORA)}
@@ -107,3 +107,5 @@ def test_a_run_is_saved_merged_and_goes_on_exactly(saving, toy_params, tmp_path,
 def test_adapters_to_nothing_are_refused():
     with pytest.raises(ConfigError, match="a model to adapt"):
         Experiment("lora", ADAPTER)
+    with pytest.raises(ConfigError, match="a model to add heads to"):
+        Experiment("new", Finetuning(only_new=True))
