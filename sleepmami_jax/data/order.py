@@ -119,16 +119,6 @@ class Order:
     folders: tuple[_Shuffled, ...]
     shares: tuple[int, ...]
 
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.at(np.array([index]))[0]
-
-    def map(self, transform: grain.transforms.Map) -> grain.MapDataset:
-        """What is read at each place."""
-        return grain.MapDataset.source(self).map(transform)
-
     def at(self, indices: np.ndarray) -> np.ndarray:
         """Places (n, 3) int32 of indices (n,)."""
         places, waiting = np.empty((len(indices), 3), np.int32), np.arange(len(indices))
@@ -159,25 +149,25 @@ class Batches:
     """An endless iterator whose state is the global index of the next element, for any number of processes.
 
     What `grain.experimental.ElasticIterator` is, with two differences: which rows of a global batch a process reads is
-    the mesh's choice, and a whole batch may be read at once, from the places (B, 3) in the data that it holds.
+    the mesh's choice, and a whole batch is read at once, from the places (B, 3) in the data that it holds.
 
     Args:
-      elements: endless; an `Order`, or what was read there one by one.
+      order: of the elements.
       global_batch: elements in a batch of all processes together.
       rows: those of each batch that this process reads, ascending; None is all of them.
       ahead: how far to read ahead, and by whom.
-      read: places (B, 3) -> a batch; None where the elements have been read one by one.
+      read: places (B, 3) -> a batch.
     """
 
     def __init__(
         self,
-        elements: Order | grain.MapDataset,
+        order: Order,
         global_batch: int,
         rows: Sequence[int] | None,
         ahead: ReadAhead,
-        read: grain.transforms.Map | None = None,
+        read: grain.transforms.Map,
     ) -> None:
-        self._elements, self._read, self._ahead = elements, read, ahead
+        self._order, self._read, self._ahead = order, read, ahead
         self._global_batch, self._rows = global_batch, range(global_batch) if rows is None else rows
         self._iterator: grain.DatasetIterator | None = None
         self._next_index = 0
@@ -187,12 +177,8 @@ class Batches:
 
     def __next__(self) -> dict[str, Any]:
         if self._iterator is None:
-            where = self._elements, self._next_index, self._global_batch, np.asarray(self._rows)
-            if self._read is None:
-                batched = grain.MapDataset.source(_Rows(*where)).batch(len(self._rows), drop_remainder=True)
-            else:
-                batched = grain.MapDataset.source(_Places(*where)).map(self._read)
-            self._iterator = self._ahead.start(batched)
+            places = _Places(self._order, self._next_index, self._global_batch, np.asarray(self._rows))
+            self._iterator = self._ahead.start(grain.MapDataset.source(places).map(self._read))
         batch = next(self._iterator)
         self._next_index += self._global_batch
         return batch
@@ -227,20 +213,3 @@ class _Places:
 
     def __getitem__(self, step: int) -> np.ndarray:
         return self.order.at(self.first + step * self.batch + self.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Those rows, one by one, of an endless dataset."""
-
-    elements: grain.MapDataset
-    first: int
-    batch: int
-    rows: np.ndarray
-
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int):
-        step, place = divmod(index, len(self.rows))
-        return self.elements[self.first + step * self.batch + int(self.rows[place])]

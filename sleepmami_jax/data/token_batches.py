@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grain
+import jax
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE
@@ -49,20 +50,22 @@ def embedded_nights(
     whole = [np.stack(np.broadcast_arrays(chosen, 0), -1) for chosen in nights]  # from their first epoch on
     prepared = [folder.prepared for folder in folders]
     read = _ReadNight(folders, first_nights(prepared), people(prepared), length)
-    return Batches(in_random_order(data, whole, seed).map(read), global_batch, rows, _ahead(data))
+    return Batches(in_random_order(data, whole, seed), global_batch, rows, _ahead(data), read)
 
 
 @dataclass(frozen=True, eq=False)
 class _ReadNight(grain.transforms.Map):
-    """A place -> the night's epochs in summary."""
+    """Places (N, 3) -> the nights' epochs in summary."""
 
     folders: list[EmbeddedFolder]
     first_nights: np.ndarray
     people: np.ndarray
     length: int
 
-    def map(self, place: np.ndarray) -> dict[str, Any]:
-        number, night, _ = map(int, place)
+    def map(self, places: np.ndarray) -> dict[str, Any]:
+        return _stacked([self._read(*place) for place in places.tolist()])
+
+    def _read(self, number: int, night: int, _: int) -> dict[str, Any]:
         folder = self.folders[number]
         summary, present = folder.summary(night, self.length)
         place = self.first_nights[number] + night
@@ -104,7 +107,7 @@ def embedded_windows(
         if event_windows:
             events.append(EventWindows.of(folder.prepared, chosen, tasks, epochs, event_windows))
     read = _ReadWindow(nights, first_nights([folder.prepared for folder in folders]), epochs)
-    return Batches(in_random_order(data, elements, seed, events).map(read), global_batch, rows, _ahead(data))
+    return Batches(in_random_order(data, elements, seed, events), global_batch, rows, _ahead(data), read)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +127,16 @@ class _LabelledNight:
 
 @dataclass(frozen=True, eq=False)
 class _ReadWindow(grain.transforms.Map):
-    """A place -> the window that begins there."""
+    """Places (N, 3) -> the windows that begin there."""
 
     nights: dict[tuple[int, int], _LabelledNight]
     first_nights: np.ndarray
     epochs: int
 
-    def map(self, place: np.ndarray) -> dict[str, Any]:
-        number, night, start = map(int, place)
+    def map(self, places: np.ndarray) -> dict[str, Any]:
+        return _stacked([self._read(*place) for place in places.tolist()])
+
+    def _read(self, number: int, night: int, start: int) -> dict[str, Any]:
         labelled = self.nights[number, night]
         stop = min(start + self.epochs, len(labelled.stage))
         tokens, ok = labelled.folder.tokens(night, start, stop)
@@ -146,6 +151,11 @@ class _ReadWindow(grain.transforms.Map):
             "night": np.int32(self.first_nights[number] + night),
             "epoch": np.int32(start),
         }
+
+
+def _stacked(examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Arrays of examples -> those of a batch of them."""
+    return jax.tree.map(lambda *values: np.stack(values), *examples)
 
 
 def _padded(x: np.ndarray, length: int, fill: float) -> np.ndarray:
