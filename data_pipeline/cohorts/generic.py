@@ -28,7 +28,6 @@ _WHAT = (
 _BY_NAME = (".csv", ".tsv", ".json", ".xml", ".tal", ".arousal", ".st", ".xlsx", ".rml", ".annot", ".eannot", ".ids")
 _BY_CONTENT = (".txt", ".sta", ".hyp", ".hypno", ".evt", ".scoring")
 """Suffixes that notes have, too: a file of the recording's own stem must be a scoring by what stands in it."""
-SCORING_SUFFIXES = _BY_NAME
 _KINDS = ("csv", "tsv", "txt", "json", "tal", "edf", "xml", "xlsx", "rml", "annot", "eannot")
 SCORING_ENDINGS = (
     *_BY_NAME,

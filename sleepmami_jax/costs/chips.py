@@ -1,4 +1,4 @@
-"""What accelerators give, for utilisation and for projections.
+"""What accelerators give, for utilisation and for what a step must take.
 
 TPUs: "How to Scale Your Model" (jax-ml.github.io/scaling-book, chapter TPUs). GPUs: NVIDIA's data sheets, without
 sparsity; their link is NVLink within a host.

@@ -16,19 +16,6 @@ LIMITS_SD = 1.96
 _CLASSES = len(SEVERITIES)
 
 
-def icc(ratings: np.ndarray) -> float | None:
-    """ICC(2,1) of ratings (n, k): two-way random effects, absolute agreement, one rater (Shrout and Fleiss 1979).
-
-    (MSR - MSE) / (MSR + (k - 1) MSE + k (MSC - MSE) / n), with mean squares of rows (nights), columns (raters) and the
-    rest. None with fewer than two nights, or without any spread.
-
-    >>> round(icc(np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])), 2)
-    0.29
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return known(_icc_of(_icc_rows(np.asarray(ratings, float)).sum(axis=0)))
-
-
 def _icc_rows(ratings: np.ndarray) -> np.ndarray:
     """(n, k) -> (n, k + 3): one, what each rater says, the sum of its squares, the square of its sum."""
     ones, squares, totals = np.ones(len(ratings)), (ratings**2).sum(1), ratings.sum(1) ** 2
@@ -36,6 +23,11 @@ def _icc_rows(ratings: np.ndarray) -> np.ndarray:
 
 
 def _icc_of(sums: np.ndarray) -> np.ndarray:
+    """ICC(2,1): two-way random effects, absolute agreement, one rater (Shrout and Fleiss 1979), of sums of `_icc_rows`.
+
+    (MSR - MSE) / (MSR + (k - 1) MSE + k (MSC - MSE) / n), with mean squares of rows (nights), columns (raters) and the
+    rest. NaN with fewer than two nights, or without any spread.
+    """
     n, each, squares, totals = sums[..., 0], sums[..., 1:-2], sums[..., -2], sums[..., -1]
     k = each.shape[-1]
     correction = each.sum(-1) ** 2 / (n * k)

@@ -67,13 +67,6 @@ ROWS = (
 """Rows of the report: (statistic, words, unit)."""
 MOST_CYCLES = 9
 """Cycles that a page has rows for (our choice: a night of 10 h has seven)."""
-ARCHITECTURE_ROWS = tuple(
-    (f"{part}{n}_{what}min", f"{title} {n}: {words}", "min")
-    for part, title, most in (("third", "Third", 3), ("cycle", "Cycle", MOST_CYCLES))
-    for n in range(1, most + 1)
-    for what, words in (("", "length"), ("tst_", "sleep"), ("n3_", "N3"), ("rem_", "REM"))
-)
-"""Rows of `architecture`, as `ROWS`."""
 
 
 def bed_epochs(stages: np.ndarray, lights_s: tuple[float | None, float | None]) -> tuple[int, int]:
