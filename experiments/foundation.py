@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from data_pipeline.lock import alone_in
 from data_pipeline.shards.manifest import SPLITS
 from sleepmami_jax.config import DataSource, Experiment, ModelConfig
 from sleepmami_jax.evaluation.evaluate import measure
@@ -24,7 +25,6 @@ from sleepmami_jax.models.sleepmami import create
 from sleepmami_jax.pretrained import load
 from sleepmami_jax.recipes import finetune_tiny, macro_tiny, micro_tiny
 from sleepmami_jax.sweep import Run
-from sleepmami_jax.sweep.result import alone
 from sleepmami_jax.training.finetune import finetune
 from sleepmami_jax.training.loop import train
 
@@ -84,21 +84,20 @@ def finetuning(sweep: Path, seed: int, nights: int | None) -> Experiment:
 
 
 def make_nights(sweep: Path) -> dict[str, float]:
-    with alone(base(sweep) / "cohort"):
+    with alone_in(base(sweep) / "cohort"):
         cohort.make(base(sweep) / "cohort")
     return {}
 
 
 def pretrain(sweep: Path, encoder: str, seed: int) -> dict[str, float]:
     experiment = {"micro": micro_experiment, "macro": macro_experiment}[encoder](sweep, seed)
-    with alone(base(sweep) / f"{encoder}-{seed}"):
-        train(experiment, base(sweep) / f"{encoder}-{seed}")
+    train(experiment, base(sweep) / f"{encoder}-{seed}")  # for one process at a time
     return {}
 
 
 def make_tokens(sweep: Path, seed: int) -> dict[str, float]:
     """Micro tokens of all nights, once: runs side by side would each make them."""
-    with alone(base(sweep) / f"micro-{seed}"):
+    with alone_in(base(sweep) / f"micro-{seed}"):
         model = load(base(sweep) / f"micro-{seed}" / "model")
         for split in SPLITS:
             token_nights(model, [shards(sweep)], split=split, embeddings=base(sweep) / "embeddings")

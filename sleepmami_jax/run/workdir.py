@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -76,21 +76,9 @@ def alone(workdir: epath.Path) -> AbstractContextManager:
     """Inside, no other run works in `workdir`: the first process of a run has it. In a bucket nothing is locked.
 
     Raises:
-      ConfigError: another run has it.
+      ValueError: another run has it.
     """
-    if in_bucket(workdir) or jax.process_index() > 0:
-        return nullcontext()
-    return _alone_in(Path(workdir))
-
-
-@contextmanager
-def _alone_in(workdir: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone_in(workdir))
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        yield
+    return nullcontext() if in_bucket(workdir) or jax.process_index() > 0 else alone_in(Path(workdir))
 
 
 def _read(path: epath.Path) -> dict[str, Any]:

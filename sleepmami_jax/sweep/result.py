@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.lock import open_alone
+from data_pipeline.lock import alone_in
 from data_pipeline.whole_files import write_whole
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.plan import Factor, Sweep, difference
@@ -64,8 +63,7 @@ def do_run(sweep: Sweep, workdir: Path, name: str) -> Result:
     Raises:
       ConfigError: no such run, one that must come before it is not finished, or it was started with another
         description.
-      RuntimeError: another process is at it.
-      ValueError: a measure is no finite number.
+      ValueError: another process is at it, or a measure is no finite number.
     """
     if name not in sweep.runs:
         raise ConfigError(f"{sweep.file}: no run is named {name!r}; --dry-run lists them")
@@ -75,7 +73,7 @@ def do_run(sweep: Sweep, workdir: Path, name: str) -> Result:
     if name in results:
         return results[name]
     run, home = sweep.runs[name], folder(workdir, name)
-    with alone(home):
+    with alone_in(home):  # two that train in one would spoil each other's work
         _write(home / RUN, sweep.descriptions[name])
         begun = time.perf_counter()
         measures = {measure: _number(name, measure, value) for measure, value in run.do(workdir).items()}
@@ -94,21 +92,6 @@ def _check_same(sweep: Sweep, workdir: Path, name: str) -> None:
             f"{path.parent} was started as another run: {difference(now, before)}; remove this folder to do it "
             "anew, or choose another --workdir"
         )
-
-
-@contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """The folder, made if need be, for this process alone: two that train in one would spoil each other's work.
-
-    Raises:
-      RuntimeError: another process has it.
-    """
-    home.mkdir(parents=True, exist_ok=True)
-    lock = open_alone(home / ".lock")
-    if lock is None:
-        raise RuntimeError(f"{home}: another process is at work here; wait for it, or end it")
-    with lock:
-        yield
 
 
 def _number(name: str, measure: str, value: Any) -> float | None:

@@ -25,9 +25,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_pipeline.lock import alone_in
 from sleepmami_jax.config import ConfigError
 from sleepmami_jax.sweep.launch import Job
-from sleepmami_jax.sweep.result import RESULT, alone
+from sleepmami_jax.sweep.result import RESULT
 
 POLL_S = 10.0
 PATIENCE_S = 60.0
@@ -67,7 +68,7 @@ class Slurm:
     def start(self, jobs: Sequence[Job]) -> None:
         if self._alone is None:  # two sweeps would both submit what comes next
             self._alone = ExitStack()
-            self._alone.enter_context(alone(self._folder))
+            self._alone.enter_context(alone_in(self._folder))
         self._waiting += jobs
 
     def ended(self) -> Mapping[str, str | None]:

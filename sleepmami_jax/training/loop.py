@@ -70,12 +70,12 @@ def train(
       profile: so many steps, from the third of this start on, are traced to `workdir/profile`.
 
     Raises:
-      ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed, or
-        another run is working there; or there is nothing to validate on.
+      ConfigError: the workdir belongs to a run of another configuration, or what that run began with has changed; or
+        there is nothing to validate on.
       CheckpointError: its checkpoints cannot be used, or a new one cannot be saved.
       NonFiniteError: the loss or the update became infinite or NaN.
       Preempted: SIGTERM came; the state is saved.
-      ValueError: the batch does not divide over devices and parts.
+      ValueError: another run is working in the workdir, or the batch does not divide over devices and parts.
     """
     workdir = folder_at(workdir)
     if profile and in_bucket(workdir):

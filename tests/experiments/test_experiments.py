@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from data_pipeline.lock import alone_in
 from experiments import foundation
 from sleepmami_jax.sweep.plan import load_sweep
-from sleepmami_jax.sweep.result import alone
 
 FOLDER = Path(foundation.__file__).parent
 SWEEPS = sorted(path for path in FOLDER.glob("*.py") if "\ndef sweep(" in path.read_text())
@@ -34,10 +34,17 @@ def test_an_experiment_of_many_runs_can_be_planned(path):
 )
 def test_what_is_shared_is_not_made_twice_at_once(tmp_path, monkeypatch, made, make):
     monkeypatch.setattr(foundation.cohort, "make", lambda folder: None)
-    for name in ("train", "load", "token_nights"):
+    for name in ("load", "token_nights"):
         monkeypatch.setattr(foundation, name, lambda *_, **__: None)
     with (
-        alone(tmp_path / "foundation" / made),
-        pytest.raises(RuntimeError, match=f"{made}: another process is at work here"),
+        alone_in(tmp_path / "foundation" / made),
+        pytest.raises(ValueError, match=f"{made}: another run is working in this folder"),
     ):
         make(tmp_path / "mine")
+    monkeypatch.setattr(foundation, "train", trained_alone)
+    make(tmp_path / "mine")  # nobody is in the way, not even what calls it
+
+
+def trained_alone(experiment, workdir):
+    with alone_in(workdir):
+        pass

@@ -50,7 +50,7 @@ def test_a_run_that_was_saved_keeps_its_batch(toy_experiment, tmp_path):
 
 
 def test_two_runs_in_one_workdir_and_a_damaged_one_are_refused(toy_experiment, tmp_path):
-    with alone_in(tmp_path), pytest.raises(ConfigError, match="another run is working"), alone(tmp_path):
+    with alone_in(tmp_path), pytest.raises(ValueError, match="another run is working"), alone(tmp_path):
         raise AssertionError("both are in")
     (tmp_path / "config.json").write_text('{"na')
     with pytest.raises(ConfigError, match=r"config\.json: damaged"):

@@ -42,7 +42,7 @@ def test_a_stopped_sweep_leaves_no_process_and_goes_on(file, workdir):
     while not (pid.exists() and pid.read_text()):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    with pytest.raises(RuntimeError, match="another process is at work here"):
+    with pytest.raises(ValueError, match="another run is working in this folder"):
         do_run(load_sweep(file), workdir, "fine-4-0")
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130 and "the same command goes on" in process.stderr.read()

@@ -232,7 +232,7 @@ def test_a_sweep_that_was_killed_comes_back_to_its_tasks_and_can_be_stopped(file
     pids = workdir / "runs" / "fine-4-0" / "pids"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         wait_for(lambda: pids.exists() and pids.read_text())
-        with pytest.raises(RuntimeError, match="slurm: another process is at work here"):
+        with pytest.raises(ValueError, match="slurm: another run is working in this folder"):
             Slurm(workdir).start([])
         first.kill()
     asked = len(cluster.calls("squeue"))
