@@ -5,14 +5,13 @@ The batches are the same, and in the same order, whoever reads them: batch i is 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
-import threading
 from dataclasses import dataclass
 
 import grain
 from absl import flags
+
+from data_pipeline.processes import end_with_parent
 
 BATCHES_OF_WORKER = 4
 """A worker keeps at least so many in memory: Grain has one that is made, one that is sent, and one or more in a buffer
@@ -53,10 +52,4 @@ def _begin_worker(index: int, count: int) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # Grain asks a worker to stop; whoever is killed asks nobody, and its workers would wait for ever.
-    multiprocessing.parent_process().join()
-    os._exit(os.EX_TEMPFAIL)
+    end_with_parent()  # Grain asks a worker to stop; whoever is killed asks nobody, and its workers would wait for ever
