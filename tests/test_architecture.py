@@ -55,7 +55,7 @@ UPPER = {
     "run": ("config", "flatten lock whole_files"),
     "trust": ("", "modalities night tasks population"),
     "export": ("config models run trust", "from_json whole_files modalities tasks population"),
-    "data": ("config models run export trust", "lock whole_files modalities night tasks shards prepare processes"),
+    "data": ("config models run export trust", "lock processes whole_files modalities night tasks shards prepare"),
     "costs": ("config models objectives", "modalities night tasks"),
     "tasks": ("objectives", "runs modalities night tasks"),
     "metrics": ("tasks", "runs night tasks"),

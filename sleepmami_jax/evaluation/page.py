@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
-
 from data_pipeline.tasks import Task
 from sleepmami_jax.evaluation.plots import figures
 from sleepmami_jax.evaluation.table import group_columns, limits, metrics_table, number
 from sleepmami_jax.export.readme import RESEARCH_USE
 from sleepmami_jax.metrics.people import FEWEST_PEOPLE, RESAMPLES
+from sleepmami_jax.scoring.pages import templates
 from sleepmami_jax.tasks import rooms_of
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("sleepmami_jax.evaluation", package_path=""),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates("sleepmami_jax.evaluation")
 
 
 def metrics_page(metrics: dict[str, Any], tasks: Sequence[Task], *, model: str, trained_on: str) -> str:
@@ -31,7 +24,7 @@ def metrics_page(metrics: dict[str, Any], tasks: Sequence[Task], *, model: str, 
       tasks: of the model.
       model, trained_on: what its card says.
     """
-    return _ENVIRONMENT.get_template("page.html.j2").render(
+    return _TEMPLATES.get_template("page.html.j2").render(
         metrics=metrics,
         model=model,
         trained_on=trained_on,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -16,16 +13,11 @@ from data_pipeline.tasks import OXIMETRY, STAGES, Task
 from sleepmami_jax.many.table import Row
 from sleepmami_jax.scoring.files import RESEARCH_USE
 from sleepmami_jax.scoring.objects import sparkline
+from sleepmami_jax.scoring.pages import sha256_of, templates
 from sleepmami_jax.tasks import oximetry, rooms_of
 
 PAGE = "index.html"
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("sleepmami_jax.many", package_path=""),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates("sleepmami_jax.many")
 
 
 @dataclass(frozen=True)
@@ -58,9 +50,9 @@ def render(rows: Sequence[Row], stages: Mapping[str, Sequence[int]], tasks: Sequ
       stages: by night_id the stage codes of those that were scored.
       tasks: of the model; model: its name, for the reader.
     """
-    script = _ENVIRONMENT.loader.get_source(_ENVIRONMENT, "index.js")[0]
+    script = _TEMPLATES.loader.get_source(_TEMPLATES, "index.js")[0]
     columns = columns_of(tasks, rows)
-    return _ENVIRONMENT.get_template("index.html.j2").render(
+    return _TEMPLATES.get_template("index.html.j2").render(
         nights=[_night(row, stages.get(row["night_id"]), columns) for row in rows],
         columns=columns,
         n_scored=len(stages),
@@ -70,11 +62,6 @@ def render(rows: Sequence[Row], stages: Mapping[str, Sequence[int]], tasks: Sequ
         script=Markup(script),  # ours, from the file beside this one
         script_sha256=sha256_of(script),
     )
-
-
-def sha256_of(script: str) -> str:
-    """How a page's Content-Security-Policy names the one script that may run in it."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _night(row: Row, stages: Sequence[int] | None, columns: Sequence[Column]) -> dict[str, Any]:

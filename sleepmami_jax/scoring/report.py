@@ -5,15 +5,12 @@ The page asks no server for anything, and its policy lets no other script run th
 
 from __future__ import annotations
 
-import hashlib
 import json
-from base64 import b64encode
 from functools import cache, partial
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from data_pipeline.modalities import Modality
@@ -24,6 +21,7 @@ from sleepmami_jax.scoring import definitions
 from sleepmami_jax.scoring.axis import DISPLAY_ORDER, axis_data, clock, deciding, start_s
 from sleepmami_jax.scoring.differences import calibration, differences
 from sleepmami_jax.scoring.files import RESEARCH_USE, among
+from sleepmami_jax.scoring.pages import sha256_of, templates
 from sleepmami_jax.scoring.parts import RULE as PARTS_RULE
 from sleepmami_jax.scoring.parts import parts
 from sleepmami_jax.scoring.prediction import Scores
@@ -38,13 +36,7 @@ COLUMNS = 3
 NO_BREATHING = {Modality.RESP: "no breathing events", Modality.SPO2: "no ODI, no T90"}
 """What a reader loses where both are missing."""
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("sleepmami_jax.scoring", package_path=""),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates("sleepmami_jax.scoring")
 
 
 def number(value: Any) -> str:
@@ -191,8 +183,7 @@ def render(scores: Scores, night: Night, signals: Signals) -> str:
     }
     found = differences(scores, night)
     left_out = fitted(signals.shown, deciding(scores, found))
-    digest = b64encode(hashlib.sha256(_script().encode()).digest()).decode("ascii")
-    return _ENVIRONMENT.get_template("report.html.j2").render(
+    return _TEMPLATES.get_template("report.html.j2").render(
         night=night,
         scores=scores,
         statistics=statistics,
@@ -231,7 +222,7 @@ def render(scores: Scores, night: Night, signals: Signals) -> str:
         good_percent=good_percent,
         style=Markup((files("sleepmami_jax.scoring") / "page" / "report.css").read_text(encoding="utf-8")),
         script=Markup(_script()),
-        script_hash=f"sha256-{digest}",
+        script_sha256=sha256_of(_script()),
         night_data=as_json(axis_data(scores, night, signals, found)),
         signals_data=as_json(_signals_data(signals)),
     )
