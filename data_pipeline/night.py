@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mne.io import RawArray
 
 EPOCH_S = 30
-
 BLOCK_S = 600
 """What is worked on at a time, a whole number of epochs: a night passes through memory in blocks of this length."""
 
@@ -34,8 +33,9 @@ STAGES = ("W", "N1", "N2", "N3", "REM")
 UNKNOWN_STAGE = -1
 """Code of an epoch that nobody scored, or whose score means nothing (movement time, `?`)."""
 
-UNKNOWN_LIGHTS: tuple[float | None, float | None] = (None, None)
-"""Lights off and lights on where nobody marked them."""
+Lights = tuple[float | None, float | None]
+"""Seconds at which the lights went off and on, None where nobody marked it."""
+UNKNOWN_LIGHTS: Lights = (None, None)
 
 
 class EventKind(StrEnum):
@@ -58,7 +58,6 @@ class EventKind(StrEnum):
 APNEAS = frozenset({EventKind.OBSTRUCTIVE_APNEA, EventKind.CENTRAL_APNEA, EventKind.MIXED_APNEA, EventKind.APNEA})
 BREATHING_EVENTS = APNEAS | {EventKind.HYPOPNEA}
 """The events that the AHI counts."""
-
 
 OWN_KIND = r"[a-z][a-z0-9_]{0,31}"
 """How the name of a kind of event is written, also of one that somebody defined for a task of their own."""
@@ -220,7 +219,7 @@ class Scoring:
     events: tuple[Event, ...] = ()
     scored: frozenset[str] = frozenset()
     unclear: frozenset[str] = frozenset()
-    lights_s: tuple[float | None, float | None] = UNKNOWN_LIGHTS
+    lights_s: Lights = UNKNOWN_LIGHTS
     cpap_from_s: float | None = None
 
 
@@ -269,6 +268,11 @@ class Night:
         """Whole 30-second epochs; a shorter tail is not scored."""
         return self.duration_s // EPOCH_S
 
+    @property
+    def lights_s(self) -> Lights:
+        """As its scoring has them."""
+        return UNKNOWN_LIGHTS if self.scoring is None else self.scoring.lights_s
+
     def read(self, start_s: int, stop_s: int) -> tuple[Channel, ...]:
         """The channels from second `start_s` to `stop_s`."""
         return tuple(channel.read(start_s, stop_s) for channel in self.channels)
@@ -292,11 +296,8 @@ class Night:
         rate_hz = max(channel.rate_hz for channel, _, _ in channels)
         data = np.empty((len(channels), self.duration_s * rate_hz))
         for row, (channel, samples, _) in zip(data, channels, strict=True):
-            facts = channel.modality.facts
-            if facts.is_value or facts.is_code:
-                row[:] = np.repeat(samples, rate_hz // channel.rate_hz)
-            else:
-                row[:] = resample_poly(samples, rate_hz // channel.rate_hz, 1)
+            facts, times = channel.modality.facts, rate_hz // channel.rate_hz
+            row[:] = np.repeat(samples, times) if facts.is_value or facts.is_code else resample_poly(samples, times, 1)
             row *= 1e-6 if facts.voltage else 1.0
         kinds = [_MNE_TYPES.get(channel.modality, "misc") for channel, _, _ in channels]
         info = mne.create_info([channel.slot for channel, _, _ in channels], rate_hz, kinds)

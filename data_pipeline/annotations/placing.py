@@ -16,7 +16,7 @@ from statistics import median
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.stage_words import stage_word
 from data_pipeline.annotations.terms import stage_of
-from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Lights
 from data_pipeline.readers.edf_header import told_day
 from data_pipeline.readers.recording import Annotation
 
@@ -32,7 +32,6 @@ FINEST_S = 4.0
 LEAST_OVERLAP = 0.5
 """Of a scoring that is placed by time of day alone, what must lie within the recording, or of the recording in it."""
 _RATES_HZ = (50, 64, 100, 125, 128, 200, 250, 256, 400, 500, 512, 1024, 2000, 2048)
-Lights = tuple[float | None, float | None]
 
 
 class Misplaced(ValueError):

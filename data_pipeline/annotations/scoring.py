@@ -29,6 +29,7 @@ from data_pipeline.night import (
     UNKNOWN_STAGE,
     Event,
     EventKind,
+    Lights,
     Scoring,
 )
 from data_pipeline.readers.recording import Annotation
@@ -43,7 +44,6 @@ _CPAP = re.compile(
     r"^(start|begin\w*|apply) (of )?((c|bi|auto)?pap|titration)\b|^titration (start\w*|begin\w*)\b|^split night start"
 )
 """What technicians write where positive pressure begins (our choice of words)."""
-Lights = tuple[float | None, float | None]
 
 
 def scoring_from(

@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from data_pipeline.cohorts import Source
-from data_pipeline.night import EPOCH_S, UNKNOWN_LIGHTS, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
+from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Night, RecordingError, blocks
 from data_pipeline.prepare.journal import FileSeen, Seen
 from data_pipeline.prepare.summary import Refusal, Rejection
 from data_pipeline.prepare.workers import ProcessDied
@@ -137,7 +137,7 @@ def _prepare_night(job: Job) -> Prepared | Rejection:
         stages=stage_string(stages),
         event_counts=dict(sorted(Counter(str(e.kind) for e in scoring.events).items())) if scoring else {},
         notes=night.notes,
-        lights_s=UNKNOWN_LIGHTS if scoring is None else scoring.lights_s,
+        lights_s=night.lights_s,
     )
     return Prepared(entry, seen)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_LIGHTS, Event, Night, Quality
+from data_pipeline.night import EPOCH_S, STAGES, Event, Night, Quality
 from data_pipeline.runs import runs
 from data_pipeline.tasks import STAGES as STAGING
 from data_pipeline.tasks import Task, kind_title
@@ -43,7 +43,7 @@ def axis_data(scores: Scores, night: Night, signals: Signals, found: Sequence[Di
     return {
         "duration": len(scores.stages) * EPOCH_S,
         "start": start_s(night),
-        "lights": list(night.scoring.lights_s if night.scoring is not None else UNKNOWN_LIGHTS),
+        "lights": list(night.lights_s),
         "stageNames": list(STAGES),
         "stageOrder": [STAGES.index(name) for name in DISPLAY_ORDER],
         "stages": _text(scores.stages.astype(np.int8)),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import EPOCH_S, UNKNOWN_LIGHTS, Event, Night
+from data_pipeline.night import EPOCH_S, Event, Night
 from data_pipeline.tasks import APNEA_TYPE, AROUSAL, BREATHING, LIMB_MOVEMENT, OXIMETRY, RERA
 from sleepmami_jax.scoring.found import Found
 from sleepmami_jax.scoring.prediction import NOT_LEARNT, Prediction
@@ -138,8 +138,7 @@ def _parts(
     night: Night, stages: np.ndarray, supine: Collection[float]
 ) -> tuple[list[tuple[int, int]], dict[str, np.ndarray]]:
     """Cycles of the night in epochs, and the parts of its sleep that are known, (S,) bool."""
-    lights_s = night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS
-    first, end = bed_epochs(stages, lights_s)
+    first, end = bed_epochs(stages, night.lights_s)
     cycles = [(first + a, first + b) for a, b in sleep_cycles(stages[first:end])]
     parts = parts_of(stages, cycles)
     seconds = np.arange(len(stages) * EPOCH_S)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, STAGES, UNKNOWN_LIGHTS, Night
+from data_pipeline.night import EPOCH_S, STAGES, Night
 from sleepmami_jax.scoring.prediction import Scores
 from sleepmami_jax.tasks import rooms_of
 from sleepmami_jax.tasks.indices import PART_MIN
@@ -42,8 +42,7 @@ def parts(scores: Scores, night: Night) -> tuple[Part, ...]:
     """Thirds of the time in bed, then cycles; none of a night without sleep."""
     if not (scores.stages > 0).any():
         return ()
-    lights_s = night.scoring.lights_s if night.scoring is not None else UNKNOWN_LIGHTS
-    bed = in_bed(np.arange(len(scores.stages)), lights_s)
+    bed = in_bed(np.arange(len(scores.stages)), night.lights_s)
     borders = [int(bed[0]) + -(-len(bed) * k // 3) for k in range(4)]
     spans = [(f"{word} third", *borders[k : k + 2]) for k, word in enumerate(("First", "Second", "Last"))]
     cycles = sleep_cycles(scores.stages[bed])

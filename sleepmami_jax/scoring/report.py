@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from data_pipeline.modalities import Modality
-from data_pipeline.night import STAGES, UNKNOWN_LIGHTS, Night, Quality
+from data_pipeline.night import STAGES, Night, Quality
 from data_pipeline.tasks import OXIMETRY
 from data_pipeline.tasks import STAGES as STAGING
 from sleepmami_jax.scoring import definitions
@@ -157,7 +157,7 @@ def _tiles(scores: Scores, tables: list[Table]) -> list[tuple[str, Any, str, str
 
 def _lights(night: Night, start: int | None) -> str:
     """When the lights went off and on, in words; "" where nobody marked it."""
-    marks = zip(("off", "on"), night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS, strict=True)
+    marks = zip(("off", "on"), night.lights_s, strict=True)
     return ", ".join(f"lights {word} {clock(second, start)}" for word, second in marks if second is not None)
 
 

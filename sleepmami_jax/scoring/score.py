@@ -134,9 +134,8 @@ def beside(scores: Scores, norm: Norm | None) -> Scores:
 
 def _times_of_sleep(night: Night, stages: np.ndarray) -> tuple[dict[str, Any], dict[str, str]]:
     """Times and shares of sleep, between lights off and on where they are marked, and their definitions."""
-    lights_s = night.scoring.lights_s if night.scoring else UNKNOWN_LIGHTS
-    rules = stage_room.DEFINITIONS | (stage_room.LIGHTS if lights_s != UNKNOWN_LIGHTS else {})
-    in_bed = stage_room.in_bed(stages, lights_s)
+    rules = stage_room.DEFINITIONS | (stage_room.LIGHTS if night.lights_s != UNKNOWN_LIGHTS else {})
+    in_bed = stage_room.in_bed(stages, night.lights_s)
     return dict(sleep_statistics(in_bed)) | architecture(in_bed), rules
 
 

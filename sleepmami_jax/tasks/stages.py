@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_pipeline.night import EPOCH_S, STAGES, Event
+from data_pipeline.night import EPOCH_S, STAGES, Event, Lights
 from data_pipeline.runs import runs
 from sleepmami_jax.tasks.rules import share, sleep_minutes
 
@@ -69,16 +69,15 @@ MOST_CYCLES = 9
 """Cycles that a page has rows for (our choice: a night of 10 h has seven)."""
 
 
-def bed_epochs(stages: np.ndarray, lights_s: tuple[float | None, float | None]) -> tuple[int, int]:
-    """Of stages (E,) the half-open range of epochs from lights off to lights on (seconds, None where unknown); all
-    where that is none."""
+def bed_epochs(stages: np.ndarray, lights_s: Lights) -> tuple[int, int]:
+    """Of stages (E,) the half-open range of epochs from lights off to lights on; all where that is none."""
     off_s, on_s = lights_s
     first = 0 if off_s is None else round(off_s / EPOCH_S)
     end = len(stages) if on_s is None else min(round(on_s / EPOCH_S), len(stages))
     return (first, end) if first < end else (0, len(stages))
 
 
-def in_bed(stages: np.ndarray, lights_s: tuple[float | None, float | None]) -> np.ndarray:
+def in_bed(stages: np.ndarray, lights_s: Lights) -> np.ndarray:
     """Of stages (E,) the epochs of `bed_epochs`."""
     first, end = bed_epochs(stages, lights_s)
     return stages[first:end]
