@@ -44,8 +44,8 @@ class ScoredNight:
         return self.entry.stage_codes
 
     def human_stages_of(self, room: Room) -> np.ndarray:
-        """(E,) codes, -1 where the task was not monitored: neither side can say anything there."""
-        return np.where(self.prediction.monitored(room.task), self.human_stages, np.int8(-1))
+        """(E,) codes, -1 where the task was not monitored."""
+        return self.prediction.monitored_stages(room.task, self.human_stages)
 
     @property
     def model_stages(self) -> np.ndarray:

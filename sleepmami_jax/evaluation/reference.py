@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from data_pipeline.tasks import STAGES, TaskKind
 from sleepmami_jax.config import DataConfig
 from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, with_nights
+from sleepmami_jax.evaluation.measures import index_of
 from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.scoring.prediction import Prediction
@@ -84,21 +84,12 @@ def _case(model: Pretrained, night: Night, shift: str, changed: frozenset[str], 
     rooms = [room for room in rooms_of(prediction.tasks) if room.task.name not in prediction.unavailable]
     for room in rooms:
         if scoring is not None and room.task.was_scored(scoring.scored) and "stages" in scoring.scored:
-            name, heard = room.task.name, prediction.monitored(room.task)
-            sides = []
-            for events, stages in (
-                (_found(model, room, rooms, prediction), prediction.stages),
-                (room.counted(scoring.events, np.where(heard, scoring.stages, -1)), scoring.stages),
-            ):
-                sides.append(room.statistics({name: events}, np.where(heard, stages, np.int8(-1)))[room.index])
-            indices[name] = (sides[0], sides[1])
+            sides = [prediction.monitored_stages(room.task, s) for s in (prediction.stages, scoring.stages)]
+            found = counted_events(room, rooms, prediction.probs, model.thresholds, sides[0])
+            said, truth = index_of(room, [found, room.counted(scoring.events, sides[1])], sides)
+            indices[room.task.name] = said, truth
     stages = scoring.stages if scoring is not None else np.full(night.n_epochs, -1, np.int8)
     return Case(shift, changed, tuple(filter(None, looks.values())), tokens, prediction, stages, indices)
-
-
-def _found(model: Pretrained, room: Any, rooms: Sequence[Any], prediction: Prediction):
-    monitored = prediction.monitored_stages(room.task)
-    return counted_events(room, rooms, prediction.probs, model.thresholds, monitored)
 
 
 def fit_reference(

@@ -111,10 +111,11 @@ def _stages(names: Sequence[str], nights: Sequence[ManyScored]) -> dict[str, Any
         rows.append({"name": name} | row)
     all_say = confusions([consensus(v) for v in votes], ours)
     pooled = {name: known(value) for name, value in agreement_of(all_say.sum(axis=0)).items() if name in _OF_STAGES}
+    limits = intervals(all_say, people, agreement_of)
     return {
         "n_nights": len(nights),
         "scorers": rows,
-        "consensus": pooled | {"interval": _only(intervals(all_say, people, agreement_of), _OF_STAGES)},
+        "consensus": pooled | {"interval": {name: limits.get(name) for name in _OF_STAGES}},
     }
 
 
@@ -135,8 +136,8 @@ def _events(model: Pretrained, room: Room, names: Sequence[str], nights: Sequenc
 
 def _counted(room: Room, night: ManyScored) -> list[tuple[Event, ...]]:
     """The events of each scorer that count, by their own hypnogram, where the task was monitored."""
-    heard = night.night.prediction.monitored(room.task)
-    return [room.counted(s.events, np.where(heard, s.stages, np.int8(-1))) for s in night.scorings]
+    heard = night.night.prediction.monitored_stages
+    return [room.counted(s.events, heard(room.task, s.stages)) for s in night.scorings]
 
 
 def _pair(
@@ -161,7 +162,3 @@ def _pair(
         result[of] = {n: values[f"{of}.{n}"] for n in names}
         result[of]["interval"] = {n: limits.get(f"{of}.{n}") for n in names}
     return result
-
-
-def _only(limits: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: limits.get(name) for name in names}

@@ -49,7 +49,7 @@ def agreement_with(
     for room in rooms:
         if room.task.was_scored(scoring.scored):
             name = room.task.name
-            monitored = np.where(prediction.monitored(room.task), human_stages, np.int8(-1))
+            monitored = prediction.monitored_stages(room.task, human_stages)
             human[name] = room.counted(scoring.events, monitored)
             index = {f"human_{room.index}": room.statistics(human, monitored)[room.index]}
             agreement[name] = event_metrics([human[name]], [counted[name]]) | index

@@ -84,9 +84,10 @@ class Prediction:
         heard = [self.usable[slot] for slot in task.slots if slot in self.usable]
         return np.logical_or.reduce(heard) if heard else np.zeros(len(self.scorable), bool)
 
-    def monitored_stages(self, task: Task) -> np.ndarray:
-        """`stages`, and -1 where the task was not monitored: what its events and indices are counted over."""
-        return np.where(self.monitored(task), self.stages, np.int8(-1))
+    def monitored_stages(self, task: Task, stages: np.ndarray | None = None) -> np.ndarray:
+        """Stages (E,), the model's own unless given, and -1 where the task was not monitored, of which neither side can
+        say anything: what events and indices are counted over."""
+        return np.where(self.monitored(task), self.stages if stages is None else stages, np.int8(-1))
 
     @property
     def stage_probs(self) -> np.ndarray:
