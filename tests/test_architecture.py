@@ -33,7 +33,7 @@ GROUND = {
     "modalities": "",
     "night": "runs modalities",
     "tasks": "modalities night",
-    "readers": "night",
+    "readers": "runs night",
     "annotations": "night readers",
     "shards": "from_json runs whole_files modalities night",
     "montage": "nearest modalities night readers shards",

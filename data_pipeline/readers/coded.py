@@ -11,6 +11,7 @@ import numpy as np
 
 from data_pipeline.night import STAGES, RecordingError
 from data_pipeline.readers.recording import Annotation
+from data_pipeline.runs import runs_of_values
 
 _UNSCORED = "Sleep stage ?"
 DREEM = {-1: _UNSCORED, **{code: f"Sleep stage {name}" for code, name in enumerate(STAGES)}}
@@ -40,12 +41,8 @@ def coded_marks(path: Path, values: np.ndarray, rate_hz: float, meanings: dict[i
     if unknown := set(np.unique(codes)) - set(meanings):
         expected = ", ".join(map(str, sorted(meanings)))
         raise RecordingError(path, f"{len(unknown)} numbers of a scoring mean nothing, expected {expected}.")
-    if not len(codes):
-        return []
-    starts = np.flatnonzero(np.r_[True, np.diff(codes) != 0])
-    stops = np.r_[starts[1:], len(codes)]
     return [
         Annotation(float(a / rate_hz), float((b - a) / rate_hz), text)
-        for a, b in zip(starts, stops, strict=True)
+        for a, b in runs_of_values(codes)
         if (text := meanings[int(codes[a])])
     ]

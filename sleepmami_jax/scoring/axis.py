@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipeline.modalities import Modality
 from data_pipeline.night import EPOCH_S, STAGES, Event, Night, Quality
-from data_pipeline.runs import runs
+from data_pipeline.runs import runs, runs_of_values
 from data_pipeline.tasks import STAGES as STAGING
 from data_pipeline.tasks import Task, kind_title
 from sleepmami_jax.scoring.differences import Difference
@@ -173,9 +173,7 @@ def _track(title: str, unit: str, every_s: int, values: np.ndarray, step: float)
 
 def _faults(quality: np.ndarray) -> list[list[int]]:
     """[start, stop, flags] of the runs of seconds with the same faults."""
-    borders = np.flatnonzero(np.diff(quality)) + 1
-    starts, stops = [0, *borders.tolist()], [*borders.tolist(), len(quality)]
-    return [[a, b, int(quality[a])] for a, b in zip(starts, stops, strict=True) if a < b and quality[a]]
+    return [[start, stop, int(quality[start])] for start, stop in runs_of_values(quality) if quality[start]]
 
 
 def _text(array: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from data_pipeline.night import EPOCH_S, STAGES, Event, Night
+from data_pipeline.runs import runs_of_values
 from data_pipeline.tasks import STAGES as STAGING
 from data_pipeline.tasks import kind_title
 from sleepmami_jax.scoring.prediction import Scores
@@ -62,9 +63,8 @@ def _of_stages(scores: Scores, night: Night) -> Iterator[Difference]:
     ours, given = scores.stages.astype(int), night.scoring.stages.astype(int)
     differ = (ours != given) & (ours >= 0) & (given >= 0)
     pair = np.where(differ, len(STAGES) * given + ours, -1)
-    borders = [0, *(np.flatnonzero(np.diff(pair)) + 1).tolist(), len(pair)]
-    for start, stop in pairwise(borders):
-        if start < stop and differ[start]:
+    for start, stop in runs_of_values(pair):
+        if differ[start]:
             n = f"{stop - start} epochs" if stop - start > 1 else "1 epoch"
             words = f"{STAGES[given[start]]} in the scoring given, {STAGES[ours[start]]} by the model, {n}"
             yield Difference(start * EPOCH_S, (stop - start) * EPOCH_S, STAGING.name, words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from importlib import import_module
-from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from data_pipeline.night import EPOCH_S, STAGES, marks
-from data_pipeline.runs import runs
+from data_pipeline.runs import runs, runs_of_values
 from sleepmami_jax.tasks import rooms_of
 
 if TYPE_CHECKING:
@@ -104,9 +103,8 @@ def sparkline(stages: np.ndarray, label: str) -> Markup:
         stages = np.array([np.bincount(part + 1).argmax() - 1 for part in parts])
     level = {STAGES.index(name): 3 + row * _ROW for row, name in enumerate(DISPLAY_ORDER)}
     x = [round(_WIDTH * place / len(stages), 1) for place in range(len(stages) + 1)]
-    edges = [0, *(np.flatnonzero(np.diff(stages)) + 1), len(stages)]
     line, rem, is_broken = [], [], True
-    for start, stop in pairwise(edges):
+    for start, stop in runs_of_values(stages):
         y = level.get(int(stages[start]))
         if y is not None:
             line.append(f"M{x[start]:g} {y}H{x[stop]:g}" if is_broken else f"V{y}H{x[stop]:g}")
