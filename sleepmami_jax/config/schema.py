@@ -183,7 +183,6 @@ class Finetuning(Checked):
     tasks: tuple[Task | str, ...] = (STAGES, BREATHING, AROUSAL)  # records, or names of those that there are
     event_windows: Chance = 0.0  # share of windows laid about an event: of each task, and each class of it, as often
     focal: Weight = 0.0  # exponent of focal loss (Lin et al. 2017): what is easy counts less
-    label_smoothing: BelowOne = 0.0
     class_weight: Chance = 0.0  # exponent of a class's inverse frequency in the run's nights; the mean weight is 1
     balance_weight: Weight = 0.01  # of the Micro-Encoder's router, as in MicroPretraining
     router_z_weight: Weight = 0.001

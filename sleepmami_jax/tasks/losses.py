@@ -20,25 +20,20 @@ def cross_entropy(
     axes,
     *,
     focal: float = 0.0,
-    smoothing: float = 0.0,
     weights: np.ndarray | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Mean cross-entropy (..., K) against int labels (...), and the accuracy, over known labels.
 
     Args:
       focal: with p what the label's class is given, each counts (1 - p) ** focal of itself (Lin et al. 2017, eq. 4).
-      smoothing: share of a label that is spread evenly over all classes (Szegedy et al. 2016).
       weights: (K,) of the labels' classes; None weighs all alike.
     """
     known = labels >= 0
     label = jnp.maximum(labels, 0)
     logits = logits.astype(jnp.float32)
-    total = jax.nn.logsumexp(logits, -1)
-    loss = own = total - jnp.take_along_axis(logits, label[..., None], -1)[..., 0]
-    if smoothing:
-        loss = (1 - smoothing) * loss + smoothing * (total - logits.mean(-1))
+    loss = jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, label[..., None], -1)[..., 0]
     if focal:
-        loss *= jnp.maximum(-jnp.expm1(-own), _DOUBT) ** focal
+        loss *= jnp.maximum(-jnp.expm1(-loss), _DOUBT) ** focal
     if weights is not None:
         loss *= jnp.asarray(weights, jnp.float32)[label]
     return global_mean(loss, known, axes)[0], global_mean((logits.argmax(-1) == label) * 1.0, known, axes)[0]
@@ -74,22 +69,22 @@ def task_losses(
     tasks: Sequence[Task],
     axes,
     *,
+    focal: float = 0.0,
     weights: Mapping[str, np.ndarray] | None = None,
-    **how: float,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The weighted sum of the tasks' losses, each of them under its name, and `stages_accuracy`.
 
     Args:
       heads: of windows: `stages` (N, E, 5), events (N, 30 E * rate_hz, K).
       labels: `stages` (N, E), events (N, 30 E * rate_hz); -1 is unknown.
+      focal: as in `cross_entropy`.
       weights: of each task, (K,) of its classes; None weighs all alike.
-      how: `focal` and `smoothing` of `cross_entropy`.
     """
     loss, parts = 0.0, {}
     for task in tasks:
         own = None if weights is None else weights[task.name]
         parts[task.name], accuracy = cross_entropy(
-            class_logits(heads[task.name]), labels[task.name], axes, weights=own, **how
+            class_logits(heads[task.name]), labels[task.name], axes, focal=focal, weights=own
         )
         loss += task.loss_weight * parts[task.name]
         if task.kind is TaskKind.STAGES:

@@ -111,7 +111,7 @@ def finetune_loss(
     the experiment's tasks where they are given."""
     config: Finetuning = experiment.objective
     weights = None if counts is None else class_weights(counts, config.class_weight)
-    how = {"focal": config.focal, "smoothing": config.label_smoothing, "weights": weights}
+    how = {"focal": config.focal, "weights": weights}
     where = layout(experiment.model.modalities)
 
     def hidden_modalities(keys, there):  # (N,), (N, E, L) -> (N, M)

@@ -156,7 +156,6 @@ WRONG = [
     (TUNED, "objective.epochs", 0, "at least 1"),
     (TUNED, "objective.event_windows", 1.1, "from 0 to 1"),
     (TUNED, "objective.focal", -1.0, "at least 0"),
-    (TUNED, "objective.label_smoothing", 1.0, "at least 0 and less than 1"),
     (TUNED, "objective.judged", -1, "at least 0"),
     (TUNED, "objective.lora_rank", -1, "at least 0"),
     (TUNED, "objective.only_new", 1, "true or false"),

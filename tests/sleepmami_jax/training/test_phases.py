@@ -288,7 +288,7 @@ def test_a_run_tells_its_loss_what_its_labels_are(shallow, prepared, tmp_path, m
         return task_losses(heads, labels, tasks, axes, **how)
 
     monkeypatch.setattr(finetune, "task_losses", losses)
-    objective = Finetuning(batch=4, epochs=2, freeze_micro=False, focal=1.5, label_smoothing=0.1, event_windows=1.0)
+    objective = Finetuning(batch=4, epochs=2, freeze_micro=False, focal=1.5, event_windows=1.0)
     data = replace(prepared, scored=True)
     for exponent in (0.0, 0.5):
         objective = replace(objective, class_weight=exponent)
@@ -298,7 +298,7 @@ def test_a_run_tells_its_loss_what_its_labels_are(shallow, prepared, tmp_path, m
         phase.batches.close()
         assert ((batch["seconds"]["breathing"] > 0) | (batch["seconds"]["arousal"] > 0)).any((1, 2)).all()
         jax.eval_shape(sharded(phase.loss), phase.params, batch, keys_of(4))
-        assert (told["focal"], told["smoothing"]) == (1.5, 0.1)
+        assert told["focal"] == 1.5
         expected = class_weights(class_counts(data, objective.tasks), exponent) if exponent else None
         assert (told["weights"] is None) == (expected is None)
         for name in expected or ():
