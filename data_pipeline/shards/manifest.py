@@ -20,17 +20,7 @@ import numpy as np
 
 from data_pipeline.from_json import from_json
 from data_pipeline.modalities import MODALITY_OF, RATE_HZ, SLOTS, Modality
-from data_pipeline.night import (
-    EPOCH_S,
-    OWN_KIND,
-    STAGES,
-    UNKNOWN_LIGHTS,
-    UNKNOWN_STAGE,
-    Channel,
-    Demographics,
-    Lights,
-    Quality,
-)
+from data_pipeline.night import EPOCH_S, OWN_KIND, STAGES, UNKNOWN_LIGHTS, UNKNOWN_STAGE, Channel, Demographics, Quality
 from data_pipeline.runs import runs
 from data_pipeline.shards.scale import ChannelScale, second_quality
 from data_pipeline.whole_files import whole_file
@@ -129,7 +119,7 @@ class NightEntry:
     stages: str
     event_counts: dict[str, int]
     notes: tuple[str, ...]
-    lights_s: Lights = UNKNOWN_LIGHTS
+    lights_s: tuple[float | None, float | None] = UNKNOWN_LIGHTS
 
     @property
     def stage_codes(self) -> np.ndarray:
