@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import Layout, read_header
-from data_pipeline.readers.recording import LONGEST_S, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Recording, Signal, gaps_note
 from data_pipeline.readers.tal import first_stamp_s, read_tals
 from data_pipeline.readers.timeline import check_gaps
 from data_pipeline.readers.transfer import changed_in_transfer, misplaced
@@ -92,9 +92,8 @@ def read_edf(path: Path) -> Recording:
         raise RecordingError(path, f"{problem}, expected at most {LONGEST_S // 86400}. {advice}")
     is_gap = starts_s[1:] - ends_s[:-1] > _JITTER_S
     gaps = tuple((float(a), float(b)) for a, b in zip(ends_s[:-1][is_gap], starts_s[1:][is_gap], strict=True))
-    lost_s = sum(b - a for a, b in gaps)
     if gaps:
-        notes.append(f"{len(gaps)} gap(s), {lost_s:g} s in all, in which nothing was recorded.")
+        notes.append(gaps_note(gaps))
 
     def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
         signal = signals[index]

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import read_header
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal, gaps_note
 
 _DAY_S = 86400
 _ROUNDING_S = 2.0
@@ -81,8 +81,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
         for start_s, part in zip(starts_s, parts, strict=True)
         for a in part.annotations
     ]
-    lost_s = sum(b - a for a, b in gaps)
-    note = f"Joined from {len(parts)} files; {len(gaps)} gap(s), {lost_s:g} s in all, in which nothing was recorded."
+    note = f"Joined from {len(parts)} files; {gaps_note(gaps)}"
     return replace(
         first,
         duration_s=duration_s,

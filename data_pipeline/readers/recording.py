@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -114,6 +114,11 @@ class Recording:
             problem = f"{self.path}: span {start_s}-{stop_s} s is not within the recording, 0-{self.duration_s} s."
             raise ValueError(problem)
         return self.read_span(index, start_s, stop_s)
+
+
+def gaps_note(gaps: Sequence[tuple[float, float]]) -> str:
+    """What a reader should know of the gaps of a recording."""
+    return f"{len(gaps)} gap(s), {sum(b - a for a, b in gaps):g} s in all, in which nothing was recorded."
 
 
 def beside(path: Path, name: str) -> Path:

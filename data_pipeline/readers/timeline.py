@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.night import RecordingError
+from data_pipeline.readers.recording import gaps_note
 
 _AT_ONCE = 1 << 20
 _MOST_MISSING = 30_000_000
@@ -109,8 +110,7 @@ class Timeline:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        known = [b - a for a, b in self.gaps]
-        notes = [f"{len(known)} gap(s), {sum(known):g} s in all, in which nothing was recorded."] if known else []
+        notes = [gaps_note(self.gaps)] if self.gaps else []
         if n := sum(b.lost is None for b in self._inner):
             notes.append(f"{n} of them of a length that the file does not state: times after it are the file's own.")
         return tuple(notes)
