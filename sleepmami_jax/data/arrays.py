@@ -141,15 +141,13 @@ def plan_of(epoch: Epoch, channels: Sequence[ChannelEntry], slots: Slots) -> Pla
     return tuple(plan)
 
 
-def fill_epochs(
-    arrays: dict[str, Any], epochs: Sequence[Epoch], plan: Plan, tasks: Sequence[Task], first: int = 0
-) -> None:
-    """Writes consecutive records of one night into blank arrays, from row `first` on."""
+def fill_epochs(arrays: dict[str, Any], epochs: Sequence[Epoch], plan: Plan, tasks: Sequence[Task]) -> None:
+    """Writes consecutive records of one night into blank arrays, from the first row on."""
     for taken, stored in zip(plan, zip(*(epoch.signals for epoch in epochs), strict=True), strict=True):
         if taken is not None:
             samples = _stack([s.samples[taken.rows] for s in stored])
-            _fill(arrays, first, taken, samples, _stack([s.quality[taken.rows] for s in stored]))
-    for row, epoch in enumerate(epochs, start=first):
+            _fill(arrays, 0, taken, samples, _stack([s.quality[taken.rows] for s in stored]))
+    for row, epoch in enumerate(epochs):
         for task, labels in event_labels(epoch.events, epoch.scored, tasks, 0.0, EPOCH_S).items():
             arrays["seconds"][task][row] = labels
         arrays["stage"][row] = epoch.stage

@@ -22,6 +22,7 @@ from sleepmami_jax.models.macro import epoch_summary
 from sleepmami_jax.models.micro import layout
 from sleepmami_jax.models.sleepmami import Params, merge, structure
 from sleepmami_jax.run.places import in_bucket
+from sleepmami_jax.run.progress import Progress
 
 QUICKLY: dict[str, Any] = {"xla_backend_optimization_level": 1}
 """How a CPU compiles what only reads nights: an eighth faster than XLA's own level, and the program is as fast (CPU
@@ -64,7 +65,7 @@ def compiled_summary(config: ModelConfig) -> Callable:
 
 
 def embed_nights(
-    model: ModelConfig, params: Params, data: DataConfig, out: Path, progress: Callable, only: tuple[str, ...] = ()
+    model: ModelConfig, params: Params, data: DataConfig, out: Path, progress: Progress, only: tuple[str, ...] = ()
 ) -> list[EmbeddedFolder]:
     """Micro tokens of the chosen nights of every prepared folder, under `out`, one folder for each set of weights.
 

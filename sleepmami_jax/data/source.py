@@ -213,6 +213,20 @@ def with_nights(data: DataConfig) -> DataConfig:
     return replace(data, shards=tuple(filter(has, data.shards)))
 
 
+def nights_of_split(shards: Sequence[Path | str], split: str) -> DataConfig:
+    """Those of some prepared folders that have a night of a split.
+
+    Raises:
+      ValueError: none has.
+    """
+    data = with_nights(DataConfig(shards=tuple(DataSource(str(folder)) for folder in shards), split=split))
+    if not data.shards:
+        raise ValueError(
+            f"no night of split {split!r} in {', '.join(map(str, shards))}; their manifest.jsonl names the splits"
+        )
+    return data
+
+
 def _asked_for(entry: NightEntry, data: DataConfig) -> bool:
     return entry.split == data.split and bool(entry.scored or not data.scored)
 
@@ -226,7 +240,6 @@ def chosen_epochs(manifest: Manifest, nights: Sequence[int], slots: Slots) -> It
         entry = manifest.nights[night]
         usable = np.zeros(entry.n_epochs, bool)
         for _, channel in usable_channels(entry.channels, slots).values():
-            for first, end in channel.usable_epochs:
-                usable[first:end] = True
+            usable |= channel.usable(entry.n_epochs)
         if usable.any():
             yield night, np.flatnonzero(usable)

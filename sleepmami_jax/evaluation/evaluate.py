@@ -6,7 +6,7 @@ side it belongs to: the AHI compared is the AHI that a report would print.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from absl import logging
 
 from data_pipeline.night import Event
 from sleepmami_jax.config import DataConfig, DataSource
-from sleepmami_jax.data.source import with_nights
+from sleepmami_jax.data.source import nights_of_split, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
 from sleepmami_jax.evaluation.measures import compare, index_of, measure_all, measure_tasks, measure_trust
 from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
@@ -28,14 +28,14 @@ from sleepmami_jax.evaluation.subgroups import subgroups
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.metrics.events import fit_threshold
 from sleepmami_jax.pretrained import Pretrained, load
-from sleepmami_jax.run.progress import bars
+from sleepmami_jax.run.progress import Progress, bars
 from sleepmami_jax.tasks import Room, rooms_of
 
 UNFITTED = 0.5
 
 
 def calibrate(
-    folder: ModelFolder, data: DataConfig, embeddings: Path, progress: Callable
+    folder: ModelFolder, data: DataConfig, embeddings: Path, progress: Progress
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Event thresholds with the highest F1 on the validation nights of `data`.
 
@@ -72,7 +72,7 @@ def evaluate(
     *,
     split: str,
     embeddings: Path,
-    progress: Callable,
+    progress: Progress,
     only: Sequence[str] = (),
     scorers: Sequence[Path] = (),
     beside: Sequence[str] = (),
@@ -96,16 +96,14 @@ def evaluate(
         none of the nights, or a peer that is not installed.
     """
     check_installed(beside)
-    sources = tuple(DataSource(s) for s in shards)
     channels = channels_of(only or list(model.slots), model.slots)
-    if not with_nights(DataConfig(shards=sources, split=split)).shards:
-        raise ValueError(f"no night of split {split!r} in {', '.join(shards)}; their manifest.jsonl names the splits")
+    measured = nights_of_split(shards, split)
 
-    def side(name, judged):
-        data = with_nights(DataConfig(shards=sources, split=name))
+    def predicted(data: DataConfig, judged: bool) -> list[ScoredNight]:
         return list(predict_nights(model, data, embeddings, progress, channels if only else (), judged))
 
-    train, test = side("train", judged=False), side(split, judged=True)
+    train_data = with_nights(DataConfig(shards=tuple(map(DataSource, shards)), split="train"))
+    train, test = predicted(train_data, judged=False), predicted(measured, judged=True)
     if split != "train" and (shared := {n.entry.subject_id for n in train} & {n.entry.subject_id for n in test}):
         raise ValueError(f"{len(shared)} people are both in train and in {split}, such as {min(shared)}: prepare anew")
     compared = compare(model, test)
@@ -145,7 +143,7 @@ def measure(
     split: str = "test",
     nights: int | None = None,
     only: Sequence[str] = (),
-    progress: Callable | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, float | None]:
     """The numbers of `measure_tasks` that runs are compared by, flat; no training night is looked at.
 
@@ -155,7 +153,7 @@ def measure(
       embeddings: where micro tokens are kept; those already there are not made again.
       nights: only the first so many of each folder.
       only: as in `evaluate`.
-      progress: `(description, total) -> tick`; nothing is shown when None.
+      progress: nothing is shown when None.
 
     Returns:
       `stages_accuracy`, `stages_macro_f1`, `stages_kappa`; for each task of events its `_f1`, `_precision`, `_recall`

@@ -17,6 +17,7 @@ from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import chosen_nights
 from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.tasks import Room, counted_events, rooms_of
 from sleepmami_jax.tasks.breathing import typed
@@ -84,7 +85,7 @@ def predict_nights(
     model: Pretrained,
     data: DataConfig,
     embeddings: Path,
-    progress: Callable,
+    progress: Progress,
     only: tuple[str, ...] = (),
     judged: bool = False,
 ) -> Iterator[ScoredNight]:
@@ -92,7 +93,6 @@ def predict_nights(
 
     Args:
       embeddings: where micro tokens are kept; those already there are not made again.
-      progress: `(description, total) -> tick`.
       only: channels of the model, as if no others had been recorded (see `sensors.channels_of`); all when empty.
       judged: whether it is asked how far to believe it, for which the signals are read again.
     """

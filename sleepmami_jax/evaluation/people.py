@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from data_pipeline.night import Demographics
-from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.nights import night_of
-from sleepmami_jax.data.source import chosen_nights, with_nights
+from sleepmami_jax.data.source import chosen_nights, nights_of_split
 from sleepmami_jax.evaluation.engineered import engineered
 from sleepmami_jax.evaluation.night import is_man
 from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.run.progress import Progress
 
 DEMOGRAPHICS, ENGINEERED, VECTOR = "demographics", "engineered", "night vector"
 """Blocks of features."""
@@ -40,23 +40,18 @@ class Person:
 
 
 def people_of(
-    model: Pretrained, shards: Sequence[str], split: str, embeddings: Path, progress: Callable
+    model: Pretrained, shards: Sequence[str], split: str, embeddings: Path, progress: Progress
 ) -> tuple[Person, ...]:
     """The people of a split of prepared folders, in the order of their nights.
 
     Args:
       embeddings: where micro tokens are kept; those already there are not made again.
-      progress: `(description, total) -> tick`.
 
     Raises:
       ValueError: no night of `split`; people of two cohorts have one id; or a night that neither a person nor the model
         scored.
     """
-    data = with_nights(DataConfig(shards=tuple(DataSource(str(s)) for s in shards), split=split))
-    if not data.shards:
-        raise ValueError(
-            f"no night of split {split!r} in {', '.join(map(str, shards))}; their manifest.jsonl names them"
-        )
+    data = nights_of_split(shards, split)
     nights, cohort = defaultdict(list), {}
     for folder in embed_nights(model.folder.config, model.folder.params, data, embeddings, progress):
         chosen = chosen_nights(folder.prepared.manifest, data)

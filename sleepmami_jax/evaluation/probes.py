@@ -26,6 +26,7 @@ from sleepmami_jax.evaluation.nights import ScoredNight
 from sleepmami_jax.metrics.events import seconds_of
 from sleepmami_jax.metrics.people import intervals
 from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.trust.judge import Tokens
 from sleepmami_jax.trust.shifts import SHIFTS, Shift
 
@@ -153,7 +154,7 @@ def _auroc(y: np.ndarray, said: np.ndarray) -> float | None:
 
 
 def measure_probes(
-    model: Pretrained, train: Sequence[ScoredNight], test: Sequence[ScoredNight], progress: Callable
+    model: Pretrained, train: Sequence[ScoredNight], test: Sequence[ScoredNight], progress: Progress
 ) -> list[dict[str, Any]]:
     """A row for each set of sensors and each fault: `condition`, `heads` and `probes`; none without training nights.
 
@@ -161,9 +162,6 @@ def measure_probes(
     on, `<label>_auroc` of stages (mean of one against the rest), arousals and breathing events, and of either rate its
     mean error with an interval, `<rate>_mae`, beside that of always saying the training mean, `<rate>_mae_mean`. The
     probe of fewer sensors is fitted with these alone, that of a fault on nights without.
-
-    Args:
-      progress: `(description, total) -> tick`.
     """
     train = train[:: max(1, len(train) // TRAIN_NIGHTS)][:TRAIN_NIGHTS]
     kinds = {channel.modality for night in test for channel in night.entry.channels}

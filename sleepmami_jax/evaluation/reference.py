@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from sleepmami_jax.data.source import PreparedFolder, chosen_nights, with_nights
 from sleepmami_jax.evaluation.measures import index_of
 from sleepmami_jax.metrics.staging import staging_metrics
 from sleepmami_jax.pretrained import Pretrained
+from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.tasks import counted_events, rooms_of
 from sleepmami_jax.trust.fit import fit_risk, fit_temperature, tempered
@@ -93,7 +94,7 @@ def _case(model: Pretrained, night: Night, shift: str, changed: frozenset[str], 
 
 
 def fit_reference(
-    model: Pretrained, data: DataConfig, *, cases: int, seed: int, progress: Callable
+    model: Pretrained, data: DataConfig, *, cases: int, seed: int, progress: Progress
 ) -> Reference | None:
     """Fits everything on nights of `data`: those for validation, and of those for training as many as are missing.
 
@@ -101,7 +102,6 @@ def fit_reference(
       cases: how many to look at, at most: `AS_THEY_ARE` of them nights as they are, the others validation nights with
         something put wrong.
       seed: decides what.
-      progress: `(description, total) -> tick`.
 
     Returns:
       None with fewer than `FEWEST_CASES`, or where no night has scored stages: there is nothing to be wrong about.

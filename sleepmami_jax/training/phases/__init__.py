@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from sleepmami_jax.data.scored import class_counts
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.models.initial import Rngs
 from sleepmami_jax.models.sleepmami import create, structure
+from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.training.phases.finetune import finetuning, finetuning_batches, finetuning_shapes
 from sleepmami_jax.training.phases.held_out import HeldOut, held_out
 from sleepmami_jax.training.phases.macro import macro_batches, macro_pretraining, macro_shapes
@@ -30,14 +31,14 @@ _KINDS = {
 
 
 def build(
-    experiment: Experiment, start: ModelFolder | None, workdir: Path, progress: Callable, rows: Sequence[int]
+    experiment: Experiment, start: ModelFolder | None, workdir: Path, progress: Progress, rows: Sequence[int]
 ) -> Phase:
     """The phase of an experiment, with its data.
 
     Args:
       start: the model to begin with; None begins with random parameters.
       workdir: where embeddings of a frozen Micro-Encoder are kept.
-      progress: `(description, total) -> tick`, shows long preparations.
+      progress: shows long preparations.
       rows: those of each batch that this process reads.
     """
     shape = (experiment.compute, experiment.tasks)

@@ -25,6 +25,7 @@ from sleepmami_jax.data.embeddings import EmbeddedFolder
 from sleepmami_jax.data.frozen import embed_nights, embeddings_folder, model_slots
 from sleepmami_jax.data.order import Batches
 from sleepmami_jax.models.sleepmami import Params, SleepMaMi, merge, split
+from sleepmami_jax.run.progress import Progress
 from sleepmami_jax.training.phases.held_out import HeldOut
 
 TEACHER = "teacher/"
@@ -132,7 +133,7 @@ def signals(
     return signal_batches(experiment.data, slots, epochs=epochs, **how)
 
 
-def frozen_tokens(experiment: Experiment, params: Params, workdir: Path, progress: Callable) -> list[EmbeddedFolder]:
+def frozen_tokens(experiment: Experiment, params: Params, workdir: Path, progress: Progress) -> list[EmbeddedFolder]:
     """The micro tokens of all nights of the run, by a Micro-Encoder that is not trained."""
     out = embeddings_folder(experiment, workdir)
     return embed_nights(experiment.model, params, experiment.data, out, progress)
