@@ -16,6 +16,7 @@ from data_pipeline.modalities import SLOTS
 from data_pipeline.night import EPOCH_S, STAGES, EventKind
 from data_pipeline.population.spectrum import BANDS_HZ, band_powers, evenly
 from data_pipeline.shards.manifest import ChannelEntry, NightEntry
+from data_pipeline.shards.scale import IQR_OF_NORMAL
 from data_pipeline.tasks import BREATHING
 
 SMALLEST_CELL = 5
@@ -24,7 +25,6 @@ Counts of nights, people, sites, cohorts and rates are given as they are; of the
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SPECTRUM_NIGHTS = 200
 """Spectra are those of at most so many nights, evenly spaced: a median of them is known to a tenth of the spread."""
-_IQR_PER_SD = 1.349  # of a normal distribution
 APNEA_HYPOPNEA = "apnea_hypopnea"
 
 
@@ -235,7 +235,7 @@ def _channel(
         nights=len(channels),
         source_rates_hz=_counts(f"{channel.source_rate_hz:g}" for _, channel in channels),
         good_share=spread_of([(person, channel.good_share) for person, channel in channels]),
-        amplitude=spread_of([(person, channel.iqr / _IQR_PER_SD) for person, channel in channels]),
+        amplitude=spread_of([(person, channel.iqr / IQR_OF_NORMAL) for person, channel in channels]),
         level=spread_of([(person, channel.median) for person, channel in channels]) if is_level else None,
         band_power=_medians(powers),
         band_share=_medians(shares),

@@ -19,8 +19,8 @@ def arguments(parser: ArgumentParser) -> None:
     add("inputs", type=Path, nargs="+", metavar="INPUT", help="recordings, or folders of them")
     add("--out", type=Path, required=True, help="the folder to fill; it belongs to these inputs")
     montage(parser)
-    cohort = """how files, scorings and demographics are found: shhs, mesa, mros, physionet2018, slpdb, sleep_edf,
-        isruc, kiss, generic, or a Python file of your own (docs/data.md)"""
+    cohort = """how files, scorings and demographics are found: generic, a data set that docs/data.md lists, or a
+        Python file of your own"""
     add("--cohort", default="generic", metavar="NAME", help=cohort)
     own = "an experiment file with tasks of your own: the events that they are about are kept too"
     add("--config", type=Path, metavar="FILE", help=own)

@@ -26,7 +26,7 @@ from data_pipeline.modalities import RATE_HZ, Modality
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Channel, Demographics, Night, Quality, blocks
 from data_pipeline.shards.epochs import Epoch
 from data_pipeline.shards.manifest import ChannelEntry, channel_entry
-from data_pipeline.shards.scale import channel_scale, second_quality
+from data_pipeline.shards.scale import IQR_OF_NORMAL, channel_scale, second_quality
 from data_pipeline.tasks import Task
 from sleepmami_jax.data.labels import NOT_SCORED, event_labels
 
@@ -36,7 +36,6 @@ MIN_GOOD_SHARE = 0.05
 BUCKET_EPOCHS = 240
 _GOOD = int(Quality.GOOD)
 _INT16 = np.iinfo(np.int16)
-IQR_OF_NORMAL = 1.349  # interquartile range of a standard normal distribution
 
 
 @dataclass(frozen=True, eq=False)
