@@ -6,7 +6,6 @@ seconds. `ScoringData/Events` has <Event Family Type Start Duration>; `StagingDa
 the end of the session.
 """
 
-import datetime
 import math
 import re
 from itertools import pairwise
@@ -17,7 +16,7 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.safe_xml import local_name, named, read_xml
 from data_pipeline.annotations.times import clock_of, moment_in
 from data_pipeline.night import EPOCH_S, RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 ROOT = "PatientStudy"
 _STAGES = {"wake": "W", "nonrem1": "N1", "nonrem2": "N2", "nonrem3": "N3", "nonrem4": "N3", "rem": "REM"}
@@ -52,9 +51,8 @@ def read_alice_rml(path: Path) -> Marks:
     for (start_s, word), end_s in zip(stages, ends, strict=True):
         length = end_s - start_s if math.isfinite(end_s) and end_s > start_s else float(EPOCH_S)
         found.append(Annotation(start_s, length, f"Sleep stage {word}"))
-    spelled = (Annotation(a.onset_s, a.duration_s, _term(a.text)) for a in found)
-    clock, day = (clock_of(begin.second), _day(begin.days)) if begin else (None, None)
-    return Marks(tuple(sorted(spelled, key=lambda a: a.onset_s)), clock, day)
+    spelled = in_order(Annotation(a.onset_s, a.duration_s, _term(a.text)) for a in found)
+    return Marks(spelled, clock_of(begin.second), begin.day) if begin else Marks(spelled)
 
 
 def _stages(path: Path, study: Element) -> list[tuple[float, str]]:
@@ -86,10 +84,6 @@ def _term(text: str) -> str:
 
 def _first(sessions: list[Element], name: str) -> str:
     return next((e.text or "" for session in sessions for e in named(session, name)), "").strip()
-
-
-def _day(days: tuple[datetime.date, ...]) -> datetime.date | None:
-    return days[0] if len(days) == 1 else None
 
 
 def _number(path: Path, element: Element, place: int, name: str) -> float:

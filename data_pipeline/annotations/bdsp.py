@@ -10,17 +10,15 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.coded import BDSP, coded_marks
 from data_pipeline.readers.edf import read_edf
+from data_pipeline.readers.edf_header import labels_in
+from data_pipeline.readers.recording import in_order
 
 _BY = "_expert"
 
 
 def is_bdsp_edf(path: Path) -> bool:
     """Whether an EDF names such a signal in its header."""
-    with path.open("rb") as file:
-        header = file.read(256)
-        digits = header[252:256].strip()
-        labels = file.read(16 * int(digits)) if digits.isdigit() else b""
-    names = {labels[start : start + 16].strip().lower() for start in range(0, len(labels), 16)}
+    names = {label.lower() for label in labels_in(path)}
     return any(f"{family}{_BY}".encode() in names for family in BDSP)
 
 
@@ -47,4 +45,4 @@ def read_bdsp_edf(path: Path) -> Marks:
     for family, index in families.items():
         rate_hz = float(recording.signals[index].rate_hz)
         found += coded_marks(path, recording.read(index), rate_hz, BDSP[family])
-    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)))
+    return Marks(in_order(found))

@@ -14,7 +14,7 @@ from data_pipeline.annotations.terms import stage_of_column
 from data_pipeline.annotations.text import read_text
 from data_pipeline.annotations.times import axis_of, length_s, moment_in, number_in
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 _BEGIN = re.compile(r"\s*Signal ID:", re.IGNORECASE)
 _UNKNOWN = frozenset({"a", "artifact", "artefakt", "movement", "bewegung", "-", ""})
@@ -60,10 +60,10 @@ def read_domino(path: Path) -> Marks:
         return Marks(())
     found = [Annotation(s, d, t) for s, d, t in zip(axis.seconds, lengths, texts, strict=True)]
     begin = moment_in(facts.get("start time", ""))
-    day = begin.days[0] if begin is not None and len(begin.days) == 1 else None
+    day = begin.day if begin is not None else None
     if day is not None and moments[0].second < begin.second:
         day = None  # the first line is of the day after: nobody needs the date so much
-    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)), axis.clock, day)
+    return Marks(in_order(found), axis.clock, day)
 
 
 def _stage(word: str) -> str:

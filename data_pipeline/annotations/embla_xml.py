@@ -10,7 +10,7 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.safe_xml import local_name, named, read_xml
 from data_pipeline.annotations.times import axis_of, length_s, moment_in
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 ROOT = "EventExport"
 
@@ -39,4 +39,4 @@ def read_embla_xml(path: Path) -> Marks:
     if axis is None:
         raise RecordingError(path, "its events are more than a week apart, expected one night.")
     found = (Annotation(s, d, t) for s, d, t in zip(axis.seconds, lengths, texts, strict=True))
-    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)), axis.clock, axis.day)
+    return Marks(in_order(found), axis.clock, axis.day)

@@ -15,7 +15,7 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.text import read_text
 from data_pipeline.annotations.times import Moment, axis_of, elapsed_in, length_s, moment_in, number_in
 from data_pipeline.night import EPOCH_S, RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 _PLACES = {6: (0, 3, 4), 4: (0, 2, 3), 3: (0, 1, 2)}
 """Number of columns -> where class, start and stop are."""
@@ -61,8 +61,7 @@ def read_luna(path: Path) -> Marks:
         if length is not None and length < 0:
             raise RecordingError(path, f"line {line.number}: it stops before it starts.")
         found.append(Annotation(onset_s, length, line.text))
-    in_order = tuple(sorted(found, key=lambda a: a.onset_s))
-    return Marks(in_order, axis.clock, axis.day) if axis else Marks(in_order)
+    return Marks(in_order(found), axis.clock, axis.day) if axis else Marks(in_order(found))
 
 
 def _lines(path: Path) -> list[_Line]:

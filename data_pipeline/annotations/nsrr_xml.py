@@ -14,7 +14,7 @@ from pathlib import Path
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.safe_xml import read_xml, span_of, text_of
 from data_pipeline.annotations.terms import is_remark, plain, stage_of
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 ROOT = "PSGAnnotation"
 _ONTOLOGY_STAGES = {
@@ -48,9 +48,9 @@ def read_nsrr_xml(path: Path) -> Marks:
             stages.append(Annotation(onset_s, duration_s, f"Sleep stage {plain(concept)}"))
         else:
             events.append(Annotation(onset_s, duration_s, concept))
-    stages.sort(key=lambda a: a.onset_s)
+    stages = in_order(stages)
     tiled = [Annotation(a.onset_s, b.onset_s - a.onset_s, a.text) for a, b in pairwise(stages)]
-    return Marks(tuple(sorted((*tiled, *stages[-1:], *events), key=lambda a: a.onset_s)))
+    return Marks(in_order((*tiled, *stages[-1:], *events)))
 
 
 def _concept(text: str) -> str:

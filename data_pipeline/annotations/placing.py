@@ -16,11 +16,11 @@ from statistics import median
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.stage_words import stage_word
 from data_pipeline.annotations.terms import stage_of
+from data_pipeline.annotations.times import DAY_S
 from data_pipeline.night import EPOCH_S, UNKNOWN_STAGE, Lights
 from data_pipeline.readers.edf_header import told_day
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
-DAY_S = 86400
 MOST_PAST_S, MOST_PAST_SHARE = 300.0, 0.1
 """What may lie past the end: scorings of published nights are up to 30 epochs longer than the recordings (ISRUC)."""
 FILLS = (0.9, 1.02)
@@ -121,10 +121,10 @@ def _overlap_s(annotations: Sequence[Annotation], shift_s: float, duration_s: fl
     return min(last_s, duration_s) - max(first_s, 0.0)
 
 
-def _stage_marks(annotations: Sequence[Annotation]) -> list[Annotation]:
+def _stage_marks(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
     """Marks that say a stage, also one that nobody understands; in order."""
     stages = [a for a in annotations if stage_of(a.text) is not None or stage_word(a.text) is not None]
-    return sorted(stages, key=lambda a: a.onset_s)
+    return in_order(stages)
 
 
 def _in_seconds(

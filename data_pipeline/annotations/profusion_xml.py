@@ -10,7 +10,7 @@ from pathlib import Path
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.safe_xml import read_xml, seconds_of, span_of, text_of
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 ROOT = "CMPStudyConfig"
 
@@ -31,4 +31,4 @@ def read_profusion_xml(path: Path) -> Marks:
     for epoch, stage in enumerate(study.iterfind("SleepStages/SleepStage")):
         code = (stage.text or "").strip()
         annotations.append(Annotation(epoch * epoch_s, epoch_s, f"Sleep stage {code}"))
-    return Marks(tuple(sorted(annotations, key=lambda a: a.onset_s)))
+    return Marks(in_order(annotations))

@@ -34,7 +34,7 @@ from data_pipeline.annotations.times import (
     number_in,
 )
 from data_pipeline.night import EPOCH_S, RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 MODEL = "sleepmami_model"
 """The column of our own scores that names the model: whoever learns from them is told that no person scored."""
@@ -96,8 +96,7 @@ def rows_to_marks(path: Path, header: Sequence[str], rows: Rows, own: Collection
     for (where, row), onset_s, length in zip(rows, starts, spans, strict=True):
         texts = _texts(path, where, row, columns, from_name, names)
         annotations += [Annotation(onset_s, length, text) for text in texts]
-    in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
-    return Marks(in_order, clock, day, _lights(list(zip(starts, stages, strict=False))))
+    return Marks(in_order(annotations), clock, day, _lights(list(zip(starts, stages, strict=False))))
 
 
 def _lights(stages: Sequence[tuple[float, str]]) -> tuple[float | None, float | None]:

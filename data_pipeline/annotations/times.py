@@ -49,6 +49,11 @@ class Moment:
     second: float
     days: tuple[datetime.date, ...] = ()
 
+    @property
+    def day(self) -> datetime.date | None:
+        """The day, None where no date is written or it may be two."""
+        return self.days[0] if len(self.days) == 1 else None
+
 
 def moment_in(text: str) -> Moment | None:
     """A clock time (24 hours or AM and PM) with or without a date; None where the text is none.

@@ -14,7 +14,7 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.text import read_text
 from data_pipeline.annotations.times import axis_of, moment_in
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 _STAGES = {0: "W", 1: "REM", 2: "N1", 3: "N2", 4: "N3", 5: "N3", 6: "?", 7: "?", 8: "?"}
 _EVENT = re.compile(r"\s*(\d{1,2}:\d{2}:\d{2})\b(.*)")
@@ -61,4 +61,4 @@ def read_ucddb_events(path: Path) -> Marks:
     if axis is None:
         raise RecordingError(path, "its times are in no order: nobody can say where the night begins.")
     found = (Annotation(s, d, t) for s, d, t in zip(axis.seconds, lengths, texts, strict=True))
-    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)), axis.clock)
+    return Marks(in_order(found), axis.clock)

@@ -19,7 +19,7 @@ from pathlib import Path
 from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.text import read_bytes
 from data_pipeline.night import EPOCH_S, RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 from data_pipeline.readers.wfdb import read_header
 
 _SLPDB_SUFFIXES = (".st", ".st-")
@@ -58,7 +58,7 @@ def read_wfdb(path: Path) -> Marks:
         found = [a for k, text in marks for a in _epoch(float(k / rate_hz) if k > 1 else 0.0, text.split())]
     else:
         found = _intervals([(float(k / rate_hz), text) for k, text in marks])
-    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)))
+    return Marks(in_order(found))
 
 
 def _intervals(marks: list[tuple[float, str]]) -> list[Annotation]:

@@ -13,7 +13,7 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.safe_xml import named, read_xml, seconds_of, text_of
 from data_pipeline.annotations.times import clock_of, moment_in
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 ROOT = "annotations"
 _STAGES = {"wake": "W", "nrem1": "N1", "nrem2": "N2", "nrem3": "N3", "rem": "REM"}
@@ -37,9 +37,7 @@ def read_wonambi_xml(path: Path) -> Marks:
                 text = event.get("type") or text_of(event, "event_name") or parent.get("type") or ""
                 found.append(_span(path, event, place, "event", text))
     begin = next((moment_in((e.text or "").strip()) for e in named(root, "start_time")), None)
-    clock = clock_of(begin.second) if begin else None
-    day = begin.days[0] if begin and len(begin.days) == 1 else None
-    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)), clock, day)
+    return Marks(in_order(found), clock_of(begin.second), begin.day) if begin else Marks(in_order(found))
 
 
 def _stage(path: Path, epoch: Element, place: int) -> Annotation:

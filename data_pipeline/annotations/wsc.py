@@ -16,7 +16,7 @@ from data_pipeline.annotations.marks import Marks
 from data_pipeline.annotations.text import read_text
 from data_pipeline.annotations.times import axis_of, moment_in
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import Annotation
+from data_pipeline.readers.recording import Annotation, in_order
 
 _LINE = re.compile(r"\s*(\d{1,2}:\d{2}:\d{2}(?:\.\d+)?(?: ?[AP]M)?)\t+\s*(\S.*?)\s*", re.IGNORECASE)
 _UNSCORED = frozenset({"NO STAGE", "MVT", "MT"})
@@ -53,7 +53,7 @@ def read_allscore(path: Path) -> Marks:
             paused_s = second if paused_s is None else paused_s
         elif paused_s is None:
             found.append(_mark(second - zero_s - lost_s, line[2]))
-    return Marks(tuple(sorted(found, key=lambda a: a.onset_s)), axis.clock if zero_s == 0 else None)
+    return Marks(in_order(found), axis.clock if zero_s == 0 else None)
 
 
 def _mark(onset_s: float, text: str) -> Annotation:

@@ -20,6 +20,7 @@ from data_pipeline.cohorts._parts import can_be_joined, nights_of, person_of
 from data_pipeline.cohorts._people import TABLES, Row, alike, read_people, table_in
 from data_pipeline.night import Demographics
 from data_pipeline.readers import SUFFIXES, is_recording
+from data_pipeline.readers.edf_header import labels_in
 
 _WHAT = (
     *("hypnogram", "hypno", "stages", "events", "annotations", "arousals", "respiratory", "spindles", "scoring"),
@@ -180,9 +181,5 @@ def _annotations_only(path: Path) -> bool:
 
     A header that cannot be read says nothing; the reader will refuse the file with its reason.
     """
-    with path.open("rb") as file:
-        header = file.read(256)
-        digits = header[252:256].strip()
-        labels = file.read(16 * int(digits)) if digits.isdigit() else b""
-    names = {labels[start : start + 16].strip() for start in range(0, len(labels), 16)}
-    return bool(names) and names <= {b"EDF Annotations", b"BDF Annotations"}
+    labels = labels_in(path)
+    return bool(labels) and labels <= {b"EDF Annotations", b"BDF Annotations"}

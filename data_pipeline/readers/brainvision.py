@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal, beside
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal, beside, in_order
 from data_pipeline.readers.timeline import Break, Timeline, check_gaps, joint
 
 MAGIC = re.compile(rb"(\xef\xbb\xbf)?\s*(BrainVision|Brain Vision) Data Exchange Header File")
@@ -81,13 +81,10 @@ def read_brainvision(path: Path) -> Recording:
         return column * header.channels[index][1]
 
     rate_hz = float(header.rate_hz)
-    annotations = sorted(
-        (
-            Annotation(timeline.true_s(m.at / rate_hz), m.samples / rate_hz if m.samples > 1 else None, m.text)
-            for m in markers
-            if m.kind != _NEW_SEGMENT and m.text
-        ),
-        key=lambda a: a.onset_s,
+    annotations = in_order(
+        Annotation(timeline.true_s(m.at / rate_hz), m.samples / rate_hz if m.samples > 1 else None, m.text)
+        for m in markers
+        if m.kind != _NEW_SEGMENT and m.text
     )
     signals = tuple(_signal(n, header, *channel) for n, channel in enumerate(header.channels))
     date = next((m.date for m in segments if m.date), None)

@@ -34,6 +34,15 @@ def is_edf(path: Path) -> bool:
     return start in (b"", _EDF_MAGIC, _BDF_MAGIC)
 
 
+def labels_in(path: Path) -> frozenset[bytes]:
+    """The labels in an EDF's header as they are written, outer blanks removed; none where it cannot be read."""
+    with path.open("rb") as file:
+        header = file.read(256)
+        digits = header[252:256].strip()
+        labels = file.read(16 * int(digits)) if digits.isdigit() else b""
+    return frozenset(labels[start : start + 16].strip() for start in range(0, len(labels), 16))
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where things lie in the file. All but `columns` count bytes or records."""

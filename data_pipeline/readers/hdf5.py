@@ -22,7 +22,7 @@ from data_pipeline.night import EPOCH_S, RecordingError
 from data_pipeline.readers.coded import BDSP, DREEM, coded_marks
 from data_pipeline.readers.mne_raw import NO_LIMIT, reading
 from data_pipeline.readers.other_process import said_of
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal, in_order
 from data_pipeline.readers.timeline import exact_rate
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -104,4 +104,4 @@ def _annotations(path: Path, scorings: dict[str, Any]) -> tuple[Annotation, ...]
         if not rate_hz or not 0 < rate_hz <= _FASTEST_HZ:
             raise RecordingError(path, "no rate is known of a scoring, expected an attribute sampling_rate.")
         found += coded_marks(path, numbers, rate_hz, DREEM if is_dreem else BDSP[name.rpartition("/")[2]])
-    return tuple(sorted(found, key=lambda a: a.onset_s))
+    return in_order(found)

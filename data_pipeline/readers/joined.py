@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import read_header
-from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal, gaps_note
+from data_pipeline.readers.recording import LONGEST_S, Annotation, Recording, Signal, gaps_note, in_order
 
 _DAY_S = 86400
 _ROUNDING_S = 2.0
@@ -60,13 +60,13 @@ def joined(parts: Sequence[Recording]) -> Recording:
             known = signals.setdefault(name, replace(s, index=len(signals)))
             signals[name] = replace(known, physical_range=_wider(known.physical_range, s.physical_range))
             places.setdefault(name, []).append((k, s.index))
-    in_order = list(places.values())
+    its_parts = list(places.values())
 
     def read_span(index: int, start_s: float, stop_s: float) -> np.ndarray:
         rate_hz = float(tuple(signals.values())[index].rate_hz)
         first, last = round(start_s * rate_hz), round(stop_s * rate_hz)
         samples = np.full(last - first, np.nan, np.float32)
-        for k, its_index in in_order[index]:
+        for k, its_index in its_parts[index]:
             part, at = parts[k], round(starts_s[k] * rate_hz)
             lo, hi = max(first, at), min(last, at + round(part.duration_s * rate_hz))
             if lo < hi:
@@ -86,7 +86,7 @@ def joined(parts: Sequence[Recording]) -> Recording:
         first,
         duration_s=duration_s,
         signals=tuple(signals.values()),
-        annotations=tuple(sorted(annotations, key=lambda a: a.onset_s)),
+        annotations=in_order(annotations),
         gaps=gaps,
         notes=(note, *(said for part in parts for said in part.notes)),
         read_span=read_span,

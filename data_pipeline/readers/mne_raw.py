@@ -15,7 +15,7 @@ import numpy as np
 
 from data_pipeline.night import RecordingError
 from data_pipeline.readers.edf_header import told_day
-from data_pipeline.readers.recording import LONGEST_S, MOST_ANNOTATIONS, Annotation, Recording, Signal
+from data_pipeline.readers.recording import LONGEST_S, MOST_ANNOTATIONS, Annotation, Recording, Signal, in_order
 from data_pipeline.readers.timeline import Break, Timeline, check_gaps, exact_rate, joint
 
 if TYPE_CHECKING:
@@ -160,16 +160,15 @@ def recording_from(
         Signal(index, label, unit, rate, limits[index] if limits else NO_LIMIT, (0, 1))
         for index, (label, unit) in enumerate(zip(labels, units, strict=True))
     )
-    annotations = [
+    annotations = in_order(
         Annotation(timeline.true_s(onset_s), length_s if length_s > 0 else None, text)
         for (onset_s, length_s, text), b in zip(marks, breaks, strict=True)
         if b is None and text
-    ]
+    )
     unscaled = [str(s.index + 1) for s in signals if not s.unit]
     notes = (*timeline.notes, f"No unit is known of channels {', '.join(unscaled)}.") if unscaled else timeline.notes
-    in_order = tuple(sorted(annotations, key=lambda a: a.onset_s))
     read_span = timeline.read_span(load)
-    return Recording(path, duration_s, signals, in_order, gaps, start_clock, notes, read_span, start_day)
+    return Recording(path, duration_s, signals, annotations, gaps, start_clock, notes, read_span, start_day)
 
 
 def _break(onset_s: float, length_s: float, text: str, rate_hz: float, joints: Sequence[str]) -> Break | None:

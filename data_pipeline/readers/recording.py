@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -66,6 +66,11 @@ class Annotation:
     onset_s: float
     duration_s: float | None
     text: str
+
+
+def in_order(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
+    """Annotations sorted by onset; those of one onset stay as they were."""
+    return tuple(sorted(annotations, key=lambda a: a.onset_s))
 
 
 @dataclass(frozen=True)

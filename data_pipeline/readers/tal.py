@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipeline.night import RecordingError
-from data_pipeline.readers.recording import MOST_ANNOTATIONS, Annotation
+from data_pipeline.readers.recording import MOST_ANNOTATIONS, Annotation, in_order
 
 TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?\x00", re.DOTALL)
 """Onset, duration, texts divided by 0x14."""
@@ -44,8 +44,7 @@ def read_tals(path: Path, channels: Iterable[Iterable[bytes]]) -> tuple[Annotati
             if len(found) > MOST_ANNOTATIONS:
                 problem = f"more than {MOST_ANNOTATIONS} annotations, expected those of a night"
                 raise RecordingError(path, f"{problem}. Its annotation channel is damaged: export it again.")
-    shifted = (Annotation(round(a.onset_s - offset_s, 9), a.duration_s, a.text) for a in found)
-    return tuple(sorted(shifted, key=lambda a: a.onset_s))
+    return in_order(Annotation(round(a.onset_s - offset_s, 9), a.duration_s, a.text) for a in found)
 
 
 def _seconds(digits: bytes) -> float:
