@@ -18,6 +18,19 @@ def named_recordings(inputs: Sequence[Path], name: str, expected: str) -> list[t
     return [(path, pattern.fullmatch(path.name)) for path in found]
 
 
+def find_records(inputs: Sequence[Path], name: re.Pattern[str]) -> list[Path]:
+    """The `.hea` files whose stem is `name`, among the files given and under the folders given, sorted.
+
+    Raises:
+      ValueError: an input that is not there or holds none.
+    """
+    return recordings_under(
+        inputs,
+        lambda path: path.suffix == ".hea" and name.fullmatch(path.stem) is not None,
+        f"headers named {name.pattern}.hea",
+    )
+
+
 def existing(*paths: Path) -> tuple[Path, ...]:
     """Those of some files that are there."""
     return tuple(path for path in paths if path.is_file())

@@ -19,7 +19,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipeline.cohorts import Source, recordings_under
+from data_pipeline.cohorts import Source
+from data_pipeline.cohorts._names import find_records
 from data_pipeline.night import BREATHING_EVENTS, Demographics, EventKind
 
 SCORED = frozenset({"stages", *BREATHING_EVENTS, EventKind.RERA})
@@ -56,19 +57,6 @@ def find_nights(inputs: Sequence[Path]) -> list[Source]:
             )
         )
     return sources
-
-
-def find_records(inputs: Sequence[Path], name: re.Pattern[str]) -> list[Path]:
-    """The `.hea` files whose stem is `name`, among the files given and under the folders given, sorted.
-
-    Raises:
-      ValueError: an input that is not there or holds none.
-    """
-    return recordings_under(
-        inputs,
-        lambda path: path.suffix == ".hea" and name.fullmatch(path.stem) is not None,
-        f"headers named {name.pattern}.hea",
-    )
 
 
 def _read_people(path: Path) -> dict[str, Demographics]:

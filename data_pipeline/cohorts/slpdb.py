@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipeline.cohorts import Source
-from data_pipeline.cohorts.physionet2018 import find_records
+from data_pipeline.cohorts._names import find_records
 from data_pipeline.night import Demographics, RecordingError
 from data_pipeline.readers.wfdb import read_header
 

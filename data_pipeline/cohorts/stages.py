@@ -8,20 +8,15 @@ In some files durations of stages are 0 or absurd: a stage then lasts until the 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_pipeline.cohorts import Source
 from data_pipeline.cohorts._names import existing, named_recordings
-from data_pipeline.cohorts._tables import Row, Table, clean, read_table
+from data_pipeline.cohorts._nsrr import harmonized
+from data_pipeline.cohorts._tables import Row, clean, read_table
 
-_TABLE = Table(
-    files="stages-harmonized-dataset-*.csv",
-    subject="subject_code",
-    age="nsrr_age",
-    bmi="nsrr_bmi",
-    sex="nsrr_sex",
-    sexes={"male": "M", "female": "F", "not reported": None},
-)
+_TABLE = replace(harmonized("stages-harmonized-dataset-*.csv", "subject_code"), limits={})
 
 
 def find_nights(inputs: Sequence[Path]) -> list[Source]:
