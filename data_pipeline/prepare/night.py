@@ -259,4 +259,5 @@ def _made_of(job: Job, seen: Seen) -> str:
 
 
 def shard_path(out: Path, night_id: str) -> Path:
+    """Where the shard of a night lies in a prepared folder."""
     return out / f"{night_id}{SHARD_SUFFIX}"

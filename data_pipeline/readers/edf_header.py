@@ -61,6 +61,11 @@ class Layout:
 
 
 def read_header(path: Path) -> tuple[Layout, tuple[Signal, ...]]:
+    """Where things lie in an EDF or BDF file, and its ordinary signals.
+
+    Raises:
+      RecordingError: the header is cut, or a number in it is none or cannot be.
+    """
     with path.open("rb") as file:
         fixed = file.read(256)
         if not fixed:

@@ -253,6 +253,7 @@ def check_layout(path: object, text: str, layout: Layout) -> None:
 
 
 def mark_of(row: bytes | np.ndarray) -> int:
+    """What is written beside a row that is there: its CRC-32, with a bit that no empty place has."""
     return int(_THERE) + zlib.crc32(row)
 
 

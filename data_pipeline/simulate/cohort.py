@@ -109,6 +109,7 @@ def _simulate(out, n_nights, site, seed, workers, hours, variety, progress) -> l
 
 
 def night_id(request: dict) -> str:
+    """What a night is called, by its site and its number."""
     return f"sim-{request['site']}-{request['index']:04d}"
 
 

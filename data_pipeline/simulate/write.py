@@ -103,5 +103,6 @@ def write_text(path: Path, text: str) -> str:
 
 
 def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

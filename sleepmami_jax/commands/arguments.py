@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def model(parser: ArgumentParser) -> None:
+    """The model to score with; `loaded` reads it."""
     parser.add_argument(
         "--model",
         metavar="MODEL",
@@ -31,14 +32,17 @@ def loaded(args: Namespace) -> Pretrained:
 
 
 def montage(parser: ArgumentParser) -> None:
+    """A laboratory's own montage."""
     parser.add_argument("--montage", type=Path, metavar="FILE", help="YAML: which label fills which slot, and how")
 
 
 def workers(parser: ArgumentParser, help: str = "processes; the bytes do not depend on it") -> None:
+    """How many processes work; as many as there are cores."""
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help=help)
 
 
 def experiment(parser: ArgumentParser) -> None:
+    """An experiment, and what is changed of it."""
     add = parser.add_argument
     add(
         "--config", type=Path, required=True, help="an experiment file, or a recipe of this package, such as micro_tiny"
@@ -47,6 +51,7 @@ def experiment(parser: ArgumentParser) -> None:
 
 
 def training(parser: ArgumentParser) -> None:
+    """A run of an experiment: where it lives, and in how many processes; `join` makes this one of them."""
     experiment(parser)
     add = parser.add_argument
     where = "where the run lives, a folder or gs://bucket/folder; an interrupted run goes on"

@@ -56,6 +56,7 @@ def agreement(kappa: float | None) -> str:
 
 
 def hours_and_minutes(minutes: float) -> str:
+    """A length of time as "7:05"."""
     return f"{int(minutes) // 60}:{int(minutes) % 60:02d}"
 
 

@@ -32,6 +32,7 @@ _OF_OTHERS = {"THORAX", "ABDOMEN", "RIP", "EFFORT", "RESP", "RATE", "SUM"}  # a 
 
 
 def read_aside(pieces: list[Piece]) -> Label | None:
+    """The reading of a label with a word of `_ASIDE`: a side channel or what is not used; None without such a word."""
     meanings = {p.meaning for p in pieces}
     for meaning, modality, kind in _ASIDE:
         if meaning not in meanings:
@@ -70,6 +71,7 @@ _SENSORS |= {
 
 
 def read_sensor(pieces: list[Piece]) -> Label | None:
+    """The reading of a muscle, the heart, breathing or saturation; None where it is none, or could be two."""
     meanings = {p.meaning for p in pieces}
     has = meanings.__contains__
     plain = _confidence(pieces)
