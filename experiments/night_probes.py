@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_pipeline.night import Demographics
-from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
+from sleepmami_jax.evaluation.linear import binary_probe, is_man, number_probe
 
 APNEA_AHI_PER_H = 15
 """Moderate sleep apnea (AASM 1999, ICSD-3): the usual yes or no."""

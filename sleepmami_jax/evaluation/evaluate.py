@@ -17,8 +17,8 @@ from data_pipeline.night import Event
 from sleepmami_jax.config import DataConfig, DataSource
 from sleepmami_jax.data.source import nights_of_split, with_nights
 from sleepmami_jax.evaluation.baselines import event_baselines, majority_metrics, median_index_mae
+from sleepmami_jax.evaluation.linear import binary_probe, is_man, number_probe
 from sleepmami_jax.evaluation.measures import compare, index_of, measure_all, measure_tasks, measure_trust
-from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
 from sleepmami_jax.evaluation.nights import ScoredNight, predict_nights
 from sleepmami_jax.evaluation.peers import check_installed, measure_peer
 from sleepmami_jax.evaluation.probes import measure_probes

@@ -15,7 +15,7 @@ from sleepmami_jax.data.frozen import embed_nights
 from sleepmami_jax.data.nights import night_of
 from sleepmami_jax.data.source import chosen_nights, nights_of_split
 from sleepmami_jax.evaluation.engineered import engineered
-from sleepmami_jax.evaluation.night import is_man
+from sleepmami_jax.evaluation.linear import is_man
 from sleepmami_jax.pretrained import Pretrained
 from sleepmami_jax.run.progress import Progress
 

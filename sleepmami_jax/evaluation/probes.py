@@ -114,7 +114,7 @@ def _touched(events: Sequence[Event], n_epochs: int) -> np.ndarray:
     return there
 
 
-class Probe:
+class EpochProbe:
     """Lines from the features of epochs to every label that has more than one value; of stages, one line each."""
 
     def __init__(self, x: np.ndarray, labels: Mapping[str, np.ndarray]):
@@ -180,7 +180,7 @@ def measure_probes(
         if not len(x) or not len(heard[0]):
             continue  # no night of one side has these sensors
         step = max(1, len(x) // TRAIN_EPOCHS)
-        probe = Probe(x[::step], {label: values[::step] for label, values in y.items()})
+        probe = EpochProbe(x[::step], {label: values[::step] for label, values in y.items()})
         whole = whole or probe
         rows.append(_row(model, name, probe, heard))
     for shift in faults if whole is not None else ():
@@ -190,7 +190,7 @@ def measure_probes(
     return rows
 
 
-def _row(model: Pretrained, condition: str, probe: Probe, heard: tuple) -> dict[str, Any]:
+def _row(model: Pretrained, condition: str, probe: EpochProbe, heard: tuple) -> dict[str, Any]:
     x, labels, places, nights = heard
     heads = {}
     for task, metrics in measure_tasks(model, nights).items():

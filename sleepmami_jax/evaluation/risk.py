@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sleepmami_jax.evaluation.night import NUMBER, RISK, YES_OR_NO, Learnt, Probe
+from sleepmami_jax.evaluation.linear import NUMBER, RISK, YES_OR_NO, Learnt, LinearModel
 from sleepmami_jax.evaluation.outcomes import Outcomes
 from sleepmami_jax.evaluation.people import DEMOGRAPHICS, ENGINEERED, VECTOR, Person, blocks_of
 from sleepmami_jax.metrics.survival import auroc, auroc_at, bootstrap, concordance
@@ -127,7 +127,7 @@ def probe_people(
     return result | {"arms": arms, "gains": {arm: gain for arm, gain in gains.items() if gain}}
 
 
-def _kind(kind: str, y: np.ndarray, at: Sequence[float]) -> tuple[Probe, Measures]:
+def _kind(kind: str, y: np.ndarray, at: Sequence[float]) -> tuple[LinearModel, Measures]:
     if kind == "number":
         return NUMBER, _number_measures
     if kind == "yes or no":
@@ -150,7 +150,7 @@ def _number_measures(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) 
     return {"mae": weights @ np.abs(error) / n, "r2": 1 - left}
 
 
-def _arms(probe: Probe, blocks, y: np.ndarray, blocks_test, subjects: np.ndarray) -> dict[str, np.ndarray]:
+def _arms(probe: LinearModel, blocks, y: np.ndarray, blocks_test, subjects: np.ndarray) -> dict[str, np.ndarray]:
     """Predictions for the people of `blocks_test` by arm; the guess is the median, or the same for all."""
     guess = np.median(y) if probe is NUMBER else 0.0
     predicted = {GUESS: np.full(len(blocks_test[VECTOR]), guess)}

@@ -17,7 +17,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Probe:
+class StageProbe:
     """What stages are read from by a linear probe, and of whom.
 
     Attributes:
@@ -42,7 +42,7 @@ class HeldOut:
 
     loss: Callable
     batches: Any
-    probe: Probe | None = None
+    probe: StageProbe | None = None
 
 
 def held_out(experiment: Experiment) -> Experiment:
@@ -66,7 +66,7 @@ def held_out(experiment: Experiment) -> Experiment:
 
 
 def staged_people(data: DataConfig) -> np.ndarray | None:
-    """`Probe.people`, or None where fewer than two have a night whose stages were scored."""
+    """`StageProbe.people`, or None where fewer than two have a night whose stages were scored."""
     nights = open_nights(data)
     staged = {n.subject_id for n in nights if n.split == data.split and "stages" in n.scored}
     if len(staged) < 2:

@@ -28,7 +28,7 @@ from sleepmami_jax.objectives.masked import (
     teacher_loss,
 )
 from sleepmami_jax.objectives.reduce import on_all
-from sleepmami_jax.training.phases.held_out import Probe, staged_people
+from sleepmami_jax.training.phases.held_out import StageProbe, staged_people
 from sleepmami_jax.training.phases.phase import (
     Phase,
     blank_places,
@@ -108,7 +108,7 @@ def micro_loss(experiment: Experiment, graph: nnx.GraphDef, objective_graph: nnx
     return loss
 
 
-def micro_probe(experiment: Experiment, graph: nnx.GraphDef) -> Probe | None:
+def micro_probe(experiment: Experiment, graph: nnx.GraphDef) -> StageProbe | None:
     """The epoch in summary, of all that was recorded: what the Macro-Encoder will read of it."""
     people = staged_people(experiment.data)
 
@@ -120,4 +120,4 @@ def micro_probe(experiment: Experiment, graph: nnx.GraphDef) -> Probe | None:
         seen = {"features": flat, "stage": batch["stage"], "night": batch["night"]}
         return jnp.zeros(()), {name: on_all(value, axes) for name, value in seen.items()}
 
-    return None if people is None else Probe(features, people)
+    return None if people is None else StageProbe(features, people)

@@ -20,8 +20,8 @@ from sleepmami_jax.evaluation.baselines import (
     median_index_mae,
 )
 from sleepmami_jax.evaluation.evaluate import evaluate, measure
+from sleepmami_jax.evaluation.linear import binary_probe, is_man, number_probe
 from sleepmami_jax.evaluation.measures import measure_tasks
-from sleepmami_jax.evaluation.night import binary_probe, is_man, number_probe
 from sleepmami_jax.evaluation.nights import predict_nights
 from sleepmami_jax.evaluation.sensors import channels_of
 from sleepmami_jax.export.folder import ModelFolder, save_model

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.modalities import SLOTS
-from sleepmami_jax.evaluation.probes import FAULTS, SENSORS, Probe, labels_of, measure_probes, rates
+from sleepmami_jax.evaluation.probes import FAULTS, SENSORS, EpochProbe, labels_of, measure_probes, rates
 from sleepmami_jax.evaluation.table import metrics_table
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.trust.shifts import SHIFTS
@@ -72,7 +72,7 @@ def test_a_line_finds_what_is_there_and_guesses_where_nothing_is():
     x[:, :5] += 3 * np.eye(5)[stages]
     labels = {"stages": stages.astype(float), "arousal": (x[:, 6] > 1).astype(float), "heart_per_min": 60 + 5 * x[:, 7]}
     labels["breathing_per_min"] = rng.normal(15, 2, 400)
-    probe = Probe(x[:200], {name: y[:200] for name, y in labels.items()})
+    probe = EpochProbe(x[:200], {name: y[:200] for name, y in labels.items()})
     others = {name: y[200:] for name, y in labels.items()}
     told = probe.measured(x[200:], others, np.repeat(np.arange(10), 20), [f"s{i}" for i in range(10)])
     assert told["stages_auroc"] > 0.95 and told["arousal_auroc"] > 0.9

@@ -10,7 +10,7 @@ import pytest
 from data_pipeline.night import Demographics
 from data_pipeline.prepare.run import prepare
 from sleepmami_jax.cli import parse, run_command
-from sleepmami_jax.evaluation.night import RISK, Learnt
+from sleepmami_jax.evaluation.linear import RISK, Learnt
 from sleepmami_jax.evaluation.people import Person, blocks_of
 from sleepmami_jax.evaluation.risk import ALL, DEMOGRAPHICS, GUESS, VECTOR, Target, probe_people, risk_table
 from sleepmami_jax.export.folder import ModelFolder, save_model

@@ -35,7 +35,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Probe:
+class LinearModel:
     """A linear model with an L2 penalty of 1.
 
     Attributes:
@@ -77,9 +77,9 @@ def _partial_loss(predicted: np.ndarray, y: np.ndarray, out: np.ndarray) -> floa
     return rest - whole
 
 
-NUMBER = Probe(_ridge, _squares, lambda y: None)
-YES_OR_NO = Probe(_logistic, _log_loss, lambda y: y.astype(bool))
-RISK = Probe(_cox, _partial_loss, lambda y: y[:, 1] > 0)
+NUMBER = LinearModel(_ridge, _squares, lambda y: None)
+YES_OR_NO = LinearModel(_logistic, _log_loss, lambda y: y.astype(bool))
+RISK = LinearModel(_cox, _partial_loss, lambda y: y[:, 1] > 0)
 """What is known is (time, event) of each person, as in `cox_coefficients`."""
 
 
@@ -98,7 +98,7 @@ class Learnt:
 
     def __init__(
         self,
-        probe: Probe,
+        probe: LinearModel,
         blocks: Sequence[np.ndarray],
         y: np.ndarray,
         groups: np.ndarray,
@@ -183,7 +183,7 @@ def _joined(parts, blocks: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(scaled, 1)
 
 
-def _folds(probe: Probe, y: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
+def _folds(probe: LinearModel, y: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
     """(N,) bool of each fold, whom it leaves out."""
     people, two = len(set(groups)), probe.split(y)
     if people < MIN_SUBJECTS or (two is not None and len(set(two)) < 2):
