@@ -12,6 +12,7 @@ scan, for the same graph.
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def _of_any_length(y: Any, like: Any) -> Any:
 
 
 class Gathered(torch.autograd.Function):
-    """The twin's `gathered`, traced as one call."""
+    """The twin's `gathered` from no state on, traced as one call."""
 
     @staticmethod
     def forward(ctx: Any, keep: Tensor, left: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ class Gathered(torch.autograd.Function):
 
 
 class SelectiveScan(torch.autograd.Function):
-    """The twin's `selective_scan`, traced as one call."""
+    """The twin's `selective_scan` from no state on, traced as one call."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -164,18 +165,22 @@ class Macro(nn.Module):
 def _traceable(module: ModuleType, model: nn.Module) -> Iterator[None]:
     """Within it the twin does without loops; afterwards it is as it was."""
     experts, chunked = module.MixtureOfExperts, [m for m in model.modules() if isinstance(m, module.Direction)]
-    before = module.gathered, module.selective_scan, experts.forward, [m.chunk for m in chunked]
-    module.gathered, module.selective_scan, experts.forward = (
-        Gathered.apply,
-        SelectiveScan.apply,
-        all_experts,
-    )
+    without_loops = {
+        "gathered": lambda state, *rows: (Gathered.apply(*rows), state),
+        "selective_scan": lambda state, *rows: (SelectiveScan.apply(*rows), state),
+        "AT_ONCE": sys.maxsize,
+    }
+    before, experts_before = {name: getattr(module, name) for name in without_loops}, experts.forward
+    chunks = [direction.chunk for direction in chunked]
+    vars(module).update(without_loops)
+    experts.forward = all_experts
     for direction in chunked:
         direction.chunk = BLOCK
     try:
         yield
     finally:
-        module.gathered, module.selective_scan, experts.forward, chunks = before
+        vars(module).update(before)
+        experts.forward = experts_before
         for direction, chunk in zip(chunked, chunks, strict=True):
             direction.chunk = chunk
 

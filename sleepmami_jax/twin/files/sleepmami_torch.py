@@ -46,7 +46,9 @@ CONV_WIDTH = 4  # Mamba's short causal convolution
 LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
 STILL = 0.1  # a log amplitude that varies less over a night is not blown up
 MASKED = -1e30  # finite, so that a row without any key stays finite
-BLOCK_EPOCHS = 32  # of a night that the Micro-Encoder reads at once
+BLOCK_EPOCHS = 48  # of a night that the Micro-Encoder reads at once
+AT_ONCE = 2048  # steps of a night that are scanned at once
+FORGOTTEN = -60.0  # the logarithm of a decay that is nothing beside 1
 WIDE = 256  # of a Macro-Encoder worth several threads: at 64 they wait longer than they compute; between, assumed
 MOST_BLOCKS = 8  # side by side on a CPU, so that memory has an end where there are many cores; assumed
 FLOAT32 = re.compile(r"(norm\w*\.weight|A_log|dt_bias|\bD|router\.weight)$|^heads\.")
@@ -152,7 +154,7 @@ def keep_constants(module: nn.Module) -> None:
 
 
 class Look(nn.Module):
-    """Log amplitude in bands of windows of an epoch, by fixed filters; see `sleepmami_signals.filterbank`."""
+    """Power in bands of windows of an epoch, by fixed filters; see `sleepmami_signals.filterbank`."""
 
     def __init__(self, look: dict, rate_hz: int):
         super().__init__()
@@ -162,16 +164,14 @@ class Look(nn.Module):
 
     def constants(self) -> dict[str, np.ndarray]:
         wave, band, energy, *_ = filterbank(self.look, self.rate_hz)
-        return {"wave": wave.T[:, None], "band": band, "energy": energy}
+        return {"wave": wave.T[:, None], "band": np.concatenate([band, band]).T, "energy": energy}
 
-    def forward(self, heard: Tensor, usable: Tensor) -> Tensor:  # (B, C, T), (B, C, 30) -> (B, C, looks, bands)
-        b, c, t = heard.shape
-        padded = F.pad(heard.reshape(b * c, 1, t), self.margins, mode="reflect")
-        both = F.conv1d(padded, self.wave, stride=self.hop).square().mT
-        bins = self.band.shape[0]
-        power = (both[..., :bins] + both[..., bins:]) @ self.band  # of cosines, and of sines
-        seen = usable.reshape(b * c, EPOCH_S).float() @ self.energy  # share of the window's energy that was usable
-        return (power / seen.clamp(min=0.1)[..., None]).reshape(b, c, -1, power.shape[-1])
+    def forward(self, heard: Tensor, ok: Tensor) -> Tensor:  # (R, 1, T), (R, 30) float32 -> (R, bands, looks)
+        before, after = self.margins
+        ends = heard[..., 1 : before + 1].flip(-1), heard[..., -after - 1 : -1].flip(-1)  # F.pad reflects slowly
+        padded = torch.cat([ends[0], heard, ends[1]], -1)
+        power = self.band @ F.conv1d(padded, self.wave, stride=self.hop).square()  # of cosines, and of sines
+        return power / (ok @ self.energy).clamp(min=0.1)[:, None]  # by the window's energy that was usable
 
 
 class Filterbank(nn.Module):
@@ -184,13 +184,12 @@ class Filterbank(nn.Module):
 
     @torch.no_grad()
     def forward(self, signal: Tensor, usable: Tensor) -> Tensor:
-        there = usable[..., None]
-        x = torch.where(there, signal.float().reshape(*usable.shape, -1), 0.0)
-        level = x.sum((2, 3), keepdim=True) / (there.sum((2, 3), keepdim=True) * x.shape[-1]).clamp(min=1)
-        heard = torch.where(there, x - level, 0.0).reshape(signal.shape)
-        parts = [look(heard, usable) for look in self.looks]
-        shaped = torch.cat([p.reshape(*p.shape[:2], self.tokens, -1) for p in parts], -1)
-        return 0.25 * torch.log(shaped + 1e-6) + 0.5
+        ok = usable.flatten(0, 1).float()
+        x = signal.float().reshape(*ok.shape, -1)
+        level = (x.sum(-1) * ok).sum(-1) / (ok.sum(-1) * x.shape[-1]).clamp(min=1)
+        heard = ((x - level[:, None, None]) * ok[..., None]).flatten(1)[:, None]
+        parts = [look(heard, ok).mT.reshape(*usable.shape[:2], self.tokens, -1) for look in self.looks]
+        return 0.25 * torch.log(torch.cat(parts, -1) + 1e-6) + 0.5
 
 
 def time_code(n: int, dim: int) -> np.ndarray:
@@ -334,58 +333,61 @@ class MicroEncoder(nn.Module):
 # ------------------------------------------------------------------------------------ state-space blocks
 
 
-def ssd(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int) -> Tensor:
+def ssd(state: Tensor, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
     """Mamba-2's scan by chunks (Dao & Gu 2024, listing 1): h_t = exp(dt_t a) h_{t-1} + dt_t b_t x_t^T, y_t = c_t h_t.
 
     Args:
+      state: (B, N, H, P), before the first step.
       x: (B, L, H, P); dt: (B, L, H), 0 where masked; a: (H,) < 0; b, c: (B, L, N), shared by the heads.
 
     Returns:
-      (B, L, H, P) float32. Decays and states are float32 whatever x is.
+      (B, L, H, P) of the dtype of x, and the state after the last step. Decays and states are float32 whatever x is.
     """
     lacking = -x.shape[1] % chunk
 
     def split(v: Tensor) -> Tensor:  # (B, L, ...) -> (B, K, chunk, ...)
-        v = F.pad(v, (0, 0) * (v.ndim - 2) + (0, lacking))
+        v = F.pad(v, (0, 0) * (v.ndim - 2) + (0, lacking)) if lacking else v
         return v.reshape(v.shape[0], -1, chunk, *v.shape[2:])
 
     x, dt, b, c = map(split, (x, dt, b, c))
     total = (dt * a).cumsum(2)  # (B, K, c, H)
-    causal = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()[..., None]
-    between = (total[:, :, :, None] - total[:, :, None]).masked_fill(~causal, -torch.inf)
+    by_head = total.mT.contiguous()
+    between = (by_head[..., None] - by_head[..., None, :]).clamp(FORGOTTEN, 0).exp()  # (B, K, H, c, c)
+    scores = (c @ b.mT).float().tril()[:, :, None] * between
     x_dt = (x * dt[..., None]).to(x.dtype)
-    scores = torch.einsum("bkin,bkjn->bkij", c, b).float()[..., None] * between.exp()
     to_end = (x_dt * (total[:, :, -1:] - total).exp()[..., None]).to(x.dtype)
-    left = torch.einsum("bkjn,bkjhp->bknhp", b, to_end).float()
-    keep = total[:, :, -1].exp()[:, :, None, :, None]
-    across = torch.einsum("bkin,bknhp->bkihp", c, gathered(keep, left).to(x.dtype)).float()
-    y = torch.einsum("bkijh,bkjhp->bkihp", scores.to(x.dtype), x_dt).float() + total.exp()[..., None] * across
+    left = (b.mT @ to_end.flatten(-2)).float().unflatten(-1, x.shape[-2:])
+    begun, state = gathered(state, total[:, :, -1].exp()[:, :, None, :, None], left)
+    across = (c @ begun.to(x.dtype).flatten(-2)).float().unflatten(-1, x.shape[-2:])
+    y = total.exp()[..., None] * across + torch.einsum("bkhij,bkjhp->bkihp", scores.to(x.dtype), x_dt).float()
     y = y.to(x.dtype).flatten(1, 2)
-    return y[:, :-lacking] if lacking else y
+    return y[:, :-lacking] if lacking else y, state
 
 
-def gathered(keep: Tensor, left: Tensor) -> Tensor:
-    """(B, K, ...) each -> the state before each step of s_{k+1} = keep_k s_k + left_k, from 0 on."""
-    state, before = torch.zeros_like(left[:, 0]), []
-    for k in range(left.shape[1]):
+def gathered(state: Tensor, keep: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, ...), (B, K, ...) twice -> the state before each step of s_{k+1} = keep_k s_k + left_k, and the last one."""
+    before = []
+    for keep_k, left_k in zip(keep.unbind(1), left.unbind(1), strict=True):
         before.append(state)
-        state = keep[:, k] * state + left[:, k]
-    return torch.stack(before, 1)
+        state = torch.addcmul(left_k, keep_k, state)
+    return torch.stack(before, 1), state
 
 
-def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Mamba-1's scan step by step: x, dt (B, L, D), a (D, N), b, c (B, L, N) -> (B, L, D). Slow, and plain."""
-    state, ys = torch.zeros(x.shape[0], *a.shape, device=x.device), []
+def selective_scan(state: Tensor, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Mamba-1's scan step by step: (B, D, N), x, dt (B, L, D), a (D, N), b, c (B, L, N) -> (B, L, D) and the state."""
+    ys = []
     for t in range(x.shape[1]):
         drive = (dt[:, t] * x[:, t].float())[..., None] * b[:, t, None].float()
         state = (dt[:, t, :, None] * a).exp() * state + drive
         ys.append((state * c[:, t, None].float()).sum(-1).to(x.dtype))
-    return torch.stack(ys, 1)
+    return torch.stack(ys, 1), state
 
 
-def causal_conv(conv: nn.Conv1d, x: Tensor, ok: Tensor) -> Tensor:  # (B, L, C)
-    x = F.pad((x * ok[..., None]).mT, (CONV_WIDTH - 1, 0))
-    return F.silu(F.conv1d(x.to(conv.weight.dtype), conv.weight, conv.bias, groups=conv.groups)).mT
+def convolved(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """(N, T + around, C) -> (N, T, C), in the dtype of the weight. As a picture of one row, whose channels may lie
+    beside each other in memory: a CPU needs half the time, and nothing is transposed."""
+    x = x.to(conv.weight.dtype).mT[:, :, None]
+    return F.conv2d(x, conv.weight[:, :, None], conv.bias, dilation=(1, *conv.dilation), groups=conv.groups)[:, :, 0].mT
 
 
 class Direction(nn.Module):
@@ -394,19 +396,29 @@ class Direction(nn.Module):
     def __init__(self, inner: int, macro: dict):
         super().__init__()
         self.inner, self.state, self.chunk = inner, macro["state"], macro["chunk"]
-        heads, channels = inner // macro["head_dim"], inner + 2 * self.state
-        self.conv1d = nn.Conv1d(channels, channels, CONV_WIDTH, groups=channels)
+        heads, self.channels = inner // macro["head_dim"], inner + 2 * self.state
+        self.conv1d = nn.Conv1d(self.channels, self.channels, CONV_WIDTH, groups=self.channels)
         self.dt_bias, self.A_log, self.D = (nn.Parameter(torch.zeros(heads)) for _ in range(3))
         self.norm = RMSNorm(inner)
 
-    def forward(self, h: Tensor, ok: Tensor) -> Tensor:  # (B, L, 2 inner + 2N + H), (B, L) -> (B, L, inner)
-        z, xbc, dt = h.split([self.inner, self.inner + 2 * self.state, len(self.D)], -1)
-        xbc = causal_conv(self.conv1d, xbc, ok).to(z.dtype)
+    def before(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The last inputs of the convolution, and the state, before the first step."""
+        heads, nights = len(self.D), len(h)
+        state = h.new_zeros(nights, self.state, heads, self.inner // heads, dtype=torch.float32)
+        return h.new_zeros(nights, CONV_WIDTH - 1, self.channels), state
+
+    def forward(self, before: tuple, h: Tensor, ok: Tensor) -> tuple[tuple, Tensor]:
+        """What `before` gives, (B, L, 2 inner + 2N + H), 0 where not ok, (B, L) -> the same after it, (B, L, inner)."""
+        (last, state), (z, xbc, dt) = before, h.split([self.inner, self.channels, len(self.D)], -1)
+        xbc = torch.cat([last, xbc], 1)
+        last = xbc[:, 1 - CONV_WIDTH :]
+        xbc = F.silu(convolved(self.conv1d, xbc)).to(z.dtype)
         x, b, c = xbc.split([self.inner, self.state, self.state], -1)
-        x = x.reshape(*x.shape[:2], len(self.D), -1)
+        x = x.unflatten(-1, (len(self.D), -1))
         dt = F.softplus(dt.float() + self.dt_bias) * ok[..., None]
-        y = (ssd(x, dt, -self.A_log.exp(), b, c, self.chunk) + self.D[:, None] * x).flatten(2)
-        return self.norm((y * F.silu(z)).to(z.dtype))
+        y, state = ssd(state, x, dt, -self.A_log.exp(), b, c, self.chunk)
+        y = (y + self.D[:, None] * x).flatten(2)
+        return (last, state), self.norm((y * F.silu(z)).to(z.dtype))
 
 
 class SelectiveDirection(nn.Module):
@@ -420,17 +432,36 @@ class SelectiveDirection(nn.Module):
         self.dt_bias, self.D = (nn.Parameter(torch.zeros(inner)) for _ in range(2))
         self.A_log = nn.Parameter(torch.zeros(inner, self.state))
 
-    def forward(self, h: Tensor, ok: Tensor) -> Tensor:  # (B, L, 2 inner), (B, L) -> (B, L, inner)
-        z, x = h.chunk(2, -1)
-        x = causal_conv(self.conv1d, x, ok).to(z.dtype)
+    def before(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        inner, nights = len(self.D), len(h)
+        state = h.new_zeros(nights, inner, self.state, dtype=torch.float32)
+        return h.new_zeros(nights, CONV_WIDTH - 1, inner), state
+
+    def forward(self, before: tuple, h: Tensor, ok: Tensor) -> tuple[tuple, Tensor]:  # (B, L, 2 inner), (B, L)
+        (last, state), (z, x) = before, h.chunk(2, -1)
+        x = torch.cat([last, x], 1)
+        last = x[:, 1 - CONV_WIDTH :]
+        x = F.silu(convolved(self.conv1d, x)).to(z.dtype)
         low, b, c = self.x_proj(x).split([self.rank, self.state, self.state], -1)
         dt = F.softplus(self.dt_proj(low).float() + self.dt_bias) * ok[..., None]
-        y = selective_scan(x, dt, -self.A_log.exp(), b, c) + self.D * x
-        return (y * F.silu(z)).to(z.dtype)
+        y, state = selective_scan(state, x, dt, -self.A_log.exp(), b, c)
+        return (last, state), ((y + self.D * x) * F.silu(z)).to(z.dtype)
+
+
+def read(direction: nn.Module, parts: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """What a direction makes of stretches that follow each other, see its `forward`."""
+    before, ys = direction.before(parts[0][0]), []
+    for h, ok in parts:
+        before, y = direction(before, h, ok)
+        ys.append(y)
+    return ys
 
 
 class StateSpaceBlock(nn.Module):
-    """A residual block that reads the night from sleep onset and, if bidirectional, from the morning too."""
+    """A residual block that reads the night from sleep onset and, if bidirectional, from the morning too.
+
+    It reads stretch by stretch: what is made on the way of a whole night's seconds leaves the caches of a CPU.
+    """
 
     def __init__(self, dim: int, macro: dict):
         super().__init__()
@@ -444,11 +475,13 @@ class StateSpaceBlock(nn.Module):
         self.out_proj = Linear(inner, dim, bias=False)
 
     def forward(self, x: Tensor, ok: Tensor) -> Tensor:  # (B, L, dim), (B, L)
-        h = self.in_proj(self.norm(x))
-        y = self.directions[0](h, ok)
+        stretches = [slice(start, start + AT_ONCE) for start in range(0, x.shape[1], AT_ONCE)]
+        parts = [(self.in_proj(self.norm(x[:, at]) * ok[:, at, None]), ok[:, at]) for at in stretches]
+        ys = read(self.directions[0], parts)
         for backward in self.directions[1:]:
-            y = y + backward(h.flip(1), ok.flip(1)).flip(1)
-        return x + self.out_proj(y) * ok[..., None]
+            from_end = read(backward, [(h.flip(1), ok.flip(1)) for h, ok in reversed(parts)])
+            ys = [y + back.flip(1) for y, back in zip(ys, reversed(from_end), strict=True)]
+        return x + self.out_proj(torch.cat(ys, 1)) * ok[..., None]
 
 
 # ---------------------------------------------------------------------------------------------- Macro-Encoder
@@ -551,12 +584,13 @@ class LocalMix(nn.Module):
     def __init__(self, dim: int, dilation: int, causal: bool):
         super().__init__()
         reach = dilation * (LOCAL_WIDTH // 2)
-        self.dilation, self.around = dilation, (2 * reach, 0) if causal else (reach, reach)
-        self.norm, self.conv, self.out = RMSNorm(dim), nn.Conv1d(dim, dim, LOCAL_WIDTH), Linear(dim, dim)
+        self.around = (2 * reach, 0) if causal else (reach, reach)
+        self.norm, self.out = RMSNorm(dim), Linear(dim, dim)
+        self.conv = nn.Conv1d(dim, dim, LOCAL_WIDTH, dilation=dilation)
 
     def forward(self, x: Tensor, ok: Tensor) -> Tensor:  # (N, T, dim), (N, T)
-        h = F.pad((self.norm(x) * ok[..., None]).mT, self.around).to(self.conv.weight.dtype)
-        return x + self.out(gelu(F.conv1d(h, self.conv.weight, self.conv.bias, dilation=self.dilation).mT))
+        h = F.pad(self.norm(x) * ok[..., None], (0, 0, *self.around))
+        return x + self.out(gelu(convolved(self.conv, h)))
 
 
 class FastDecoder(nn.Module):

@@ -73,6 +73,19 @@ def test_blocks_side_by_side_say_what_one_after_another_does(unmeasured, short_n
         assert not one.requires_grad and torch.equal(one, other)
 
 
+@pytest.mark.parametrize("mixer", ["ssd", "selective"])
+def test_a_night_read_in_stretches_says_what_one_read_at_once_does(mixer, monkeypatch):
+    module, rng = twin_module(), torch.Generator().manual_seed(0)
+    macro = {"mixer": mixer, "bidirectional": True, "state": 4, "head_dim": 8, "chunk": 4}
+    block = module.StateSpaceBlock(8, macro)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=rng)
+    x, ok = torch.randn(2, 29, 8, generator=rng), torch.rand(2, 29, generator=rng) > 0.2
+    expected = block(x, ok)
+    monkeypatch.setattr(module, "AT_ONCE", 6)  # the last is shorter, and none is of whole chunks
+    torch.testing.assert_close(block(x, ok), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_gradients_agree(exported, tiny_folder, short_nights):
     night = short_nights["noise"]
     graph, _ = structure(tiny_folder.config, tasks=tiny_folder.tasks)
