@@ -3,9 +3,10 @@
     python benchmarks/twin.py [--hours 8] [--rounds 5]
 
 Signals -> micro tokens -> vector, stages and events, of a night of noise on every channel, in float32; compiling and
-loading are not counted, nor is what prepares the signals. Both read the same night in turns, in one process: medians
-of seconds, also of the CPU's, which other work on the machine disturbs less, and of the ratios in a round. Then how
-long it takes to import the twin, beside torch alone, in new processes.
+loading are not counted. Then what comes before: a simulated night's samples, in arrays as recorded -> those signals, by
+the package and by the twin's NumPy. Both read the same night in turns, in one process: medians of seconds, also of the
+CPU's, which other work on the machine disturbs less, and of the ratios in a round. Last how long it takes to import the
+twin, beside torch alone, in new processes.
 """
 
 from __future__ import annotations
@@ -51,18 +52,56 @@ def nights(hours: float, rounds: int) -> None:
     def torch_night() -> np.ndarray:
         return twin.said_of(whole)[0]["stages"]
 
-    def timed(night: Callable[[], np.ndarray]) -> tuple[float, float]:
+    apart = abs(jax_night() - torch_night()).max()  # compiles, too
+    print(f"a night of {hours:g} h, {rounds} rounds; stages' probabilities at most {apart:.1g} apart")
+    in_turns({"JAX": jax_night, "PyTorch": torch_night}, rounds)
+
+
+def in_turns(two: dict[str, Callable[[], object]], rounds: int) -> None:
+    """Prints seconds of both, and the second's beside the first's."""
+
+    def timed(work: Callable[[], object]) -> tuple[float, float]:
         begun, of_cpu = time.perf_counter(), time.process_time()
-        night()
+        work()
         return time.perf_counter() - begun, time.process_time() - of_cpu
 
-    apart = abs(jax_night() - torch_night()).max()  # compiles, too
-    pairs = [(timed(jax_night), timed(torch_night)) for _ in range(rounds)]
-    print(f"a night of {hours:g} h, {rounds} rounds; stages' probabilities at most {apart:.1g} apart")
+    pairs = [tuple(map(timed, two.values())) for _ in range(rounds)]
     for what, place in (("seconds", 0), ("CPU seconds", 1)):
-        one, other = (statistics.median(side[place] for side in sides) for sides in zip(*pairs, strict=True))
-        ratio = statistics.median(t[place] / j[place] for j, t in pairs)
-        print(f"  {what}: JAX {one:.2f}, PyTorch {other:.2f}, ratio {ratio:.2f}")
+        medians = (statistics.median(side[place] for side in sides) for sides in zip(*pairs, strict=True))
+        ratio = statistics.median(other[place] / one[place] for one, other in pairs)
+        each = ", ".join(f"{name} {median:.2f}" for name, median in zip(two, medians, strict=True))
+        print(f"  {what}: {each}, ratio {ratio:.2f}", flush=True)
+
+
+def preparing(hours: float, rounds: int) -> None:
+    """Prints seconds that a night's signals take, from arrays as recorded, in the package and in the twin."""
+    import numpy as np
+
+    from data_pipeline.load import load_night, open_night
+    from data_pipeline.simulate import simulate_cohort
+    from sleepmami_jax.data.arrays import night_signals
+    from sleepmami_jax.data.embeddings import BLOCK_EPOCHS
+    from sleepmami_jax.pretrained import load
+    from sleepmami_jax.twin.folder import twin_module
+    from sleepmami_jax.twin.preprocessing import preprocessing
+
+    ours, signals = load(), sys.modules[twin_module().ScoresArrays.__module__]
+    given = {}
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = simulate_cohort(Path(folder), 1, site="a", seed=5, hours=(hours, hours))
+        for channel in open_night(path).channels:
+            terms = zip(channel.derivation.terms, channel.gains, strict=True)
+            samples = sum(channel.recording.read(index) * np.float32(gain) for (index, _), gain in terms)
+            given[channel.derivation.slot] = samples, float(channel.signal.rate_hz)
+    rules = preprocessing(ours.folder.config, ours.folder.tasks)
+    print(f"its signals of a simulated night of {hours:g} h, {len(given)} channels")
+    in_turns(
+        {
+            "package": lambda: list(map(len, night_signals(load_night(given), ours.slots, BLOCK_EPOCHS))),
+            "twin": lambda: signals.prepare_night(given, rules),
+        },
+        rounds,
+    )
 
 
 def imports(rounds: int) -> None:
@@ -87,4 +126,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     nights(arguments.hours, arguments.rounds)
+    preparing(arguments.hours, arguments.rounds)
     imports(arguments.rounds)

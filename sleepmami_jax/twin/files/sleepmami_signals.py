@@ -193,8 +193,11 @@ def _scaled(samples: np.ndarray, good: np.ndarray, facts: dict, rules: dict) -> 
 
 def runs(mask: np.ndarray) -> np.ndarray:
     """(runs, 2) half-open ranges of the runs of True in (n,) bool."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return edges.reshape(-1, 2)
+    if not mask.any():
+        return np.empty((0, 2), np.intp)
+    changes = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    edges = [0] * int(mask[0]), changes, [len(mask)] * int(mask[-1])
+    return np.concatenate(edges).astype(np.intp).reshape(-1, 2)
 
 
 def _in_seconds(ufunc: np.ufunc, x: np.ndarray, rate: Fraction, n_seconds: int) -> np.ndarray:
@@ -396,9 +399,10 @@ def condition(
         late_s.append((start - exact) / hz)
         low, high = max(start, -before), min(start + n_in, len(x) - before)
         block[low - start : high - start] = x[low + before : high + before]
-    freqs = np.arange(len(response)) / block_s
     spectrum = np.fft.rfft(blocks, axis=1)[:, : len(response)] * response
-    spectrum *= np.exp(-2j * np.pi * np.outer(late_s, freqs))
+    if any(late_s):
+        freqs = np.arange(len(response)) / block_s
+        spectrum *= np.exp(-2j * np.pi * np.outer(late_s, freqs)).astype(np.complex64)
     y = np.fft.irfft(spectrum, block_s * target_hz, axis=1)
     kept = y[:, margin_s * target_hz :][:, : hop_s * target_hz].reshape(-1)
     return kept[: n_seconds * target_hz].astype(np.float32)
@@ -407,7 +411,7 @@ def condition(
 def _response(
     n_in: int, block_s: int, rate: Fraction, facts: dict, lines: tuple[float, ...], rules: dict
 ) -> np.ndarray:
-    """(bins,) the filter's response from 0 Hz in steps of 1 / block_s, with the gain of the resampling."""
+    """(bins,) float32: the filter's response from 0 Hz in steps of 1 / block_s, with the gain of the resampling."""
     margin_s, n_out = facts["margin_s"], block_s * facts["rate_hz"]
     freqs = np.arange(n_in + 1) / (2 * block_s)
     band = min(float(rate), facts["rate_hz"])
@@ -422,7 +426,8 @@ def _response(
     taps *= window
     taps -= window * (taps.sum() / window.sum())  # no offset comes through
     circular = np.concatenate([taps[: n_in // 2], taps[n_in // 2 - n_in :]])
-    return np.fft.rfft(circular).real[: min(n_in, n_out) // 2] * (n_out / n_in)
+    response = np.fft.rfft(circular).real[: min(n_in, n_out) // 2] * (n_out / n_in)
+    return response.astype(np.float32)  # so that the transforms of a night stay float32
 
 
 # ----------------------------------------------------------------------------------------------------- events
