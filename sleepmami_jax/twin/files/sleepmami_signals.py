@@ -18,6 +18,7 @@ import numpy as np
 
 EPOCH_S = 30
 TOLERANCE_S = 1e-6
+BLOCKS = 16  # of a channel that are transformed at once: memory for all of them is slow to come by
 
 
 # ------------------------------------------------------------------------------------------------- filterbank
@@ -392,20 +393,22 @@ def condition(
     last = round((n_seconds + margin_s) * hz)
     x = x[:last]
     x = np.pad(x, (before, max(0, last - len(x))), mode="symmetric")
-    blocks, late_s = np.zeros((-(-n_seconds // hop_s), n_in), np.float32), []
-    for i, block in enumerate(blocks):
-        exact = (i * hop_s - margin_s) * hz + slack / 2
-        start = round(exact)
-        late_s.append((start - exact) / hz)
-        low, high = max(start, -before), min(start + n_in, len(x) - before)
-        block[low - start : high - start] = x[low + before : high + before]
-    spectrum = np.fft.rfft(blocks, axis=1)[:, : len(response)] * response
-    if any(late_s):
-        freqs = np.arange(len(response)) / block_s
-        spectrum *= np.exp(-2j * np.pi * np.outer(late_s, freqs)).astype(np.complex64)
-    y = np.fft.irfft(spectrum, block_s * target_hz, axis=1)
-    kept = y[:, margin_s * target_hz :][:, : hop_s * target_hz].reshape(-1)
-    return kept[: n_seconds * target_hz].astype(np.float32)
+    n_blocks, parts = -(-n_seconds // hop_s), []
+    for first in range(0, n_blocks, BLOCKS):
+        blocks, late_s = np.zeros((min(BLOCKS, n_blocks - first), n_in), np.float32), []
+        for i, block in enumerate(blocks, first):
+            exact = (i * hop_s - margin_s) * hz + slack / 2
+            start = round(exact)
+            late_s.append((start - exact) / hz)
+            low, high = max(start, -before), min(start + n_in, len(x) - before)
+            block[low - start : high - start] = x[low + before : high + before]
+        spectrum = np.fft.rfft(blocks, axis=1)[:, : len(response)] * response
+        if any(late_s):
+            freqs = np.arange(len(response)) / block_s
+            spectrum *= np.exp(-2j * np.pi * np.outer(late_s, freqs)).astype(np.complex64)
+        y = np.fft.irfft(spectrum, block_s * target_hz, axis=1)
+        parts.append(y[:, margin_s * target_hz :][:, : hop_s * target_hz].reshape(-1))
+    return np.concatenate(parts)[: n_seconds * target_hz].astype(np.float32)
 
 
 def _response(
