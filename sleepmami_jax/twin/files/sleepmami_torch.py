@@ -352,6 +352,7 @@ def ssd(state: Tensor, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, c
     x, dt, b, c = map(split, (x, dt, b, c))
     total = (dt * a).cumsum(2)  # (B, K, c, H)
     by_head = total.mT.contiguous()
+    # What comes later is taken away afterwards: of -inf a CPU finds the exponential slowly.
     between = (by_head[..., None] - by_head[..., None, :]).clamp(FORGOTTEN, 0).exp()  # (B, K, H, c, c)
     scores = (c @ b.mT).float().tril()[:, :, None] * between
     x_dt = (x * dt[..., None]).to(x.dtype)
@@ -384,8 +385,11 @@ def selective_scan(state: Tensor, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c
 
 
 def convolved(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """(N, T + around, C) -> (N, T, C), in the dtype of the weight. As a picture of one row, whose channels may lie
-    beside each other in memory: a CPU needs half the time, and nothing is transposed."""
+    """(N, T + around, C) -> (N, T, C), in the dtype of the weight.
+
+    As a picture of one row, whose channels may lie side by side in memory: nothing is transposed, and a CPU takes half
+    the time.
+    """
     x = x.to(conv.weight.dtype).mT[:, :, None]
     return F.conv2d(x, conv.weight[:, :, None], conv.bias, dilation=(1, *conv.dilation), groups=conv.groups)[:, :, 0].mT
 
