@@ -58,6 +58,10 @@ class RecordedChannel:
     remarks: tuple[str, ...] = ()
 
     @property
+    def slot(self) -> str:
+        return self.derivation.slot
+
+    @property
     def modality(self) -> Modality:
         return self.derivation.modality
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data_pipeline.load import in_memory, open_night
 from data_pipeline.modalities import Modality
 from sleepmami_jax.scoring.signals import SHOWN_BLOCK_S, UNUSABLE, fitted, read_signals
 from tests.support.nights import random_night
+from tests.support.recordings import write_edf
 
 
 def samples(one) -> np.ndarray:
@@ -35,6 +37,15 @@ def test_what_was_recorded_comes_back_within_a_step(night, slot):
     assert (got[bad] == UNUSABLE).all() and (got[~bad] != UNUSABLE).all()
     assert np.abs(shown.offset + shown.step * got[~bad] - slower[~bad]).max() <= shown.step / 2 + 1e-4
     assert shown.step < (0.3 if slot == "SPO2" else shown.reach / 30)
+
+
+def test_a_night_that_is_still_in_its_file_is_read_as_one_in_memory(tmp_path):
+    labels = {"Chin EMG": (200, "uV"), "ECG": (128, "uV"), "Thorax": (32, ""), "SpO2": (1, "%")}
+    in_file = open_night(write_edf(tmp_path / "n.edf", labels, seconds=900))
+    found, expected = read_signals(in_file), read_signals(in_memory(in_file))
+    assert found.shown == expected.shown and len(found.shown) == len(labels)
+    for rate in ("breaths_per_min", "beats_per_min"):
+        np.testing.assert_array_equal(getattr(found, rate), getattr(expected, rate))
 
 
 def test_what_decided_stays_when_the_page_would_grow_too_large(night):
