@@ -25,10 +25,14 @@ from sleepmami_jax.scoring.pages import sha256_of, templates
 from sleepmami_jax.scoring.parts import RULE as PARTS_RULE
 from sleepmami_jax.scoring.parts import parts
 from sleepmami_jax.scoring.prediction import Scores
-from sleepmami_jax.scoring.signals import SHOWN_BLOCK_S, Signals, fitted
+from sleepmami_jax.scoring.signals import MOST_BYTES, SHOWN_BLOCK_S, Signals, fitted
 from sleepmami_jax.tasks import oximetry, rooms_of
 from sleepmami_jax.tasks import stages as stage_room
 
+MOST_OF_PAGE = 8_000_000
+"""Bytes: what a mail carries and a browser opens at once (our choice). In a night of days signals give way."""
+TABLES = 250_000
+"""Of them are for tables, definitions and style."""
 COLUMNS = 3
 """How many stacks of tables stand beside each other on a wide page."""
 
@@ -183,7 +187,9 @@ def render(scores: Scores, night: Night, signals: Signals) -> str:
         if key != "trained_on" and isinstance(value, str | int | float)
     }
     found = differences(scores, night)
-    left_out = fitted(signals.shown, deciding(scores, found))
+    night_data = as_json(axis_data(scores, night, signals, found))
+    spare = MOST_OF_PAGE - TABLES - len(_script()) - len(night_data.encode())
+    left_out = fitted(signals.shown, deciding(scores, found), min(MOST_BYTES, spare))
     return _TEMPLATES.get_template("report.html.j2").render(
         night=night,
         scores=scores,
@@ -224,6 +230,6 @@ def render(scores: Scores, night: Night, signals: Signals) -> str:
         style=Markup((files("sleepmami_jax.scoring") / "page" / "report.css").read_text(encoding="utf-8")),
         script=Markup(_script()),
         script_sha256=sha256_of(_script()),
-        night_data=as_json(axis_data(scores, night, signals, found)),
+        night_data=night_data,
         signals_data=as_json(_signals_data(signals)),
     )

@@ -31,7 +31,7 @@ SHOWN_BLOCK_S = 120
 NEAR_S = 30
 """Signals from so long before an event to so long after it are the last to be left out."""
 MOST_BYTES = 7_000_000
-"""Of all signals on a page, as text; the rest of it stays below 1 MB."""
+"""Of all signals on a page, as text; of a night the rest of it stays below 1 MB."""
 UNUSABLE = -128
 SPO2_OFFSET, SPO2_STEP = 70.0, 0.25
 """40 to 100 % in the 8 bits."""
@@ -97,7 +97,7 @@ def read_signals(night: Night) -> Signals:
     )
 
 
-def fitted(shown: Sequence[Shown], near: dict[str, Sequence[tuple[float, float]]], most: int = MOST_BYTES) -> list[str]:
+def fitted(shown: Sequence[Shown], near: dict[str, Sequence[tuple[float, float]]], most: int) -> list[str]:
     """Leaves out blocks until the rest is at most `most` bytes, and says what, a sentence a channel.
 
     Kept first is what lies within `NEAR_S` of what is to be seen in a channel, and of each modality its first channel.

@@ -17,6 +17,7 @@ from data_pipeline.night import EPOCH_S, STAGE_TEXT, UNKNOWN_TEXT, Channel, Even
 from data_pipeline.population.card import Spread
 from data_pipeline.population.norms import Norm
 from data_pipeline.tasks import AROUSAL, BREATHING, LIMB_MOVEMENT, STAGES, Task
+from sleepmami_jax.scoring import report
 from sleepmami_jax.scoring.files import NAMES, summary
 from sleepmami_jax.scoring.prediction import Prediction
 from sleepmami_jax.scoring.report import render
@@ -574,3 +575,14 @@ def test_a_task_that_the_model_never_learnt_is_not_a_count_of_zero(tmp_path):
     assert not {"ahi_per_h", "arousals"} & scores.statistics.keys() and scores.agreement.keys() == {"stages"}
     write_scores(scores, night, tmp_path / "score")
     assert "Not available: the model was not trained for it." in (tmp_path / "score" / "report.html").read_text()
+
+
+def test_signals_give_way_where_events_would_make_the_page_too_large(monkeypatch):
+    night, prediction = make_night()
+    scores = summarise(night, prediction, THRESHOLDS, CARD)
+    first, cut = render(scores, night, read_signals(night)), "Left out, for the page would grow too large"
+    most = len(first.encode()) - 1000
+    assert cut not in first
+    monkeypatch.setattr(report, "MOST_OF_PAGE", most)
+    page = render(scores, night, read_signals(night))
+    assert cut in page and len(page.encode()) <= most
