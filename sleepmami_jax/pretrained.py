@@ -25,7 +25,7 @@ from data_pipeline.shards.manifest import ChannelEntry
 from data_pipeline.tasks import STAGES, Task, TaskKind
 from sleepmami_jax.config import ModelConfig
 from sleepmami_jax.data.arrays import blank_signals, bucket_length, night_signals, usable_channels, with_present
-from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, encode_blocks
+from sleepmami_jax.data.embeddings import BLOCK_EPOCHS, batch_of_one, encode_night
 from sleepmami_jax.data.frozen import QUICKLY, micro_encode, model_slots
 from sleepmami_jax.data.measured import measured
 from sleepmami_jax.export.folder import BUNDLED, ModelFolder, ModelFolderError
@@ -33,6 +33,7 @@ from sleepmami_jax.export.readme import model_name, trained_on
 from sleepmami_jax.hub import open_model
 from sleepmami_jax.models.micro import layout, token_width
 from sleepmami_jax.models.sleepmami import SleepMaMi, merge, structure
+from sleepmami_jax.models.stretches import DAY_EPOCHS
 from sleepmami_jax.scoring.files import refuse_foreign
 from sleepmami_jax.scoring.prediction import Prediction, Scores
 from sleepmami_jax.scoring.score import beside, summarise, write_scores
@@ -47,10 +48,9 @@ if TYPE_CHECKING:
 HELD_BYTES = 512 << 20
 """Samples of a night that are kept in memory, some 26 hours of fourteen channels: of a longer one they are read twice
 (our choice: half of what the model takes for a night of 8 hours)."""
-LONG_EPOCHS = 2880
 SPARING = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 """How a CPU compiles what reads more than a day: what can be done side by side is done in the order that takes least
-room. By XLA's own account 72 hours then take 1.5 GB on the way instead of 2.7 (bundled model, jax 0.10.2)."""
+room. By XLA's own account 72 hours then take 0.4 GB on the way instead of 0.7 (bundled model, jax 0.10.2)."""
 _BESIDE = ThreadPoolExecutor(2, "compile")
 """Compiles while a recording is read: most of what a first score takes is these two programs."""
 
@@ -106,26 +106,22 @@ class Pretrained:
         >>> len(tokens) == len(ok) == 60
         True
         """
-        return self._tokens(night, measured(night).channels)
+        x, ok = self._tokens(night, measured(night).channels)
+        return x[0, : night.n_epochs], ok[0, : night.n_epochs]
 
     def _tokens(self, night: Night, channels: Sequence[ChannelEntry]) -> tuple[np.ndarray, np.ndarray]:
+        """Micro tokens of a night as a batch of one, see `data.embeddings.blank_batch`."""
         n = night.n_epochs
         if n == 0:
             raise ValueError(f"{night.night_id}: {night.duration_s} s long, expected at least {EPOCH_S} s (one epoch)")
-        return self.encoded(night_signals(night, self.slots, BLOCK_EPOCHS, channels), n)
+        batch = encode_night(self.encode, night_signals(night, self.slots, BLOCK_EPOCHS, channels), n)
+        _return_heap()
+        return batch
 
     def encoded(self, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """As `tokens`, of the night's signals (see `data.arrays`), `BLOCK_EPOCHS` at a time, the last ones padded."""
-        x: Any = None
-        ok: Any = None
-        starts, encoded = range(0, n_epochs, BLOCK_EPOCHS), encode_blocks(self.encode, blocks)
-        for start, (tokens, there) in zip(starts, encoded, strict=True):
-            if x is None:  # a night's tokens are large; parts beside the whole would be twice that
-                x, ok = (np.empty((n_epochs, *v.shape[1:]), v.dtype) for v in (tokens, there))
-            stop = min(start + BLOCK_EPOCHS, n_epochs)
-            x[start:stop], ok[start:stop] = tokens[: stop - start], there[: stop - start]
-        _return_heap()
-        return x, ok
+        x, ok = encode_night(self.encode, blocks, n_epochs)
+        return x[0, :n_epochs], ok[0, :n_epochs]
 
     def infer(self, tokens: np.ndarray, ok: np.ndarray, channels: Sequence[ChannelEntry]) -> Prediction:
         """What the model says of a night of micro tokens (E, L, D) and their mask (E, L).
@@ -133,24 +129,29 @@ class Pretrained:
         Args:
           channels: those of the night; of them the tokens were made.
         """
-        n, tasks = len(tokens), self.folder.tasks
-        x, there = _padded(tokens, ok)
-        vector, heads = self._program(_infer, n).result()(self._params, x, there)
+        return self._said(*batch_of_one(tokens, ok), len(tokens), channels)
+
+    def _said(self, x: np.ndarray, ok: np.ndarray, n: int, channels: Sequence[ChannelEntry]) -> Prediction:
+        """As `infer`, of a batch of one night of n epochs."""
+        tasks = self.folder.tasks
+        vector, heads = self._program(_infer, n).result()(self._params, x, ok)
         length = {task.name: n * task.per_epoch for task in tasks}
         modality = layout(self.folder.config.modalities).modality_of_token()
         reached = usable_channels(channels, self.slots)
-        present = {slot for i, slots in enumerate(self.slots.values()) if ok[:, modality == i].any() for slot in slots}
+        present = {
+            slot for i, slots in enumerate(self.slots.values()) if ok[..., modality == i].any() for slot in slots
+        }
         return Prediction(
             tasks=tasks,
             probs={task.name: np.asarray(heads[task.name])[: length[task.name]] for task in tasks},
             night_vector=np.asarray(vector),
-            scorable=np.asarray(ok.any(-1)),
+            scorable=np.asarray(ok[0, :n].any(-1)),
             usable={slot: entry.usable(n) for slot, (_, entry) in reached.items() if slot in present},
         )
 
     def vector(self, tokens: np.ndarray, ok: np.ndarray) -> np.ndarray:
         """The night's vector (Dm,) alone, which needs no way back to epochs and seconds; arguments as in `infer`."""
-        x, there = _padded(tokens, ok)
+        x, there = batch_of_one(tokens, ok)
         return np.asarray(self._program(_vector, len(tokens)).result()(self._params, x, there))
 
     def _program(self, what: Callable, n_epochs: int) -> Future[Callable]:
@@ -159,10 +160,17 @@ class Pretrained:
 
     def _begun(self, night: Night, what: Callable) -> Night:
         """A night of `open_night`, its samples read while all that they go through is compiled."""
-        if night.n_epochs:
-            _BESIDE.submit(self.encode, with_present(blank_signals(BLOCK_EPOCHS, self.slots), self.slots))
-            self._program(what, night.n_epochs)
-        return held(night, HELD_BYTES)
+        n = night.n_epochs
+        if n:
+            encoder = _BESIDE.submit(self.encode, with_present(blank_signals(BLOCK_EPOCHS, self.slots), self.slots))
+            if n <= DAY_EPOCHS:
+                self._program(what, n)
+        night = held(night, HELD_BYTES)
+        if n > DAY_EPOCHS:  # one after the other, and before there are tokens: to compile either takes half a GB
+            encoder.result()
+            _return_heap()
+            self._program(what, n).result()
+        return night
 
     def predict(self, night: Night) -> Prediction:
         """What the model says of a night.
@@ -175,9 +183,9 @@ class Pretrained:
 
     def listen(self, night: Night) -> tuple[Prediction, Tokens]:
         """As `predict`, and what the Micro-Encoder heard: the mean token of each epoch, by modality."""
-        channels = measured(night).channels
-        tokens, ok = self._tokens(night, channels)
-        return self.infer(tokens, ok, channels), self.heard(tokens, ok)
+        channels, n = measured(night).channels, night.n_epochs
+        x, ok = self._tokens(night, channels)
+        return self._said(x, ok, n, channels), self.heard(x[0, :n], ok[0, :n])
 
     def heard(self, tokens: np.ndarray, ok: np.ndarray) -> Tokens:
         """Micro tokens of a night, see `tokens` -> the mean one of each epoch, by modality."""
@@ -253,9 +261,9 @@ class Pretrained:
         thresholds = self.thresholds
         night = self._begun(night, _infer)
         known, signals = measured(night), read_signals(night)
-        x, ok = self._tokens(night, known.channels)
+        n, (x, ok) = night.n_epochs, self._tokens(night, known.channels)
         night = known.night  # a night's samples are large, and so is what comes now
-        prediction, tokens = self.infer(x, ok, known.channels), self.heard(x, ok)
+        prediction, tokens = self._said(x, ok, n, known.channels), self.heard(x[0, :n], ok[0, :n])
         del x, ok
         if calibrate is not None:
             night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
@@ -294,14 +302,6 @@ def _return_heap() -> None:
         trim(0)
 
 
-def _padded(tokens: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of one night, as long as its bucket."""
-    x = tokens.astype(np.float32, copy=False)
-    if pad := bucket_length(len(tokens)) - len(tokens):  # a night's tokens are large: no copy without need
-        x, ok = np.pad(x, ((0, pad), (0, 0), (0, 0))), np.pad(ok, ((0, pad), (0, 0)))
-    return x[None], ok[None]
-
-
 def _infer(model: SleepMaMi, tokens: jax.Array, ok: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
     out = model(tokens, ok)
     return out.vector[0], {task.name: _probabilities(task, out.heads[task.name][0]) for task in model.tasks}
@@ -331,7 +331,7 @@ def _compile(config: ModelConfig, tasks: tuple[Task, ...], what: Callable, lengt
     tokens = jax.ShapeDtypeStruct((1, length, n, token_width(config)), np.float32)
     ok = jax.ShapeDtypeStruct((1, length, n), bool)
     lowered = jax.jit(lambda params, *night: what(merge(graph, params), *night)).lower(params, tokens, ok)
-    sparing = SPARING if length > LONG_EPOCHS else {}
+    sparing = SPARING if length > DAY_EPOCHS else {}
     compiled = lowered.compile(QUICKLY | sparing if jax.default_backend() == "cpu" else None)
     _return_heap()
     return compiled

@@ -10,6 +10,7 @@ precision keeps three digits of tokens of unit size, and halves what is read.
 from __future__ import annotations
 
 import json
+import math
 import os
 import zlib
 from collections import deque
@@ -24,11 +25,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from data_pipeline.whole_files import whole_file, write_whole
-from sleepmami_jax.data.arrays import Slots
+from sleepmami_jax.data.arrays import Slots, bucket_length
 from sleepmami_jax.data.source import PreparedFolder
 
 INDEX = "embeddings.json"
 BLOCK_EPOCHS = 16  # encoded at once
+ALIGNED = 64  # bytes, where XLA's arrays on a CPU begin
 _SAID = "made_of"
 
 Encode = Callable[[dict], tuple[np.ndarray, np.ndarray]]
@@ -166,6 +168,41 @@ def encode_blocks(encode: Encode, blocks: Iterable[dict]) -> Iterator[tuple[np.n
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+
+
+def blank_batch(n_epochs: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the tokens (L, D) of a night as a batch of one, as long as its bucket: (1, B, L, D) float32 zeros, and
+    which are there (1, B, L) bool.
+
+    A night's tokens are large: XLA on a CPU takes what lies where its own arrays would, and copies anything else.
+    """
+    length = bucket_length(n_epochs)
+    n_bytes = 4 * length * math.prod(shape)
+    raw = np.zeros(n_bytes + ALIGNED, np.uint8)
+    start = -raw.ctypes.data % ALIGNED
+    x = raw[start : start + n_bytes].view(np.float32).reshape(1, length, *shape)
+    return x, np.zeros((1, length, shape[0]), bool)
+
+
+def batch_of_one(tokens: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Micro tokens of a night (E, L, D) and their mask (E, L), as in `blank_batch`."""
+    n = len(tokens)
+    x, there = blank_batch(n, tokens.shape[1:])
+    x[0, :n], there[0, :n] = tokens, ok
+    return x, there
+
+
+def encode_night(encode: Encode, blocks: Iterable[dict], n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
+    """A night's signals, `BLOCK_EPOCHS` at a time, the last ones padded -> its tokens, as in `blank_batch`."""
+    x: Any = None
+    ok: Any = None
+    starts, encoded = range(0, n_epochs, BLOCK_EPOCHS), encode_blocks(encode, blocks)
+    for start, (tokens, there) in zip(starts, encoded, strict=True):
+        if x is None:
+            x, ok = blank_batch(n_epochs, tokens.shape[1:])
+        stop = min(start + BLOCK_EPOCHS, n_epochs)
+        x[0, start:stop], ok[0, start:stop] = tokens[: stop - start], there[: stop - start]
+    return x, ok
 
 
 def night_blocks(prepared: PreparedFolder, night: int, slots: Slots) -> Iterator[dict[str, Any]]:

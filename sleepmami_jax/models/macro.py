@@ -8,7 +8,9 @@ level is added to the finer one. Without levels and without blocks of seconds no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +26,10 @@ from sleepmami_jax.models.selective import BidirectionalSelective
 from sleepmami_jax.models.ssd import BidirectionalSSD
 from sleepmami_jax.models.stack import apply_blocks
 from sleepmami_jax.models.stem import FAST
+from sleepmami_jax.models.stretches import DAY_EPOCHS, by_stretches
 from sleepmami_jax.models.transformer import MASKED
+from sleepmami_jax.models.within_night import Moments, by_parts, moments, within_night
 
-STILL = 0.1
-"""A log amplitude that varies less than this over a night counts as still: it is not blown up, nor is its rounding."""
 LOCAL_WIDTH = 9  # looks that a convolution of the fast path sees
 
 
@@ -62,40 +64,24 @@ def epoch_summary(tokens: jax.Array, ok: jax.Array, config: ModelConfig) -> tupl
     return jnp.stack(summaries, -2), jnp.stack(present, -1)
 
 
-def within_night(x: jax.Array, ok: jax.Array, causal: bool) -> jax.Array:
-    """Each number against the night it is of: (N, E, ..., D), (N, E, ...) -> standardised over E, 0 where not ok.
-
-    People and recorders differ by more than stages do; what a scorer sees is more delta than in the rest of the night.
-    Beyond five standard deviations it is cut. `causal` knows of the night only what has passed.
-    """
-    wide, weight = x.astype(jnp.float32), ok[..., None].astype(jnp.float32)
-    total = (lambda v: jnp.cumsum(v, 1)) if causal else (lambda v: v.sum(1, keepdims=True))
-    count = jnp.maximum(total(weight), 1.0)
-    mean = total(wide * weight) / count
-    if causal:
-        variance = total(jnp.square(wide) * weight) / count - jnp.square(mean)
-    else:  # a sum over a whole night rounds: what is left of the mean says by how much
-        mean = mean + total((wide - mean) * weight) / count
-        variance = total(jnp.square(wide - mean) * weight) / count
-    z = (wide - mean) * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + STILL**2)
-    return (jnp.clip(z, -5.0, 5.0) * weight).astype(x.dtype)
-
-
 def masked_mean(x: jax.Array, ok: jax.Array, axis: int) -> jax.Array:
     """The mean of x (..., D) over `axis` where ok (...) holds; 0 where nothing does. Summed in float32."""
     weight = ok.astype(jnp.float32)[..., None]
     return ((x * weight).sum(axis) / jnp.maximum(weight.sum(axis), 1.0)).astype(x.dtype)
 
 
-def token_statistics(x: jax.Array, present: jax.Array) -> jax.Array:
+def token_statistics(x: jax.Array, present: jax.Array, known: Moments | None = None) -> jax.Array:
     """(N, E, M, W), (N, E, M) -> (N, 2 M W): mean and standard deviation over the night of each modality's epochs.
 
     What a night is made of, whatever the order: the vector's short way to the micro tokens, which a few nights are
     enough to learn from. 0 where a modality is missing.
     """
-    wide = x.astype(jnp.float32)
-    mean = masked_mean(wide, present, 1)
-    variance = masked_mean(jnp.square(wide - mean[:, None]), present, 1)
+    if known is None:
+        wide = x.astype(jnp.float32)
+        mean = masked_mean(wide, present, 1)
+        variance = masked_mean(jnp.square(wide - mean[:, None]), present, 1)
+    else:  # the same, of a long night
+        mean, variance = known.mean[:, 0], known.variance[:, 0]
     spread = jnp.sqrt(variance + 1e-4) * present.any(1)[..., None]
     return jnp.concatenate([mean, spread], -1).reshape(x.shape[0], -1).astype(x.dtype)
 
@@ -153,7 +139,8 @@ class MacroEncoder(nnx.Module):
         x = jnp.pad(x, ((0, 0), (0, pad), (0, 0), (0, 0)))
         present = jnp.pad(present, ((0, 0), (0, pad), (0, 0)))
         ok = present.any(-1)
-        power = within_night(x[..., self.learnt :], present, self.causal)
+        known = None if self.causal or length <= DAY_EPOCHS else by_parts(moments, x, present)
+        power = within_night(x[..., self.learnt :], present, self.causal, known and known.of(slice(self.learnt, None)))
         both = jnp.concatenate([x, power], -1)
         h = self.enter([both[..., i, :] for i in range(x.shape[-2])], present)
 
@@ -166,7 +153,7 @@ class MacroEncoder(nnx.Module):
                 h = self.down[i]((h * ok[..., None]).reshape(n, e // self.merge, self.merge * d))
                 ok = ok.reshape(n, e // self.merge, self.merge).any(-1)
 
-        vector = self.vector(jnp.concatenate([self._pool(h, ok), token_statistics(x, present)], -1))
+        vector = self.vector(jnp.concatenate([self._pool(h, ok), token_statistics(x, present, known)], -1))
 
         for skip, up in zip(reversed(skips), reversed(self.up), strict=True):
             h = skip + up(jnp.repeat(h, self.merge, axis=1))
@@ -209,21 +196,37 @@ class SecondsDecoder(nnx.Module):
         ok: jax.Array,  # (N, E, L)
         epochs: jax.Array,  # (N, E, Dm)
     ) -> jax.Array:  # (N, 30 E, Ds)
+        if self.causal or tokens.shape[1] <= DAY_EPOCHS:  # causal: what is known of the night differs by the epoch
+            h, seen = self._entered(tokens, ok, epochs)
+        else:
+            known = {m: by_parts(lambda *v, m=m: moments(*self._power(*v, m)), tokens, ok) for m in self.layout.tokens}
+            h, seen = by_stretches(partial(self._entered, known=known), tokens, ok, epochs)
         n, e = tokens.shape[:2]
+        h, seen = h.reshape(n, e * EPOCH_S, -1), seen.reshape(n, e * EPOCH_S)
+        h, _ = apply_blocks(self.blocks, h, seen, compute=self.compute)
+        return h if self.norm is None else self.norm(h)
+
+    def _power(self, tokens: jax.Array, ok: jax.Array, modality: Modality) -> tuple[jax.Array, jax.Array]:
+        """What was measured of a modality, its tokens end to end: (N, E * tokens, F), and where (N, E * tokens)."""
+        x, there = (v[:, :, self.layout.span(modality)] for v in (tokens, ok))
+        return x[..., self.learnt :].reshape(len(x), -1, x.shape[-1] - self.learnt), there.reshape(len(x), -1)
+
+    def _entered(
+        self, tokens: jax.Array, ok: jax.Array, epochs: jax.Array, known: Mapping[Modality, Moments] | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The seconds of each epoch before they hear of their neighbours (N, E, 30, Ds), and where anything is there
+        (N, E, 30). `known`: of the night, where these are a stretch of it."""
         total = count = jnp.zeros((), jnp.float32)
         for m, token_s in self.layout.token_s.items():
             x, there = tokens[:, :, self.layout.span(m)], ok[:, :, self.layout.span(m)]
-            power = x[..., self.learnt :].reshape(n, -1, x.shape[-1] - self.learnt)
-            power = within_night(power, there.reshape(n, -1), self.causal).reshape(*x.shape[:-1], -1)
+            power = within_night(*self._power(tokens, ok, m), self.causal, known and known[m])
+            power = power.reshape(*x.shape[:-1], -1)
             part = self.enter.maps[m.value](jnp.concatenate([x, power], -1))
             weight = there[..., None].astype(part.dtype)
             total = total + jnp.repeat(part * weight, token_s, axis=2)
             count = count + jnp.repeat(weight, token_s, axis=2)
         h = (total / jnp.maximum(count, 1.0)).astype(tokens.dtype) + self.context(epochs)[:, :, None]
-        seen = (count[..., 0] > 0).reshape(n, e * EPOCH_S)
-        h = h.reshape(n, e * EPOCH_S, -1)
-        h, _ = apply_blocks(self.blocks, h, seen, compute=self.compute)
-        return h if self.norm is None else self.norm(h)
+        return h, count[..., 0] > 0
 
 
 class LocalMix(nnx.Module):
@@ -246,6 +249,11 @@ class LocalMix(nnx.Module):
             h.astype(kernel.dtype), kernel, (1,), [around], None, (self.dilation,), ("NWC", "WIO", "NWC")
         )
         return x + self.out(jax.nn.gelu(h + self.conv.bias[...]))
+
+
+def _end_to_end(x: jax.Array) -> jax.Array:
+    """(N, E, k, ...) -> (N, E * k, ...)."""
+    return x.reshape(len(x), -1, *x.shape[3:])
 
 
 class FastDecoder(nnx.Module):
@@ -271,11 +279,28 @@ class FastDecoder(nnx.Module):
         tokens: jax.Array,  # (N, E, L, D)
         ok: jax.Array,  # (N, E, L)
         seconds: jax.Array,  # (N, 30 E, Ds)
-    ) -> jax.Array:  # (N, 30 E * FAST_HZ, Df)
-        n, span = len(tokens), self.layout.span(Modality.EEG)
-        power = tokens[:, :, span, self.learnt :][..., : self.looks * self.bands].reshape(n, -1, self.bands)
-        there = jnp.repeat(ok[:, :, span].reshape(n, -1), self.looks, axis=1)
-        h = self.enter(jnp.concatenate([power, within_night(power, there, self.causal)], -1))
+        read: Callable[[jax.Array], Any] = lambda features: features,
+    ) -> Any:
+        """What `read` makes of the features (N, T, Df), look by look: a tree of (N, T, ...). T is 30 E * FAST_HZ."""
+        (n, e), span = tokens.shape[:2], self.layout.span(Modality.EEG)
+        power = tokens[:, :, span, self.learnt :][..., : self.looks * self.bands].reshape(n, e, -1, self.bands)
+        there = jnp.repeat(ok[:, :, span], self.looks, axis=2).reshape(n, e, -1)
+        parts = power, there, seconds.reshape(n, e, EPOCH_S, -1)
+        if self.causal or e <= DAY_EPOCHS:
+            return read(self._mixed(*parts))
+        known = by_parts(lambda *v: moments(*map(_end_to_end, v)), power, there)
+
+        def of_stretch(*parts: jax.Array) -> Any:
+            out = read(self._mixed(*parts, known))
+            return jax.tree.map(lambda v: v.reshape(n, len(parts[0][0]), -1, *v.shape[2:]), out)
+
+        out = by_stretches(of_stretch, *parts, around=1)  # an epoch holds all that convolutions see to a side
+        return jax.tree.map(_end_to_end, out)
+
+    def _mixed(self, power: jax.Array, there: jax.Array, seconds: jax.Array, known: Moments | None = None) -> jax.Array:
+        """(N, e, looks, bands), (N, e, looks), (N, e, 30, Ds) -> (N, e * looks, Df). `known` as in `within_night`."""
+        power, there, seconds = map(_end_to_end, (power, there, seconds))
+        h = self.enter(jnp.concatenate([power, within_night(power, there, self.causal, known)], -1))
         h = h + jnp.repeat(self.context(seconds), FAST_HZ, axis=1)
         for mix in self.mix:
             h = mix(h, there)

@@ -7,17 +7,19 @@ decay, sharding, checkpoints and the safetensors file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 from flax import nnx
 
-from data_pipeline.night import STAGES
+from data_pipeline.night import EPOCH_S, STAGES
 from data_pipeline.tasks import Task, TaskKind
 from sleepmami_jax.config import ComputeConfig, ModelConfig
 from sleepmami_jax.models.initial import Linear, Rngs
 from sleepmami_jax.models.macro import FastDecoder, MacroEncoder, SecondsDecoder, epoch_summary
 from sleepmami_jax.models.micro import MicroEncoder
+from sleepmami_jax.models.stretches import by_stretches
 
 Params = dict[str, jax.Array]
 PLAIN = ComputeConfig()
@@ -67,14 +69,20 @@ class SleepMaMi(nnx.Module):
 
     def __call__(self, tokens: jax.Array, ok: jax.Array) -> NightOutput:
         """Micro tokens of nights (N, E, L, D) and their mask (N, E, L) -> `NightOutput`."""
-        vector, epochs = self.macro(*epoch_summary(tokens, ok, self.config))
+        vector, epochs = self.macro(*by_stretches(partial(epoch_summary, config=self.config), tokens, ok))
         seconds = self.seconds(tokens, ok, epochs)
-        fast = None if self.fast is None else self.fast(tokens, ok, seconds)
+        fast = {}
+        if self.fast is not None:
+            names = [task.name for task in self.tasks if task.rate_hz > 1]
+            fast = self.fast(tokens, ok, seconds, lambda features: {name: self.heads[name](features) for name in names})
 
         def head(task: Task) -> jax.Array:
+            if task.rate_hz > 1:
+                return fast[task.name]
             if task.kind is TaskKind.STAGES:
                 return self.heads[task.name](epochs)
-            return self.heads[task.name](fast if task.rate_hz > 1 else seconds)
+            logits = by_stretches(self.heads[task.name], seconds.reshape(*ok.shape[:2], EPOCH_S, -1))
+            return logits.reshape(len(logits), -1, logits.shape[-1])
 
         return NightOutput(vector, {task.name: head(task) for task in self.tasks})
 

@@ -15,6 +15,7 @@ Decays and their sums are float32 whatever `x` is, and so are the states; matmul
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,11 @@ from sleepmami_jax.models.initial import Linear, RMSNorm, Rngs, ones, uniform, z
 CONV_WIDTH = 4  # Mamba's short causal convolution
 AT_ONCE = 2048
 """Steps of a night that are scanned at once; what is made of more leaves the caches on the way."""
+LONG = 24 * 3600
+"""Steps of a sequence, the seconds of a day, beyond which what is made of all of it at once would fill the memory."""
+HALF_HOUR = 1800
+"""Steps of a long sequence that are scanned at once: filling up the last group, where they do not divide it, copies
+the night."""
 FORGOTTEN = -60.0
 """The logarithm of a decay that is nothing beside 1: taken as 0, since CPUs are slow at denormal numbers."""
 
@@ -201,6 +207,36 @@ def run_both_ways(forward: nnx.Module, backward: nnx.Module | None, *parts: jax.
     return y[0] + jnp.flip(y[1], 1)
 
 
+def in_groups(scan: Callable, before, parts: Sequence[jax.Array], at_once: int, from_end: bool) -> jax.Array:
+    """A long sequence group by group, so that most of what is made on the way stays in a cache.
+
+    Args:
+      scan: what was before a group, and the group's parts (B, l, ...) -> what is after it, and (B, l, D).
+      parts: (B, L, ...) each; the last group is filled up with zeros.
+      at_once: the longest that a group may be.
+      from_end: read from the end of `parts`.
+
+    Returns:
+      (B, L, D), in the order of `parts`.
+    """
+    batch, length = parts[0].shape[:2]
+    groups = -(-length // at_once)
+    size = -(-length // groups)
+
+    def split(v):  # (B, L, ...) -> (G, B, size, ...)
+        v = jnp.pad(v, [(0, 0), (0, groups * size - length)] + [(0, 0)] * (v.ndim - 2))
+        return jnp.moveaxis(v.reshape(batch, groups, size, *v.shape[2:]), 1, 0)
+
+    def step(before, group):
+        if not from_end:
+            return scan(before, group)
+        after, y = scan(before, tuple(jnp.flip(v, 1) for v in group))
+        return after, jnp.flip(y, 1)
+
+    _, y = jax.lax.scan(step, before, tuple(map(split, parts)), reverse=from_end)
+    return jnp.moveaxis(y, 0, 1).reshape(batch, groups * size, -1)[:, :length]
+
+
 class Direction(nnx.Module):
     """The parameters that a direction of reading does not share: convolution, steps, decays, norm."""
 
@@ -217,37 +253,21 @@ class Direction(nnx.Module):
 
     def __call__(self, *parts):  # z (B, L, inner), xbc (B, L, inner + 2N), dt (B, L, H), ok (B, L)
         """(B, L, inner)."""
-        return self._scan(self._before(parts), parts)[1]
+        return self.scan(self.before(parts[1]), parts)[1]
 
     def in_groups(self, *parts, from_end: bool):
-        """The same of a long sequence, group by group, so that most of what is made on the way stays in a cache; with
-        `from_end`, what reading from its end gives, in the order of `parts`."""
-        batch, length = parts[0].shape[:2]
-        groups = -(-length // AT_ONCE)
-        size = -(-length // groups)
+        """The same of a long sequence, group by group; with `from_end`, what reading from its end gives, in the order
+        of `parts`."""
+        return in_groups(self.scan, self.before(parts[1]), parts, AT_ONCE, from_end)
 
-        def split(v):  # (B, L, ...) -> (G, B, size, ...)
-            v = jnp.pad(v, [(0, 0), (0, groups * size - length)] + [(0, 0)] * (v.ndim - 2))
-            return jnp.moveaxis(v.reshape(batch, groups, size, *v.shape[2:]), 1, 0)
+    def before(self, like: jax.Array):
+        """The state, and the last inputs of the convolution, before the first step; on the devices and of the dtype of
+        `like` (B, ...)."""
+        state = _zeros(like, (len(like), self.state, self.heads, self.inner // self.heads))
+        return state, _zeros(like, (len(like), CONV_WIDTH - 1, self.inner + 2 * self.state)).astype(like.dtype)
 
-        def scan(before, group):
-            if not from_end:
-                return self._scan(before, group)
-            after, y = self._scan(before, tuple(jnp.flip(v, 1) for v in group))
-            return after, jnp.flip(y, 1)
-
-        _, y = jax.lax.scan(scan, self._before(parts), tuple(map(split, parts)), reverse=from_end)
-        return jnp.moveaxis(y, 0, 1).reshape(batch, groups * size, -1)[:, :length]
-
-    def _before(self, parts):
-        """The state, and the last inputs of the convolution, before the first step."""
-        xbc = parts[1]
-        batch, _, channels = xbc.shape
-        state = _zeros(xbc, (batch, self.state, self.heads, self.inner // self.heads))
-        return state, _zeros(xbc, (batch, CONV_WIDTH - 1, channels)).astype(xbc.dtype)
-
-    def _scan(self, before, parts):
-        """What `_before` gives -> the same after these parts, and (B, L, inner)."""
+    def scan(self, before, parts):
+        """What `before` gives -> the same after these parts, and (B, L, inner)."""
         (state, last), (z, xbc, dt, ok) = before, parts
         b, length, _ = z.shape
         inputs = jnp.concatenate([last, xbc * ok[..., None]], 1)
@@ -279,13 +299,36 @@ class BidirectionalSSD(nnx.Module):
 
     @jax.named_scope("ssd")
     def __call__(self, x: jax.Array, ok: jax.Array) -> jax.Array:  # (B, L, D), (B, L) -> (B, L, D)
-        b, length, dim = x.shape
-        h = self.in_proj(self.norm(x).reshape(b * length, dim)).reshape(b, length, -1)
-        parts = (*jnp.split(h, self.split, axis=-1), ok)
-        if length <= AT_ONCE:
+        if x.shape[1] > LONG:
+            return self._little_by_little(x, ok)
+        parts = self._parts(x, ok)
+        if x.shape[1] <= AT_ONCE:
             y = run_both_ways(self.forward, self.backward, *parts)
         else:
             y = self.forward.in_groups(*parts, from_end=False)
             if self.backward is not None:
                 y = y + self.backward.in_groups(*parts, from_end=True)
-        return x + self.out_proj(y.reshape(b * length, -1)).reshape(b, length, dim) * ok[..., None]
+        return x + self._out(y) * ok[..., None]
+
+    def _parts(self, x: jax.Array, ok: jax.Array) -> tuple[jax.Array, ...]:
+        """What a direction reads."""
+        b, length, dim = x.shape
+        h = self.in_proj(self.norm(x).reshape(b * length, dim)).reshape(b, length, -1)
+        return *jnp.split(h, self.split, axis=-1), ok
+
+    def _out(self, y: jax.Array) -> jax.Array:  # (B, L, inner) -> (B, L, D)
+        b, length, _ = y.shape
+        return self.out_proj(y.reshape(b * length, -1)).reshape(b, length, -1)
+
+    def _little_by_little(self, x: jax.Array, ok: jax.Array) -> jax.Array:
+        """The same, nothing wider than x being made of more than a group: twice the work of the first projection."""
+        heard = jnp.zeros((), x.dtype)
+        for direction in (self.forward, self.backward):
+            if direction is not None:
+
+                def scan(before, group, direction=direction):
+                    after, y = direction.scan(before, self._parts(*group))
+                    return after, self._out(y)
+
+                heard = heard + in_groups(scan, direction.before(x), (x, ok), HALF_HOUR, direction is self.backward)
+        return x + heard * ok[..., None]

@@ -5,11 +5,12 @@ import threading
 import time
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 from sleepmami_jax.data import embeddings
-from sleepmami_jax.data.embeddings import INDEX, embed_folder, encode_blocks
+from sleepmami_jax.data.embeddings import INDEX, batch_of_one, embed_folder, encode_blocks
 
 
 def test_blocks_are_encoded_side_by_side_and_come_in_their_order(monkeypatch):
@@ -83,3 +84,14 @@ def test_a_file_that_is_damaged_while_it_is_used_is_named(tmp_path, monkeypatch)
     folder = embeddings.EmbeddedFolder(tmp_path, SimpleNamespace(manifest=SimpleNamespace(nights=[entry])))
     with pytest.raises(ValueError, match=r"n1\.safetensors: damaged"):
         folder.tokens(0)
+
+
+def test_a_night_becomes_a_batch_of_one_that_jax_takes_as_it_lies():
+    rng = np.random.default_rng(0)
+    tokens, ok = rng.standard_normal((241, 3, 5)).astype(np.float16), rng.random((241, 3)) > 0.5
+    x, there = batch_of_one(tokens, ok)
+    assert x.shape == (1, 480, 3, 5) and x.dtype == np.float32 and there.shape == (1, 480, 3)
+    np.testing.assert_array_equal(x[0, :241], tokens.astype(np.float32))
+    np.testing.assert_array_equal(there[0, :241], ok)
+    assert not x[0, 241:].any() and not there[0, 241:].any()
+    assert jax.device_put(x).unsafe_buffer_pointer() == x.ctypes.data  # a copy of a long night would be 0.4 GB

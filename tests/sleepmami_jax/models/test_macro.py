@@ -11,10 +11,12 @@ from data_pipeline.modalities import SLOTS, Modality
 from data_pipeline.night import EPOCH_S
 from data_pipeline.tasks import AROUSAL, FAST_HZ, K_COMPLEX, SPINDLE, STAGES
 from sleepmami_jax.config import ConfigError
+from sleepmami_jax.models import macro, ssd, stretches
 from sleepmami_jax.models.initial import Rngs
-from sleepmami_jax.models.macro import ModalityMerge, epoch_summary, summary_width, token_statistics, within_night
+from sleepmami_jax.models.macro import ModalityMerge, epoch_summary, summary_width, token_statistics
 from sleepmami_jax.models.micro import layout, measured_width, token_width
 from sleepmami_jax.models.sleepmami import NightOutput, create, merge, split, structure
+from sleepmami_jax.models.within_night import within_night
 from sleepmami_jax.training.optimizer import decays
 
 NIGHTS = 2
@@ -313,6 +315,31 @@ def test_a_part_of_a_second_reads_the_look_of_its_own_time(tiny):
     context[:, 40] += 1
     heard = np.abs(fast(tokens, ok, context) - fast(tokens, ok, seconds)).max((0, 2))
     np.testing.assert_array_equal(np.flatnonzero(heard), 40 * FAST_HZ + np.arange(-24, FAST_HZ + 24))
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_night_read_by_stretches_is_the_night_read_at_once(tiny, monkeypatch, bidirectional):
+    """Nine epochs by two, the last stretch cut short; some tokens and a whole epoch are missing."""
+    config = replace(tiny, macro=replace(tiny.macro, bidirectional=bidirectional))
+    graph, params = create(config, 0, tasks=WAVES)
+    tokens, ok = night(tiny, 9)
+    tokens[:, 6:] *= 3  # no stretch is like the night
+    ok[:, 3] = False
+
+    def result():
+        out = jax.jit(lambda params, *v: merge(graph, params)(*v))(params, tokens, ok)  # traced anew
+        return jax.device_get(out.heads | {"vector": out.vector})
+
+    at_once = result()
+    for module in (macro, stretches):
+        monkeypatch.setattr(module, "DAY_EPOCHS", 8)
+    monkeypatch.setattr(stretches, "STRETCH_EPOCHS", 2)
+    monkeypatch.setattr(ssd, "LONG", 8 * EPOCH_S)
+    monkeypatch.setattr(ssd, "HALF_HOUR", 40)
+    by_stretches = result()
+    for name, expected in at_once.items():
+        np.testing.assert_allclose(by_stretches[name], expected, atol=2e-5, rtol=1e-4, err_msg=name)
+    assert any((by_stretches[name] != at_once[name]).any() for name in at_once)  # it is another way
 
 
 def test_only_a_model_of_waves_has_a_fast_path(tiny, waves):
