@@ -4,7 +4,8 @@
 
 Simulated nights of noise (`prepare_night.write_night`, 14 channels) are scored by the bundled model. One worker and two
 run by turns, each in a process of its own with programs that are compiled already, so that other work on the machine
-meets both; printed are medians of their ratios, the start of the processes included. For memory one worker scores
+meets both; printed are medians of their ratios, the start of the processes included. One worker keeps more than one
+core busy: what two can be worth at most is the machine's cores over those. For memory one worker scores
 `many` nights of an hour, and what the process holds (VmRSS, Linux) is read after each.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,12 +35,18 @@ def scored(recordings: Path, workers: int) -> dict[str, list[float] | float]:
         status = Path("/proc/self/status").read_text()
         held.append(int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e9)
 
-    begun = time.perf_counter()
+    begun, spent_s = time.perf_counter(), cpu_s()
     with tempfile.TemporaryDirectory() as out:
         done = score_many([recordings], Path(out), workers=workers, progress=progress)
     if done.refused:
         raise SystemExit(f"refused: {done.refused[0].reason}")
-    return {"seconds": time.perf_counter() - begun, "held_gb": held}
+    seconds = time.perf_counter() - begun
+    return {"seconds": seconds, "cores": (cpu_s() - spent_s) / seconds, "held_gb": held}
+
+
+def cpu_s() -> float:
+    """Seconds of the CPU that this process and those that it has seen end have taken."""
+    return sum(os.times()[:4])
 
 
 def child(recordings: Path, workers: int) -> dict[str, list[float] | float]:
@@ -61,11 +69,13 @@ def main(hours: float, nights: int, pairs: int, many: int) -> None:
         print("  " + " ".join(f"{gb:.2f}" for gb in held))
         if pairs:
             child(few, 1)
-            runs = [(child(few, 1)["seconds"], child(few, 2)["seconds"]) for _ in range(pairs)]
+            told = [(child(few, 1), child(few, 2)) for _ in range(pairs)]
+            runs = [(a["seconds"], b["seconds"]) for a, b in told]
             print(f"\n{nights} nights of {hours:g} h:")
             print(f"  one worker   {spread(a for a, _ in runs)} s")
             print(f"  two workers  {spread(b for _, b in runs)} s")
             print(f"  gain         {spread(a / b for a, b in runs)} times, pair by pair")
+            print(f"  one worker keeps {spread(a['cores'] for a, _ in told)} cores busy")
 
 
 if __name__ == "__main__":
