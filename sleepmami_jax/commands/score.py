@@ -72,7 +72,9 @@ def _many(args: Namespace) -> int:
     print(f"scored {len(done.scored)} of {n} recordings, {done.kept} of them before")
     print(f"{args.out}/{', '.join(done.written)}")
     for rejection in done.refused[:_SHOWN]:
-        print(f"sleepmami: not scored: {rejection.file}: {rejection.reason}", file=sys.stderr)
+        named = rejection.reason.startswith(f"{rejection.file}: ")  # as readers of files say it
+        why = rejection.reason if named else f"{rejection.file}: {rejection.reason}"
+        print(f"sleepmami: not scored: {why}", file=sys.stderr)
     if len(done.refused) > _SHOWN:
         print(f"sleepmami: and {len(done.refused) - _SHOWN} more, in {args.out}/nights.csv", file=sys.stderr)
     print(RESEARCH_USE)

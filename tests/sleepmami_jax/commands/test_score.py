@@ -23,9 +23,8 @@ def asked(monkeypatch):
 
     def many(inputs, out, *, workers, **options):
         asked.append((tuple(inputs), out, workers))
-        bad = [
-            Rejection("bad", path.name, Refusal.RECORDING, "", "it is empty") for path in inputs if path.stem == "bad"
-        ]
+        why = {"bad.edf": "it is empty", "worse.edf": "worse.edf: 9 s long"}  # a reader names the file itself
+        bad = [Rejection(p.stem, p.name, Refusal.RECORDING, "", why[p.name]) for p in inputs if p.name in why]
         return Summary(("good",), 1, tuple(bad), ("index.html", "nights.csv"))
 
     monkeypatch.setattr(score, "loaded", lambda args: SimpleNamespace(score=one))
@@ -48,6 +47,7 @@ def test_one_recording_goes_into_the_folder_and_several_or_a_folder_below_it(ask
 
 
 def test_a_bad_recording_of_several_is_named_and_ends_in_status_1(asked, capsys):
-    assert command("bad.edf", "good.edf") == 1
+    assert command("bad.edf", "worse.edf", "good.edf") == 1
     said = capsys.readouterr()
-    assert "not scored: bad.edf: it is empty" in said.err and "scored 1 of 2 recordings, 1 of them before" in said.out
+    assert "not scored: bad.edf: it is empty\n" in said.err and "not scored: worse.edf: 9 s long\n" in said.err
+    assert "scored 1 of 3 recordings, 1 of them before" in said.out
