@@ -38,7 +38,7 @@ from sleepmami_jax.config import (
     OptimizerConfig,
 )
 from sleepmami_jax.evaluation.evaluate import evaluate
-from sleepmami_jax.evaluation.table import metrics_table
+from sleepmami_jax.evaluation.table import card_results
 from sleepmami_jax.export.folder import load_model, save_model
 from sleepmami_jax.pretrained import load
 from sleepmami_jax.run.progress import bars, counted
@@ -110,12 +110,11 @@ def main(out: Path, workers: int = 0) -> Path:
     experiment = get_config(str(out), workers)
     trained = finetune(experiment, out / "run")
     shards = tuple(source.folder for source in experiment.data.shards)
-    how = {"split": "test", "embeddings": out / "embeddings", "progress": bars(quiet=False)}
+    how = {"split": "test", "embeddings": out / "embeddings", "progress": bars(quiet=False), "probes": True}
     metrics = evaluate(load(trained), shards, **how)
     shutil.rmtree(out / "embeddings", ignore_errors=True)
     folder = load_model(trained)
-    nights = f"{metrics['n_nights']} simulated nights of {metrics['n_subjects']} people never met"
-    results = f"{nights}:\n\n```\n{metrics_table(metrics, TASKS)}\n```"
+    results = card_results(metrics, TASKS)
     save_model(replace(folder.halved(), card={**folder.card, "results": results}), out / "model")
     print(results)
     return out / "model"
