@@ -9,9 +9,9 @@ with a single EEG channel; thresholds, and when the model is wrong, are fitted o
 measured on nights of people that it has not met. No recording of a person is read, nor a label of one. Noise, gains and
 equalisers are left to the simulator, whose heads and recorders differ in them.
 
-An hour and a half on two CPU cores that had other work too, 70 minutes of it for the 450 steps; 8 GB of memory and
-13 GB of disk. Started again it goes on where it was. Measured: the model's own card,
-`sleepmami_jax/weights/README.md`, and on people `results/people.txt`.
+An hour and three quarters on two CPU cores that had other work too, 70 minutes of it for the 450 steps, a quarter of an
+hour for what the card says; 8 GB of memory and 13 GB of disk. Started again it goes on where it was. Measured: the
+model's own card, `sleepmami_jax/weights/README.md`, and on people `results/people.txt`.
 """
 
 from __future__ import annotations

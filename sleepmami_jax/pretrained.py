@@ -71,6 +71,7 @@ class Pretrained:
         self.folder = folder
         self.bundled = bundled
         self.slots = model_slots(folder.config)
+        self._norms = folder.norms
         names = structure(folder.config, tasks=folder.tasks)[1]
         self._params = jax.device_put({name: folder.params[name] for name in names})
         self.encode = micro_encode(folder.config, folder.params)
@@ -269,7 +270,7 @@ class Pretrained:
             night, prediction = _put_right(night, prediction, tokens, Path(calibrate))
         believed = self._judge(known.looks, prediction, tokens)
         scores = summarise(night, prediction, thresholds, self.card, believed, **how)
-        return beside(scores, norm_for(self.folder.norms, night.demographics)), night, signals
+        return beside(scores, norm_for(self._norms, night.demographics)), night, signals
 
     def __repr__(self) -> str:
         tasks = ", ".join(task.name for task in self.folder.tasks) or "no task: it was never fine-tuned"

@@ -34,8 +34,7 @@ def metrics_table(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:
     """
     rows = list(_STAGES)  # (task, what is measured, its name among the metrics, how it is guessed)
     for room in rooms_of(tuple(tasks)):
-        events = room.task.plural[0].upper() + room.task.plural[1:]
-        rows.append((room.task.name, f"{events}, F1", "f1", "marked blindly"))
+        rows.append((room.task.name, f"{_events(room.task)}, F1", "f1", "marked blindly"))
         rows.append((room.task.name, f"{room.index_words}, mean error per hour", "index_mae", "train median"))
         rows.append((room.task.name, f"{room.index_words}, ICC(2,1)", "icc", "any constant"))
     rows = [row for row in (*rows, *_NIGHT) if row[0] in metrics]
@@ -62,10 +61,14 @@ def group_columns(metrics: dict[str, Any], tasks: Sequence[Task]) -> dict[str, s
     """The figures that are told of groups of people, with their words."""
     columns = {"stages_kappa": "Stages, κ"}
     for room in rooms_of(tuple(tasks)):
-        words = room.task.plural[0].upper() + room.task.plural[1:]
-        columns |= {f"{room.task.name}_f1": f"{words}, F1", f"{room.task.name}_index_mae": f"{room.index_words}, error"}
+        name, words = room.task.name, _events(room.task)
+        columns |= {f"{name}_f1": f"{words}, F1", f"{name}_index_mae": f"{room.index_words}, error"}
     told = {key for row in metrics["subgroups"] for key in row["figures"]}
     return {key: words for key, words in columns.items() if key in told}
+
+
+def _events(task: Task) -> str:
+    return task.plural[0].upper() + task.plural[1:]
 
 
 def card_results(metrics: dict[str, Any], tasks: Sequence[Task]) -> str:

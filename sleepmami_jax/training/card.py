@@ -16,12 +16,14 @@ from data_pipeline.annotations.table import SILVER
 from data_pipeline.population.card import population_of
 from data_pipeline.population.norms import norms_of
 from data_pipeline.shards.manifest import NightEntry
+from data_pipeline.tasks import BREATHING
 from sleepmami_jax.config import Experiment, to_dict
 from sleepmami_jax.data.source import PreparedFolder, chosen_nights, manifest_sha256
 from sleepmami_jax.export.folder import ModelFolder
 from sleepmami_jax.export.readme import SIMULATED
 from sleepmami_jax.tasks import rooms_of
-from sleepmami_jax.tasks.stages import sleep_statistics
+from sleepmami_jax.tasks.breathing import CHILD_YEARS
+from sleepmami_jax.tasks.stages import in_bed, sleep_statistics
 from sleepmami_jax.training.validation import outcome
 
 _SILVER = re.compile(rf"{SILVER} (\S+),")
@@ -55,7 +57,11 @@ def _nights(experiment: Experiment) -> list[tuple[Path, NightEntry]]:
 
 
 def _scored(experiment: Experiment) -> Iterator[tuple[NightEntry, dict[str, float | None]]]:
-    """Nights of people that people scored, with what the scoring makes of them; silver labels are a model's."""
+    """Nights of people that people scored, with what the scoring makes of them; silver labels are a model's.
+
+    As a report has them: times of sleep are of the time in bed. The AHI of children is left out, for their rule asks
+    the signals how long two breaths are.
+    """
     rooms = rooms_of(experiment.tasks)
     for source in experiment.data.shards if experiment.tasks else ():
         prepared = PreparedFolder.open(source.folder)
@@ -63,9 +69,11 @@ def _scored(experiment: Experiment) -> Iterator[tuple[NightEntry, dict[str, floa
             night = prepared.manifest.nights[place]
             if night.cohort != SIMULATED and "stages" in night.scored and not _SILVER.search(" ".join(night.notes)):
                 stages, events = night.stage_codes, prepared.events(place)
-                statistics = dict(sleep_statistics(stages))
+                statistics = dict(sleep_statistics(in_bed(stages, night.lights_s)))
+                age_years = night.demographics.age_years
+                is_child = age_years is not None and age_years < CHILD_YEARS
                 for room in rooms:
-                    if room.task.was_scored(night.scored):
+                    if room.task.was_scored(night.scored) and not (is_child and room.task.name == BREATHING.name):
                         counted = {room.task.name: room.counted(events, stages)}
                         statistics[room.index] = room.statistics(counted, stages)[room.index]
                 yield night, statistics

@@ -37,6 +37,20 @@ def women(tmp_path_factory):
     return prepared(folder, range(FEWEST_PEOPLE), change=lambda night: replace(night, demographics=same))
 
 
+def test_norms_are_of_the_time_in_bed_and_have_no_ahi_of_children(tmp_path, monkeypatch):
+    def girl_in_bed_from_the_second_epoch_on(night):
+        scoring = replace(night.scoring, lights_s=(30.0, None))
+        return replace(night, demographics=Demographics(8.0, "F"), scoring=scoring)
+
+    folder = prepared(tmp_path, range(FEWEST_PEOPLE), change=girl_in_bed_from_the_second_epoch_on)
+    data = DataConfig((DataSource(str(folder)),), scored=True)
+    monkeypatch.setattr("sleepmami_jax.training.card.chosen_nights", lambda manifest, data: range(len(manifest.nights)))
+    experiment = Experiment("site", Finetuning(tasks=(STAGES, BREATHING, AROUSAL)), data)
+    (norm,) = model_card(experiment, None, {"step": 1})["norms"]
+    assert norm["spreads"]["tst_min"]["mean"] == 0.25  # of N1 or W, and of what is not staged
+    assert "arousal_index_per_h" in norm["spreads"] and "ahi_per_h" not in norm["spreads"]
+
+
 @pytest.mark.parametrize("objective", [Finetuning(tasks=(STAGES, BREATHING, AROUSAL)), MicroPretraining()])
 def test_norms_are_of_nights_that_people_scored_for_a_run_that_learns_from_it(women, objective, monkeypatch):
     tuned = isinstance(objective, Finetuning)
